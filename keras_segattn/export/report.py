@@ -1,0 +1,143 @@
+"""What an export says of itself: numbers measured on the written file, and the checks it had to pass."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.table import Table
+
+
+class ExportError(RuntimeError):
+    """An export or verification failed; nothing half-written is left behind."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One condition on a written file.
+
+    Args:
+        name: what is checked, such as `"float32 difference to Keras"`.
+        passed: the verdict.
+        measured: the value found, printed as it is.
+        expected: the condition in words, such as `"<= 1e-05"`.
+    """
+
+    name: str
+    passed: bool
+    measured: str
+    expected: str
+
+
+@dataclass(frozen=True)
+class RuntimeResult:
+    """How one runtime ran the file.
+
+    Args:
+        runtime: name and version of the runtime.
+        max_difference: largest absolute difference to the reference outputs; `None` without a reference.
+        argmax_agreement: share of positions with the reference's arg-max; `None` where outputs have no classes.
+        latency_ms: median milliseconds of one call on this machine; `None` where it was not timed.
+        delegated_share: share of nodes run by an accelerating delegate; `None` where there is none.
+    """
+
+    runtime: str
+    max_difference: float | None = None
+    argmax_agreement: float | None = None
+    latency_ms: float | None = None
+    delegated_share: float | None = None
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """Measured facts of one exported file or directory.
+
+    Args:
+        path: the file (`.tflite`) or version directory (SavedModel).
+        format: `"saved_model"` or `"tflite"`.
+        signatures: signature name → {"inputs": {name: "dtype[shape]"}, "outputs": {…}}.
+        operators: operator name → how often it occurs.
+        flex_operators: TensorFlow operators outside the builtin set (must be empty in a `.tflite`).
+        size_bytes: size on disk, all files together.
+        weight_bytes: bytes of the Keras model's weights in their own dtype; `None` when only the file is known.
+        runtimes: results in each runtime, the first being the primary one.
+        checks: the conditions and their verdicts.
+    """
+
+    path: Path
+    format: Literal["saved_model", "tflite"]
+    signatures: Mapping[str, Mapping[str, Mapping[str, str]]]
+    operators: Mapping[str, int]
+    flex_operators: tuple[str, ...]
+    size_bytes: int
+    weight_bytes: int | None = None
+    runtimes: tuple[RuntimeResult, ...] = ()
+    checks: tuple[Check, ...] = field(default=())
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check holds."""
+        return all(check.passed for check in self.checks)
+
+    @property
+    def size_ratio(self) -> float | None:
+        """Size on disk ÷ bytes of the weights."""
+        return self.size_bytes / self.weight_bytes if self.weight_bytes else None
+
+    def raise_if_failed(self) -> None:
+        """Raise `ExportError` that names every failed check with what was measured and expected."""
+        failed = [check for check in self.checks if not check.passed]
+        if failed:
+            lines = "; ".join(f"{c.name}: measured {c.measured}, expected {c.expected}" for c in failed)
+            raise ExportError(f"{self.path.name} failed {len(failed)} check(s): {lines}")
+
+    def to_json(self) -> str:
+        """The report as JSON (NaN and infinities as strings)."""
+        return json.dumps(_plain(asdict(self) | {"passed": self.passed}), indent=2)
+
+    def table(self) -> Table:
+        """The report as a table for a terminal."""
+        table = Table(title=str(self.path), show_header=False, title_justify="left")
+        for name, value in self.rows():
+            table.add_row(name, value)
+        return table
+
+    def rows(self) -> list[tuple[str, str]]:
+        """The report as (fact, value) pairs, for any kind of table."""
+        ratio = "" if self.size_ratio is None else f" = {self.size_ratio:.3f} × weights"
+        rows = [
+            ("size", f"{self.size_bytes / 2**20:.2f} MiB{ratio}"),
+            ("operators", ", ".join(f"{name} ×{count}" for name, count in sorted(self.operators.items()))),
+            ("Flex operators", ", ".join(self.flex_operators) or "none"),
+        ]
+        for name, tensors in self.signatures.items():
+            for side in ("inputs", "outputs"):
+                text = ", ".join(f"{key}: {spec}" for key, spec in tensors[side].items())
+                rows.append((f"{name} {side}", text))
+        for result in self.runtimes:
+            facts = [
+                ("max difference", result.max_difference, "{:.2e}"),
+                ("arg-max agreement", result.argmax_agreement, "{:.4f}"),
+                ("latency", result.latency_ms, "{:.2f} ms"),
+                ("delegated", result.delegated_share, "{:.0%}"),
+            ]
+            text = ", ".join(f"{label} {form.format(value)}" for label, value, form in facts if value is not None)
+            rows.append((result.runtime, text or "ran"))
+        rows += [
+            (("ok   " if c.passed else "FAIL ") + c.name, f"{c.measured} (expected {c.expected})")
+            for c in self.checks
+        ]
+        return rows
+
+
+def _plain(value: Any) -> Any:
+    """`value` with paths as strings and floats that JSON can hold."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Path) or (isinstance(value, float) and not math.isfinite(value)):
+        return str(value)
+    return value

