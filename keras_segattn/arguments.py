@@ -1,0 +1,83 @@
+"""Checks that every builder makes before it builds anything."""
+
+from collections.abc import Collection
+from typing import Any
+
+import keras
+
+ACTIVATIONS = (None, "softmax", "sigmoid", "linear")
+
+
+def check_choice(name: str, value: Any, choices: Collection[Any]) -> None:
+    """Raise `ValueError` unless `value` is one of `choices`."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, received {value!r}")
+
+
+def check_positive_integer(name: str, value: Any) -> None:
+    """Raise `ValueError` unless `value` is an integer of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} must be a positive integer, received {value!r}")
+
+
+def scaled(channels: int, alpha: float) -> int:
+    """`channels` times the width multiplier `alpha`, at least 1.
+
+    Raises:
+        ValueError: if `alpha` is not a positive number.
+    """
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not alpha > 0:
+        raise ValueError(f"alpha must be a positive width multiplier, received {alpha!r}")
+    return max(1, round(channels * alpha))
+
+
+def image_input(
+    input_tensor: Any,
+    input_shape: tuple[int | None, ...] | None,
+    *,
+    default: tuple[int | None, int | None, int] = (None, None, 3),
+    minimum: int = 1,
+) -> Any:
+    """The image a builder starts from: a new input called `image`, or the tensor it was given.
+
+    Args:
+        input_tensor: symbolic tensor `(batch, height, width, channels)` to build on, or `None`.
+        input_shape: `(height, width, channels)`; height and width may be `None`. `None` means `default`.
+        default: shape used when neither is given.
+        minimum: smallest height and width that leave the network a feature map.
+
+    Raises:
+        ValueError: if both are given, the rank or channels are wrong, or the image is too small.
+    """
+    if input_tensor is not None and input_shape is not None:
+        raise ValueError("give input_tensor or input_shape, not both")
+    if input_tensor is not None:
+        if not keras.backend.is_keras_tensor(input_tensor):
+            raise ValueError(
+                f"input_tensor must be a symbolic Keras tensor, received {type(input_tensor).__name__}; "
+                "call the built model on arrays instead"
+            )
+        shape = tuple(input_tensor.shape[1:])
+    else:
+        shape = tuple(default if input_shape is None else input_shape)
+    if len(shape) != 3:
+        raise ValueError(f"expected an image of (height, width, channels), received {shape}")
+    for name, size, least in zip(("height", "width", "channels"), shape, (minimum, minimum, 1), strict=True):
+        if size is None and name != "channels":
+            continue
+        if isinstance(size, bool) or not isinstance(size, int) or size < least:
+            raise ValueError(f"image {name} must be an integer of at least {least}, received {size!r} in {shape}")
+    return keras.Input(shape, name="image") if input_tensor is None else input_tensor
+
+
+def source_input(tensor: Any) -> Any:
+    """The model input that `tensor` comes from: itself, unless a builder was given an `input_tensor` to build on."""
+    sources = keras.utils.get_source_inputs(tensor)
+    return sources[0] if len(sources) == 1 else sources
+
+
+def check_classifier(include_top: bool, classes: int, classifier_activation: str | None) -> None:
+    """Raise `ValueError` unless the three arguments of a classifying head make sense."""
+    check_choice("include_top", include_top, (True, False))
+    check_positive_integer("classes", classes)
+    check_choice("classifier_activation", classifier_activation, ACTIVATIONS)

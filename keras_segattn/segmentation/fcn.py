@@ -1,0 +1,389 @@
+"""Fully convolutional networks for semantic segmentation (Long, Shelhamer & Darrell, CVPR 2015; PAMI 2017).
+
+FCN-32s, 16s and 8s on VGG16 in the authors' released form, layer by layer: the image is zero-padded by 100 so that
+the 7×7 `fc6` fits any size, poolings round up, the up-sampled maps are cropped at fixed offsets, score layers start
+at zero and transposed convolutions as bilinear interpolation. `fcn_alexnet` does the same to CaffeNet.
+
+Any other registered trunk with maps at strides 8, 16 and 32 carries the same heads with "same" padding instead of
+the pad-100 trick. There the trunk's own maps are scored directly (as the paper does with GoogLeNet), without
+`fc6` and `fc7`, which are VGG's.
+"""
+
+from typing import Any, NamedTuple
+
+import keras
+from keras import layers
+
+from keras_segattn import registry
+from keras_segattn import weights as weight_files
+from keras_segattn.arguments import check_choice, check_classifier, image_input, scaled, source_input
+from keras_segattn.classification import vgg16
+from keras_segattn.classification.heads import max_pool_3x3
+from keras_segattn.layers import BilinearInitializer, CropToReference
+from keras_segattn.preprocessing import Preprocessing
+from keras_segattn.registry import Paper, register
+
+PREPROCESSING = Preprocessing("BGR", mean=(104.00699, 116.66877, 122.67892))
+PAPER = Paper(
+    "Fully Convolutional Networks for Semantic Segmentation",
+    "Long, Shelhamer & Darrell",
+    "CVPR",
+    2015,
+    "1411.4038",
+)
+# Zeros around the image: conv1_1 pads 100 in the release, of which its own "same" padding gives the last one.
+IMAGE_PADDING = 99
+# Factors of pool3 and pool4 in the at-once networks: fixed, they only balance the three streams' gradients.
+AT_ONCE_SCALES = {8: 1e-4, 16: 1e-2}
+
+# torchvision's classifier names: an ImageNet VGG16 file fills fc6 and fc7, reshaped to convolutions.
+WEIGHT_NAMES = vgg16.TRUNK_WEIGHT_NAMES | {"fc6": ("fc1", "classifier.0"), "fc7": ("fc2", "classifier.3")}
+
+
+class Streams(NamedTuple):
+    """The maps to score and how the heads align them.
+
+    Attributes:
+        maps: stride → feature map.
+        crops: stride of a skip → first row and column of its scores that the coarser map covers. `None` where
+            the trunk is "same"-padded: there the up-sampled scores overhang the skip and are cropped instead.
+        final_crop: first row and column of the last up-sampled map that belongs to the image.
+    """
+
+    maps: dict[int, Any]
+    crops: dict[int, int] | None
+    final_crop: int
+
+
+def preprocess_input(images: Any) -> Any:
+    """RGB images `(..., 3)`, 0..255 → float32 BGR minus the mean, as the VGG16 and AlexNet forms expect.
+
+    Other backbones have a normalisation of their own: `registry.preprocessing_of(model)` finds it.
+    """
+    return PREPROCESSING(images)
+
+
+def convolutional_classifier(x: Any, kernel: int, channels: int) -> Any:
+    """The two hidden fully connected layers of a classifier as convolutions, with dropout (section 3.1)."""
+    for layer, size in (("fc6", kernel), ("fc7", 1)):
+        x = layers.Conv2D(channels, size, activation="relu", name=layer)(x)
+        x = layers.Dropout(0.5, name=layer.replace("fc", "drop"))(x)
+    return x
+
+
+def score(x: Any, classes: int, name: str) -> Any:
+    """1×1 class scores, zero-initialised so that a new stream leaves the prediction unchanged."""
+    return layers.Conv2D(classes, 1, kernel_initializer="zeros", name=name)(x)
+
+
+def upsample(x: Any, factor: int, learn: bool, name: str, kernel: int | None = None) -> Any:
+    """Transposed convolution by `factor`, bilinear at the start (section 3.3), full between classes, no bias."""
+    return layers.Conv2DTranspose(
+        x.shape[-1],
+        kernel or 2 * factor,
+        factor,
+        use_bias=False,
+        kernel_initializer=BilinearInitializer(),
+        trainable=learn,
+        name=name,
+    )(x)
+
+
+def vgg16_streams(image: Any, finest: int, alpha: float) -> Streams:
+    """Maps of the released VGG16 form: fc7 at stride 32, pool4 at 16, pool3 at 8."""
+    padded = layers.ZeroPadding2D(IMAGE_PADDING, name="pad")(image)
+    trunk = vgg16.VGG16(include_top=False, input_tensor=padded, alpha=alpha, padding="same")
+    maps = {
+        8: trunk.get_layer("block3_pool").output,
+        16: trunk.get_layer("block4_pool").output,
+        32: convolutional_classifier(trunk.get_layer("block5_pool").output, 7, scaled(4096, alpha)),
+    }
+    return Streams(maps, crops={16: 5, 8: 9}, final_crop={32: 19, 16: 27, 8: 31}[finest])
+
+
+def backbone_streams(image: Any, backbone: str, finest: int, weights: str | None, alpha: float) -> Streams:
+    """Maps of any registered trunk at strides 8, 16 and 32, "same"-padded.
+
+    Raises:
+        ValueError: if the trunk declares no maps at strides 8 and 16.
+    """
+    card = registry.model_card(backbone)
+    taps = {tap.stride: layer for layer, tap in card.taps.items()}
+    if not {8, 16} <= set(taps):
+        raise ValueError(
+            f"an FCN needs a backbone with taps at strides 8, 16 and 32, {card.name} declares {dict(card.taps)}"
+        )
+    trunk = card.builder(include_top=False, input_tensor=image, weights=weights, alpha=alpha, padding="same")
+    maps = {stride: trunk.get_layer(layer).output for stride, layer in taps.items()}
+    if 32 not in maps:  # a trunk that ends at stride 16 (SqueezeNet) is pooled once more in its own manner
+        maps[32] = max_pool_3x3(maps[16], "same", name="pool_stride32")
+    # A bilinear transposed convolution overhangs its input by half a stride on every side.
+    return Streams(maps, crops=None, final_crop=finest // 2)
+
+
+def fuse(x: Any, skip: Any, streams: Streams, stride: int, name: str) -> Any:
+    """Sum of up-sampled coarse scores and the scores of a finer stream, the larger cropped to the smaller."""
+    if streams.crops is None:
+        x = CropToReference(1, name=f"crop_{name}")(x, skip)
+    else:
+        skip = CropToReference(streams.crops[stride], name=f"crop_{name}")(skip, x)
+    return layers.Add(name=f"fuse_{name}")([x, skip])
+
+
+def crop_to_image(x: Any, image: Any, offset: int, classifier_activation: str | None) -> Any:
+    """Crop the up-sampled scores to the image."""
+    x = CropToReference(offset, name="score")(x, image)
+    return x if classifier_activation is None else layers.Activation(classifier_activation, name="predictions")(x)
+
+
+def fully_convolutional_network(
+    finest: int,
+    include_top: bool,
+    weights: str | None,
+    input_tensor: Any,
+    input_shape: tuple[int | None, ...] | None,
+    classes: int,
+    classifier_activation: str | None,
+    name: str,
+    backbone: str,
+    alpha: float,
+    learn_upsampling: bool,
+    at_once: bool,
+) -> keras.Model:
+    """The network whose finest scored map has stride `finest`: 32, 16 or 8 pixels."""
+    check_classifier(include_top, classes, classifier_activation)
+    check_choice("learn_upsampling", learn_upsampling, (True, False))
+    check_choice("at_once", at_once, (True, False))
+    card = registry.model_card(backbone)
+    image = image_input(input_tensor, input_shape)
+    packaged = weights if weights in card.pretrained else None
+    if card.name == "VGG16":
+        streams = vgg16_streams(image, finest, alpha)
+    else:
+        streams = backbone_streams(image, backbone, finest, packaged, alpha)
+
+    x = streams.maps[32]
+    if include_top:
+        x = score(x, classes, "score_fr")
+        for stride, pool, up in ((16, "pool4", "upscore2"), (8, "pool3", "upscore_pool4")):
+            if stride >= finest:
+                x = upsample(x, 2, learn_upsampling, up)
+                skip = streams.maps[stride]
+                if at_once:
+                    skip = layers.Rescaling(AT_ONCE_SCALES[stride], name=f"scale_{pool}")(skip)
+                x = fuse(x, score(skip, classes, f"score_{pool}"), streams, stride, pool)
+        x = upsample(x, finest, learn_upsampling, "upscore" if finest == 32 else f"upscore{finest}")
+        x = crop_to_image(x, image, streams.final_crop, classifier_activation)
+    model = keras.Model(source_input(image), x, name=name)
+    if packaged is None:
+        weight_files.initialize(model, weights, card.pretrained, trunk=not include_top)
+    return model
+
+
+CAPABILITIES = {"litert_builtin", "int8", "dynamic_size", "mixed_precision"}
+TINY = {"input_shape": (32, 48, 3), "classes": 5, "alpha": 0.0625}
+VGG_LANDMARKS = {"block1_conv1", "fc6", "fc7", "score_fr"}
+
+
+@register(
+    family="segmentation",
+    paper=PAPER,
+    input_shape=(500, 500, 3),
+    parameters=136_152_917,
+    taps={},
+    tiny=TINY,
+    capabilities=CAPABILITIES,
+    landmarks=VGG_LANDMARKS | {"upscore"},
+    preprocessing=PREPROCESSING,
+    weight_names=WEIGHT_NAMES,
+)
+def FCN32s(  # noqa: N802 - a builder is named like the model it builds
+    include_top: bool = True,
+    weights: str | None = None,
+    input_tensor: Any = None,
+    input_shape: tuple[int | None, ...] | None = None,
+    classes: int = 21,
+    classifier_activation: str | None = None,
+    name: str = "fcn32s",
+    *,
+    backbone: str = "vgg16",
+    alpha: float = 1.0,
+    learn_upsampling: bool = False,
+) -> keras.Model:
+    """FCN-32s (Long et al. 2015): class scores at stride 32, up-sampled in one step.
+
+    Arguments, output and errors are those of `FCN8s`; with a single stream there is no at-once form.
+
+    Example:
+        >>> coarse = FCN32s(classes=3, weights="imagenet", backbone="squeezenet1_1")
+    """
+    return fully_convolutional_network(
+        32,
+        include_top,
+        weights,
+        input_tensor,
+        input_shape,
+        classes,
+        classifier_activation,
+        name,
+        backbone,
+        alpha,
+        learn_upsampling,
+        at_once=False,
+    )
+
+
+@register(
+    family="segmentation",
+    paper=PAPER,
+    input_shape=(500, 500, 3),
+    parameters=134_815_994,
+    taps={},
+    tiny=TINY,
+    capabilities=CAPABILITIES,
+    landmarks=VGG_LANDMARKS | {"upscore16"},
+    preprocessing=PREPROCESSING,
+    weight_names=WEIGHT_NAMES,
+)
+def FCN16s(  # noqa: N802 - a builder is named like the model it builds
+    include_top: bool = True,
+    weights: str | None = None,
+    input_tensor: Any = None,
+    input_shape: tuple[int | None, ...] | None = None,
+    classes: int = 21,
+    classifier_activation: str | None = None,
+    name: str = "fcn16s",
+    *,
+    backbone: str = "vgg16",
+    alpha: float = 1.0,
+    learn_upsampling: bool = False,
+    at_once: bool = False,
+) -> keras.Model:
+    """FCN-16s (Long et al. 2015): the stride-32 scores summed with those of pool4, then up-sampled by 16.
+
+    Arguments, output and errors are those of `FCN8s`.
+
+    Example:
+        >>> finer = FCN16s(classes=3, backbone="squeezenet1_1")
+        >>> initialize_from(finer, coarse)
+    """
+    return fully_convolutional_network(
+        16,
+        include_top,
+        weights,
+        input_tensor,
+        input_shape,
+        classes,
+        classifier_activation,
+        name,
+        backbone,
+        alpha,
+        learn_upsampling,
+        at_once,
+    )
+
+
+@register(
+    family="segmentation",
+    paper=PAPER,
+    input_shape=(500, 500, 3),
+    parameters=134_489_759,
+    taps={},
+    tiny=TINY,
+    capabilities=CAPABILITIES,
+    landmarks=VGG_LANDMARKS | {"upscore8"},
+    preprocessing=PREPROCESSING,
+    weight_names=WEIGHT_NAMES,
+)
+def FCN8s(  # noqa: N802 - a builder is named like the model it builds
+    include_top: bool = True,
+    weights: str | None = None,
+    input_tensor: Any = None,
+    input_shape: tuple[int | None, ...] | None = None,
+    classes: int = 21,
+    classifier_activation: str | None = None,
+    name: str = "fcn8s",
+    *,
+    backbone: str = "vgg16",
+    alpha: float = 1.0,
+    learn_upsampling: bool = False,
+    at_once: bool = False,
+) -> keras.Model:
+    """FCN-8s (Long et al. 2015): the scores of strides 32, 16 (pool4) and 8 (pool3), summed, up-sampled by 8.
+
+    Args:
+        include_top: whether to add scores and up-sampling; without, the output is the stride-32 map.
+        weights: `None` (random trunk, zero scores), the name of weights packaged for the backbone (such as
+            `"imagenet"` with `backbone="squeezenet1_1"`), or the path of a weight file of the whole network.
+        input_tensor: symbolic tensor to build on, instead of `input_shape`.
+        input_shape: `(height, width, channels)`, default `(None, None, 3)`: any size from 1 pixel up.
+        classes: number of classes, background included.
+        classifier_activation: `None` for logits, `"softmax"` for probabilities.
+        name: of the model.
+        backbone: `"vgg16"` for the released pad-100 form, or a registered trunk with taps at strides 8 and 16.
+        alpha: width multiplier of the trunk and of fc6 and fc7.
+        learn_upsampling: whether the transposed convolutions are trained; the release keeps them bilinear.
+        at_once: scale pool4 by 0.01 and pool3 by 0.0001 before they are scored, so that all streams can be
+            trained from the start instead of in stages.
+
+    Returns:
+        Model from preprocessed images `(batch, height, width, channels)` float32 to logits
+        `(batch, height, width, classes)` (any real value).
+
+    Raises:
+        ValueError: if an argument or a shape is wrong.
+        keras_segattn.weights.WeightsError: if the weights are not installed or do not fit.
+
+    Example:
+        >>> model = FCN8s(classes=3, weights="imagenet", backbone="squeezenet1_1")
+        >>> model(preprocess_input(images)).shape
+        TensorShape([4, 256, 256, 3])
+    """
+    return fully_convolutional_network(
+        8,
+        include_top,
+        weights,
+        input_tensor,
+        input_shape,
+        classes,
+        classifier_activation,
+        name,
+        backbone,
+        alpha,
+        learn_upsampling,
+        at_once,
+    )
+
+
+def initialize_from(finer: keras.Model, coarser: keras.Model) -> list[str]:
+    """Start a finer network from a trained coarser one: the staged recipe 32s → 16s → 8s (section 4.3).
+
+    Every layer that both have is copied. What only the finer network has keeps its start: zero scores and
+    bilinear up-sampling, so that it predicts what the coarser one does up to a second bilinear step.
+
+    Args:
+        finer: network that receives the weights, such as FCN-16s.
+        coarser: trained network with the same trunk, such as FCN-32s.
+
+    Returns:
+        Names of the layers whose weights were copied.
+
+    Raises:
+        ValueError: if a shared layer differs in shape, or the two share no score layer. Nothing is copied then.
+
+    Example:
+        >>> initialize_from(FCN16s(classes=3), FCN32s(classes=3))
+    """
+    sources = {layer.name: layer for layer in coarser.layers if layer.weights}
+    shared = [layer for layer in finer.layers if layer.weights and layer.name in sources]
+    for layer in shared:
+        want = [tuple(weight.shape) for weight in layer.weights]
+        have = [tuple(weight.shape) for weight in sources[layer.name].weights]
+        if want != have:
+            raise ValueError(f"layer {layer.name!r} has shapes {want} in {finer.name} and {have} in {coarser.name}")
+    names = [layer.name for layer in shared]
+    if "score_fr" not in names:
+        raise ValueError(f"{finer.name} and {coarser.name} share no score layer; they share {names or 'nothing'}")
+    for layer in shared:
+        layer.set_weights(sources[layer.name].get_weights())
+    return names

@@ -1,0 +1,74 @@
+"""FCN-AlexNet: the fully convolutional network on the Caffe release of AlexNet (Long et al., CVPR 2015).
+
+The authors' `voc-fcn-alexnet`: the image is zero-padded by 100, the classifier of CaffeNet becomes convolutional and
+its scores are up-sampled in one step of 32 by a 63×63 bilinear kernel. `fcn` holds the VGG16 networks.
+"""
+
+from typing import Any
+
+import keras
+from keras import layers
+
+from keras_segattn import weights as weight_files
+from keras_segattn.arguments import check_choice, check_classifier, image_input, scaled, source_input
+from keras_segattn.classification import caffenet
+from keras_segattn.registry import register
+from keras_segattn.segmentation.fcn import (
+    CAPABILITIES,
+    PAPER,
+    PREPROCESSING,
+    TINY,
+    convolutional_classifier,
+    crop_to_image,
+    preprocess_input,
+    score,
+    upsample,
+)
+
+__all__ = ["FCNAlexNet", "preprocess_input"]
+
+IMAGE_PADDING = 100
+
+
+@register(
+    family="segmentation",
+    paper=PAPER,
+    input_shape=(500, 500, 3),
+    parameters=58_704_590,
+    taps={},
+    tiny=TINY,
+    capabilities=CAPABILITIES,
+    landmarks={"conv1", "norm1", "norm2", "fc6", "score_fr", "upscore"},
+    preprocessing=PREPROCESSING,
+)
+def FCNAlexNet(  # noqa: N802 - a builder is named like the model it builds
+    include_top: bool = True,
+    weights: str | None = None,
+    input_tensor: Any = None,
+    input_shape: tuple[int | None, ...] | None = None,
+    classes: int = 21,
+    classifier_activation: str | None = None,
+    name: str = "fcn_alexnet",
+    *,
+    alpha: float = 1.0,
+    learn_upsampling: bool = False,
+) -> keras.Model:
+    """FCN-AlexNet (Long et al. 2015): CaffeNet made convolutional, up-sampled in one step of 32.
+
+    Arguments, output and errors are those of `FCN8s`; the trunk is CaffeNet.
+
+    Example:
+        >>> model = FCNAlexNet(classes=3)
+    """
+    check_classifier(include_top, classes, classifier_activation)
+    check_choice("learn_upsampling", learn_upsampling, (True, False))
+    image = image_input(input_tensor, input_shape)
+    padded = layers.ZeroPadding2D(IMAGE_PADDING, name="pad")(image)
+    trunk = caffenet.CaffeNet(include_top=False, input_tensor=padded, alpha=alpha)
+    x = convolutional_classifier(trunk.get_layer("pool5").output, 6, scaled(4096, alpha))
+    if include_top:
+        x = upsample(score(x, classes, "score_fr"), 32, learn_upsampling, "upscore", kernel=63)
+        x = crop_to_image(x, image, 18, classifier_activation)
+    model = keras.Model(source_input(image), x, name=name)
+    weight_files.initialize(model, weights, {}, trunk=not include_top)
+    return model
