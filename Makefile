@@ -1,0 +1,47 @@
+# Each target works from a bare clone: it makes .venv and installs what it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Two workers for two cores; TensorFlow's own threads would fight over them.
+PYTEST := TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest -n 2
+
+.PHONY: demo test parity lint clean
+
+demo: $(VENV)/.demo
+	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/segattn demo --output out/demo
+
+test: lint
+	$(PYTEST) -m "not parity"
+
+lint: $(VENV)/.tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+parity: $(VENV)/.parity
+	$(PYTEST) -m parity
+	KERAS_BACKEND=jax $(PYTEST) -m "not parity" tests/ops tests/layers tests/losses tests/metrics \
+	    tests/classification tests/segmentation tests/test_registry.py
+
+clean:
+	rm -rf $(VENV) out build *.egg-info
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: setup.py | $(VENV)/bin/python
+	$(PIP) -e ".[tutorials]"
+	touch $@
+
+$(VENV)/.tests: setup.py | $(VENV)/bin/python
+	$(PIP) -e ".[tests]"
+	touch $@
+
+# The oracles below cannot be extras: their own requirements are from another age (torchfcn, tensorflow-addons)
+# or far larger than the photographs we read from them (foolbox).
+$(VENV)/.parity: $(VENV)/.tests
+	$(PIP) -e ".[tests,tutorials,parity]" "setuptools<80" wheel
+	$(PIP) --no-deps --no-build-isolation torchfcn==1.9.7
+	$(PIP) --no-deps foolbox==3.3.4 tensorflow-addons==0.23.0 "typeguard<3"
+	touch $@

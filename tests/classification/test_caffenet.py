@@ -1,0 +1,23 @@
+"""What the Caffe release says of CaffeNet."""
+
+from keras_segattn import CaffeNet
+
+
+def test_sizes_of_the_release():
+    model = CaffeNet(alpha=0.0625)
+    sizes = {"conv1": 55, "pool1": 27, "conv2": 27, "pool2": 13, "conv5": 13, "pool5": 6}
+    assert {name: model.get_layer(name).output.shape[1] for name in sizes} == sizes
+
+
+def test_parameters_by_layer():
+    counts = {layer.name: layer.count_params() for layer in CaffeNet().layers if layer.weights}
+    assert counts == {
+        "conv1": 34_944,
+        "conv2": 307_456,
+        "conv3": 885_120,
+        "conv4": 663_936,
+        "conv5": 442_624,
+        "fc6": 37_752_832,
+        "fc7": 16_781_312,
+        "fc8": 4_097_000,
+    }

@@ -1,0 +1,26 @@
+"""What the release says of SqueezeNet 1.1."""
+
+import pytest
+
+from keras_segattn import SqueezeNet1_1
+
+
+def test_sizes_of_the_release():
+    model = SqueezeNet1_1(input_shape=(224, 224, 3), alpha=0.125)
+    sizes = {"conv1": 111, "pool1": 55, "pool3": 27, "pool5": 13, "conv10": 13}
+    assert {name: model.get_layer(name).output.shape[1] for name in sizes} == sizes
+
+
+def test_trunk_parameters():
+    # 1,235,496 less the 512 × 1000 + 1000 of the classifier.
+    assert SqueezeNet1_1(include_top=False).count_params() == 722_496
+
+
+@pytest.mark.parametrize("pooling", ["avg", "max"])
+def test_pooled_features(pooling):
+    assert SqueezeNet1_1(include_top=False, pooling=pooling, alpha=0.125).output_shape == (None, 64)
+
+
+def test_unknown_pooling():
+    with pytest.raises(ValueError, match="pooling must be one of None, 'avg', 'max', received 'sum'"):
+        SqueezeNet1_1(include_top=False, pooling="sum")

@@ -1,0 +1,28 @@
+"""VGG16 against the implementation whose names it shares."""
+
+import keras
+import numpy as np
+import pytest
+from harness import images
+from keras import ops
+
+from keras_segattn import VGG16
+
+# Same kernels on the same backend: only the order of a few sums may differ.
+TOLERANCE = 1e-5
+
+
+def test_layer_names_and_shapes_are_those_of_keras_applications():
+    ours, theirs = VGG16(classes=10), keras.applications.VGG16(weights=None, classes=10)
+    assert [l.name for l in ours.layers[1:]] == [l.name for l in theirs.layers[1:]]
+    assert [w.shape for w in ours.weights] == [w.shape for w in theirs.weights]
+
+
+@pytest.mark.parametrize("size", [(64, 64), (97, 75)])
+def test_outputs_are_those_of_keras_applications(size):
+    theirs = keras.applications.VGG16(include_top=False, weights=None, input_shape=(*size, 3))
+    ours = VGG16(include_top=False, input_shape=(*size, 3))
+    ours.set_weights(theirs.get_weights())
+    x = 50 * images((*size, 3), batch=1)
+    a, b = (ops.convert_to_numpy(m(x)) for m in (ours, theirs))
+    assert np.abs(a - b).max() / np.abs(b).max() < TOLERANCE

@@ -1,0 +1,28 @@
+import pytest
+
+from keras_segattn.files import replaced
+
+
+def test_the_file_appears_only_when_whole(tmp_path):
+    path = tmp_path / "scores.json"
+    with replaced(path) as temporary:
+        temporary.write_text("new")
+        assert not path.exists()
+        assert temporary.suffix == ".json"
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "scores.json"
+    path.write_text("old")
+    with pytest.raises(RuntimeError, match="killed"), replaced(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError("killed")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="expected a folder to write into"), replaced(tmp_path / "no" / "x"):
+        pass

@@ -1,0 +1,224 @@
+"""The builder contract, for every registered model."""
+
+import inspect
+import math
+
+import keras
+import numpy as np
+import pytest
+from harness import images, loss_and_gradients, tiny_model
+
+import keras_segattn
+from keras_segattn import get_model, list_models, model_card
+from keras_segattn.registry import Paper, cards_of, preprocessing_of, register
+
+MODELS = list_models()
+# Central differences in float32 lose about half of the seven digits; kinks of ReLU and max-pooling add a little.
+GRADIENT_TOLERANCE = 2e-2
+# Sums of a few thousand float32 products in another order.
+FLOAT32_TOLERANCE = 1e-5
+# bfloat16 keeps 8 bits of mantissa: 0.4 % a rounding, about a dozen layers deep.
+MIXED_TOLERANCE = 0.1
+
+
+@pytest.fixture(params=MODELS)
+def card(request):
+    return model_card(request.param)
+
+
+def relative_difference(a, b):
+    return np.abs(np.asarray(a) - np.asarray(b)).max() / np.abs(np.asarray(b)).max()
+
+
+def test_registered_names_are_public(card):
+    assert getattr(keras_segattn, card.name) is card.builder
+    assert card.paper.title
+    assert card.paper.year > 1980
+
+
+def test_arguments_follow_keras_applications(card):
+    names = list(inspect.signature(card.builder).parameters)
+    assert names[:4] == ["include_top", "weights", "input_tensor", "input_shape"]
+    assert [n for n in names if n in ("classes", "classifier_activation", "name")] == [
+        "classes",
+        "classifier_activation",
+        "name",
+    ]
+    kinds = {p.kind for p in inspect.signature(card.builder).parameters.values()}
+    assert inspect.Parameter.VAR_KEYWORD not in kinds
+
+
+def test_docstring_is_complete(card):
+    documentation = inspect.getdoc(card.builder)
+    assert "Example:" in documentation
+    assert "Args:" in documentation or "Arguments" in documentation
+
+
+def test_parameter_count_is_the_published_one(card):
+    model = get_model(card.name, input_shape=card.input_shape)
+    assert model.count_params() == card.parameters
+
+
+def test_output_shape_and_flat_model(card):
+    model = tiny_model(card)
+    x = images(card.tiny["input_shape"])
+    y = model(x)
+    classes = card.tiny["classes"]
+    assert tuple(y.shape) == ((2, *x.shape[1:3], classes) if card.family == "segmentation" else (2, classes))
+    assert tuple(model.output_shape[1:]) == tuple(y.shape[1:])
+    assert not any(isinstance(layer, keras.Model) for layer in model.layers)
+    assert np.isfinite(np.asarray(y)).all()
+    assert np.asarray(y).std() > 0
+
+
+def test_layer_names_are_deterministic(card):
+    first = [layer.name for layer in card.builder(**card.tiny).layers]
+    second = [layer.name for layer in card.builder(**card.tiny).layers]
+    assert first == second
+
+
+def test_gradient_against_finite_differences(card):
+    model = tiny_model(card)
+    x = images(card.tiny["input_shape"])
+    _, gradients = loss_and_gradients(model, x)
+    assert all(np.isfinite(gradient).all() for gradient in gradients)
+    norm = math.sqrt(sum(float((g.astype("float64") ** 2).sum()) for g in gradients))
+    assert norm > 0
+    # Along the gradient itself the directional derivative is its norm. The smallest of a few steps wins: a large
+    # one crosses kinks, a small one drowns in rounding.
+    start = [v.numpy() for v in model.trainable_variables]
+    errors = []
+    for step in (1e-2, 3e-3, 1e-3):
+        values = []
+        for sign in (1, -1):
+            for variable, value, gradient in zip(model.trainable_variables, start, gradients, strict=True):
+                variable.assign(value + sign * step * gradient / norm)
+            values.append(loss_and_gradients(model, x)[0])
+        errors.append(abs((values[0] - values[1]) / (2 * step) - norm) / norm)
+    assert min(errors) < GRADIENT_TOLERANCE, errors
+
+
+def test_keras_file_round_trip(card, tmp_path):
+    model = tiny_model(card)
+    x = images(card.tiny["input_shape"])
+    path = tmp_path / "model.keras"
+    model.save(path)
+    again = keras.models.load_model(path)
+    np.testing.assert_array_equal(np.asarray(again(x)), np.asarray(model(x)))
+    assert [c.name for c in cards_of(again)] == [c.name for c in cards_of(model)]
+    assert cards_of(again)[0].name == card.name
+    assert preprocessing_of(again) == card.preprocessing
+
+
+def test_mixed_precision(card):
+    if "mixed_precision" not in card.capabilities:
+        pytest.fail("every architecture so far claims mixed precision; write the opposite test with the first that does not")
+    x = images(card.tiny["input_shape"])
+    exact = np.asarray(tiny_model(card)(x))
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    model = tiny_model(card)
+    assert all(variable.dtype == "float32" for variable in model.trainable_variables)
+    mixed = np.asarray(keras.ops.cast(model(x), "float32"))
+    assert relative_difference(mixed, exact) < MIXED_TOLERANCE
+
+
+def test_any_image_size_if_claimed(card):
+    shape = (None, None, 3)
+    if "dynamic_size" not in card.capabilities:
+        with pytest.raises(ValueError, match="fixed image size"):
+            card.builder(**{**card.tiny, "input_shape": shape})
+        return
+    model = tiny_model(card, input_shape=shape)
+    fixed = tiny_model(card)
+    x = images(card.tiny["input_shape"])
+    assert relative_difference(model(x), fixed(x)) < FLOAT32_TOLERANCE
+    for height, width in ((33, 70), (64, 47)):
+        y = model(images((height, width, 3), batch=1))
+        assert np.isfinite(np.asarray(y)).all()
+        if card.family == "segmentation":
+            assert tuple(y.shape) == (1, height, width, card.tiny["classes"])
+
+
+@pytest.mark.parametrize("size", [(64, 96), (65, 97), (71, 90)])
+def test_taps_have_the_declared_stride_and_channels(card, size):
+    if not card.taps:
+        assert card.family != "classification", f"{card.name} is a trunk and must declare taps"
+        return
+    alpha = card.tiny["alpha"]
+    trunk = card.builder(include_top=False, input_shape=(*size, 3), alpha=alpha, padding="same")
+    for layer, tap in card.taps.items():
+        shape = trunk.get_layer(layer).output.shape
+        assert tuple(shape[1:3]) == tuple(-(-n // tap.stride) for n in size)
+        full = card.builder(include_top=False, input_shape=(*size, 3), padding="same")
+        assert full.get_layer(layer).output.shape[-1] == tap.channels
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"classes": 0}, "classes must be a positive integer, received 0"),
+        ({"classes": 2.5}, "classes must be a positive integer, received 2.5"),
+        ({"alpha": -1}, "alpha must be a positive width multiplier, received -1"),
+        ({"include_top": "yes"}, "include_top must be one of True, False, received 'yes'"),
+        ({"classifier_activation": "relu6"}, "classifier_activation must be one of"),
+        ({"input_shape": (70, 70)}, r"expected an image of \(height, width, channels\), received \(70, 70\)"),
+        ({"input_shape": (70, 0, 3)}, "image width must be an integer of at least"),
+        ({"input_shape": (70, 70, None)}, "image channels must be an integer of at least 1, received None"),
+        ({"weights": "imagenet21k"}, "imagenet21k"),
+    ],
+)
+def test_bad_arguments_are_named(card, changes, message):
+    with pytest.raises((ValueError, FileNotFoundError, keras_segattn.weights.WeightsError), match=message):
+        card.builder(**{**card.tiny, **changes})
+
+
+def test_misspelt_argument_is_not_swallowed(card):
+    with pytest.raises(TypeError, match="clases"):
+        card.builder(**card.tiny, clases=3)
+
+
+def test_input_tensor_and_input_channels(card):
+    shape = card.tiny["input_shape"]
+    image = keras.Input((*shape[:2], 4), name="multispectral")
+    arguments = {k: v for k, v in card.tiny.items() if k != "input_shape"}
+    model = card.builder(**arguments, input_tensor=image)
+    assert model.input_shape == (None, *shape[:2], 4)
+    with pytest.raises(ValueError, match="not both"):
+        card.builder(**card.tiny, input_tensor=image)
+    with pytest.raises(ValueError, match="must be a symbolic Keras tensor, received ndarray"):
+        card.builder(**arguments, input_tensor=np.zeros((1, *shape), "float32"))
+
+
+def test_classifier_activation(card):
+    model = tiny_model(card, classifier_activation="softmax")
+    total = np.asarray(model(images(card.tiny["input_shape"]))).sum(axis=-1)
+    np.testing.assert_allclose(total, 1, rtol=FLOAT32_TOLERANCE)
+
+
+def test_names_are_forgiving_but_unknown_ones_are_not():
+    assert model_card("fcn-8s") is model_card("FCN8s")
+    with pytest.raises(ValueError, match="unknown model 'FCN4s'; expected one of CaffeNet"):
+        get_model("FCN4s")
+
+
+def test_registering_twice_or_an_unknown_capability_fails():
+    paper = Paper("title", "authors", "venue", 2000)
+    facts = {
+        "family": "segmentation",
+        "paper": paper,
+        "input_shape": (8, 8, 3),
+        "parameters": 0,
+        "taps": {},
+        "tiny": {},
+        "landmarks": {"image"},
+    }
+    with pytest.raises(ValueError, match="'FCN8s' is already registered"):
+        register(**facts, capabilities=set())(keras_segattn.FCN8s)
+    with pytest.raises(ValueError, match=r"unknown capabilities \['telepathy'\]"):
+        register(**facts, capabilities={"telepathy"})
+
+
+def test_foreign_model_has_no_known_preprocessing():
+    image = keras.Input((4, 4, 3))
+    with pytest.raises(ValueError, match="holds no registered architecture"):
+        preprocessing_of(keras.Model(image, keras.layers.Conv2D(1, 1)(image), name="foreign"))
