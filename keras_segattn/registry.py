@@ -187,5 +187,16 @@ def preprocessing_of(model: keras.Model) -> Preprocessing:
     )
 
 
+def markdown_table() -> str:
+    """All models as a Markdown table, the one in the README."""
+    lines = ["| model | family | parameters | paper |", "|---|---|---|---|"]
+    for card in _CARDS.values():
+        arxiv = f", arXiv {card.paper.arxiv}" if card.paper.arxiv else ""
+        paper = f"{card.paper.title} ({card.paper.authors}, {card.paper.venue} {card.paper.year}{arxiv})"
+        size = " × ".join(map(str, card.input_shape))
+        lines.append(f"| `{card.name}` | {card.family} | {card.parameters:,} at {size} | {paper} |")
+    return "\n".join(lines)
+
+
 def _plain(name: str) -> str:
     return name.lower().replace("-", "").replace("_", "")

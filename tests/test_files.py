@@ -16,9 +16,14 @@ def test_the_file_appears_only_when_whole(tmp_path):
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "scores.json"
     path.write_text("old")
-    with pytest.raises(RuntimeError, match="killed"), replaced(path) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError("killed")
+
+    def write_half():
+        with replaced(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError, match="killed"):
+        write_half()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

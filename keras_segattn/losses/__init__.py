@@ -1,0 +1,8 @@
+"""Objectives on raw logits, with an ignored label where they score pixels."""
+
+from keras_segattn.losses.cross_entropy import PixelCrossEntropy
+from keras_segattn.losses.dice import Dice
+from keras_segattn.losses.focal import Focal, SigmoidFocalCrossEntropy
+from keras_segattn.losses.lovasz import LovaszSoftmax
+
+__all__ = ["Dice", "Focal", "LovaszSoftmax", "PixelCrossEntropy", "SigmoidFocalCrossEntropy"]

@@ -1,0 +1,58 @@
+"""Cross-entropy of every pixel."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_segattn.arguments import check_choice
+from keras_segattn.losses.pixel_loss import PixelLoss, masked_mean
+
+
+@keras.saving.register_keras_serializable(package="keras_segattn")
+class PixelCrossEntropy(PixelLoss):
+    """Softmax cross-entropy of every labelled pixel (Long et al. 2015, section 4.3). Shapes as in `PixelLoss`.
+
+    Args:
+        ignore_label: label of pixels that do not count; `None` if there is none.
+        normalization: `"mean"` over the labelled pixels of the batch, or `"sum"` over them as Caffe's
+            `normalize: false`, which the released FCN solvers' tiny learning rates assume.
+        class_weights: one non-negative weight a class; the mean is then the weighted one.
+        name: of the loss.
+
+    Raises:
+        ValueError: if an argument is wrong.
+
+    Example:
+        >>> model.compile("sgd", PixelCrossEntropy(class_weights=[1.0, 1.0, 5.0]))
+    """
+
+    def __init__(
+        self,
+        ignore_label: int | None = 255,
+        normalization: str = "mean",
+        class_weights: Sequence[float] | None = None,
+        name: str = "pixel_cross_entropy",
+    ) -> None:
+        super().__init__(ignore_label, name)
+        check_choice("normalization", normalization, ("mean", "sum"))
+        if class_weights is not None and (len(class_weights) == 0 or min(class_weights) < 0):
+            raise ValueError(f"class_weights must be non-negative, one a class, received {class_weights!r}")
+        self.normalization = normalization
+        self.class_weights = None if class_weights is None else [float(weight) for weight in class_weights]
+
+    def of_pixels(self, labels: Any, logits: Any, counted: Any) -> Any:
+        """Mean or sum of `-log softmax(logits)[label]`."""
+        losses = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+        if self.class_weights is not None:
+            if logits.shape[-1] != len(self.class_weights):
+                raise ValueError(f"{len(self.class_weights)} class_weights for {logits.shape[-1]} classes")
+            counted = counted * ops.take(ops.convert_to_tensor(self.class_weights, dtype="float32"), labels)
+        if self.normalization == "mean":
+            return masked_mean(losses, counted)
+        return ops.sum(ops.where(counted > 0, losses, 0.0) * counted)
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild the loss."""
+        return super().get_config() | {"normalization": self.normalization, "class_weights": self.class_weights}

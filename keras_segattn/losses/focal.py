@@ -1,0 +1,114 @@
+"""Focal losses: cross-entropy that turns away from what is already right (Lin et al. 2017, equations 4 and 5)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_segattn.losses.pixel_loss import PixelLoss, masked_mean
+
+
+@keras.saving.register_keras_serializable(package="keras_segattn")
+class Focal(PixelLoss):
+    """Mean of `-alpha (1 - p)^gamma log p` over the labelled pixels, p being the label's softmax probability.
+
+    Shapes as in `PixelLoss`. `gamma=0` without `alpha` is the cross-entropy.
+
+    Args:
+        gamma: focusing exponent, at least 0.
+        alpha: `None`, or one non-negative weight a class.
+        ignore_label: label of pixels that do not count; `None` if there is none.
+        name: of the loss.
+
+    Raises:
+        ValueError: if an argument is wrong.
+
+    Example:
+        >>> model.compile("adam", Focal(gamma=2.0))
+    """
+
+    def __init__(
+        self,
+        gamma: float = 2.0,
+        alpha: Sequence[float] | None = None,
+        ignore_label: int | None = 255,
+        name: str = "focal",
+    ) -> None:
+        super().__init__(ignore_label, name)
+        if not gamma >= 0:
+            raise ValueError(f"gamma must be at least 0, received {gamma!r}")
+        if alpha is not None and (len(alpha) == 0 or min(alpha) < 0):
+            raise ValueError(f"alpha must be non-negative, one a class, received {alpha!r}")
+        self.gamma = float(gamma)
+        self.alpha = None if alpha is None else [float(weight) for weight in alpha]
+
+    def of_pixels(self, labels: Any, logits: Any, counted: Any) -> Any:
+        """Mean over the labelled pixels."""
+        cross_entropy = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+        # 1 - p without cancellation, and kept above 0, where a power below 1 has no gradient.
+        missing = ops.maximum(-ops.expm1(-cross_entropy), keras.config.epsilon())
+        losses = ops.power(missing, self.gamma) * cross_entropy
+        if self.alpha is not None:
+            if logits.shape[-1] != len(self.alpha):
+                raise ValueError(f"{len(self.alpha)} values of alpha for {logits.shape[-1]} classes")
+            losses = losses * ops.take(ops.convert_to_tensor(self.alpha, dtype="float32"), labels)
+        return masked_mean(losses, counted)
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild the loss."""
+        return super().get_config() | {"gamma": self.gamma, "alpha": self.alpha}
+
+
+@keras.saving.register_keras_serializable(package="keras_segattn")
+class SigmoidFocalCrossEntropy(keras.losses.Loss):
+    """Focal loss of independent binary labels, as TensorFlow Addons' loss of this name computes it.
+
+    Args:
+        from_logits: whether predictions are logits; otherwise probabilities.
+        alpha: weight of the positive labels, the negative ones having `1 - alpha`; `None` for none.
+        gamma: focusing exponent, at least 0; `None` for 0.
+        reduction: over the batch, of `keras.losses.Loss`; Addons' default is `"none"`.
+        name: of the loss.
+
+    Call arguments:
+        y_true: `(..., classes)`, 0 or 1.
+        y_pred: `(..., classes)`, any float dtype.
+
+    Output:
+        float32 `(...)`, the sum over the last axis, then reduced.
+
+    Raises:
+        ValueError: if gamma is negative.
+
+    Example:
+        >>> SigmoidFocalCrossEntropy(from_logits=True)([[1.0, 0.0]], [[2.0, -1.0]])
+    """
+
+    def __init__(
+        self,
+        from_logits: bool = False,
+        alpha: float | None = 0.25,
+        gamma: float | None = 2.0,
+        reduction: str = "none",
+        name: str = "sigmoid_focal_crossentropy",
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype="float32")
+        if gamma and gamma < 0:
+            raise ValueError(f"gamma must be at least 0, received {gamma!r}")
+        self.from_logits, self.alpha, self.gamma = from_logits, alpha, gamma
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Sum over the last axis."""
+        losses = ops.binary_crossentropy(y_true, y_pred, from_logits=self.from_logits)
+        p = ops.sigmoid(y_pred) if self.from_logits else y_pred
+        if self.alpha is not None:
+            losses = losses * (y_true * self.alpha + (1 - y_true) * (1 - self.alpha))
+        if self.gamma:
+            losses = losses * ops.power(1 - (y_true * p + (1 - y_true) * (1 - p)), self.gamma)
+        return ops.sum(losses, axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild the loss."""
+        settings = {"from_logits": self.from_logits, "alpha": self.alpha, "gamma": self.gamma}
+        return {"name": self.name, "reduction": self.reduction} | settings

@@ -1,0 +1,80 @@
+"""What all losses over labelled pixels share: shapes, the ignored label, float32."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+class PixelLoss(keras.losses.Loss):
+    """A loss between integer label maps and logits, computed in float32 whatever the model computes in.
+
+    Subclasses define `of_pixels`. The result is one scalar for the whole batch: a mean over its labelled pixels
+    depends on how many there are, so it does not fall apart into losses of single images.
+
+    Args:
+        ignore_label: label of pixels that do not count (they get no gradient); `None` if there is none.
+        name: of the loss.
+
+    Call arguments:
+        y_true: labels `(batch, height, width)`, integers 0..classes-1 or `ignore_label`. Readers check the range;
+            here a label out of range is the backend's error, or undefined.
+        y_pred: logits `(batch, height, width, classes)`, any float dtype.
+
+    Output:
+        Scalar, float32. A batch without a labelled pixel gives 0 and no gradient.
+
+    Raises:
+        ValueError: if the shapes do not fit each other, or sample weights are given.
+    """
+
+    def __init__(self, ignore_label: int | None, name: str) -> None:
+        super().__init__(name=name, reduction="sum", dtype="float32")
+        if ignore_label is not None and (isinstance(ignore_label, bool) or not isinstance(ignore_label, int)):
+            raise ValueError(f"ignore_label must be an integer or None, received {ignore_label!r}")
+        self.ignore_label = ignore_label
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """The loss of a batch."""
+        if sample_weight is not None:
+            raise ValueError(f"{self.name} takes no sample weights; mark pixels with ignore_label instead")
+        labels, logits = ops.shape(y_true), ops.shape(y_pred)
+        fits = len(logits) == len(labels) + 1
+        if not fits or any(isinstance(a, int) and isinstance(b, int) and a != b for a, b in zip(labels, logits)):  # noqa: B905
+            raise ValueError(
+                f"{self.name} expects labels (batch, height, width) and logits (batch, height, width, classes), "
+                f"received {tuple(labels)} and {tuple(logits)}"
+            )
+        return super().__call__(y_true, y_pred)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Split the labels into classes and a mask of the pixels that count."""
+        y_true = ops.cast(y_true, "int32")
+        if self.ignore_label is None:
+            counted = ops.ones_like(y_true, dtype="float32")
+        else:
+            counted = ops.cast(ops.not_equal(y_true, self.ignore_label), "float32")
+            y_true = ops.where(ops.equal(y_true, self.ignore_label), 0, y_true)
+        return self.of_pixels(y_true, ops.cast(y_pred, "float32"), counted)
+
+    def of_pixels(self, labels: Any, logits: Any, counted: Any) -> Any:
+        """The scalar loss.
+
+        Args:
+            labels: int32 `(batch, height, width)`, 0 where ignored.
+            logits: float32 `(batch, height, width, classes)`.
+            counted: float32 `(batch, height, width)`, 1 where the pixel counts and 0 where it is ignored.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define of_pixels")
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild the loss."""
+        return {"name": self.name, "ignore_label": self.ignore_label}
+
+
+def masked_mean(values: Any, counted: Any) -> Any:
+    """Mean of `values` where `counted` is positive, weighted by it; 0 if nowhere."""
+    total = ops.sum(counted)
+    # where, not a mere product: an ignored pixel may hold an infinite loss.
+    kept = ops.where(counted > 0, values, 0.0) * counted
+    return ops.sum(kept) / ops.where(total > 0, total, 1.0)
