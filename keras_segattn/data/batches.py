@@ -1,0 +1,146 @@
+"""From a data set of pictures and masks to the batches that training takes."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from keras_segattn.arguments import check_positive_integer
+from keras_segattn.data.augmentation import Augmentation
+from keras_segattn.preprocessing import Preprocessing
+
+# Decoded pictures kept in memory to draw from; a data set below this size is shuffled perfectly.
+SHUFFLE_BUFFER = 1000
+
+
+class Batches:
+    """The batches of any epoch: a function of the epoch's number, so that a resumed training sees the same ones.
+
+    Args:
+        source: data set with the features `image`, `segmentation_mask` and `file_name` of the readers here, of
+            known length.
+        batch_size: pictures a batch.
+        classes: number of classes; a label beyond them that is not `ignore_label` is an error.
+        preprocessing: of the model, `registry.preprocessing_of(model)`; `None` leaves RGB 0..255.
+        size: (height, width) to which pictures are resized (bilinearly, masks to the nearest label); `None`
+            leaves them, and then pictures of one batch must be alike.
+        augmentation: random changes, whose crop is the size; not together with `size`.
+        ignore_label: label of pixels that do not count; `None` if there is none.
+        shuffle: whether each epoch has an order of its own.
+        seed: of order and augmentation.
+        drop_remainder: whether to leave out a last, smaller batch.
+
+    Raises:
+        ValueError: if an argument is wrong, a feature is missing, or the source is empty or of unknown length.
+
+    Example:
+        >>> batches = Batches(folder("images", "masks"), batch_size=8, classes=3, size=(256, 256))
+        >>> for image, mask in batches(0): ...
+    """
+
+    def __init__(
+        self,
+        source: tf.data.Dataset,
+        *,
+        batch_size: int,
+        classes: int,
+        preprocessing: Preprocessing | None = None,
+        size: tuple[int, int] | None = None,
+        augmentation: Augmentation | None = None,
+        ignore_label: int | None = 255,
+        shuffle: bool = False,
+        seed: int = 0,
+        drop_remainder: bool = False,
+    ) -> None:
+        check_positive_integer("batch_size", batch_size)
+        check_positive_integer("classes", classes)
+        if size is not None and augmentation is not None:
+            raise ValueError("give size or augmentation, not both: an augmentation's crop is the size")
+        missing = {"image", "segmentation_mask", "file_name"} - set(source.element_spec)
+        if missing:
+            raise ValueError(f"the data set lacks the features {sorted(missing)}: it has {source.element_spec}")
+        count = int(source.cardinality())
+        if count < 0:
+            raise ValueError("the data set must have a known length: apply tf.data.experimental.assert_cardinality")
+        if count == 0:
+            raise ValueError("the data set is empty")
+        if drop_remainder and count < batch_size:
+            raise ValueError(f"{count} pictures make no whole batch of {batch_size}")
+        self.source, self.count, self.batch_size, self.classes = source, count, batch_size, classes
+        self.preprocessing, self.size, self.augmentation = preprocessing, size, augmentation
+        self.ignore_label, self.shuffle, self.seed, self.drop_remainder = ignore_label, shuffle, seed, drop_remainder
+
+    def __len__(self) -> int:
+        """Number of batches in an epoch."""
+        whole, rest = divmod(self.count, self.batch_size)
+        return whole + (rest > 0 and not self.drop_remainder)
+
+    def __call__(self, epoch: int | tf.Tensor) -> tf.data.Dataset:
+        """The batches of one epoch.
+
+        Args:
+            epoch: number from 0 up, an integer or a scalar integer tensor.
+
+        Returns:
+            Data set of `(image, mask)`: float32 `(batch, height, width, channels)`, preprocessed, and int32
+            `(batch, height, width)`.
+
+        Raises:
+            tf.errors.InvalidArgumentError: while iterating, if a picture is not finite, a label is out of range
+                or pictures of a batch differ in size; the message names the file.
+        """
+        epoch = tf.cast(epoch, tf.int64)
+        pictures = self.source
+        if self.shuffle:
+            pictures = shuffled(pictures, min(self.count, SHUFFLE_BUFFER), (self.seed, epoch))
+        prepared = pictures.enumerate().map(
+            lambda index, features: self._prepare(features, (self.seed * 1_000_003 + epoch, index)),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+        batches = prepared.batch(self.batch_size, drop_remainder=self.drop_remainder)
+        return batches.apply(tf.data.experimental.assert_cardinality(len(self))).prefetch(tf.data.AUTOTUNE)
+
+    def _prepare(self, features: dict[str, tf.Tensor], seed: tuple[Any, Any]) -> tuple[tf.Tensor, tf.Tensor]:
+        image, mask = features["image"], features["segmentation_mask"]
+        with tf.control_dependencies(self._checks(image, mask, features["file_name"])):
+            image, mask = tf.identity(image), tf.identity(mask)
+        if self.augmentation is not None:
+            image, mask = self.augmentation(image, mask, tf.stack(seed))
+        elif self.size is not None:
+            image = tf.image.resize(image, self.size)
+            mask = tf.image.resize(mask, self.size, method="nearest")
+        image = tf.cast(image, tf.float32) if self.preprocessing is None else self.preprocessing(image)
+        return image, tf.cast(mask[..., 0], tf.int32)
+
+    def _checks(self, image: tf.Tensor, mask: tf.Tensor, name: tf.Tensor) -> list[tf.Operation]:
+        wrong = (mask < 0) | (tf.cast(mask, tf.int32) >= self.classes)
+        if self.ignore_label is not None:
+            wrong &= tf.not_equal(tf.cast(mask, tf.int32), self.ignore_label)
+        expected = f"expected 0..{self.classes - 1} or the ignored label {self.ignore_label}"
+        checks = [
+            tf.debugging.Assert(
+                tf.logical_not(tf.reduce_any(wrong)),
+                ["mask of", name, "holds label", tf.reduce_max(tf.boolean_mask(mask, wrong)), expected],
+            )
+        ]
+        if image.dtype.is_floating:
+            finite = tf.reduce_all(tf.math.is_finite(image))
+            checks.append(tf.debugging.Assert(finite, ["image of", name, "holds NaN or infinity"]))
+        return checks
+
+
+def shuffled(dataset: tf.data.Dataset, buffer: int, seed: tuple[int, tf.Tensor]) -> tf.data.Dataset:
+    """`dataset.shuffle`, but a function of its seed alone, which may be a tensor.
+
+    The method mixes in TensorFlow's global seed, which a resumed program need not have, and takes only integers.
+    """
+    structure = dataset.element_spec
+    variant = tf.raw_ops.ShuffleDataset(
+        input_dataset=tf.data.experimental.to_variant(dataset),
+        buffer_size=buffer,
+        seed=seed[0],
+        seed2=seed[1] + 1,  # (0, 0) would mean: draw a seed
+        output_types=[spec.dtype for spec in tf.nest.flatten(structure)],
+        output_shapes=[spec.shape for spec in tf.nest.flatten(structure)],
+        reshuffle_each_iteration=False,
+    )
+    return tf.data.experimental.from_variant(variant, structure)

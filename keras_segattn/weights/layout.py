@@ -1,0 +1,81 @@
+"""From other frameworks' tensor layouts to Keras's, and between a dense layer and the convolution it equals."""
+
+import math
+
+import keras
+import numpy as np
+
+from keras_segattn.weights.weight_file import Layout
+
+
+def to_keras(
+    value: np.ndarray, layout: Layout, leaf: str, shape: tuple[int, ...], flattened: tuple[int, ...] | None
+) -> np.ndarray | None:
+    """A tensor of a file as the variable of a Keras layer wants it.
+
+    Convolution and transposed convolution kernels turn from (out, in, height, width) to (height, width, in, out)
+    by the same transposition. A dense layer over a flattened map and a convolution as large as that map hold the
+    same numbers (Long, Shelhamer and Darrell, CVPR 2015, call the step convolutionalisation): either fills the other.
+
+    Args:
+        value: the tensor in the layout of its file.
+        layout: that layout.
+        leaf: name of the variable; only kernels have a layout.
+        shape: shape of the variable.
+        flattened: (height, width, channels) of the map that a dense layer sees flattened, or `None`.
+
+    Returns:
+        A view or copy of the given shape, or `None` if no layout rule leads to that shape.
+
+    Example:
+        >>> to_keras(np.zeros((8, 3, 5, 5)), "torch", "kernel", (5, 5, 3, 8), None).shape
+        (5, 5, 3, 8)
+    """
+    if leaf == "kernel" and value.ndim in (2, 4) and len(shape) in (2, 4):
+        # The map under the kernel: the window of a convolution, or what a dense layer sees as one vector.
+        window = shape[:3] if len(shape) == 4 else flattened or (1, 1, shape[0])
+        kernel = _as_convolution(value, layout, window, shape[-1])
+        fits = kernel is not None and kernel.shape == (*window, shape[-1])
+        return kernel.reshape(shape) if kernel is not None and fits else None
+    if leaf == "kernel" and layout != "keras":
+        return None
+    if layout == "caffe" and value.shape[:-1] == (1, 1, 1):
+        value = value.reshape(-1)
+    return value if value.shape == shape else None
+
+
+def _as_convolution(value: np.ndarray, layout: Layout, window: tuple[int, ...], outputs: int) -> np.ndarray | None:
+    """A kernel of any layout as (height, width, in, out)."""
+    height, width, channels = window
+    if layout == "keras":
+        if value.ndim == 4:
+            return value
+        return value.reshape(*window, -1) if len(value) == math.prod(window) else None
+    if value.ndim == 4:
+        convolution = value.transpose(2, 3, 1, 0)
+        if layout == "torch" or value.shape[:2] != (1, 1) or convolution.shape == (*window, outputs):
+            return convolution
+        value = value[0, 0]  # a dense kernel with the four dimensions of old blobs
+    if value.shape[1] != math.prod(window):
+        return None
+    return value.reshape(-1, channels, height, width).transpose(2, 3, 1, 0)
+
+
+def flattened_map(layer: keras.layers.Layer) -> tuple[int, ...] | None:
+    """(height, width, channels) of the map that reaches a dense layer through a `Flatten`, or `None`.
+
+    Layers between the two that keep the shape, such as dropout, are looked through.
+    """
+    if not isinstance(layer, keras.layers.Dense):
+        return None
+    tensor = layer.input
+    while True:
+        producer = tensor._keras_history.operation
+        if isinstance(producer, keras.layers.InputLayer):
+            return None
+        source = producer.input
+        if isinstance(producer, keras.layers.Flatten):
+            return tuple(source.shape[1:]) if len(source.shape) == 4 else None
+        if getattr(source, "shape", None) != tensor.shape:
+            return None
+        tensor = source

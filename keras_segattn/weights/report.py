@@ -1,0 +1,91 @@
+"""What became of every tensor of a weight file and of every variable of a model."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.table import Table
+
+
+class WeightsError(ValueError):
+    """A weight file cannot be read, or does not fit the model; the model is unchanged."""
+
+
+class Match(NamedTuple):
+    """A variable and the tensor of the file that fills it."""
+
+    layer: str
+    variable: str
+    source: str
+
+
+class ShapeMismatch(NamedTuple):
+    """A variable whose namesake in the file has a shape that no layout conversion turns into its own."""
+
+    layer: str
+    variable: str
+    source: str
+    expected: tuple[int, ...]
+    found: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """How a weight file maps to a model.
+
+    Args:
+        path: the file.
+        format: what kind of file it is, in words.
+        matched: variables of the model with their tensor in the file.
+        missing: `"layer.variable"` of the model without a tensor in the file.
+        unexpected: names of tensors in the file without a place in the model.
+        shape_mismatch: namesakes of irreconcilable shapes.
+        ignored: entries of the file that are no weights: batch counters, random seeds, optimiser state.
+    """
+
+    path: Path
+    format: str
+    matched: tuple[Match, ...] = ()
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+    shape_mismatch: tuple[ShapeMismatch, ...] = ()
+    ignored: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether file and model correspond one to one."""
+        return bool(self.matched) and not (self.missing or self.unexpected or self.shape_mismatch)
+
+    def rows(self) -> list[tuple[str, str, str]]:
+        """The report as (outcome, variable of the model, tensor of the file)."""
+        return [
+            *(("matched", f"{m.layer}.{m.variable}", m.source) for m in self.matched),
+            *(
+                ("shape mismatch", f"{m.layer}.{m.variable} {m.expected}", f"{m.source} {m.found}")
+                for m in self.shape_mismatch
+            ),
+            *(("missing", name, "") for name in self.missing),
+            *(("unexpected", "", name) for name in self.unexpected),
+            *(("ignored", "", name) for name in self.ignored),
+        ]
+
+    def table(self) -> Table:
+        """The report as a table for a terminal."""
+        table = Table("outcome", "variable of the model", "tensor of the file", title=self.summary())
+        for row in self.rows():
+            table.add_row(*row)
+        return table
+
+    def summary(self) -> str:
+        """One line with the number of each outcome."""
+        outcomes = ("matched", "missing", "unexpected", "shape_mismatch", "ignored")
+        counts = ", ".join(f"{len(getattr(self, name))} {name.replace('_', ' ')}" for name in outcomes)
+        return f"{self.path} ({self.format}): {counts}"
+
+    def __str__(self) -> str:
+        problems = [
+            f"  {outcome}: {' <- '.join(part for part in (variable, source) if part)}"
+            for outcome, variable, source in self.rows()
+            if outcome != "matched"
+        ]
+        return "\n".join([self.summary(), *problems])

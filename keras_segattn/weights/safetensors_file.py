@@ -1,0 +1,35 @@
+"""`.safetensors`: other people's in PyTorch's layout, our own in Keras's, told apart by the metadata."""
+
+from pathlib import Path
+
+import safetensors
+
+from keras_segattn.weights.restricted import corrupt_as
+from keras_segattn.weights.weight_file import Layout, WeightFile, unreadable
+
+FORMAT = "safetensors file"
+LAYOUT_KEY = "keras_segattn.layout"
+
+
+def read(path: Path) -> WeightFile:
+    """Read a safetensors file.
+
+    Args:
+        path: the file; its layout is PyTorch's unless its metadata name one.
+
+    Raises:
+        WeightsError: if the file is corrupt or its metadata name an unknown layout.
+    """
+    try:
+        file = safetensors.safe_open(path, framework="numpy")
+    except safetensors.SafetensorError as error:
+        raise unreadable(path, f"an intact {FORMAT}", error) from error
+    with file, corrupt_as(path, f"a {FORMAT}"):
+        named = (file.metadata() or {}).get(LAYOUT_KEY, "torch")
+        if named not in ("keras", "torch"):
+            raise unreadable(path, f"layout 'keras' or 'torch' under {LAYOUT_KEY!r}", repr(named))
+        layout: Layout = "keras" if named == "keras" else "torch"
+        names = list(file.keys())
+        prefix = "module." if all(name.startswith("module.") for name in names) else ""
+        tensors = {name.removeprefix(prefix): file.get_tensor(name) for name in names}
+    return WeightFile(path, FORMAT, layout, tensors)

@@ -1,0 +1,60 @@
+"""Writing a model's weights, whole or not at all."""
+
+import os
+from os import PathLike
+from pathlib import Path
+
+import keras
+import numpy as np
+import safetensors.numpy
+
+from keras_segattn.weights.loading import variable_name
+from keras_segattn.weights.safetensors_file import LAYOUT_KEY
+
+_KERAS_SUFFIX = ".weights.h5"
+
+
+def save(model: keras.Model, path: str | PathLike[str]) -> Path:
+    """Write the weights of a model to a file that `load` reads back.
+
+    The file is written beside its place and moved there when complete, replacing an older one.
+
+    Args:
+        model: the model.
+        path: file name, ending in `.weights.h5` (Keras's own format; of a compiled model it also keeps the
+            optimiser's state) or `.safetensors` (tensors `"layer.variable"` in Keras's layout, marked so).
+
+    Returns:
+        The path written.
+
+    Raises:
+        ValueError: if the name ends otherwise.
+        OSError: if the file cannot be written; nothing half-written is left.
+
+    Example:
+        >>> save(FCN8s(), "fcn8s.safetensors")
+        PosixPath('fcn8s.safetensors')
+    """
+    path = Path(path)
+    if not path.name.endswith((_KERAS_SUFFIX, ".safetensors")):
+        raise ValueError(f"expected a file name ending in .weights.h5 or .safetensors, received {path.name!r}")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path}: expected a folder to write into, {path.parent} is none")
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        if path.name.endswith(_KERAS_SUFFIX):
+            model.save_weights(temporary)
+        else:
+            safetensors.numpy.save_file(_tensors(model), temporary, metadata={LAYOUT_KEY: "keras"})
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _tensors(model: keras.Model) -> dict[str, np.ndarray]:
+    return {
+        f"{layer.name}.{variable_name(layer, variable)}": np.ascontiguousarray(keras.ops.convert_to_numpy(variable))
+        for layer in model.layers
+        for variable in layer.weights
+    }

@@ -1,0 +1,43 @@
+"""The common form into which every reader turns its file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from keras_segattn.weights.report import WeightsError
+
+Layout = Literal["keras", "torch", "caffe"]
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """The tensors of a weight file, under their own names and in their own layout.
+
+    Args:
+        path: the file.
+        format: what kind of file it is, in words.
+        layout: `"keras"`: kernels (height, width, in, out) and (in, out), flattened as height, width, channels;
+            `"torch"` and `"caffe"`: kernels (out, in, height, width) and (out, in), flattened as channels,
+            height, width. Caffe's old files write (out, in) as (1, 1, out, in).
+        tensors: `"layer.leaf"` → array of any numeric dtype; the leaf follows the last dot.
+        ignored: names of entries that are no weights.
+    """
+
+    path: Path
+    format: str
+    layout: Layout
+    tensors: Mapping[str, np.ndarray]
+    ignored: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Reject a file without weights."""
+        if not self.tensors:
+            raise unreadable(self.path, f"a {self.format} that holds tensors", "no tensor at all")
+
+
+def unreadable(path: Path, expected: str, found: object) -> WeightsError:
+    """The error of every reader: which file, what was expected there and what was found."""
+    return WeightsError(f"{path}: expected {expected}, found {found}")

@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_segattn.data import Augmentation
+
+PLAIN = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0}
+# Bilinear weights of float32 coordinates.
+TOLERANCE = 1e-3
+
+
+def checkerboard(height, width, cell=16):
+    """Labels in large cells, and an image that shows label × 100 in every channel."""
+    labels = (np.add.outer(np.arange(height) // cell, np.arange(width) // cell) % 3).astype("uint8")[..., None]
+    return np.repeat(labels * 100, 3, axis=-1), labels
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.tuples(st.integers(0, 2**31 - 1), st.integers(0, 2**31 - 1)),
+    height=st.integers(1, 90),
+    width=st.integers(1, 90),
+    crop=st.tuples(st.integers(1, 70), st.integers(1, 70)),
+)
+def test_image_and_mask_stay_aligned_and_no_label_is_invented(seed, height, width, crop):
+    image, labels = checkerboard(height, width)
+    augmented, mask = Augmentation(crop=crop, **PLAIN)(image, labels, seed)
+    augmented, mask = augmented.numpy(), mask.numpy()
+    assert augmented.shape == (*crop, 3)
+    assert mask.shape == (*crop, 1)
+    assert set(np.unique(mask)) <= {0, 1, 2, 255}
+    # Away from the edges of cells the image still shows its label.
+    inside = mask[..., 0] != 255
+    shown = augmented[..., 0] / 100
+    flat = inside.copy()
+    for shift in (-2, -1, 1, 2):
+        for axis in (0, 1):
+            flat &= np.roll(mask[..., 0], shift, axis) == mask[..., 0]
+    flat[:2], flat[-2:], flat[:, :2], flat[:, -2:] = False, False, False, False
+    np.testing.assert_allclose(shown[flat], mask[..., 0][flat], atol=TOLERANCE)
+
+
+def test_same_seed_same_result_and_other_seeds_differ():
+    image, labels = checkerboard(64, 64)
+    augmentation = Augmentation(crop=(32, 32))
+    first, again, other = (augmentation(image, labels, seed)[0].numpy() for seed in ((1, 2), (1, 2), (1, 3)))
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 1
+
+
+def test_padding_continues_the_mean_and_ignores_the_mask():
+    image = np.full((4, 4, 3), 7, "uint8")
+    augmented, mask = Augmentation(crop=(6, 6), scale=(1.0, 1.0), flip=False, **PLAIN)(
+        image, np.ones((4, 4, 1), "uint8"), (0, 0)
+    )
+    np.testing.assert_allclose(augmented, 7, atol=TOLERANCE)
+    assert (mask.numpy() == 255).sum() == 36 - 16
+
+
+def test_both_directions_and_colours_occur_and_stay_in_range():
+    image, labels = checkerboard(32, 32, cell=31)
+    augmentation = Augmentation(crop=(32, 32), scale=(1.0, 1.0), brightness=1.0, contrast=1.0, saturation=1.0)
+    results = [augmentation(image, labels, (0, i)) for i in range(20)]
+    mirrored = [bool(mask.numpy()[0, 0, 0] != labels[0, 0, 0]) for _, mask in results]
+    assert 0 < sum(mirrored) < 20
+    pixels = np.stack([image.numpy() for image, _ in results])
+    assert pixels.min() >= 0
+    assert pixels.max() <= 255
+    assert len({float(p.mean()) for p in pixels}) == 20
+
+
+def test_runs_in_a_graph():
+    image, labels = checkerboard(20, 30)
+    dataset = tf.data.Dataset.from_tensors((image, labels)).map(lambda x, y: Augmentation(crop=(8, 9))(x, y, (0, 1)))
+    assert dataset.element_spec[0].shape == (8, 9, 3)
+    assert dataset.element_spec[1].shape == (8, 9, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"crop": (0, 4)}, "crop height and width must be a positive integer, received 0"),
+        ({"crop": (4,)}, r"crop must be \(height, width\)"),
+        ({"crop": (4, 4), "scale": (2.0, 1.0)}, "scale must be"),
+        ({"crop": (4, 4), "scale": (0.0, 1.0)}, "scale must be"),
+        ({"crop": (4, 4), "contrast": 2.0}, r"contrast must be in 0\.\.1, received 2\.0"),
+        ({"crop": (4, 4), "flip": "sometimes"}, "flip must be one of True, False"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Augmentation(**arguments)

@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_segattn import Preprocessing
+from keras_segattn.data import Augmentation, Batches
+
+
+def source(count=7, size=(12, 16), labels=3, dtype="uint8"):
+    rng = np.random.default_rng(0)
+    return tf.data.Dataset.from_tensor_slices(
+        {
+            "image": rng.integers(0, 255, (count, *size, 3)).astype(dtype),
+            "segmentation_mask": rng.integers(0, labels, (count, *size, 1)).astype("uint8"),
+            "file_name": [f"picture_{i}" for i in range(count)],
+        }
+    )
+
+
+def arrays(dataset):
+    return [(x.numpy(), y.numpy()) for x, y in dataset]
+
+
+def equal(a, b):
+    return all(np.array_equal(x, u) and np.array_equal(y, v) for (x, y), (u, v) in zip(a, b, strict=True))
+
+
+def test_shapes_types_and_length():
+    batches = Batches(source(), batch_size=3, classes=3, size=(6, 8))
+    assert len(batches) == 3
+    image, mask = arrays(batches(0))[0]
+    assert image.shape == (3, 6, 8, 3)
+    assert image.dtype == np.float32
+    assert mask.shape == (3, 6, 8)
+    assert mask.dtype == np.int32
+    assert [len(x) for x, _ in arrays(batches(0))] == [3, 3, 1]
+    whole = Batches(source(), batch_size=3, classes=3, drop_remainder=True)
+    assert len(whole) == len(arrays(whole(0))) == 2
+    assert batches(0).cardinality() == 3
+
+
+def test_preprocessing_is_applied():
+    raw, cooked = (
+        arrays(Batches(source(), batch_size=7, classes=3, preprocessing=p)(0))[0][0]
+        for p in (None, Preprocessing("BGR", mean=(1.0, 2.0, 3.0)))
+    )
+    np.testing.assert_allclose(cooked, raw[..., ::-1] - [1, 2, 3], atol=1e-4)
+
+
+def test_an_epoch_is_a_function_of_its_number():
+    options = {"batch_size": 2, "classes": 3, "shuffle": True, "augmentation": Augmentation(crop=(8, 8))}
+    first, second = Batches(source(), **options), Batches(source(), **options)
+    assert equal(arrays(first(3)), arrays(second(3)))
+    assert equal(arrays(first(3)), arrays(first(tf.constant(3))))
+    assert not equal(arrays(first(3)), arrays(first(4)))
+    assert not equal(arrays(first(3)), arrays(Batches(source(), **options, seed=1)(3)))
+
+
+def test_epochs_can_be_chained_in_one_data_set():
+    batches = Batches(source(), batch_size=2, classes=3, shuffle=True)
+    chained = arrays(tf.data.Dataset.range(1, 3).flat_map(batches))
+    assert equal(chained, arrays(batches(1)) + arrays(batches(2)))
+
+
+def test_shuffling_keeps_every_picture():
+    batches = Batches(source(), batch_size=7, classes=3, shuffle=True)
+    plain = Batches(source(), batch_size=7, classes=3)
+    a, b = (arrays(x(0))[0][0] for x in (batches, plain))
+    assert not np.array_equal(a, b)
+    assert sorted(a.sum(axis=(1, 2, 3))) == sorted(b.sum(axis=(1, 2, 3)))
+
+
+def test_a_label_out_of_range_names_the_file():
+    batches = Batches(source(labels=5), batch_size=1, classes=3)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"picture_0.*holds label.*4.*expected 0..2"):
+        arrays(batches(0))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_an_image_that_is_not_finite_names_the_file(bad):
+    def spoil(features):
+        image = tf.where(features["file_name"] == "picture_2", bad, features["image"])
+        return {**features, "image": image}
+
+    batches = Batches(source(dtype="float32").map(spoil), batch_size=1, classes=3)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"picture_2.*holds NaN or infinity"):
+        arrays(batches(0))
+
+
+def test_the_ignored_label_passes():
+    ignored = source().map(lambda f: {**f, "segmentation_mask": tf.fill((12, 16, 1), tf.constant(255, tf.uint8))})
+    assert (arrays(Batches(ignored, batch_size=7, classes=3)(0))[0][1] == 255).all()
+    with pytest.raises(tf.errors.InvalidArgumentError, match="holds label"):
+        arrays(Batches(ignored, batch_size=7, classes=3, ignore_label=None)(0))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Batches(source(), batch_size=0, classes=3), "batch_size must be a positive integer"),
+        (lambda: Batches(source().take(0), batch_size=1, classes=3), "the data set is empty"),
+        (lambda: Batches(source().filter(lambda f: f["image"][0, 0, 0] >= 0), batch_size=1, classes=3), "must have a known length"),
+        (
+            lambda: Batches(source().map(lambda f: {"image": f["image"]}), batch_size=1, classes=3),
+            r"lacks the features \['file_name', 'segmentation_mask'\]",
+        ),
+        (
+            lambda: Batches(source(), batch_size=1, classes=3, size=(4, 4), augmentation=Augmentation((4, 4))),
+            "not both",
+        ),
+        (lambda: Batches(source(3), batch_size=4, classes=3, drop_remainder=True), "no whole batch of 4"),
+    ],
+)
+def test_bad_arguments(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
