@@ -36,6 +36,7 @@ setup(
     install_requires=[
         "ai-edge-litert>=2.1,<3",
         "h5py>=3.11",
+        "importlib_resources",  # tensorflow-datasets imports it without requiring it
         "keras>=3.13,<3.16",
         "matplotlib>=3.9",
         "numpy>=2.0",

@@ -1,6 +1,5 @@
 """Writing a model's weights, whole or not at all."""
 
-import os
 from os import PathLike
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import keras
 import numpy as np
 import safetensors.numpy
 
+from keras_segattn.files import replaced
 from keras_segattn.weights.loading import variable_name
 from keras_segattn.weights.safetensors_file import LAYOUT_KEY
 
@@ -38,17 +38,11 @@ def save(model: keras.Model, path: str | PathLike[str]) -> Path:
     path = Path(path)
     if not path.name.endswith((_KERAS_SUFFIX, ".safetensors")):
         raise ValueError(f"expected a file name ending in .weights.h5 or .safetensors, received {path.name!r}")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path}: expected a folder to write into, {path.parent} is none")
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
+    with replaced(path) as temporary:
         if path.name.endswith(_KERAS_SUFFIX):
             model.save_weights(temporary)
         else:
             safetensors.numpy.save_file(_tensors(model), temporary, metadata={LAYOUT_KEY: "keras"})
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 

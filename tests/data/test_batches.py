@@ -99,7 +99,10 @@ def test_the_ignored_label_passes():
     [
         (lambda: Batches(source(), batch_size=0, classes=3), "batch_size must be a positive integer"),
         (lambda: Batches(source().take(0), batch_size=1, classes=3), "the data set is empty"),
-        (lambda: Batches(source().filter(lambda f: f["image"][0, 0, 0] >= 0), batch_size=1, classes=3), "must have a known length"),
+        (
+            lambda: Batches(source().filter(lambda f: f["image"][0, 0, 0] >= 0), batch_size=1, classes=3),
+            "must have a known length",
+        ),
         (
             lambda: Batches(source().map(lambda f: {"image": f["image"]}), batch_size=1, classes=3),
             r"lacks the features \['file_name', 'segmentation_mask'\]",

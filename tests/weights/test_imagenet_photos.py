@@ -13,7 +13,7 @@ from keras_segattn.classification import squeezenet
 
 SIZE = (227, 227)
 # Another implementation found 13 and 19. Resizing decides some photos: bicubic and box give 14 and 20, Lanczos
-# 13 and 20, nearest 17 and 19, bilinear 12 and 19. A wrong channel order or layout gives 0 to 3.
+# 13 and 20, nearest 17 and 19, bilinear 12 and 19.
 TOP_1, TOP_5 = 13, 19
 
 

@@ -1,0 +1,118 @@
+"""Pictures and masks of the disk as arrays and as a data set."""
+
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image, ImageOps
+
+ELEMENT_SPEC = {
+    "image": tf.TensorSpec((None, None, 3), tf.uint8),
+    "segmentation_mask": tf.TensorSpec((None, None, 1), tf.uint8),
+    "file_name": tf.TensorSpec((), tf.string),
+}
+Palette = Sequence[tuple[int, int, int]]
+
+
+def read_image(path: str | PathLike[str]) -> np.ndarray:
+    """A picture of any format and mode as RGB, turned as its EXIF orientation says, without transparency.
+
+    Args:
+        path: the file.
+
+    Returns:
+        uint8 `(height, width, 3)`, 0..255.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is damaged or no picture.
+
+    Example:
+        >>> read_image("photo.jpg").shape
+        (480, 640, 3)
+    """
+    return np.asarray(ImageOps.exif_transpose(_open(path)).convert("RGB"))
+
+
+def read_mask(path: str | PathLike[str], palette: Palette | None = None) -> np.ndarray:
+    """A mask as class indices.
+
+    Args:
+        path: a picture whose pixels, or palette indices, are the classes; with `palette`, a colour picture.
+        palette: RGB colour of every class; the class is the colour's place.
+
+    Returns:
+        uint8 `(height, width, 1)`.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is damaged, has a colour outside the palette, or colours but no palette.
+
+    Example:
+        >>> read_mask("mask.png", palette=[(0, 0, 0), (128, 0, 0)]).max()
+        1
+    """
+    picture = _open(path)
+    if palette is None:
+        if picture.mode not in ("P", "L", "1", "I", "I;16"):
+            raise ValueError(
+                f"{path}: expected a mask of class indices (modes P, L, I), found mode {picture.mode}; "
+                "give the palette of its colours"
+            )
+        labels = np.asarray(picture).astype(np.int64)
+        if labels.min() < 0 or labels.max() > 255:
+            raise ValueError(f"{path}: expected labels 0..255, found {labels.min()}..{labels.max()}")
+        return labels.astype(np.uint8)[..., None]
+    colours = np.asarray(picture.convert("RGB")).astype(np.int64) @ (65536, 256, 1)
+    known = np.asarray(palette, dtype=np.int64) @ (65536, 256, 1)
+    order = np.argsort(known)
+    place = order[np.minimum(np.searchsorted(known[order], colours), len(known) - 1)]
+    wrong = colours[known[place] != colours]
+    if wrong.size:
+        red, green, blue = wrong[0] >> 16, wrong[0] >> 8 & 255, wrong[0] & 255
+        raise ValueError(f"{path}: colour ({red}, {green}, {blue}) is not in the palette of {len(known)} classes")
+    return place.astype(np.uint8)[..., None]
+
+
+def pairs(images: Sequence[Path], masks: Sequence[Path], palette: Palette | None = None) -> tf.data.Dataset:
+    """Data set of pictures with their masks, read when needed, in the order given.
+
+    Raises:
+        tf.errors.InvalidArgumentError: while iterating, if a file is damaged or a pair differs in size; the
+            message names the file.
+    """
+
+    def read(image_path: bytes, mask_path: bytes) -> tuple[np.ndarray, np.ndarray]:
+        image, mask = read_image(image_path.decode()), read_mask(mask_path.decode(), palette)
+        if image.shape[:2] != mask.shape[:2]:
+            raise ValueError(
+                f"{mask_path.decode()}: mask is {mask.shape[:2]} (height, width), its image {image.shape[:2]}"
+            )
+        return image, mask
+
+    def features(image_path: tf.Tensor, mask_path: tf.Tensor, name: tf.Tensor) -> dict[str, tf.Tensor]:
+        image, mask = tf.numpy_function(read, [image_path, mask_path], (tf.uint8, tf.uint8), stateful=False)
+        return {
+            "image": tf.ensure_shape(image, (None, None, 3)),
+            "segmentation_mask": tf.ensure_shape(mask, (None, None, 1)),
+            "file_name": name,
+        }
+
+    names = [path.name for path in images]
+    paths = tf.data.Dataset.from_tensor_slices((list(map(str, images)), list(map(str, masks)), names))
+    return paths.map(features, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+def _open(path: str | PathLike[str]) -> Image.Image:
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: expected a picture, found {'a folder' if path.is_dir() else 'nothing'}")
+    try:
+        with path.open("rb") as file:
+            picture = Image.open(file)
+            picture.load()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path}: not a readable picture: {error}") from error
+    return picture

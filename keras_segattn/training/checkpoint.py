@@ -1,0 +1,141 @@
+"""The state of a training in one file, written whole or not at all."""
+
+import json
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_segattn.files import replaced
+
+FORMAT = 1
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is damaged, or belongs to another model or other settings."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training has come.
+
+    Args:
+        epoch: number of finished epochs.
+        step: finished steps of the epoch that is under way.
+        history: one mapping of logged values for every finished epoch.
+        best: best value of the monitored metric so far; `None` before the first.
+        settings: what must stay the same for the training to go on, as plain JSON values.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    history: tuple[dict[str, float], ...] = ()
+    best: float | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def save_checkpoint(path: Path, model: keras.Model, optimizer: keras.optimizers.Optimizer, progress: Progress) -> None:
+    """Write the whole state: weights, optimizer, random seeds and progress.
+
+    Args:
+        path: the file; a NumPy `.npz` archive without pickled objects, each array with a checksum.
+        model: its `variables` include the seeds of dropout layers.
+        optimizer: built optimizer.
+        progress: how far the training has come.
+    """
+    variables = named_variables(model, optimizer)
+    header = asdict(progress) | {"format": FORMAT, "variables": signature(variables)}
+    arrays = {f"{i:05d}": keras.ops.convert_to_numpy(variable) for i, (_, variable) in enumerate(variables)}
+    with replaced(path) as temporary:
+        np.savez(temporary, header=np.array(json.dumps(header)), **arrays)
+
+
+def load_checkpoint(
+    path: Path, model: keras.Model, optimizer: keras.optimizers.Optimizer, settings: dict[str, Any]
+) -> Progress:
+    """Restore the state that `save_checkpoint` wrote; nothing is changed unless the whole file is right.
+
+    Args:
+        path: the file.
+        model: model of the same layers and shapes.
+        optimizer: built optimizer of the same kind.
+        settings: what must be as it was when the file was written.
+
+    Returns:
+        How far that training had come.
+
+    Raises:
+        CheckpointError: if the file is truncated, corrupt, of another model or optimizer, or was written with other
+            settings.
+    """
+    variables = named_variables(model, optimizer)
+    header, arrays = read_archive(path)
+    found, expected = header["variables"], signature(variables)
+    if found != expected:
+        differences = [
+            f"{have or 'nothing'} in the file, {want or 'nothing'} here"
+            for have, want in zip(pad(found, len(expected)), pad(expected, len(found)), strict=True)
+            if have != want
+        ]
+        raise CheckpointError(
+            f"{path} belongs to another model or optimizer: {len(differences)} of {len(expected)} variables differ, "
+            f"first {differences[0]}"
+        )
+    changed = [
+        f"{name}: {header['settings'].get(name)!r} in the file, {settings.get(name)!r} now"
+        for name in sorted({*settings, *header["settings"]})
+        if header["settings"].get(name) != settings.get(name)
+    ]
+    if changed:
+        raise CheckpointError(
+            f"{path} was written with other settings ({'; '.join(changed)}): train with those, in another "
+            "run_dir, or from the start with resume=False"
+        )
+    for (_, variable), array in zip(variables, arrays, strict=True):
+        variable.assign(array)
+    return Progress(header["epoch"], header["step"], tuple(header["history"]), header["best"], header["settings"])
+
+
+def read_archive(path: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """Header and arrays of a checkpoint.
+
+    Raises:
+        CheckpointError: if the file is truncated or corrupt, or no checkpoint of this format.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            header = json.loads(str(archive["header"]))
+            if header["format"] != FORMAT:
+                raise CheckpointError(f"{path} has checkpoint format {header['format']}, expected {FORMAT}")
+            return header, [archive[f"{i:05d}"] for i in range(len(header["variables"]))]
+    except CheckpointError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise CheckpointError(
+            f"{path} is truncated, corrupt or no checkpoint ({error}); delete it or train with resume=False"
+        ) from error
+
+
+def named_variables(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> list[tuple[str, keras.Variable]]:
+    """All state of a training with names that are the same in every process."""
+    # Keras numbers seed generators and optimizers through the process: their numbers say nothing about the model.
+    state = [
+        (variable.name if variable.name == "seed_generator_state" else variable.path, variable)
+        for variable in model.variables
+    ]
+    return state + [(f"optimizer/{variable.name}", variable) for variable in optimizer.variables]
+
+
+def signature(variables: Sequence[tuple[str, keras.Variable]]) -> list[str]:
+    """Name, shape and dtype of every variable."""
+    return [f"{name} {tuple(variable.shape)} {variable.dtype}" for name, variable in variables]
+
+
+def pad(names: list[str], length: int) -> list[str]:
+    """`names` with empty ones behind, up to `length`."""
+    return names + [""] * (length - len(names))

@@ -1,0 +1,183 @@
+"""What training needs under a `tf.distribute` strategy beyond Keras' `fit`."""
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from keras_segattn.losses.pixel_loss import PixelLoss
+
+
+def strategy_of(model: keras.Model) -> tf.distribute.Strategy | None:
+    """The strategy in whose scope the model was built; `None` on backends other than TensorFlow."""
+    return getattr(model, "distribute_strategy", None)
+
+
+def strategy_scope(strategy: tf.distribute.Strategy | None) -> contextlib.AbstractContextManager[Any]:
+    """The scope in which the variables that belong to the model's training are made."""
+    return contextlib.nullcontext() if strategy is None else strategy.scope()
+
+
+def check_scope(model: keras.Model, strategy: tf.distribute.Strategy | None) -> None:
+    """Raise `ValueError` if a strategy is in force in whose scope the model was not built."""
+    if strategy is None or strategy.num_replicas_in_sync == 1:
+        return
+    if not all(strategy.extended.variable_created_in_scope(variable.value) for variable in model.variables):
+        raise ValueError(
+            f"{model.name!r} was not built in the scope of {type(strategy).__name__}: "
+            "build it under `with strategy.scope():`"
+        )
+
+
+def is_multi_worker(strategy: tf.distribute.Strategy | None) -> bool:
+    """Whether several processes train together."""
+    cluster = getattr(strategy, "cluster_resolver", None)
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) or cluster is None:
+        return False
+    tasks = cluster.cluster_spec().as_dict()
+    return len(tasks.get("worker", ())) + len(tasks.get("chief", ())) > 1
+
+
+def is_chief(strategy: tf.distribute.Strategy | None) -> bool:
+    """Whether this process writes the files: one of all workers does, and any single process."""
+    if strategy is None or not is_multi_worker(strategy):
+        return True
+    cluster = strategy.cluster_resolver
+    if cluster.task_type == "chief":
+        return True
+    return "chief" not in cluster.cluster_spec().as_dict() and cluster.task_id == 0
+
+
+def distributed_loss(loss: keras.losses.Loss, strategy: tf.distribute.Strategy | None) -> keras.losses.Loss:
+    """`loss` such that gradients summed over all replicas are those of the whole batch on one device.
+
+    Keras scales its own losses by the number of replicas, but not those that are one scalar a batch, as ours are.
+    """
+    replicated = strategy is not None and strategy.num_replicas_in_sync > 1
+    return ReplicaShare(loss) if replicated and isinstance(loss, PixelLoss) else loss
+
+
+class ReplicaShare(keras.losses.Loss):
+    """A loss of pixels, weighted by this replica's share of all labelled pixels unless it is a sum over them.
+
+    For the mean over pixels, the sum over replicas then is the mean over the whole batch; a mean of the replicas'
+    means would weight a pixel by how many ignored ones its replica happens to hold. Losses that are no mean over
+    pixels (Dice, Lovász-softmax) score each replica's part of the batch by itself.
+
+    Args:
+        loss: the loss of one replica's part.
+
+    Call arguments:
+        y_true: labels `(batch, height, width)`, integers.
+        y_pred: logits `(batch, height, width, classes)`.
+
+    Output:
+        Scalar, float32. Its gradient is this replica's part of the gradient of the whole batch. Its value is scaled
+        such that Keras' mean over replicas, weighted by their numbers of images, is the loss of the whole batch.
+    """
+
+    def __init__(self, loss: PixelLoss) -> None:
+        super().__init__(name=loss.name, reduction="sum")
+        self.loss = loss
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """This replica's part of the sum over replicas."""
+        y_true = ops.cast(y_true, "int32")
+        value = self.loss(y_true, y_pred, sample_weight)
+        ignore, class_weights = self.loss.ignore_label, getattr(self.loss, "class_weights", None)
+        counted = ops.ones_like(y_true, "float32") if ignore is None else ops.cast(y_true != ignore, "float32")
+        if class_weights is not None:
+            labels = ops.where(counted > 0, y_true, 0)
+            counted *= ops.take(ops.convert_to_tensor(class_weights, dtype="float32"), labels)
+        context = tf.distribute.get_replica_context()
+        if context is None:  # Keras infers shapes outside the replicas
+            return value
+        own = ops.stack([ops.sum(counted), ops.cast(ops.shape(y_true)[0], "float32")])
+        pixels, images = ops.unstack(context.all_reduce(tf.distribute.ReduceOp.SUM, own))
+        if getattr(self.loss, "normalization", "mean") != "sum":
+            value *= own[0] / ops.where(pixels > 0, pixels, 1.0)
+        shown = value * images / (context.num_replicas_in_sync * own[1])
+        return value + ops.stop_gradient(shown - value)
+
+
+class AverageStatistics(keras.callbacks.Callback):
+    """Gives all replicas the mean of their moving statistics before validation and at the end of an epoch.
+
+    Keras lets batch normalisation of every replica keep its own: what is evaluated and saved would depend on
+    which replica it is read from.
+    """
+
+    def __init__(self, strategy: tf.distribute.Strategy) -> None:
+        super().__init__()
+        self.strategy = strategy
+
+    def average(self) -> None:
+        """Average the floating-point state that is not trained by gradients."""
+        statistics = [v.value for v in self.model.non_trainable_weights if v.dtype.startswith("float")]
+        if not statistics:
+            return
+
+        def update() -> None:
+            own = [variable.read_value() for variable in statistics]
+            means = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, own)
+            for variable, mean in zip(statistics, means, strict=True):
+                variable.assign(mean)
+
+        self.strategy.run(update)
+
+    def on_test_begin(self, logs: Any = None) -> None:  # noqa: ARG002
+        """Before validation."""
+        self.average()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
+        """Before the checkpoint is written."""
+        self.average()
+
+
+@keras.saving.register_keras_serializable(package="keras_segattn")
+class ReplicatedLossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
+    """Loss scaling in which all replicas skip a step when the gradients of any one of them overflow.
+
+    Keras asks every replica (several workers) or the first (one worker) about its own gradients, although they
+    are summed only afterwards: workers would then wait for each other forever, and weights become NaN.
+    """
+
+    def check_finite(self, grads: Sequence[Any]) -> Any:
+        """Whether the gradients are finite on every replica."""
+        finite = super().check_finite(grads)
+        context = tf.distribute.get_replica_context()
+        if context is None or context.num_replicas_in_sync == 1:
+            return finite
+        overflows = context.all_reduce(tf.distribute.ReduceOp.SUM, 1.0 - ops.cast(finite, "float32"))
+        return ops.equal(overflows, 0.0)
+
+
+class ReplicatedModel(keras.Model):
+    """A functional model that `fit` and `evaluate` run on several replicas.
+
+    Keras 3 supports `MirroredStrategy` and `MultiWorkerMirroredStrategy` but for two faults (keras#20585), which
+    this class steps around: it infers shapes from the mean of the replicas' first batches, which need not have
+    the same size, and with several workers it averages scalar results along a dimension that scalars lack.
+    """
+
+    symbolic_batch: tuple[keras.KerasTensor, keras.KerasTensor]
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:  # noqa: ARG002
+        with self.distribute_strategy.scope():
+            self._symbolic_build(data_batch=self.symbolic_batch)
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """One update; with several workers results have shape (1,), which Keras averages."""
+        return self._averageable(super().train_step(data))
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        """One evaluation step; with several workers results have shape (1,), which Keras averages."""
+        return self._averageable(super().test_step(data))
+
+    def _averageable(self, logs: dict[str, Any]) -> dict[str, Any]:
+        if not is_multi_worker(self.distribute_strategy):
+            return logs
+        return keras.tree.map_structure(lambda value: ops.expand_dims(value, 0), logs)

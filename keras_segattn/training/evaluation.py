@@ -1,0 +1,83 @@
+"""Scores of a trained model on a data set, and its prediction for one picture."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_segattn.metrics import confusion_matrix, segmentation_scores
+from keras_segattn.preprocessing import Preprocessing
+from keras_segattn.training.source import Data, Source, check_batch, check_labels, check_model
+
+
+def evaluate(model: keras.Model, data: Data, classes: int, ignore_label: int | None = 255) -> dict[str, Any]:
+    """Scores of Long et al. 2015, section 5, from one confusion matrix over all pixels of a data set.
+
+    Args:
+        model: functional model from images `(batch, height, width, channels)` to class scores
+            `(batch, height, width, classes)`.
+        data: batches `(image float32, mask integer)`, as `train_segmenter` takes them; one pass is made.
+        classes: number of classes of model and masks.
+        ignore_label: label of pixels that do not count, or `None`.
+
+    Returns:
+        `pixel_accuracy`, `mean_accuracy`, `mean_iou`, `frequency_weighted_iou`: floats 0..1, NaN without a labelled
+        pixel; means are over the classes that occur (in the labels; for IoU in labels or predictions).
+        `iou`: float64 `(classes,)`, NaN for a class that occurs nowhere.
+        `confusion_matrix`: int64 `(classes, classes)`, rows are labels, columns predictions.
+
+    Raises:
+        ValueError: if the data are empty, do not fit the model, or hold a label out of range.
+
+    Example:
+        >>> evaluate(model, held_out, classes=3)["mean_iou"]
+        0.83
+    """
+    if check_model(model) != classes:
+        raise ValueError(f"expected a model of {classes} classes, {model.name!r} gives {model.output_shape}")
+    source = Source.of(data, "data")
+    check_batch(source.first_batch(0), model, ignore_label, source.name)
+    batches, _ = source.epochs(0, 1)
+    if isinstance(batches, keras.utils.PyDataset):
+        batches = map(batches.__getitem__, range(batches.num_batches))
+    matrix = np.zeros((classes, classes), np.int64)
+    for image, mask in batches:
+        labels = keras.ops.convert_to_numpy(mask)
+        check_labels(labels, classes, ignore_label, source.name)
+        matrix += confusion_matrix(labels, class_map(model, image), classes, ignore_label)
+    return segmentation_scores(matrix) | {"confusion_matrix": matrix}
+
+
+def predict(model: keras.Model, image: np.ndarray, preprocessing: Preprocessing | None = None) -> np.ndarray:
+    """The most probable class of every pixel of one picture.
+
+    Args:
+        model: functional model from images `(1, height, width, 3)` to class scores `(1, height, width, classes)`.
+        image: RGB picture `(height, width, 3)`, uint8, or float 0..255.
+        preprocessing: what the model expects; `None` if the image is preprocessed already.
+
+    Returns:
+        Class numbers `(height, width)`, int32.
+
+    Raises:
+        ValueError: if the image has another rank, is not finite, or has not the size that the model demands.
+
+    Example:
+        >>> mask = predict(model, np.asarray(PIL.Image.open("street.jpg")), preprocessing_of(model))
+    """
+    check_model(model)
+    image = np.asarray(image)
+    if image.ndim != 3 or 0 in image.shape:
+        raise ValueError(f"expected one picture (height, width, channels), received shape {image.shape}")
+    if not np.isfinite(image).all():
+        raise ValueError("the picture holds NaN or infinite intensities")
+    if any(want not in (None, have) for have, want in zip(image.shape, model.input_shape[1:], strict=True)):
+        raise ValueError(f"{model.name!r} takes pictures {model.input_shape[1:]}, received {image.shape}")
+    batch = image[None]
+    return class_map(model, batch.astype("float32") if preprocessing is None else preprocessing(batch))[0]
+
+
+def class_map(model: keras.Model, images: Any) -> np.ndarray:
+    """Most probable classes `(batch, height, width)` int32 of preprocessed images."""
+    logits = keras.ops.convert_to_numpy(model.predict_on_batch(images))
+    return logits.argmax(axis=-1).astype(np.int32)

@@ -1,0 +1,105 @@
+"""The staged training of fully convolutional networks: 32s, then 16s, then 8s."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+
+import keras
+
+from keras_segattn.segmentation.fcn import initialize_from
+from keras_segattn.training.recipes import Recipe, resolve_recipe
+from keras_segattn.training.segmenter import train_segmenter
+from keras_segattn.training.source import Data
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One trained network of the staged recipe.
+
+    Args:
+        model: the network.
+        history: of its training.
+        copied: names of the layers that started from the stage before; empty for the first.
+    """
+
+    model: keras.Model
+    history: keras.callbacks.History
+    copied: tuple[str, ...]
+
+
+def train_fcn_stages(
+    builders: Sequence[Callable[[], keras.Model]],
+    train_data: Data,
+    validation_data: Data | None = None,
+    *,
+    epochs: int | Sequence[int],
+    ignore_label: int | None = 255,
+    recipe: str | Recipe = "fcn",
+    learning_rate: float | None = None,
+    learning_rate_divisor: float = 100.0,
+    run_dir: str | PathLike[str] | None = None,
+    resume: bool = True,
+    checkpoint_steps: int | None = None,
+    mixed_precision: bool | str = False,
+    progress: bool = True,
+) -> list[Stage]:
+    """Train ever finer networks, each from the weights of the one before (Long et al. 2015, section 4.3).
+
+    A new score layer starts at zero, so that each stage starts from the predictions of the last. The paper
+    divides the learning rate by 100 at every step.
+
+    Args:
+        builders: functions without arguments that build the networks, coarse to fine.
+        train_data: as for `train_segmenter`.
+        validation_data: as for `train_segmenter`.
+        epochs: of every stage, or one number a stage.
+        ignore_label: as for `train_segmenter`.
+        recipe: of the first stage; the others differ in the learning rate.
+        learning_rate: of the first stage, instead of the recipe's.
+        learning_rate_divisor: what the rate is divided by from stage to stage.
+        run_dir: directory that gets one run directory a stage, `1-fcn32s` and so on; `None` writes nothing.
+        resume: go on where an interrupted call stopped; finished stages are loaded, not trained again.
+        checkpoint_steps: as for `train_segmenter`.
+        mixed_precision: as for `train_segmenter`.
+        progress: whether to show Keras' progress bar.
+
+    Returns:
+        One `Stage` a network.
+
+    Raises:
+        ValueError: if there is no builder, the number of epochs does not match, or the divisor is not positive;
+            further as `train_segmenter`.
+
+    Example:
+        >>> builders = [partial(build, classes=3) for build in (FCN32s, FCN16s, FCN8s)]
+        >>> fcn8s = train_fcn_stages(builders, batches, epochs=30, run_dir="run")[-1].model
+    """
+    each = [epochs] * len(builders) if isinstance(epochs, int) else list(epochs)
+    if not builders or len(each) != len(builders):
+        raise ValueError(f"expected one number of epochs a stage, received {len(each)} for {len(builders)} stages")
+    if not learning_rate_divisor > 0:
+        raise ValueError(f"learning_rate_divisor must be positive, received {learning_rate_divisor!r}")
+    current = resolve_recipe(recipe)
+    if learning_rate is not None:
+        current = replace(current, learning_rate=learning_rate)
+    stages: list[Stage] = []
+    for number, (build, stage_epochs) in enumerate(zip(builders, each, strict=True), start=1):
+        model = build()
+        copied = initialize_from(model, stages[-1].model) if stages else []
+        history = train_segmenter(
+            model,
+            train_data,
+            validation_data,
+            epochs=stage_epochs,
+            ignore_label=ignore_label,
+            recipe=current,
+            run_dir=None if run_dir is None else Path(run_dir) / f"{number}-{model.name}",
+            resume=resume,
+            checkpoint_steps=checkpoint_steps,
+            mixed_precision=mixed_precision,
+            progress=progress,
+        )
+        stages.append(Stage(model, history, tuple(copied)))
+        current = replace(current, learning_rate=current.learning_rate / learning_rate_divisor)
+    return stages

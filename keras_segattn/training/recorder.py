@@ -1,0 +1,147 @@
+"""What is watched and written while a model trains."""
+
+import csv
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_segattn.files import replaced
+from keras_segattn.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from keras_segattn.training.precision import dtype_policies
+
+
+class TrainingDivergedError(ArithmeticError):
+    """The loss or a weight became NaN or infinite; files of the last finished epoch are untouched."""
+
+
+class Recorder(keras.callbacks.Callback):
+    """Stops at a loss that is not finite, keeps the history, and writes the files of a run directory.
+
+    Args:
+        network: the model that is trained and saved.
+        settings: what must not change between the parts of an interrupted training.
+        run_dir: existing directory, or `None` to write nothing.
+        writes: whether this process writes; of several workers, one does.
+        monitor: logged value whose best epoch is kept as `best.keras`, where it is logged.
+        checkpoint_steps: write the checkpoint also after so many steps; `None` only after every epoch.
+        policy: dtype policy of saved models; `None` leaves that of their layers.
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        settings: Mapping[str, Any],
+        run_dir: Path | None,
+        writes: bool,
+        monitor: str,
+        checkpoint_steps: int | None,
+        policy: str | None,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.progress = Progress(settings=dict(settings))
+        self.run_dir = run_dir
+        self.writes = writes and run_dir is not None
+        self.monitor = monitor
+        self.checkpoint_steps = checkpoint_steps
+        self.policy = policy
+        self.first_step = 0
+        self._improves = min if "loss" in monitor else max
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The file that a training resumes from."""
+        return None if self.run_dir is None else self.run_dir / "checkpoint.npz"
+
+    def restore(self, optimizer: keras.optimizers.Optimizer) -> None:
+        """Continue from the checkpoint, if there is one.
+
+        Raises:
+            CheckpointError: if it is damaged, of another model, or was written with other settings.
+        """
+        if self.checkpoint is None or not self.checkpoint.exists():
+            return
+        self.progress = load_checkpoint(self.checkpoint, self.network, optimizer, self.progress.settings)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
+        """Forget the steps that an earlier part of this training did, once they are counted."""
+        self.first_step = self.progress.step
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Stop at a NaN loss; write the checkpoint of every so many steps."""
+        step = self.first_step + batch + 1
+        when = f"epoch {self.progress.epoch + 1}, step {step}"
+        self._check_losses({"loss": (logs or {}).get("loss", 0.0)}, when)
+        due = self.checkpoint_steps and step % self.checkpoint_steps == 0
+        if due and batch + 1 < self.params["steps"]:  # the last step's is written at the end of the epoch
+            self._check_weights(when)
+            self._save(replace(self.progress, step=step))
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Write checkpoint, history and, if it is the best so far, the model."""
+        row = {name: float(value) for name, value in (logs or {}).items()}
+        when = f"the end of epoch {epoch + 1}"
+        self._check_losses({name: value for name, value in row.items() if name.endswith("loss")}, when)
+        self._check_weights(when)
+        value, best = row.get(self.monitor, math.nan), self.progress.best
+        improved = not math.isnan(value) and (best is None or (value != best and self._improves(value, best) == value))
+        self.progress = replace(
+            self.progress,
+            epoch=epoch + 1,
+            step=0,
+            history=(*self.progress.history, row),
+            best=value if improved else best,
+        )
+        if improved:
+            self.save_model("best.keras")
+        self._save(self.progress)
+        self._write_history()
+
+    def save_model(self, name: str) -> None:
+        """Write the model to the run directory, if this process writes one."""
+        if not self.writes or self.run_dir is None:
+            return
+        with replaced(self.run_dir / name) as temporary, dtype_policies(self.network, self.policy):
+            self.network.save(temporary)
+
+    def _save(self, progress: Progress) -> None:
+        if self.writes and self.checkpoint is not None:
+            save_checkpoint(self.checkpoint, self.network, self.model.optimizer, progress)
+
+    def _check_losses(self, losses: Mapping[str, float], when: str) -> None:
+        for name, value in losses.items():
+            if not math.isfinite(value):
+                raise self._diverged(f"{name} became {value} at {when}")
+
+    def _check_weights(self, when: str) -> None:
+        # TensorFlow's ReLU turns NaN into 0: weights can be lost while the loss stays finite.
+        for variable in self.network.weights:
+            if not ops.all(ops.isfinite(variable)):
+                raise self._diverged(f"{variable.path} holds NaN or infinity at {when}")
+
+    def _diverged(self, what: str) -> TrainingDivergedError:
+        kept = "" if self.checkpoint is None else f"; {self.run_dir} keeps the last good checkpoint, if one was written"
+        return TrainingDivergedError(f"{what}: lower the learning rate, or look for NaN in the images{kept}")
+
+    def _write_history(self) -> None:
+        if not self.writes or self.run_dir is None:
+            return
+        columns = list(dict.fromkeys(name for row in self.progress.history for name in row))
+        with replaced(self.run_dir / "history.csv") as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, ["epoch", *columns])
+            writer.writeheader()
+            writer.writerows({"epoch": i + 1} | row for i, row in enumerate(self.progress.history))
+
+    def result(self) -> keras.callbacks.History:
+        """The history of all finished epochs, those before an interruption included."""
+        history = keras.callbacks.History()
+        history.set_model(self.network)
+        history.epoch = list(range(len(self.progress.history)))
+        names = dict.fromkeys(name for row in self.progress.history for name in row)
+        history.history = {name: [row.get(name, math.nan) for row in self.progress.history] for name in names}
+        return history

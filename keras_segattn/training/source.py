@@ -1,0 +1,181 @@
+"""Where batches come from: one view of the kinds of data that training accepts, and the check of its first batch."""
+
+from collections.abc import Sized
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+class EpochBatches(Protocol):
+    """Batches as a function of the epoch, such as `keras_segattn.data.Batches`.
+
+    `batches(epoch)` gives the finite `tf.data.Dataset` of that epoch, also for a symbolic scalar int64 epoch;
+    `len(batches)` is the number of steps of every epoch.
+    """
+
+    def __call__(self, epoch: Any) -> tf.data.Dataset:
+        """The batches of one epoch."""
+
+    def __len__(self) -> int: ...
+
+
+Data: TypeAlias = EpochBatches | tf.data.Dataset | keras.utils.PyDataset
+
+
+@dataclass(frozen=True)
+class Source:
+    """Batches `(image float32 (b, h, w, channels), mask integer (b, h, w))` of one data set.
+
+    Args:
+        data: what the user gave.
+        name: what it is called in error messages.
+        steps: batches of an epoch.
+    """
+
+    data: Data
+    name: str
+    steps: int
+
+    @classmethod
+    def of(cls, data: Data, name: str) -> "Source":
+        """Wrap `data`; a dataset that does not know its length is counted in one pass.
+
+        Raises:
+            TypeError: if it is none of the kinds of `Data`.
+            ValueError: if it is empty or endless.
+        """
+        if isinstance(data, tf.data.Dataset):
+            cardinality = int(data.cardinality())
+            if cardinality == tf.data.INFINITE_CARDINALITY:
+                raise ValueError(f"{name} never ends: take(n) or drop repeat(); every epoch is one pass over it")
+            if cardinality == tf.data.UNKNOWN_CARDINALITY:
+                steps = int(data.reduce(np.int64(0), lambda count, *_: count + 1))
+                data = data.apply(tf.data.experimental.assert_cardinality(steps))
+            else:
+                steps = cardinality
+        elif isinstance(data, keras.utils.PyDataset):
+            steps = data.num_batches
+        elif callable(data) and isinstance(data, Sized):
+            steps = len(data)
+        else:
+            raise TypeError(
+                f"{name} must be a tf.data.Dataset, a keras.utils.PyDataset or batches as a function of the epoch "
+                f"with a length, received {type(data).__name__}"
+            )
+        if steps == 0:
+            raise ValueError(f"{name} is empty: it holds no batch")
+        return cls(data, name, steps)
+
+    @property
+    def by_epoch(self) -> bool:
+        """Whether the batches are a function of the epoch, so that training can go on in the middle of one."""
+        return not isinstance(self.data, tf.data.Dataset | keras.utils.PyDataset)
+
+    def first_batch(self, epoch: int) -> Any:
+        """One batch, as a check needs it."""
+        if isinstance(self.data, keras.utils.PyDataset):
+            return self.data[0]
+        dataset = self.data if isinstance(self.data, tf.data.Dataset) else self.data(epoch)
+        return next(iter(dataset))
+
+    def epochs(self, first: int, last: int) -> tuple[Any, int | None]:
+        """What `fit` takes for the epochs `first` to `last - 1`, and the steps of an epoch to tell it."""
+        if isinstance(self.data, tf.data.Dataset):
+            return shardable(self.data), None
+        if isinstance(self.data, keras.utils.PyDataset):
+            return self.data, None
+        epochs = tf.data.Dataset.range(first, last).flat_map(self.data)
+        epochs = epochs.apply(tf.data.experimental.assert_cardinality((last - first) * self.steps))
+        return shardable(epochs.prefetch(tf.data.AUTOTUNE)), self.steps
+
+    def rest_of_epoch(self, epoch: int, step: int) -> tuple[Any, int]:
+        """What `fit` takes for one epoch without its first `step` batches, and the number of its steps."""
+        return shardable(self.data(epoch).skip(step)), self.steps - step
+
+
+def shardable(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """`dataset`, of which each worker of a cluster takes its share of every batch."""
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return dataset.with_options(options)
+
+
+def check_model(model: keras.Model) -> int:
+    """The number of classes of a segmentation model.
+
+    Raises:
+        TypeError: if it is not a functional model.
+        ValueError: if it has not one image input and one output `(batch, height, width, classes)`.
+    """
+    if not isinstance(model, keras.Model) or not hasattr(model, "input_shape"):
+        raise TypeError(f"expected a functional keras.Model, received {type(model).__name__}")
+    for name, shape in (("input", model.input_shape), ("output", model.output_shape)):
+        if not isinstance(shape, tuple) or len(shape) != 4 or shape[-1] is None:
+            raise ValueError(
+                f"expected one {name} (batch, height, width, channels) of {model.name!r}, received {shape}"
+            )
+    classes = model.output_shape[-1]
+    if classes < 2:
+        raise ValueError(f"expected logits of at least 2 classes, {model.name!r} has output {model.output_shape}")
+    return classes
+
+
+def check_logits(model: keras.Model) -> None:
+    """Raise `ValueError` if the model ends in a softmax, on which a loss of logits would train wrongly."""
+    activation = getattr(model.get_layer(model.output_names[0]), "activation", None)
+    if activation in (keras.activations.softmax, keras.activations.sigmoid):
+        raise ValueError(
+            f"{model.name!r} ends in {activation.__name__}; the loss expects logits: "
+            "build the model with classifier_activation=None"
+        )
+
+
+def check_batch(batch: Any, model: keras.Model, ignore_label: int | None, name: str) -> None:
+    """Check that a batch fits the model.
+
+    Args:
+        batch: `(image, mask)`.
+        model: segmentation model.
+        ignore_label: label that is no class, or `None`.
+        name: what the data are called in error messages.
+
+    Raises:
+        ValueError: if structure, shapes, dtypes or values are wrong; the message says what was received.
+    """
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        raise ValueError(f"{name} must give (image, mask) batches, received {type(batch).__name__}")
+    image, mask = (keras.ops.convert_to_numpy(part) for part in batch)
+    if image.ndim != 4 or mask.shape != image.shape[:3]:
+        raise ValueError(
+            f"{name} must give images (batch, height, width, channels) and masks (batch, height, width), "
+            f"received {image.shape} and {mask.shape}"
+        )
+    wrong = [
+        (have, want)
+        for have, want in zip(image.shape[1:], model.input_shape[1:], strict=True)
+        if want not in (None, have)
+    ]
+    if wrong:
+        raise ValueError(f"{name} gives images {image.shape}, {model.name!r} expects {model.input_shape}")
+    output = tuple(model.compute_output_shape(image.shape))
+    if output[:3] != mask.shape:
+        raise ValueError(f"{model.name!r} gives {output} for images {image.shape}, but the masks are {mask.shape}")
+    if not np.issubdtype(image.dtype, np.floating) or not np.isfinite(image).all():
+        raise ValueError(f"images of {name} must be finite floating point numbers (first batch: {image.dtype})")
+    check_labels(mask, output[-1], ignore_label, name)
+
+
+def check_labels(mask: np.ndarray, classes: int, ignore_label: int | None, name: str) -> None:
+    """Raise `ValueError` unless every label is a class 0..classes-1 or the ignore label."""
+    if not np.issubdtype(mask.dtype, np.integer):
+        raise ValueError(f"masks of {name} must be integers, received {mask.dtype}")
+    labels = np.unique(mask)
+    wrong = labels[((labels < 0) | (labels >= classes)) & (labels != (-1 if ignore_label is None else ignore_label))]
+    if wrong.size:
+        raise ValueError(
+            f"labels of {name} must be 0..{classes - 1} or the ignore label {ignore_label}, "
+            f"received {', '.join(map(str, wrong[:10]))}"
+        )

@@ -1,0 +1,232 @@
+"""All readers: identical features, exact masks, errors that name the file."""
+
+import gzip
+import importlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from keras_segattn import data
+from keras_segattn.data.pictures import ELEMENT_SPEC
+
+blue_marble_module = importlib.import_module("keras_segattn.data.blue_marble")
+
+PALETTE = [(0, 0, 0), (255, 0, 0), (0, 0, 255)]
+
+
+def picture(height=6, width=8):
+    return np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
+
+
+def labels(height=6, width=8):
+    return np.random.default_rng(1).integers(0, 3, (height, width), dtype=np.uint8)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+    for stem in ("b", "a"):
+        Image.fromarray(picture()).save(tmp_path / "images" / f"{stem}.png")
+        Image.fromarray(labels()).save(tmp_path / "masks" / f"{stem}.png")
+    return tmp_path / "images", tmp_path / "masks"
+
+
+@pytest.fixture
+def voc_root(tmp_path):
+    for name in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        (tmp_path / name).mkdir(parents=True)
+    Image.fromarray(picture()).save(tmp_path / "JPEGImages" / "2007_000001.jpg")
+    mask = labels()
+    mask[0, 0] = 255
+    indexed = Image.new("P", (8, 6))
+    indexed.putdata(mask.ravel().tolist())
+    indexed.putpalette([value for value in range(256) for _ in range(3)])
+    indexed.save(tmp_path / "SegmentationClass" / "2007_000001.png")
+    (tmp_path / "ImageSets" / "Segmentation" / "train.txt").write_text("2007_000001\n")
+    (tmp_path / "ImageSets" / "Segmentation" / "empty.txt").write_text("\n")
+    return tmp_path
+
+
+@pytest.fixture
+def small_world(tmp_path, monkeypatch):
+    """A Blue Marble of one row of tiles: sea in the west, a lake in the first tile of every band."""
+    image = np.zeros((180, 5400, 3), "uint8")
+    image[:, 2700:] = 200
+    mask = np.zeros((18, 540), "uint8")
+    mask[:, 270:] = 1
+    mask[0] = 2  # the file starts in the south
+    Image.fromarray(image).save(tmp_path / "bmng.png")
+    with gzip.open(tmp_path / "mask.bin", "wb") as file:
+        file.write(mask.tobytes())
+    files = {"bmng.jpg": tmp_path / "bmng.png", "lsmask": tmp_path / "mask.bin"}
+    monkeypatch.setattr(blue_marble_module, "locate_source", lambda: files)
+    monkeypatch.setattr(blue_marble_module, "MASK_SHAPE", mask.shape)
+    return tmp_path / "tfds"
+
+
+def test_all_readers_have_the_same_features(folders, voc_root, small_world):
+    with tfds.testing.mock_data(num_examples=2, policy=tfds.testing.MockPolicy.USE_CODE):
+        pets = data.tfds_segmentation("oxford_iiit_pet", "train", label_offset=-1)
+        assert pets.element_spec == ELEMENT_SPEC
+        assert len(pets) == 2
+    for dataset in (data.folder(*folders), data.voc(voc_root), data.blue_marble("test", data_dir=small_world)):
+        assert dataset.element_spec == ELEMENT_SPEC
+        assert len(dataset) == len(list(dataset))
+        batches = data.Batches(dataset, batch_size=1, classes=3, size=(4, 4))
+        assert next(iter(batches(0)))[0].shape == (1, 4, 4, 3)
+
+
+def test_folder_is_sorted_and_exact(folders):
+    first, second = data.folder(*folders).as_numpy_iterator()
+    assert (first["file_name"], second["file_name"]) == (b"a.png", b"b.png")
+    np.testing.assert_array_equal(first["image"], picture())
+    np.testing.assert_array_equal(first["segmentation_mask"][..., 0], labels())
+
+
+def test_coloured_masks_need_their_palette(folders):
+    images, masks = folders
+    for path in masks.iterdir():
+        Image.fromarray(np.array(PALETTE, "uint8")[labels()]).save(path)
+    decoded = next(data.folder(images, masks, palette=PALETTE).as_numpy_iterator())
+    np.testing.assert_array_equal(decoded["segmentation_mask"][..., 0], labels())
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"a\.png: colour \(0, 0, 255\) is not in the palette"):
+        list(data.folder(images, masks, palette=PALETTE[:2]))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="give the palette of its colours"):
+        list(data.folder(images, masks))
+
+
+def test_folder_names_what_is_missing(folders, tmp_path):
+    images, masks = folders
+    with pytest.raises(FileNotFoundError, match="nowhere: expected a folder"):
+        data.folder(tmp_path / "nowhere", masks)
+    (tmp_path / "bare").mkdir()
+    with pytest.raises(FileNotFoundError, match="files, found none"):
+        data.folder(tmp_path / "bare", masks)
+    (masks / "a.png").unlink()
+    with pytest.raises(ValueError, match=r"a\.png and 0 others have no partner in .*masks"):
+        data.folder(images, masks)
+
+
+def test_size_mismatch_and_damage_name_the_file(folders):
+    images, masks = folders
+    Image.fromarray(labels(5, 8)).save(masks / "a.png")
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"a\.png: mask is \(5, 8\).*image \(6, 8\)"):
+        list(data.folder(images, masks))
+    Image.fromarray(labels()).save(masks / "a.png")
+    whole = (images / "b.png").read_bytes()
+    (images / "b.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"b\.png: not a readable picture"):
+        list(data.folder(images, masks))
+
+
+def test_voc_keeps_void_and_palette_indices(voc_root):
+    (example,) = data.voc(voc_root).as_numpy_iterator()
+    expected = labels()
+    expected[0, 0] = 255
+    np.testing.assert_array_equal(example["segmentation_mask"][..., 0], expected)
+    with pytest.raises(FileNotFoundError, match=r"val\.txt: expected the list"):
+        data.voc(voc_root, "val")
+    with pytest.raises(ValueError, match="lists no pictures"):
+        data.voc(voc_root, "empty")
+    (voc_root / "JPEGImages" / "2007_000001.jpg").unlink()
+    with pytest.raises(FileNotFoundError, match=r"2007_000001\.jpg: .*train\.txt lists it"):
+        data.voc(voc_root)
+
+
+def test_tfds_offset_and_errors(tmp_path):
+    def example():
+        rng = np.random.default_rng(0)
+        mask = rng.integers(1, 4, (4, 5, 1), dtype=np.uint8)
+        mask[0, 0] = 255
+        while True:
+            yield {
+                "image": rng.integers(0, 255, (4, 5, 3), dtype=np.uint8),
+                "segmentation_mask": mask,
+                "file_name": "pet.jpg",
+                "label": 0,
+                "species": 0,
+                "head_bbox": np.zeros(4, "float32"),
+            }
+
+    def as_dataset(self, **_):
+        dataset = tf.data.Dataset.from_generator(example, output_signature=self.info.features.get_tensor_spec())
+        return dataset.take(2).apply(tf.data.experimental.assert_cardinality(2))
+
+    policy = tfds.testing.MockPolicy.USE_CODE
+    with tfds.testing.mock_data(num_examples=2, as_dataset_fn=as_dataset, policy=policy):
+        raw = next(data.tfds_segmentation("oxford_iiit_pet", "train").as_numpy_iterator())
+        moved = next(data.tfds_segmentation("oxford_iiit_pet", "train", label_offset=-1).as_numpy_iterator())
+        with pytest.raises(ValueError, match=r"'mnist' lacks the features \['segmentation_mask'\]"):
+            data.tfds_segmentation("mnist", "train")
+    assert moved["file_name"] == b"pet.jpg"
+    assert raw["segmentation_mask"][0, 0] == moved["segmentation_mask"][0, 0] == 255
+    np.testing.assert_array_equal(raw["segmentation_mask"][1:] - 1, moved["segmentation_mask"][1:])
+    with pytest.raises(FileNotFoundError, match="'oxford_iiit_pet' is not prepared in"):
+        data.tfds_segmentation("oxford_iiit_pet", "train", data_dir=tmp_path)
+    with pytest.raises(ValueError, match="knows no set 'fluffy_cats'"):
+        data.tfds_segmentation("fluffy_cats", "train", data_dir=tmp_path)
+
+
+def test_blue_marble_splits_by_longitude(small_world):
+    columns = {}
+    for split in ("train", "validation", "test"):
+        examples = list(data.blue_marble(split, data_dir=small_world).as_numpy_iterator())
+        columns[split] = {int(e["file_name"].decode().split("_c")[1]) for e in examples}
+        for example in examples:
+            column = int(example["file_name"].decode().split("_c")[1])
+            mask = example["segmentation_mask"][..., 0]
+            assert (mask[:-10] == (column >= 15)).all()
+            assert (mask[-10:] == 2).all()  # the south is at the bottom
+            assert (example["image"] == (200 if column >= 15 else 0)).all()
+    assert columns["validation"] == {5, 6}
+    assert columns["test"] == set(range(15, 20))
+    assert columns["train"] == set(range(30)) - columns["validation"] - columns["test"]
+
+
+def test_blue_marble_says_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.setattr(blue_marble_module, "DISTRIBUTION", "no-such-distribution==1.0")
+    with pytest.raises(FileNotFoundError, match=r"pip install no-such-distribution==1\.0"):
+        data.blue_marble("train", data_dir=tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "1", "RGB"])
+def test_read_image_of_any_mode(tmp_path, mode):
+    Image.fromarray(picture()).convert(mode).save(tmp_path / "x.png")
+    image = data.read_image(tmp_path / "x.png")
+    assert image.shape == (6, 8, 3)
+    assert image.dtype == np.uint8
+
+
+def test_read_image_turns_as_exif_says(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn
+    Image.fromarray(picture()).save(tmp_path / "x.png", exif=exif)
+    np.testing.assert_array_equal(data.read_image(tmp_path / "x.png"), np.rot90(picture(), -1))
+
+
+def test_read_image_errors(tmp_path):
+    with pytest.raises(FileNotFoundError, match="found nothing"):
+        data.read_image(tmp_path / "x.png")
+    (tmp_path / "x.png").write_bytes(b"not a picture")
+    with pytest.raises(ValueError, match="not a readable picture"):
+        data.read_image(tmp_path / "x.png")
+    Image.fromarray(np.full((2, 2), 300, "uint16")).save(tmp_path / "deep.png")
+    with pytest.raises(ValueError, match=r"expected labels 0..255, found 300..300"):
+        data.read_mask(tmp_path / "deep.png")
+
+
+@pytest.mark.parity
+def test_the_real_blue_marble(tmp_path):
+    counts = {"train": 345, "validation": 30, "test": 75}
+    for split, count in counts.items():
+        dataset = data.blue_marble(split, data_dir=tmp_path)
+        assert len(dataset) == count
+        masks = np.stack([e["segmentation_mask"] for e in dataset.as_numpy_iterator()])
+        shares = np.bincount(masks.ravel(), minlength=3) / masks.size
+        # GSHHG's whole world is 65.9 % sea, 33.7 % land and 0.3 % lake on this grid.
+        assert shares.min() > 0.001
+        assert 0.45 < shares[0] < 0.75

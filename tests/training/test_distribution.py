@@ -1,0 +1,69 @@
+import json
+import socket
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import training_toys
+from test_resume import ENVIRONMENT, LIMIT
+
+from keras_segattn.training.distribution import is_chief, is_multi_worker
+
+# float32 sums over two replicas associate differently; a few steps of a small net add up to less than this.
+TOLERANCE = 1e-6
+
+
+def check_equal_to_one_device(facts):
+    np.testing.assert_allclose(facts["distributed"]["weights"], facts["single"]["weights"], atol=TOLERANCE)
+    assert facts["distributed"]["history"].keys() == facts["single"]["history"].keys()
+    for name, values in facts["single"]["history"].items():
+        assert facts["distributed"]["history"][name] == pytest.approx(values, rel=1e-4), name
+    for replica in facts["replicas"]:
+        assert np.isfinite(replica).all()
+        assert replica == facts["replicas"][0]  # moving statistics included
+
+
+def test_two_replicas_equal_one_device(tmp_path):
+    subprocess.run(
+        [sys.executable, training_toys.__file__, "mirrored", str(tmp_path)],
+        env=ENVIRONMENT,
+        check=True,
+        timeout=LIMIT,
+    )
+    check_equal_to_one_device(json.loads((tmp_path / "mirrored.json").read_text()))
+
+
+def test_two_workers_equal_one_device_and_only_the_chief_writes(tmp_path):
+    with socket.socket() as one, socket.socket() as two:
+        for port in (one, two):
+            port.bind(("127.0.0.1", 0))
+        workers = [f"127.0.0.1:{port.getsockname()[1]}" for port in (one, two)]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, training_toys.__file__, "worker", str(tmp_path)],
+            env=ENVIRONMENT
+            | {"TF_CONFIG": json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": i}})},
+        )
+        for i in range(2)
+    ]
+    try:
+        assert [process.wait(LIMIT) for process in processes] == [0, 0]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    facts = [json.loads((tmp_path / f"worker{i}.json").read_text()) for i in range(2)]
+    check_equal_to_one_device(facts[0])
+    for part in ("distributed", "replicas"):
+        assert facts[0][part] == facts[1][part]  # identical weights and histories
+    assert (tmp_path / "worker0" / "distributed" / "model.keras").exists()
+    assert not (tmp_path / "worker1" / "distributed").exists()
+
+
+def test_single_process_is_its_own_chief():
+    for strategy in (None, tf.distribute.get_strategy(), keras.Sequential().distribute_strategy):
+        assert is_chief(strategy)
+        assert not is_multi_worker(strategy)

@@ -1,0 +1,172 @@
+"""A small model and data set, and the programs that tests start as processes of their own."""
+
+import json
+import math
+import os
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_segattn import training
+from keras_segattn.losses import PixelCrossEntropy
+
+CLASSES = 3
+IGNORE = 255
+
+
+class ToyBatches:
+    """Images of noise whose channels decide the class; every epoch's order is a function of the epoch."""
+
+    def __init__(self, images: int = 12, batch: int = 2) -> None:
+        self.image = np.random.default_rng(0).normal(size=(images, 8, 8, 3)).astype("float32")
+        self.mask = (self.image[..., 0] > 0).astype("int32") + (self.image[..., 1] > 0.7)
+        self.mask[: images // 2, :3] = IGNORE  # ignored pixels are unevenly spread over the batches
+        self.batch = batch
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.image) / self.batch)
+
+    def __call__(self, epoch: object) -> tf.data.Dataset:
+        order = tf.random.experimental.stateless_shuffle(
+            tf.range(len(self.image)), seed=tf.stack([7, tf.cast(epoch, tf.int32)])
+        )
+        return (
+            tf.data.Dataset.from_tensor_slices(order)
+            .batch(self.batch)
+            .map(lambda index: (tf.gather(self.image, index), tf.gather(self.mask, index)))
+        )
+
+
+class ToySequence(keras.utils.PyDataset):
+    """The same batches in a fixed order, as a PyDataset."""
+
+    def __init__(self, batches: ToyBatches) -> None:
+        super().__init__()
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        part = slice(index * self.batches.batch, (index + 1) * self.batches.batch)
+        return self.batches.image[part], self.batches.mask[part]
+
+
+def toy_model(dropout: float = 0.5, normalization: bool = True, classes: int = CLASSES) -> keras.Model:
+    image = keras.Input((None, None, 3), name="image")
+    x = keras.layers.Conv2D(4, 3, padding="same", activation="relu", name="conv1")(image)
+    if normalization:
+        x = keras.layers.BatchNormalization(name="bn1")(x)
+    if dropout:
+        x = keras.layers.Dropout(dropout, name="drop1")(x)
+    return keras.Model(image, keras.layers.Conv2D(classes, 1, name="score")(x), name="toy")
+
+
+class SleepAt(keras.callbacks.Callback):
+    """Says that a step is done and waits to be killed."""
+
+    def __init__(self, marker: Path, epoch: int, step: int) -> None:
+        super().__init__()
+        self.marker, self.epoch, self.step, self.now = marker, epoch, step, 0
+
+    def on_epoch_begin(self, epoch: int, logs: object = None) -> None:  # noqa: ARG002
+        self.now = epoch
+
+    def on_train_batch_end(self, batch: int, logs: object = None) -> None:  # noqa: ARG002
+        if (self.now, batch) == (self.epoch, self.step):
+            self.marker.touch()
+            time.sleep(300)
+
+
+def train_in(run_dir: Path, seed: int, callbacks: tuple[keras.callbacks.Callback, ...] = ()) -> None:
+    keras.utils.set_random_seed(seed)
+    training.train_segmenter(
+        toy_model(),
+        ToyBatches(),
+        ToyBatches(images=4),
+        epochs=3,
+        learning_rate=0.05,
+        run_dir=run_dir,
+        checkpoint_steps=2,
+        callbacks=callbacks,
+        progress=False,
+    )
+
+
+def killed(directory: Path) -> None:
+    tf.config.experimental.enable_op_determinism()
+    # Epoch 2, step 5: the checkpoint is that of step 4.
+    train_in(directory / "resumed", seed=0, callbacks=(SleepAt(directory / "marker", 1, 4),))
+
+
+def resumed(directory: Path) -> None:
+    tf.config.experimental.enable_op_determinism()
+    train_in(directory / "resumed", seed=1)  # other weights and seeds: all must come from the checkpoint
+    train_in(directory / "uninterrupted", seed=0)
+
+
+def distributed_and_single(strategy: tf.distribute.Strategy, run_dir: Path) -> tuple[dict, dict]:
+    """Histories and final weights of the same training on the strategy's replicas and on one device."""
+    results = []
+    start = toy_model(dropout=0, normalization=False)
+    for scope in (strategy.scope(), None):
+        if scope is None:
+            model = start
+        else:
+            with scope:
+                model = toy_model(dropout=0, normalization=False)
+            model.set_weights(start.get_weights())
+        history = training.train_segmenter(
+            model,
+            ToyBatches(images=14, batch=3),  # does not divide by two; the last batch is smaller
+            ToyBatches(images=8, batch=3),
+            epochs=2,
+            learning_rate=0.1,
+            loss=PixelCrossEntropy(class_weights=[1.0, 1.0, 3.0]),
+            run_dir=run_dir / ("single" if scope is None else "distributed"),
+            progress=False,
+        )
+        weights = np.concatenate([weight.ravel() for weight in model.get_weights()])
+        results.append({"history": history.history, "weights": weights.tolist()})
+    return results[0], results[1]
+
+
+def overflow_on_one_replica(strategy: tf.distribute.Strategy) -> list[list[float]]:
+    """Final weights on every local replica when the float16 gradients of only the last replica overflow."""
+    with strategy.scope():
+        model = toy_model(dropout=0)
+    batches = ToyBatches(images=4, batch=4)
+    batches.image[3] *= 300.0  # activations fit in float16, scaled gradients do not
+    training.train_segmenter(model, batches, epochs=2, learning_rate=1e-3, mixed_precision=True, progress=False)
+    values = [strategy.experimental_local_results(variable.value) for variable in model.weights]
+    return [np.concatenate([np.ravel(value) for value in replica]).tolist() for replica in zip(*values, strict=True)]
+
+
+def report(directory: Path, name: str, strategy: tf.distribute.Strategy) -> None:
+    distributed, single = distributed_and_single(strategy, directory / name)
+    facts = {"distributed": distributed, "single": single, "replicas": overflow_on_one_replica(strategy)}
+    (directory / f"{name}.json").write_text(json.dumps(facts))
+
+
+def mirrored(directory: Path) -> None:
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    keras.utils.set_random_seed(0)
+    report(directory, "mirrored", tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
+
+
+def worker(directory: Path) -> None:
+    index = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()  # before anything else runs
+    keras.utils.set_random_seed(0)
+    report(directory, f"worker{index}", strategy)
+
+
+PROGRAMS = {"killed": killed, "resumed": resumed, "mirrored": mirrored, "worker": worker}
+
+if __name__ == "__main__":
+    PROGRAMS[sys.argv[1]](Path(sys.argv[2]))
