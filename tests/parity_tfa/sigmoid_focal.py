@@ -1,0 +1,65 @@
+"""Inputs on which our loss is held against Addons', and the comparison."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_segattn.losses import SigmoidFocalCrossEntropy
+
+FIXTURE = Path(__file__).with_name("sigmoid_focal.npz")
+SEED = 0
+# Both compute in float32, in another order.
+RELATIVE, ABSOLUTE = 1e-5, 1e-6
+
+
+def inputs():
+    """Hard and soft labels; usual, sure and saturated predictions; every kind of setting."""
+    rng = np.random.default_rng(SEED)
+    y_true = rng.integers(0, 2, (24, 5)).astype("float32")
+    y_true[12:16] = rng.random((4, 5))
+    logits = rng.normal(0, 3, (24, 5)).astype("float32")
+    logits[:3] *= 30
+    probabilities = rng.random((24, 5)).astype("float32")
+    probabilities[:2] = rng.integers(0, 2, (2, 5))
+    probabilities[2:4] = [1e-8, 1e-6, 0.5, 1 - 1e-6, 1 - 6e-8]
+    settings = [(sure, alpha, gamma) for sure in (1, 0) for alpha, gamma in ((0.25, 2), (0, 2), (0.5, 0), (0.75, 1.5))]
+    from_logits, alpha, gamma = np.transpose(settings)
+    return {
+        "y_true": y_true,
+        "logits": logits,
+        "probabilities": probabilities,
+        "from_logits": from_logits.astype(bool),
+        "alpha": alpha,
+        "gamma": gamma,
+    }
+
+
+def assert_equal(inputs, outputs):
+    """Our losses and gradients on `inputs` are Addons' `outputs`."""
+    y_true = inputs["y_true"]
+    settings = zip(*(inputs[name].tolist() for name in ("from_logits", "alpha", "gamma")), strict=True)
+    for i, setting in enumerate(settings):
+        y_pred = inputs["logits" if setting[0] else "probabilities"]
+        value, slope = value_and_gradient(SigmoidFocalCrossEntropy(*setting), y_true, y_pred)
+        close = {"rtol": RELATIVE, "atol": ABSOLUTE, "err_msg": f"from_logits, alpha, gamma = {setting}"}
+        np.testing.assert_allclose(value, outputs["losses"][i], **close)
+        np.testing.assert_allclose(slope, outputs["gradients"][i], **close)
+
+
+def value_and_gradient(loss, y_true, y_pred):
+    """The losses, and the gradient of their sum to the predictions, as NumPy arrays."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        slope = jax.grad(lambda x: ops.sum(loss(y_true, x)))(y_pred)
+    else:
+        import tensorflow as tf
+
+        x = tf.constant(y_pred)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            total = ops.sum(loss(y_true, x))
+        slope = tape.gradient(total, x)
+    return ops.convert_to_numpy(loss(y_true, y_pred)), np.asarray(slope)
