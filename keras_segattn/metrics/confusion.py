@@ -22,7 +22,7 @@ def confusion_matrix(
         int64 `(classes, classes)`; rows are true classes, columns predicted ones.
 
     Raises:
-        ValueError: if shapes differ or a label that counts is out of range.
+        ValueError: if shapes differ, a map holds no integers, or a label that counts is out of range.
 
     Example:
         >>> confusion_matrix(np.array([0, 1, 1, 255]), np.array([0, 1, 0, 0]), classes=2)
@@ -33,6 +33,9 @@ def confusion_matrix(
     truth, prediction = np.asarray(truth), np.asarray(prediction)
     if truth.shape != prediction.shape:
         raise ValueError(f"truth {truth.shape} and prediction {prediction.shape} differ in shape")
+    for name, labels in (("truth", truth), ("prediction", prediction)):
+        if not np.issubdtype(labels.dtype, np.integer):
+            raise ValueError(f"{name} must hold integers, received {labels.dtype}; give the argmax of scores")
     counted = np.ones(truth.shape, bool) if ignore_label is None else truth != ignore_label
     truth, prediction = truth[counted].astype(np.int64), prediction[counted].astype(np.int64)
     for name, labels in (("truth", truth), ("prediction", prediction)):
@@ -54,7 +57,7 @@ def segmentation_scores(confusion: np.ndarray) -> dict[str, Any]:
         such classes out, as the released `score.py` does.
 
     Raises:
-        ValueError: if the matrix is not square.
+        ValueError: if the matrix is not square or holds a negative or infinite count.
 
     Example:
         >>> segmentation_scores(np.array([[1, 0], [1, 1]]))["mean_iou"]
@@ -63,6 +66,8 @@ def segmentation_scores(confusion: np.ndarray) -> dict[str, Any]:
     confusion = np.asarray(confusion, dtype=np.float64)
     if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1]:
         raise ValueError(f"expected a square confusion matrix, received shape {confusion.shape}")
+    if not (np.isfinite(confusion).all() and (confusion >= 0).all()):
+        raise ValueError("expected non-negative counts, received a negative or infinite one")
     hits, rows, columns = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
     total = confusion.sum()
     accuracy = _ratio(hits, rows)

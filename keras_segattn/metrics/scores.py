@@ -8,7 +8,8 @@ from keras import ops
 
 from keras_segattn.arguments import check_positive_integer
 
-_CARRY = 2**30
+# Below it floats of 24 bits stay exact, also added up over 16 replicas.
+_CARRY = 2**20
 
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
@@ -36,13 +37,13 @@ class SegmentationScores(keras.metrics.Metric):
     """
 
     def __init__(self, classes: int, ignore_label: int | None = 255, name: str = "segmentation_scores") -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, dtype="float32")
         check_positive_integer("classes", classes)
         self.classes, self.ignore_label = classes, ignore_label
-        # Integers count exactly, and two of 32 bits (JAX has no more) count beyond any data set.
+        # Two digits to the base 2^20 count 2^44 pixels a cell exactly, where one float32 stops at 2^24 and an int32
+        # at 2^31. Floats, because TensorFlow keeps int32 variables off the GPU, and JAX has no int64.
         self._low, self._high = (
-            self.add_variable((classes, classes), "zeros", dtype="int32", aggregation="sum", name=part)
-            for part in ("low", "high")
+            self.add_variable((classes, classes), "zeros", dtype="float32", name=digit) for digit in ("low", "high")
         )
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
@@ -63,14 +64,13 @@ class SegmentationScores(keras.metrics.Metric):
         cells = self.classes**2
         pairs = ops.where(counted, self.classes * truth + prediction, cells)
         counts = ops.segment_sum(ops.ones_like(pairs), pairs, num_segments=cells + 1)[:cells]
-        low = self._low + ops.reshape(counts, (self.classes, self.classes))
-        carry = low // _CARRY
-        self._low.assign(low - carry * _CARRY)
-        self._high.assign(self._high + carry)
+        low = ops.cast(self._low, "int32") + ops.reshape(counts, (self.classes, self.classes))
+        self._low.assign(ops.cast(low % _CARRY, "float32"))
+        self._high.assign(self._high + ops.cast(low // _CARRY, "float32"))
 
     def result(self) -> dict[str, Any]:
         """The four scores, float32 scalars 0..1; NaN before anything was counted."""
-        confusion = ops.cast(self._high, "float32") * _CARRY + ops.cast(self._low, "float32")
+        confusion = self._high * float(_CARRY) + self._low
         hits = ops.diagonal(confusion)
         rows, columns = ops.sum(confusion, axis=1), ops.sum(confusion, axis=0)
         union, total = rows + columns - hits, ops.sum(confusion)

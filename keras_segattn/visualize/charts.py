@@ -140,7 +140,7 @@ def _title(name: str) -> str:
     return f"validation {title}" if name.startswith("val_") else f"training {title}"
 
 
-def _luminance(colour: Sequence[float]) -> float:
+def _luminance(colour: np.ndarray) -> float:
     """Relative luminance, 0..1, of an sRGB colour."""
     red, green, blue = (x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in colour[:3])
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue

@@ -96,8 +96,8 @@ def side_by_side(
     table = _colours(list(masks.values()), labels, colors, ignore_label)
     panels = {"image": image}
     panels |= {title: _tinted(image, mask, table, alpha, ignore_label) for title, mask in masks.items()}
-    occurring = [] if labels is None else np.union1d(*masks.values())
-    titles = {label: _name(label, labels or (), ignore_label) for label in occurring}
+    occurring = np.union1d(*masks.values())
+    titles = {} if labels is None else {label: _name(label, labels, ignore_label) for label in occurring}
     return _page({title: _enlarged(panel, _IN_A_ROW) for title, panel in panels.items()}, titles, table)
 
 

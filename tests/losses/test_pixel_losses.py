@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from keras import ops
 
 from keras_segattn.losses import Dice, Focal, LovaszSoftmax, PixelCrossEntropy
+from keras_segattn.losses.lovasz import lovasz_extension
 
 # float32 sums of a few hundred terms against float64.
 TOLERANCE = 2e-5
@@ -145,6 +146,36 @@ def test_nothing_labelled_gives_zero(loss):
     assert np.abs(gradient(loss, y, logits)).max() == 0
 
 
+@pytest.mark.parametrize("label", [3, -1, 254])
+def test_label_out_of_range_is_never_silent(loss, label):
+    y, logits = batch(1)
+    y[0, 1, 2] = label
+    try:
+        value = float(loss(y, logits))
+    except Exception as error:
+        assert f"label value of {label} which is outside the valid range" in str(error)  # noqa: PT017
+    else:
+        assert np.isnan(value)
+
+
+def test_sum_of_many_half_precision_pixels_does_not_overflow():
+    y = np.zeros((1, 300, 300), int)
+    value = PixelCrossEntropy(normalization="sum")(y, np.zeros((1, 300, 300, 3), "float16"))
+    assert float(value) == pytest.approx(90000 * np.log(3), rel=TOLERANCE)  # float16 ends at 65504
+
+
+def test_sum_is_caffes_total_under_fit():
+    x, (y, _) = np.ones((2, 4, 5, 1), "float32"), batch(0)
+    steps = {}
+    for normalization in ("mean", "sum"):
+        image = keras.Input((4, 5, 1))
+        model = keras.Model(image, keras.layers.Conv2D(3, 1, kernel_initializer="zeros", use_bias=False)(image))
+        model.compile(keras.optimizers.SGD(1e-3), PixelCrossEntropy(normalization=normalization))
+        model.fit(x, y, batch_size=2, verbose=0)
+        steps[normalization] = model.get_weights()[0]
+    np.testing.assert_allclose(steps["sum"], steps["mean"] * (y != 255).sum(), rtol=TOLERANCE)
+
+
 def test_extreme_logits_stay_finite(loss):
     y, logits = batch(2)
     for scale in (1e3, 1e4):
@@ -211,3 +242,17 @@ def test_lovasz_of_a_perfect_prediction_is_zero_and_of_a_wrong_one_is_one():
     sure = 100.0 * (2 * np.eye(2)[y] - 1)
     assert float(LovaszSoftmax()(y, sure)) == pytest.approx(0, abs=TOLERANCE)
     assert float(LovaszSoftmax()(y, -sure)) == pytest.approx(1, abs=TOLERANCE)
+
+
+def test_lovasz_weights_of_a_million_pixels():
+    rng = np.random.default_rng(0)
+    foreground, error = (rng.random(10**6) < 0.3).astype("float32"), rng.random(10**6).astype("float32")
+    order = np.argsort(-error, kind="stable")
+    sorted_foreground = foreground[order].astype("float64")
+    union = sorted_foreground.sum() + np.cumsum(1 - sorted_foreground)
+    jaccard = 1 - (sorted_foreground.sum() - np.cumsum(sorted_foreground)) / union
+    expected = np.empty(10**6)
+    expected[order] = np.diff(jaccard, prepend=0.0)
+    weight = gradient(lambda _, e: lovasz_extension(ops.convert_to_tensor(foreground), e), None, error)
+    # The mean weight is 1e-6: differences of float32 numbers near 1 would be wrong by a tenth of it.
+    np.testing.assert_allclose(weight, expected, rtol=1e-5, atol=1e-12)

@@ -42,6 +42,17 @@ def test_ignored_label_and_ranges():
         confusion_matrix(truth, prediction[0], 2)
 
 
+def test_maps_of_scores_are_refused():
+    with pytest.raises(ValueError, match="prediction must hold integers, received float64; give the argmax"):
+        confusion_matrix(np.zeros(2, int), np.zeros(2), 2)
+
+
+@pytest.mark.parametrize("count", [-1, np.nan, np.inf])
+def test_no_counts(count):
+    with pytest.raises(ValueError, match="expected non-negative counts"):
+        segmentation_scores(np.array([[1, count], [0, 1]]))
+
+
 def test_nothing_counted():
     scores = segmentation_scores(np.zeros((3, 3)))
     assert all(np.isnan(value).all() for value in scores.values())

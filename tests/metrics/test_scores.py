@@ -35,14 +35,28 @@ def test_several_batches_are_one_confusion_matrix(seed, classes):
         assert float(value) == pytest.approx(expected[name], abs=TOLERANCE)
 
 
-def test_counts_beyond_32_bits_are_exact():
+def test_more_pixels_than_a_float32_counts_exactly():
     metric = SegmentationScores(1)
-    y, scores = np.zeros((1, 1, 3), int), np.zeros((1, 1, 3, 1), "float32")
-    metric.update_state(y, scores)
-    metric._high.assign([[5]])
-    metric._low.assign([[2**30 - 1]])
-    metric.update_state(y, scores)
-    assert metric.confusion_matrix()[0, 0] == 6 * 2**30 + 2
+    side = 2500  # 3 · 2500² > 2^24
+    for _ in range(3):
+        metric.update_state(np.zeros((1, side, side), "uint8"), np.zeros((1, side, side, 1), "float16"))
+    metric.update_state(np.zeros((1, 1, 1), int), np.zeros((1, 1, 1, 1)))
+    assert metric.confusion_matrix()[0, 0] == 3 * side**2 + 1
+
+
+def test_more_pixels_than_an_int32_counts():
+    metric = SegmentationScores(1)
+    metric._high.assign([[2.0**22]])
+    metric._low.assign([[2.0**20 - 1]])
+    metric.update_state(np.zeros((1, 1, 3), int), np.zeros((1, 1, 3, 1)))
+    assert metric.confusion_matrix()[0, 0] == 2**42 + 2**20 - 1 + 3
+    assert float(metric.result()["mean_iou"]) == 1
+
+
+def test_nothing_labelled_gives_nan():
+    metric = SegmentationScores(2)
+    metric.update_state(np.full((1, 2, 2), 255), np.zeros((1, 2, 2, 2)))
+    assert all(np.isnan(float(value)) for value in metric.result().values())
 
 
 def test_label_out_of_range_does_not_corrupt_the_matrix():

@@ -1,5 +1,6 @@
 """TensorFlow Addons as an oracle: arrays in, arrays out, and fixtures of both for machines without Addons."""
 
+import datetime as dt
 import json
 import os
 import subprocess
@@ -10,15 +11,19 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_segattn.files import replaced
+
 RUNNER = Path(__file__).with_name("runner.py")
+PACKAGES = ("tensorflow-addons", "tensorflow", "tf_keras", "numpy")
 
 
-def run_tfa(function_name, inputs):
+def run_tfa(function, inputs, **options):
     """Call one of the runner's `ORACLES` in a process of its own.
 
     Args:
-        function_name: key of `ORACLES`.
-        inputs: keyword → array; a scalar is an array without dimensions.
+        function: key of `ORACLES`.
+        inputs: keyword → array.
+        options: further keywords; anything that JSON holds.
 
     Returns:
         Name → array, as the oracle returned them.
@@ -32,36 +37,34 @@ def run_tfa(function_name, inputs):
         # PYTHONPATH and KERAS_BACKEND are for this process' Keras 3, not for the oracle's Keras 2.
         environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "KERAS_BACKEND")}
         process = subprocess.run(
-            [sys.executable, "-W", "ignore", RUNNER, function_name, arguments, results],
+            [sys.executable, "-W", "ignore", RUNNER, function, arguments, json.dumps(options), results],
             env=environment,
             capture_output=True,
             text=True,
             check=False,
         )
         if process.returncode:
-            raise RuntimeError(f"{function_name} failed in TensorFlow Addons:\n{process.stderr[-2000:]}")
+            raise RuntimeError(f"{function} failed in TensorFlow Addons:\n{process.stderr[-2000:]}")
         with np.load(results) as arrays:
             return dict(arrays)
 
 
-def record(path, inputs, outputs, seed):
-    """Write inputs and outputs of an oracle (name → array each), with what made them."""
-    packages = ("tensorflow-addons", "tensorflow", "tf_keras", "numpy")
-    provenance = {"seed": seed, **{name: version(name) for name in packages}}
-    arrays = {
-        f"{side}/{name}": np.asarray(value)
-        for side, values in (("inputs", inputs), ("outputs", outputs))
-        for name, value in values.items()
-    }
-    np.savez_compressed(path, provenance=np.array(json.dumps(provenance)), **arrays)
+def record(path, inputs, outputs, **provenance):
+    """Write inputs and outputs of an oracle (name → array each), with what made them and when."""
+    provenance |= {name: version(name) for name in PACKAGES} | {"date": dt.date.today().isoformat()}
+    arrays = {f"inputs/{name}": value for name, value in inputs.items()}
+    arrays |= {f"outputs/{name}": value for name, value in outputs.items()}
+    with replaced(path) as temporary:
+        np.savez_compressed(temporary, provenance=np.array(json.dumps(provenance)), **arrays)
 
 
 def recorded(path):
-    """The inputs and the outputs that `record` wrote."""
+    """The inputs, the outputs and the provenance that `record` wrote."""
+    with np.load(path) as file:
+        arrays = dict(file)
+    provenance = json.loads(str(arrays.pop("provenance")))
     sides = {"inputs": {}, "outputs": {}}
-    with np.load(path) as arrays:
-        for key in arrays.files:
-            if key != "provenance":
-                side, name = key.split("/")
-                sides[side][name] = arrays[key]
-    return sides["inputs"], sides["outputs"]
+    for key, array in arrays.items():
+        side, name = key.split("/")
+        sides[side][name] = array
+    return sides["inputs"], sides["outputs"], provenance

@@ -1,9 +1,10 @@
-"""Runs one function of TensorFlow Addons: `python runner.py NAME inputs.npz outputs.npz`.
+"""Runs one function of TensorFlow Addons: `python runner.py NAME inputs.npz OPTIONS outputs.npz`, OPTIONS being JSON.
 
 Addons needs Keras 2 and a NumPy that it was not written for, so that it lives in a process of its own, where nothing
-of this package is imported. A new oracle is a function of arrays by keyword, added to `ORACLES`.
+of this package is imported. A new oracle is a function of arrays and options by keyword, added to `ORACLES`.
 """
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -27,18 +28,18 @@ def import_addons():
     return tensorflow_addons
 
 
-def sigmoid_focal_crossentropy(y_true, logits, probabilities, from_logits, alpha, gamma):
-    """Losses of the samples, and their gradients to the predictions, with each of several settings.
+def sigmoid_focal_crossentropy(y_true, logits, probabilities, settings):
+    """Losses of the samples, and the gradients of their sum to the predictions.
 
-    `from_logits`, `alpha` and `gamma` hold one value a setting; alpha or gamma of 0 is off.
+    `settings` holds the arguments of the loss, several times; so many losses and gradients come back, stacked.
     """
     import tensorflow as tf
 
     addons = import_addons()
     losses, gradients = [], []
-    for setting in zip(from_logits.tolist(), alpha.tolist(), gamma.tolist(), strict=True):
-        loss = addons.losses.SigmoidFocalCrossEntropy(*setting)
-        y_pred = tf.constant(logits if setting[0] else probabilities)
+    for arguments in settings:
+        loss = addons.losses.SigmoidFocalCrossEntropy(**arguments)
+        y_pred = tf.constant(logits if arguments["from_logits"] else probabilities)
         with tf.GradientTape() as tape:
             tape.watch(y_pred)
             value = loss(tf.constant(y_true), y_pred)
@@ -50,8 +51,8 @@ def sigmoid_focal_crossentropy(y_true, logits, probabilities, from_logits, alpha
 ORACLES = {"losses.SigmoidFocalCrossEntropy": sigmoid_focal_crossentropy}
 
 if __name__ == "__main__":
-    name, inputs, outputs = sys.argv[1:]
+    name, inputs, options, outputs = sys.argv[1:]
     with np.load(inputs) as arrays:
-        results = ORACLES[name](**arrays)
+        results = ORACLES[name](**arrays, **json.loads(options))
     with Path(outputs).open("wb") as file:
         np.savez(file, **results)

@@ -34,5 +34,5 @@ def test_few_classes_stay_apart_for_colour_blind_eyes():
 def test_wrong_number_of_classes():
     with pytest.raises(ValueError, match="classes must be a positive integer, received 0"):
         palette(0)
-    with pytest.raises(ValueError, match="at most the 256 classes .* received classes=257"):
+    with pytest.raises(ValueError, match=r"at most the 256 classes .* received classes=257"):
         palette(257)
