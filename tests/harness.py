@@ -15,7 +15,7 @@ def tiny_model(card: ModelCard, **changes) -> keras.Model:
 
 
 def randomise(model: keras.Model, seed: int = 0) -> None:
-    """Give every weight a value that depends on its layer's name only; kernels are scaled to keep activations near 1."""
+    """Give every weight a value that depends on its layer's name only; kernels keep activations near 1."""
     for layer in model.layers:
         values = []
         for weight in layer.get_weights():

@@ -41,6 +41,7 @@ class RuntimeResult:
         argmax_agreement: share of positions with the reference's arg-max; `None` where outputs have no classes.
         latency_ms: median milliseconds of one call on this machine; `None` where it was not timed.
         delegated_share: share of nodes run by an accelerating delegate; `None` where there is none.
+        fully_accelerated: the runtime's own verdict on whether its accelerator runs the whole model, if it gives one.
     """
 
     runtime: str
@@ -48,6 +49,7 @@ class RuntimeResult:
     argmax_agreement: float | None = None
     latency_ms: float | None = None
     delegated_share: float | None = None
+    fully_accelerated: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -122,12 +124,12 @@ class ExportReport:
                 ("arg-max agreement", result.argmax_agreement, "{:.4f}"),
                 ("latency", result.latency_ms, "{:.2f} ms"),
                 ("delegated", result.delegated_share, "{:.0%}"),
+                ("fully accelerated", result.fully_accelerated, "{}"),
             ]
             text = ", ".join(f"{label} {form.format(value)}" for label, value, form in facts if value is not None)
             rows.append((result.runtime, text or "ran"))
         rows += [
-            (("ok   " if c.passed else "FAIL ") + c.name, f"{c.measured} (expected {c.expected})")
-            for c in self.checks
+            (("ok   " if c.passed else "FAIL ") + c.name, f"{c.measured} (expected {c.expected})") for c in self.checks
         ]
         return rows
 

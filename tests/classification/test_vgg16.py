@@ -14,7 +14,7 @@ TOLERANCE = 1e-5
 
 def test_layer_names_and_shapes_are_those_of_keras_applications():
     ours, theirs = VGG16(classes=10), keras.applications.VGG16(weights=None, classes=10)
-    assert [l.name for l in ours.layers[1:]] == [l.name for l in theirs.layers[1:]]
+    assert [layer.name for layer in ours.layers[1:]] == [layer.name for layer in theirs.layers[1:]]
     assert [w.shape for w in ours.weights] == [w.shape for w in theirs.weights]
 
 

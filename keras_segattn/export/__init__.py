@@ -1,0 +1,46 @@
+"""Writing models for servers and phones, and measuring what was written in runtimes that did not write it.
+
+`saved_model` writes a version directory for TensorFlow Serving, `tflite` a file for phones and browsers; `verify` takes
+what anybody wrote. Each returns an `ExportReport`.
+"""
+
+from pathlib import Path
+
+from keras_segattn.export.report import ExportError, ExportReport
+from keras_segattn.export.saved_model import saved_model
+from keras_segattn.export.saved_model_verify import verify_saved_model
+from keras_segattn.export.tflite import read_metadata, tflite
+from keras_segattn.export.tflite_verify import verify_tflite
+
+__all__ = [
+    "ExportError",
+    "ExportReport",
+    "read_metadata",
+    "saved_model",
+    "tflite",
+    "verify",
+    "verify_saved_model",
+    "verify_tflite",
+]
+
+
+def verify(path: str | Path) -> ExportReport:
+    """Measure an exported file: a folder is taken for a SavedModel, a `.tflite` for a LiteRT model.
+
+    Returns:
+        The report; its `passed` says whether all checks hold.
+
+    Raises:
+        ExportError: if there is no such file, it is neither of the two, or it is damaged.
+
+    Example:
+        >>> verify("fcn8s.tflite").raise_if_failed()
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ExportError(f"{path} does not exist; expected a .tflite file or a SavedModel's folder")
+    if path.is_dir():
+        return verify_saved_model(path)
+    if path.suffix != ".tflite":
+        raise ExportError(f"expected a .tflite file or a SavedModel's folder, received {path}")
+    return verify_tflite(path)

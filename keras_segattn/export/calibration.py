@@ -1,0 +1,78 @@
+"""The images by which an int8 conversion learns the range of every activation."""
+
+import itertools
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+MIN_SAMPLES = 8
+# Ranges settle long before; and all samples are in memory at once.
+MAX_SAMPLES = 128
+
+
+def calibration_samples(
+    calibration: Any, signatures: Mapping[str, Mapping[str, tuple[int, ...]]]
+) -> dict[str, dict[str, np.ndarray]]:
+    """Calibration data as checked arrays, one sample per row.
+
+    Args:
+        calibration: for one signature with one input: an array `(n, *shape)`, an iterable of samples or batches,
+            or a `tf.data.Dataset` of them, where `(image, mask)` pairs stand for their images. Otherwise
+            signature → input name → such data. Floating, preprocessed as the network expects. The first
+            `MAX_SAMPLES` are used.
+        signatures: signature → input name → `(1, *shape)`.
+
+    Returns:
+        signature → input name → float32 `(n, 1, *shape)`.
+
+    Raises:
+        ValueError: if signatures or inputs are missing, a shape differs, samples are not floating or not finite, or
+            there are fewer than `MIN_SAMPLES`.
+    """
+    names = [(signature, name) for signature, inputs in signatures.items() for name in inputs]
+    if not isinstance(calibration, Mapping):
+        if len(names) != 1:
+            raise ValueError(
+                "with several inputs calibration must be a mapping signature → input name → samples for "
+                f"{', '.join('/'.join(pair) for pair in names)}; received {type(calibration).__name__}"
+            )
+        calibration = {names[0][0]: {names[0][1]: calibration}}
+    received = {signature: sorted(inputs) for signature, inputs in calibration.items()}
+    expected = {signature: sorted(inputs) for signature, inputs in signatures.items()}
+    if received != expected:
+        raise ValueError(f"calibration must have the inputs {expected}, received {received}")
+    return {
+        signature: {
+            name: _samples(calibration[signature][name], f"{signature}/{name}", shape[1:])
+            for name, shape in inputs.items()
+        }
+        for signature, inputs in signatures.items()
+    }
+
+
+def _samples(data: Iterable[Any], name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """The first samples of `data`, float32 `(n, 1, *shape)`."""
+    rows = list(itertools.islice(_rows(data, name, shape), MAX_SAMPLES))
+    if len(rows) < MIN_SAMPLES:
+        raise ValueError(f"calibration of {name} needs at least {MIN_SAMPLES} samples, received {len(rows)}")
+    samples = np.stack(rows)[:, None]
+    if not np.isfinite(samples).all():
+        raise ValueError(f"calibration of {name} holds NaN or infinity; expected finite preprocessed images")
+    return samples.astype("float32")
+
+
+def _rows(data: Iterable[Any], name: str, shape: tuple[int, ...]) -> Iterable[np.ndarray]:
+    """Single samples of an array, or of an iterable of samples or batches."""
+    for item in data:
+        array = np.asarray(item[0] if isinstance(item, tuple) else item)
+        if array.dtype.kind != "f":
+            raise ValueError(
+                f"calibration of {name} must be floating, preprocessed as the network expects, received "
+                f"{array.dtype}; apply the model's preprocess_input"
+            )
+        if array.shape[-len(shape) :] != shape or array.ndim not in (len(shape), len(shape) + 1):
+            raise ValueError(
+                f"calibration of {name} must hold samples of shape {shape}, or batches of them, received {array.shape}"
+            )
+        yield from array if array.ndim > len(shape) else (array,)

@@ -1,0 +1,70 @@
+"""Script: converts a SavedModel to TFLite. It runs in a process of its own and imports nothing of this package.
+
+The converter leaks memory, and a fresh process that never loads Keras keeps it from touching the caller's state.
+
+    python -P tflite_convert.py request.json
+
+The request holds `saved_model`, `signatures` (a list), `quantize`, `calibration` (an `.npz` of `signature/input` →
+samples `(n, *input shape)`, or null) and `output`. A failure is written to `error` as the converter worded it.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+
+def representative_dataset(file: str, signatures: list[str]) -> Callable[[], Iterator[Any]]:
+    """Feeds the samples of `file` to every signature, one at a time."""
+    import numpy as np
+
+    with np.load(file) as arrays:
+        samples = {
+            signature: {
+                key.removeprefix(f"{signature}/"): arrays[key]
+                for key in arrays.files
+                if key.startswith(f"{signature}/")
+            }
+            for signature in signatures
+        }
+
+    def dataset() -> Iterator[Any]:
+        for signature, inputs in samples.items():
+            for index in range(min(map(len, inputs.values()))):
+                sample = {name: array[index] for name, array in inputs.items()}
+                yield (signature, sample) if len(signatures) > 1 else sample
+
+    return dataset
+
+
+def convert(request: dict[str, Any]) -> bytes:
+    """The flatbuffer, of builtin operators only."""
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_saved_model(request["saved_model"], signature_keys=request["signatures"])
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    if request["quantize"] is not None:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if request["quantize"] == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if request["quantize"] == "int8":
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.representative_dataset = representative_dataset(request["calibration"], request["signatures"])
+    return converter.convert()
+
+
+def main() -> int:
+    """Convert what the request names; 1 if the converter refuses."""
+    request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    try:
+        flatbuffer = convert(request)
+    except Exception as error:  # it raises many types, and the caller reports each
+        Path(request["error"]).write_text(f"{type(error).__name__}: {error}", encoding="utf-8")
+        return 1
+    Path(request["output"]).write_bytes(flatbuffer)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""Both export profiles, for every registered model and through every runtime."""
+
+import pytest
+from harness import images, tiny_model
+
+from keras_segattn import export, list_models, model_card
+
+QUANTIZATIONS = [None, "float16", "dynamic", "int8"]
+# One and a half: a miniature's graph is larger than its weights, so the house limit of 1.1 is on the weights' part.
+MODELS = list_models()
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def card_and_model(request):
+    card = model_card(request.param)
+    return card, tiny_model(card)
+
+
+def test_saved_model(card_and_model, tmp_path):
+    card, model = card_and_model
+    report = export.saved_model(model, tmp_path, labels=[f"class {i}" for i in range(card.tiny["classes"])])
+    assert report.passed
+    assert report.path.is_dir()
+    assert {"serving_default", "encoded"} <= set(report.signatures)
+
+
+@pytest.mark.parametrize("quantize", QUANTIZATIONS, ids=str)
+def test_tflite(card_and_model, tmp_path, quantize):
+    card, model = card_and_model
+    shape = card.tiny["input_shape"]
+    assert "litert_builtin" in card.capabilities
+    if quantize == "int8":
+        assert "int8" in card.capabilities
+    report = export.tflite(
+        model,
+        tmp_path / "model.tflite",
+        quantize=quantize,
+        calibration=images(shape, batch=8, seed=1) if quantize == "int8" else None,
+        input_shape=shape,
+    )
+    assert report.passed
+    assert report.flex_operators == ()
+    assert (tmp_path / "model.tflite").is_file()
