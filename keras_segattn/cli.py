@@ -260,7 +260,7 @@ def verify(file: Annotated[Path, typer.Argument(help="A .tflite file or a SavedM
 @app.command()
 def demo(
     destination: Annotated[Path, typer.Option("--output", "-o", help="Directory for everything.")] = Path("out/demo"),
-    epochs: Annotated[int, typer.Option(help="Passes over the training longitudes.")] = 6,
+    epochs: Annotated[int, typer.Option(help="Passes over the training longitudes.")] = 16,
 ) -> None:
     """Train FCN-8s on NASA's Blue Marble, export it to SavedModel and TFLite, verify both, write a report."""
     from keras_segattn.demo import run

@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from rich.progress import track
 
 from keras_segattn.metrics import confusion_matrix, segmentation_scores
 from keras_segattn.preprocessing import Preprocessing
@@ -37,11 +38,12 @@ def evaluate(model: keras.Model, data: Data, classes: int, ignore_label: int | N
         raise ValueError(f"expected a model of {classes} classes, {model.name!r} gives {model.output_shape}")
     source = Source.of(data, "data")
     check_batch(source.first_batch(0), model, ignore_label, source.name)
-    batches, _ = source.epochs(0, 1)
+    batches, steps = source.epochs(0, 1)
+    steps = steps or source.steps
     if isinstance(batches, keras.utils.PyDataset):
         batches = map(batches.__getitem__, range(batches.num_batches))
     matrix = np.zeros((classes, classes), np.int64)
-    for image, mask in batches:
+    for image, mask in track(batches, "evaluating", total=steps, transient=True):
         labels = keras.ops.convert_to_numpy(mask)
         check_labels(labels, classes, ignore_label, source.name)
         matrix += confusion_matrix(labels, class_map(model, image), classes, ignore_label)
