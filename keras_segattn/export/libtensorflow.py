@@ -60,7 +60,8 @@ def run_saved_model(directory: Path, calls: Sequence[Call]) -> tuple[str, list[A
         (1, 64, 64, 21)
     """
     signatures = signature_defs(read_meta_graph(directory))
-    protos, described = {}, []
+    protos: dict[str, np.ndarray] = {}
+    described: list[dict[str, Any]] = []
     for index, call in enumerate(calls):
         if call.signature not in signatures:
             raise ExportError(f"{directory} has signatures {sorted(signatures)}, received {call.signature!r}")

@@ -125,7 +125,7 @@ class Session:
         self.check()
         return tensor
 
-    def array(self, tensor: int) -> np.ndarray:
+    def array(self, tensor: int | None) -> np.ndarray:
         """A copy of a numeric tensor."""
         kind = self.library.TF_TensorType(tensor)
         if kind not in DTYPES:
@@ -168,7 +168,8 @@ def main() -> None:
     """Run what the request names."""
     request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     session = Session(request["saved_model"])
-    arrays, latencies = {}, {}
+    arrays: dict[str, np.ndarray] = {}
+    latencies: dict[int, float] = {}
     with np.load(request["protos"]) as protos:
         for index, call in enumerate(request["calls"]):
             prefix = f"{index}/"

@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 import keras
 import numpy as np
-from keras_segattn.export.saved_model_verify import Sample, report_on, verify_saved_model
 
 from keras_segattn.arguments import check_positive_integer
 from keras_segattn.export.archive import as_float32, write_archive
 from keras_segattn.export.report import ExportError, ExportReport
+from keras_segattn.export.saved_model_verify import Sample, report_on, verify_saved_model
 from keras_segattn.export.serving import (
     SIGNATURES,
     ServedModel,

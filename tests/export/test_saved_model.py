@@ -1,0 +1,229 @@
+"""SavedModels for TensorFlow Serving, as its C++ loader sees them."""
+
+import io
+import shutil
+
+import keras
+import numpy as np
+import pytest
+from harness import randomise
+from keras import ops
+from PIL import Image
+
+from keras_segattn import FCN8s, Preprocessing, export
+from keras_segattn.export.libtensorflow import Call, run_saved_model
+from keras_segattn.registry import preprocessing_of
+
+LABELS = ["sea", "land", "lake"]
+# Sums of float32 products in another order.
+TOLERANCE = 1e-5
+
+
+def network(input_shape=(None, None, 3), **arguments):
+    model = FCN8s(backbone="squeezenet1_1", classes=3, alpha=0.125, input_shape=input_shape, **arguments)
+    randomise(model)
+    return model
+
+
+def pictures(batch, height, width):
+    return np.random.default_rng(batch).integers(0, 256, (batch, height, width, 3), dtype=np.uint8)
+
+
+def file_bytes(image, form):
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, form)
+    return buffer.getvalue()
+
+
+def keras_logits(model, images):
+    return ops.convert_to_numpy(model(preprocessing_of(model)(images)))
+
+
+def assert_close(ours, reference):
+    assert np.abs(ours - reference).max() <= TOLERANCE * max(1, np.abs(reference).max())
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    keras.utils.set_random_seed(0)
+    model = network()
+    base = tmp_path_factory.mktemp("models")
+    return model, base, export.saved_model(model, base, labels=LABELS)
+
+
+def answers(report, *calls):
+    return run_saved_model(report.path, [Call(*call) for call in calls])[1]
+
+
+def test_layout(exported):
+    _, base, report = exported
+    assert report.path == base / "fcn8s" / "1"
+    files = {str(path.relative_to(report.path)) for path in report.path.rglob("*") if path.is_file()}
+    assert {"saved_model.pb", "assets.extra/tf_serving_warmup_requests", "assets.extra/labels.txt"} <= files
+    assert (report.path / "assets.extra" / "labels.txt").read_text() == "sea\nland\nlake\n"
+    assert 'name: "fcn8s"' in (base / "models.config").read_text()
+    assert "max_batch_size" in (base / "batching_parameters.txt").read_text()
+
+
+def test_report(exported):
+    _, _, report = exported
+    assert report.passed
+    assert report.flex_operators == ()
+    assert set(report.signatures) == {"serving_default", "encoded"}
+    assert any(result.runtime.startswith("libtensorflow") for result in report.runtimes)
+    assert any(result.runtime.startswith("OpenVINO") for result in report.runtimes)
+    assert "passed" in report.to_json()
+
+
+@pytest.mark.parametrize(("batch", "size"), [(1, (48, 64)), (3, (48, 64)), (2, (33, 50)), (1, (1, 1))])
+def test_any_batch_and_size_in_the_c_api(exported, batch, size):
+    model, _, report = exported
+    images = pictures(batch, *size)
+    (answer,) = answers(report, ("serving_default", {"image": images}))
+    assert_close(answer.outputs["logits"], keras_logits(model, images))
+
+
+def test_files_of_pictures_in_the_c_api(exported):
+    model, _, report = exported
+    images = pictures(2, 40, 56)
+    decoded = [np.asarray(Image.open(io.BytesIO(file_bytes(images[0], "JPEG")))), images[1]]
+    files = np.array([file_bytes(images[0], "JPEG"), file_bytes(images[1], "PNG")], dtype=object)
+    (answer,) = answers(report, ("encoded", {"image_bytes": files}))
+    reference = keras_logits(model, np.stack(decoded)).argmax(-1)
+    assert answer.outputs["mask"].dtype == np.uint8
+    # Two JPEG decoders may differ by a grey level here and there.
+    assert (answer.outputs["mask"][0] == reference[0]).mean() > 0.98
+    np.testing.assert_array_equal(answer.outputs["mask"][1], reference[1])
+
+
+def test_bytes_that_are_no_picture_are_an_error_of_the_request(exported):
+    _, _, report = exported
+    with pytest.raises(export.ExportError, match=r"(?i)unknown image file format"):
+        answers(report, ("encoded", {"image_bytes": np.array([b"no picture"], dtype=object)}))
+
+
+def test_a_fixed_size_resizes_files_and_refuses_other_arrays(tmp_path):
+    model = network()
+    report = export.saved_model(model, tmp_path, input_size=(32, 40))
+    assert report.signatures["serving_default"]["inputs"] == {"image": "uint8[?, 32, 40, 3]"}
+    files = np.array([file_bytes(pictures(1, 99, 20)[0], "PNG"), file_bytes(pictures(1, 7, 8)[0], "PNG")], dtype=object)
+    (answer,) = answers(report, ("encoded", {"image_bytes": files}))
+    assert answer.outputs["mask"].shape == (2, 32, 40)
+    with pytest.raises(export.ExportError, match="serving_default"):
+        answers(report, ("serving_default", {"image": pictures(1, 48, 40)}))
+
+
+def test_verify_by_someone_else_and_with_a_reference(exported):
+    model, base, report = exported
+    again = export.verify_saved_model(base / "fcn8s", reference=model)
+    assert again.passed
+    assert again.path == report.path
+    wrong = network()
+    randomise(wrong, seed=1)
+    assert not export.verify_saved_model(report.path, reference=wrong).passed
+
+
+def test_versions_count_up_and_are_never_overwritten(tmp_path):
+    model = network(input_shape=(32, 32, 3))
+    options = {"signatures": ("serving_default",), "preprocess": None}
+    assert export.saved_model(model, tmp_path, version=3, **options).path.name == "3"
+    assert export.saved_model(model, tmp_path, **options).path.name == "4"
+    with pytest.raises(export.ExportError, match="exists"):
+        export.saved_model(model, tmp_path, version=3, **options)
+
+
+def test_preprocessing_can_stay_outside_or_be_given(tmp_path):
+    model = network(input_shape=(32, 32, 3))
+    x = np.random.default_rng(0).normal(0, 50, (2, 32, 32, 3)).astype("float32")
+    outside = export.saved_model(model, tmp_path / "a", preprocess=None, signatures=("serving_default",))
+    (answer,) = answers(outside, ("serving_default", {"image": x}))
+    assert_close(answer.outputs["logits"], ops.convert_to_numpy(model(x)))
+    own = Preprocessing("RGB", mean=(127.0,) * 3, std=(128.0,) * 3)
+    given = export.saved_model(model, tmp_path / "b", preprocess=own, signatures=("serving_default",))
+    images = pictures(1, 32, 32)
+    (answer,) = answers(given, ("serving_default", {"image": images}))
+    assert_close(answer.outputs["logits"], ops.convert_to_numpy(model(own(images))))
+
+
+def test_mixed_precision_is_exported_in_float32(tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    model = network(input_shape=(32, 32, 3))
+    keras.config.set_dtype_policy("float32")
+    report = export.saved_model(model, tmp_path, preprocess=None, signatures=("serving_default",))
+    assert report.signatures["serving_default"]["inputs"] == {"image": "float32[?, 32, 32, 3]"}
+    exact = network(input_shape=(32, 32, 3))
+    exact.set_weights(model.get_weights())
+    x = np.random.default_rng(0).normal(0, 50, (1, 32, 32, 3)).astype("float32")
+    (answer,) = answers(report, ("serving_default", {"image": x}))
+    assert_close(answer.outputs["logits"], ops.convert_to_numpy(exact(x)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"signatures": ("predict",)}, "signatures must be"),
+        ({"labels": ["sea"]}, "labels must name the"),
+        ({"version": 0}, "version must be a positive integer"),
+        ({"name": "a/b"}, "name must be letters"),
+        ({"warmup": False}, "warmup must be"),
+        ({"input_size": (0, 4)}, "input_size must be"),
+        ({"preprocess": "caffe"}, "preprocess must be 'in_graph'"),
+    ],
+)
+def test_bad_arguments_write_nothing(tmp_path, arguments, message):
+    base = tmp_path / "models"
+    with pytest.raises(ValueError, match=message):
+        export.saved_model(network(input_shape=(32, 32, 3)), base, **arguments)
+    assert not base.exists()
+
+
+def test_an_unwritable_folder_is_named_and_nothing_is_left(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(export.ExportError, match="cannot write"):
+        export.saved_model(network(input_shape=(32, 32, 3)), tmp_path / "file" / "models")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
+
+
+def test_a_model_with_nan_is_refused_and_nothing_is_left(tmp_path):
+    model = network(input_shape=(32, 32, 3))
+    kernel, bias = model.get_layer("score_fr").get_weights()
+    model.get_layer("score_fr").set_weights([kernel * np.nan, bias])
+    with pytest.raises(export.ExportError, match="NaN or infinity in score_fr/kernel"):
+        export.saved_model(model, tmp_path / "models")
+    assert not (tmp_path / "models").exists()
+
+
+def test_python_in_the_graph_is_refused_and_nothing_is_left(tmp_path):
+    import tensorflow as tf
+
+    @keras.saving.register_keras_serializable(package="test")
+    class Smuggler(keras.layers.Layer):
+        def call(self, x):
+            return tf.ensure_shape(tf.py_function(lambda y: y, [x], tf.float32), x.shape)
+
+        def compute_output_shape(self, shape):
+            return shape
+
+    image = keras.Input((8, 8, 3), name="image")
+    model = keras.Model(image, Smuggler()(keras.layers.Conv2D(2, 1)(image)), name="smuggler")
+    with pytest.raises((export.ExportError, ValueError), match=r"(?i)python|EagerPyFunc"):
+        export.saved_model(model, tmp_path / "models", preprocess=None, signatures=("serving_default",))
+    assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.parametrize("damage", ["empty", "truncated graph", "truncated weights"])
+def test_verify_of_a_damaged_model_fails_clearly(exported, tmp_path, damage):
+    _, _, report = exported
+    copy = tmp_path / "1"
+    shutil.copytree(report.path, copy)
+    if damage == "empty":
+        (copy / "saved_model.pb").unlink()
+    else:
+        (victim,) = copy.glob("saved_model.pb" if "graph" in damage else "variables/*.data*")
+        victim.write_bytes(victim.read_bytes()[: victim.stat().st_size // 2])
+
+    def verified():
+        export.verify(copy).raise_if_failed()
+
+    with pytest.raises(export.ExportError):
+        verified()
