@@ -1,5 +1,6 @@
 """Checks that every builder makes before it builds anything."""
 
+import math
 from collections.abc import Collection
 from typing import Any
 
@@ -24,9 +25,9 @@ def scaled(channels: int, alpha: float) -> int:
     """`channels` times the width multiplier `alpha`, at least 1.
 
     Raises:
-        ValueError: if `alpha` is not a positive number.
+        ValueError: if `alpha` is not a positive finite number.
     """
-    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not alpha > 0:
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 < alpha < math.inf:
         raise ValueError(f"alpha must be a positive width multiplier, received {alpha!r}")
     return max(1, round(channels * alpha))
 

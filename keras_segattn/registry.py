@@ -150,9 +150,8 @@ def model_card(name: str) -> ModelCard:
     Raises:
         ValueError: if no builder has that name; the message lists those there are.
     """
-    wanted = _plain(name)
     for card in _CARDS.values():
-        if _plain(card.name) == wanted:
+        if isinstance(name, str) and _plain(card.name) == _plain(name):
             return card
     raise ValueError(f"unknown model {name!r}; expected one of {', '.join(_CARDS)}")
 

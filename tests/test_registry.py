@@ -157,16 +157,18 @@ def test_taps_have_the_declared_stride_and_channels(card, size):
         ({"classes": 0}, "classes must be a positive integer, received 0"),
         ({"classes": 2.5}, "classes must be a positive integer, received 2.5"),
         ({"alpha": -1}, "alpha must be a positive width multiplier, received -1"),
+        ({"alpha": math.inf}, "alpha must be a positive width multiplier, received inf"),
         ({"include_top": "yes"}, "include_top must be one of True, False, received 'yes'"),
         ({"classifier_activation": "relu6"}, "classifier_activation must be one of"),
         ({"input_shape": (70, 70)}, r"expected an image of \(height, width, channels\), received \(70, 70\)"),
         ({"input_shape": (70, 0, 3)}, "image width must be an integer of at least"),
         ({"input_shape": (70, 70, None)}, "image channels must be an integer of at least 1, received None"),
         ({"weights": "imagenet21k"}, "imagenet21k"),
+        ({"weights": [0.0]}, r"weights must be None, a name or a path, received \[0.0\]"),
     ],
 )
 def test_bad_arguments_are_named(card, changes, message):
-    with pytest.raises((ValueError, FileNotFoundError, keras_segattn.weights.WeightsError), match=message):
+    with pytest.raises((TypeError, ValueError, FileNotFoundError, keras_segattn.weights.WeightsError), match=message):
         card.builder(**{**card.tiny, **changes})
 
 
@@ -197,6 +199,8 @@ def test_names_are_forgiving_but_unknown_ones_are_not():
     assert model_card("fcn-8s") is model_card("FCN8s")
     with pytest.raises(ValueError, match="unknown model 'FCN4s'; expected one of CaffeNet"):
         get_model("FCN4s")
+    with pytest.raises(ValueError, match="unknown model None; expected one of CaffeNet"):
+        get_model(None)
 
 
 def test_registering_twice_or_an_unknown_capability_fails():

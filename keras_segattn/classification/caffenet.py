@@ -95,7 +95,7 @@ def CaffeNet(  # noqa: N802 - a builder is named like the model it builds
         input_tensor,
         input_shape,
         default=(227, 227, 3) if include_top else (None, None, 3),
-        minimum=63 if padding == "valid" else 1,
+        minimum=39 if padding == "valid" else 1,
     )
     if include_top and None in image.shape[1:]:
         raise ValueError(f"the fully connected top needs a fixed image size, received {tuple(image.shape[1:])}")

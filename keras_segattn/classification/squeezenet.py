@@ -102,7 +102,8 @@ def SqueezeNet1_1(  # noqa: N802 - a builder is named like the model it builds
         include_top: whether to add dropout, the 1×1 classifier and global average pooling.
         weights: `None` (random), `"imagenet"` (from the package `ndf`, if installed) or the path of a weight file.
         input_tensor: symbolic tensor to build on, instead of `input_shape`.
-        input_shape: `(height, width, channels)`, default `(None, None, 3)`: any size from 15 pixels up.
+        input_shape: `(height, width, channels)`, default `(None, None, 3)`: any size from 17 pixels up, or
+            from 1 with `padding="same"`.
         pooling: without the top: `"avg"` or `"max"` global pooling, or `None` for the 512-channel map.
         classes: number of classes.
         classifier_activation: `None` for logits or `"softmax"` for probabilities.
@@ -126,7 +127,7 @@ def SqueezeNet1_1(  # noqa: N802 - a builder is named like the model it builds
     check_classifier(include_top, classes, classifier_activation)
     check_choice("pooling", pooling, POOLINGS)
     check_choice("padding", padding, ("valid", "same"))
-    image = image_input(input_tensor, input_shape, minimum=15 if padding == "valid" else 1)
+    image = image_input(input_tensor, input_shape, minimum=17 if padding == "valid" else 1)
 
     x = layers.Conv2D(scaled(64, alpha), 3, 2, padding=padding, activation="relu", name="conv1")(image)
     x = max_pool_3x3(x, padding, name="pool1")

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from keras_segattn.arguments import check_choice
-from keras_segattn.losses.pixel_loss import PixelLoss, masked_mean
+from keras_segattn.losses.pixel_loss import PixelLoss, check_class_weights, masked_mean, weight_of_labels
 
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
@@ -17,7 +17,8 @@ class PixelCrossEntropy(PixelLoss):
     Args:
         ignore_label: label of pixels that do not count; `None` if there is none.
         normalization: `"mean"` over the labelled pixels of the batch, or `"sum"` over all of them, divided by
-            nothing, as Caffe's `normalize: false`, which the released FCN solvers' tiny learning rates assume.
+            nothing. With one image a batch, as the released FCN solvers have it, that is Caffe's
+            `normalize: false`, which their tiny learning rates assume (Caffe divides it by the images of a batch).
         class_weights: one non-negative weight a class; the mean is then the weighted one.
         name: of the loss.
 
@@ -37,18 +38,14 @@ class PixelCrossEntropy(PixelLoss):
     ) -> None:
         super().__init__(ignore_label, name)
         check_choice("normalization", normalization, ("mean", "sum"))
-        if class_weights is not None and (len(class_weights) == 0 or min(class_weights) < 0):
-            raise ValueError(f"class_weights must be non-negative, one a class, received {class_weights!r}")
         self.normalization = normalization
-        self.class_weights = None if class_weights is None else [float(weight) for weight in class_weights]
+        self.class_weights = check_class_weights("class_weights", class_weights)
 
     def of_pixels(self, labels: Any, logits: Any, counted: Any) -> Any:
         """Mean or sum of `-log softmax(logits)[label]`."""
         losses = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
         if self.class_weights is not None:
-            if logits.shape[-1] != len(self.class_weights):
-                raise ValueError(f"{len(self.class_weights)} class_weights for {logits.shape[-1]} classes")
-            counted = counted * ops.take(ops.convert_to_tensor(self.class_weights, dtype="float32"), labels)
+            counted = counted * weight_of_labels("class_weights", self.class_weights, labels, logits.shape[-1])
         if self.normalization == "mean":
             return masked_mean(losses, counted)
         return ops.sum(ops.where(counted > 0, losses, 0.0) * counted)

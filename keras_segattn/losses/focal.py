@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_segattn.losses.pixel_loss import PixelLoss, masked_mean
+from keras_segattn.losses.pixel_loss import PixelLoss, check_class_weights, masked_mean, weight_of_labels
 
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
@@ -38,10 +38,8 @@ class Focal(PixelLoss):
         super().__init__(ignore_label, name)
         if not gamma >= 0:
             raise ValueError(f"gamma must be at least 0, received {gamma!r}")
-        if alpha is not None and (len(alpha) == 0 or min(alpha) < 0):
-            raise ValueError(f"alpha must be non-negative, one a class, received {alpha!r}")
         self.gamma = float(gamma)
-        self.alpha = None if alpha is None else [float(weight) for weight in alpha]
+        self.alpha = check_class_weights("alpha", alpha)
 
     def of_pixels(self, labels: Any, logits: Any, counted: Any) -> Any:
         """Mean over the labelled pixels."""
@@ -50,9 +48,7 @@ class Focal(PixelLoss):
         missing = ops.maximum(-ops.expm1(-cross_entropy), keras.config.epsilon())
         losses = ops.power(missing, self.gamma) * cross_entropy
         if self.alpha is not None:
-            if logits.shape[-1] != len(self.alpha):
-                raise ValueError(f"{len(self.alpha)} values of alpha for {logits.shape[-1]} classes")
-            losses = losses * ops.take(ops.convert_to_tensor(self.alpha, dtype="float32"), labels)
+            losses = losses * weight_of_labels("alpha", self.alpha, labels, logits.shape[-1])
         return masked_mean(losses, counted)
 
     def get_config(self) -> dict[str, Any]:

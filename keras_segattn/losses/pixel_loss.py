@@ -1,5 +1,7 @@
 """What all losses over labelled pixels share: shapes, the ignored label, float32."""
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -83,3 +85,19 @@ def masked_mean(values: Any, counted: Any) -> Any:
     # where, not a mere product: an ignored pixel may hold an infinite loss.
     kept = ops.where(counted > 0, values, 0.0) * counted
     return ops.sum(kept) / ops.where(total > 0, total, 1.0)
+
+
+def check_class_weights(name: str, weights: Sequence[float] | None) -> list[float] | None:
+    """The weights as plain numbers, or `ValueError` unless each is finite and not negative."""
+    if weights is None:
+        return None
+    if len(weights) == 0 or not all(0 <= weight < math.inf for weight in weights):
+        raise ValueError(f"{name} must be non-negative and finite, one a class, received {weights!r}")
+    return [float(weight) for weight in weights]
+
+
+def weight_of_labels(name: str, weights: Sequence[float], labels: Any, classes: int) -> Any:
+    """The weight of every label, float32 of the labels' shape; `ValueError` unless there is one weight a class."""
+    if len(weights) != classes:
+        raise ValueError(f"{name} must hold one weight for each of {classes} classes, received {len(weights)}")
+    return ops.take(ops.convert_to_tensor(weights, dtype="float32"), labels)

@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_segattn.arguments import check_positive_integer
 
+SCORES = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou")
 # Below it floats of 24 bits stay exact, also added up over 16 replicas.
 _CARRY = 2**20
 

@@ -1,6 +1,7 @@
-"""Semantic segmentation."""
+"""Networks that label every pixel."""
 
 from keras_segattn.segmentation.fcn import FCN8s, FCN16s, FCN32s
 from keras_segattn.segmentation.fcn_alexnet import FCNAlexNet
+from keras_segattn.segmentation.fcn_transfer import initialize_from
 
-__all__ = ["FCN8s", "FCN16s", "FCN32s", "FCNAlexNet"]
+__all__ = ["FCN8s", "FCN16s", "FCN32s", "FCNAlexNet", "initialize_from"]

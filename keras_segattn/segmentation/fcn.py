@@ -9,19 +9,19 @@ the pad-100 trick. There the trunk's own maps are scored directly (as the paper 
 `fc6` and `fc7`, which are VGG's.
 """
 
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import keras
 from keras import layers
 
 from keras_segattn import registry
 from keras_segattn import weights as weight_files
-from keras_segattn.arguments import check_choice, check_classifier, image_input, scaled, source_input
+from keras_segattn.arguments import check_choice, check_classifier, image_input, source_input
 from keras_segattn.classification import vgg16
-from keras_segattn.classification.heads import max_pool_3x3
-from keras_segattn.layers import BilinearInitializer, CropToReference
 from keras_segattn.preprocessing import Preprocessing
 from keras_segattn.registry import Paper, register
+from keras_segattn.segmentation.fcn_parts import backbone_streams, crop_to_image, fuse, score, upsample, vgg16_streams
 
 PREPROCESSING = Preprocessing("BGR", mean=(104.00699, 116.66877, 122.67892))
 PAPER = Paper(
@@ -31,28 +31,11 @@ PAPER = Paper(
     2015,
     "1411.4038",
 )
-# Zeros around the image: conv1_1 pads 100 in the release, of which its own "same" padding gives the last one.
-IMAGE_PADDING = 99
 # Factors of pool3 and pool4 in the at-once networks: fixed, they only balance the three streams' gradients.
 AT_ONCE_SCALES = {8: 1e-4, 16: 1e-2}
 
 # torchvision's classifier names: an ImageNet VGG16 file fills fc6 and fc7, reshaped to convolutions.
 WEIGHT_NAMES = vgg16.TRUNK_WEIGHT_NAMES | {"fc6": ("fc1", "classifier.0"), "fc7": ("fc2", "classifier.3")}
-
-
-class Streams(NamedTuple):
-    """The maps to score and how the heads align them.
-
-    Attributes:
-        maps: stride → feature map.
-        crops: stride of a skip → first row and column of its scores that the coarser map covers. `None` where
-            the trunk is "same"-padded: there the up-sampled scores overhang the skip and are cropped instead.
-        final_crop: first row and column of the last up-sampled map that belongs to the image.
-    """
-
-    maps: dict[int, Any]
-    crops: dict[int, int] | None
-    final_crop: int
 
 
 def preprocess_input(images: Any) -> Any:
@@ -61,79 +44,6 @@ def preprocess_input(images: Any) -> Any:
     Other backbones have a normalisation of their own: `registry.preprocessing_of(model)` finds it.
     """
     return PREPROCESSING(images)
-
-
-def convolutional_classifier(x: Any, kernel: int, channels: int) -> Any:
-    """The two hidden fully connected layers of a classifier as convolutions, with dropout (section 3.1)."""
-    for layer, size in (("fc6", kernel), ("fc7", 1)):
-        x = layers.Conv2D(channels, size, activation="relu", name=layer)(x)
-        x = layers.Dropout(0.5, name=layer.replace("fc", "drop"))(x)
-    return x
-
-
-def score(x: Any, classes: int, name: str) -> Any:
-    """1×1 class scores, zero-initialised so that a new stream leaves the prediction unchanged."""
-    return layers.Conv2D(classes, 1, kernel_initializer="zeros", name=name)(x)
-
-
-def upsample(x: Any, factor: int, learn: bool, name: str, kernel: int | None = None) -> Any:
-    """Transposed convolution by `factor`, bilinear at the start (section 3.3), full between classes, no bias."""
-    return layers.Conv2DTranspose(
-        x.shape[-1],
-        kernel or 2 * factor,
-        factor,
-        use_bias=False,
-        kernel_initializer=BilinearInitializer(),
-        trainable=learn,
-        name=name,
-    )(x)
-
-
-def vgg16_streams(image: Any, finest: int, alpha: float) -> Streams:
-    """Maps of the released VGG16 form: fc7 at stride 32, pool4 at 16, pool3 at 8."""
-    padded = layers.ZeroPadding2D(IMAGE_PADDING, name="pad")(image)
-    trunk = vgg16.VGG16(include_top=False, input_tensor=padded, alpha=alpha, padding="same")
-    maps = {
-        8: trunk.get_layer("block3_pool").output,
-        16: trunk.get_layer("block4_pool").output,
-        32: convolutional_classifier(trunk.get_layer("block5_pool").output, 7, scaled(4096, alpha)),
-    }
-    return Streams(maps, crops={16: 5, 8: 9}, final_crop={32: 19, 16: 27, 8: 31}[finest])
-
-
-def backbone_streams(image: Any, backbone: str, finest: int, weights: str | None, alpha: float) -> Streams:
-    """Maps of any registered trunk at strides 8, 16 and 32, "same"-padded.
-
-    Raises:
-        ValueError: if the trunk declares no maps at strides 8 and 16.
-    """
-    card = registry.model_card(backbone)
-    taps = {tap.stride: layer for layer, tap in card.taps.items()}
-    if not {8, 16} <= set(taps):
-        raise ValueError(
-            f"an FCN needs a backbone with taps at strides 8, 16 and 32, {card.name} declares {dict(card.taps)}"
-        )
-    trunk = card.builder(include_top=False, input_tensor=image, weights=weights, alpha=alpha, padding="same")
-    maps = {stride: trunk.get_layer(layer).output for stride, layer in taps.items()}
-    if 32 not in maps:  # a trunk that ends at stride 16 (SqueezeNet) is pooled once more in its own manner
-        maps[32] = max_pool_3x3(maps[16], "same", name="pool_stride32")
-    # A bilinear transposed convolution overhangs its input by half a stride on every side.
-    return Streams(maps, crops=None, final_crop=finest // 2)
-
-
-def fuse(x: Any, skip: Any, streams: Streams, stride: int, name: str) -> Any:
-    """Sum of up-sampled coarse scores and the scores of a finer stream, the larger cropped to the smaller."""
-    if streams.crops is None:
-        x = CropToReference(1, name=f"crop_{name}")(x, skip)
-    else:
-        skip = CropToReference(streams.crops[stride], name=f"crop_{name}")(skip, x)
-    return layers.Add(name=f"fuse_{name}")([x, skip])
-
-
-def crop_to_image(x: Any, image: Any, offset: int, classifier_activation: str | None) -> Any:
-    """Crop the up-sampled scores to the image."""
-    x = CropToReference(offset, name="score")(x, image)
-    return x if classifier_activation is None else layers.Activation(classifier_activation, name="predictions")(x)
 
 
 def fully_convolutional_network(
@@ -156,7 +66,7 @@ def fully_convolutional_network(
     check_choice("at_once", at_once, (True, False))
     card = registry.model_card(backbone)
     image = image_input(input_tensor, input_shape)
-    packaged = weights if weights in card.pretrained else None
+    packaged = weights if isinstance(weights, str) and weights in card.pretrained else None
     if card.name == "VGG16":
         streams = vgg16_streams(image, finest, alpha)
     else:
@@ -180,23 +90,21 @@ def fully_convolutional_network(
     return model
 
 
-CAPABILITIES = {"litert_builtin", "int8", "dynamic_size", "mixed_precision"}
-TINY = {"input_shape": (32, 48, 3), "classes": 5, "alpha": 0.0625}
-VGG_LANDMARKS = {"block1_conv1", "fc6", "fc7", "score_fr"}
-
-
-@register(
+register_fcn = partial(
+    register,
     family="segmentation",
     paper=PAPER,
     input_shape=(500, 500, 3),
-    parameters=136_152_917,
     taps={},
-    tiny=TINY,
-    capabilities=CAPABILITIES,
-    landmarks=VGG_LANDMARKS | {"upscore"},
+    tiny={"input_shape": (32, 48, 3), "classes": 5, "alpha": 0.0625},
+    capabilities={"litert_builtin", "int8", "dynamic_size", "mixed_precision"},
     preprocessing=PREPROCESSING,
-    weight_names=WEIGHT_NAMES,
 )
+# Without its top a network on VGG16 is the same whatever the stride: it is recognised as the coarsest.
+VGG_LANDMARKS = {"block1_conv1", "fc6", "fc7"}
+
+
+@register_fcn(parameters=136_152_917, landmarks=VGG_LANDMARKS, weight_names=WEIGHT_NAMES)
 def FCN32s(  # noqa: N802 - a builder is named like the model it builds
     include_top: bool = True,
     weights: str | None = None,
@@ -233,18 +141,7 @@ def FCN32s(  # noqa: N802 - a builder is named like the model it builds
     )
 
 
-@register(
-    family="segmentation",
-    paper=PAPER,
-    input_shape=(500, 500, 3),
-    parameters=134_815_994,
-    taps={},
-    tiny=TINY,
-    capabilities=CAPABILITIES,
-    landmarks=VGG_LANDMARKS | {"upscore16"},
-    preprocessing=PREPROCESSING,
-    weight_names=WEIGHT_NAMES,
-)
+@register_fcn(parameters=134_815_994, landmarks=VGG_LANDMARKS | {"upscore16"}, weight_names=WEIGHT_NAMES)
 def FCN16s(  # noqa: N802 - a builder is named like the model it builds
     include_top: bool = True,
     weights: str | None = None,
@@ -283,18 +180,7 @@ def FCN16s(  # noqa: N802 - a builder is named like the model it builds
     )
 
 
-@register(
-    family="segmentation",
-    paper=PAPER,
-    input_shape=(500, 500, 3),
-    parameters=134_489_759,
-    taps={},
-    tiny=TINY,
-    capabilities=CAPABILITIES,
-    landmarks=VGG_LANDMARKS | {"upscore8"},
-    preprocessing=PREPROCESSING,
-    weight_names=WEIGHT_NAMES,
-)
+@register_fcn(parameters=134_489_759, landmarks=VGG_LANDMARKS | {"upscore8"}, weight_names=WEIGHT_NAMES)
 def FCN8s(  # noqa: N802 - a builder is named like the model it builds
     include_top: bool = True,
     weights: str | None = None,
@@ -336,7 +222,7 @@ def FCN8s(  # noqa: N802 - a builder is named like the model it builds
 
     Example:
         >>> model = FCN8s(classes=3, weights="imagenet", backbone="squeezenet1_1")
-        >>> model(preprocess_input(images)).shape
+        >>> model(preprocessing_of(model)(images)).shape
         TensorShape([4, 256, 256, 3])
     """
     return fully_convolutional_network(
@@ -353,37 +239,3 @@ def FCN8s(  # noqa: N802 - a builder is named like the model it builds
         learn_upsampling,
         at_once,
     )
-
-
-def initialize_from(finer: keras.Model, coarser: keras.Model) -> list[str]:
-    """Start a finer network from a trained coarser one: the staged recipe 32s → 16s → 8s (section 4.3).
-
-    Every layer that both have is copied. What only the finer network has keeps its start: zero scores and
-    bilinear up-sampling, so that it predicts what the coarser one does up to a second bilinear step.
-
-    Args:
-        finer: network that receives the weights, such as FCN-16s.
-        coarser: trained network with the same trunk, such as FCN-32s.
-
-    Returns:
-        Names of the layers whose weights were copied.
-
-    Raises:
-        ValueError: if a shared layer differs in shape, or the two share no score layer. Nothing is copied then.
-
-    Example:
-        >>> initialize_from(FCN16s(classes=3), FCN32s(classes=3))
-    """
-    sources = {layer.name: layer for layer in coarser.layers if layer.weights}
-    shared = [layer for layer in finer.layers if layer.weights and layer.name in sources]
-    for layer in shared:
-        want = [tuple(weight.shape) for weight in layer.weights]
-        have = [tuple(weight.shape) for weight in sources[layer.name].weights]
-        if want != have:
-            raise ValueError(f"layer {layer.name!r} has shapes {want} in {finer.name} and {have} in {coarser.name}")
-    names = [layer.name for layer in shared]
-    if "score_fr" not in names:
-        raise ValueError(f"{finer.name} and {coarser.name} share no score layer; they share {names or 'nothing'}")
-    for layer in shared:
-        layer.set_weights(sources[layer.name].get_weights())
-    return names

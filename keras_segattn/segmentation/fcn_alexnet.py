@@ -12,35 +12,15 @@ from keras import layers
 from keras_segattn import weights as weight_files
 from keras_segattn.arguments import check_choice, check_classifier, image_input, scaled, source_input
 from keras_segattn.classification import caffenet
-from keras_segattn.registry import register
-from keras_segattn.segmentation.fcn import (
-    CAPABILITIES,
-    PAPER,
-    PREPROCESSING,
-    TINY,
-    convolutional_classifier,
-    crop_to_image,
-    preprocess_input,
-    score,
-    upsample,
-)
+from keras_segattn.segmentation.fcn import preprocess_input, register_fcn
+from keras_segattn.segmentation.fcn_parts import convolutional_classifier, crop_to_image, score, upsample
 
 __all__ = ["FCNAlexNet", "preprocess_input"]
 
 IMAGE_PADDING = 100
 
 
-@register(
-    family="segmentation",
-    paper=PAPER,
-    input_shape=(500, 500, 3),
-    parameters=58_704_590,
-    taps={},
-    tiny=TINY,
-    capabilities=CAPABILITIES,
-    landmarks={"conv1", "norm1", "norm2", "fc6", "score_fr", "upscore"},
-    preprocessing=PREPROCESSING,
-)
+@register_fcn(parameters=58_704_590, landmarks={"pad", "conv1", "norm1", "norm2", "fc6"})
 def FCNAlexNet(  # noqa: N802 - a builder is named like the model it builds
     include_top: bool = True,
     weights: str | None = None,

@@ -75,6 +75,17 @@ def load_checkpoint(
     """
     variables = named_variables(model, optimizer)
     header, arrays = read_archive(path)
+    before, now = leaves(header["settings"]), leaves(settings)
+    changed = [
+        f"{name}: {before.get(name)!r} in the file, {now.get(name)!r} now"
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name)
+    ]
+    if changed:
+        raise CheckpointError(
+            f"{path} was written with other settings ({'; '.join(changed)}): train with those, in another "
+            "run_dir, or from the start with resume=False"
+        )
     found, expected = header["variables"], signature(variables)
     if found != expected:
         differences = [
@@ -85,16 +96,6 @@ def load_checkpoint(
         raise CheckpointError(
             f"{path} belongs to another model or optimizer: {len(differences)} of {len(expected)} variables differ, "
             f"first {differences[0]}"
-        )
-    changed = [
-        f"{name}: {header['settings'].get(name)!r} in the file, {settings.get(name)!r} now"
-        for name in sorted({*settings, *header["settings"]})
-        if header["settings"].get(name) != settings.get(name)
-    ]
-    if changed:
-        raise CheckpointError(
-            f"{path} was written with other settings ({'; '.join(changed)}): train with those, in another "
-            "run_dir, or from the start with resume=False"
         )
     for (_, variable), array in zip(variables, arrays, strict=True):
         variable.assign(array)
@@ -134,6 +135,14 @@ def named_variables(model: keras.Model, optimizer: keras.optimizers.Optimizer) -
 def signature(variables: Sequence[tuple[str, keras.Variable]]) -> list[str]:
     """Name, shape and dtype of every variable."""
     return [f"{name} {tuple(variable.shape)} {variable.dtype}" for name, variable in variables]
+
+
+def leaves(settings: Any, path: str = "") -> dict[str, Any]:
+    """The values of nested settings by the dotted path of their names."""
+    if not isinstance(settings, dict):
+        return {path: settings}
+    nested = (leaves(value, f"{path}.{name}" if path else name) for name, value in settings.items())
+    return {name: value for part in nested for name, value in part.items()}
 
 
 def pad(names: list[str], length: int) -> list[str]:

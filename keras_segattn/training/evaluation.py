@@ -28,7 +28,7 @@ def evaluate(model: keras.Model, data: Data, classes: int, ignore_label: int | N
         `confusion_matrix`: int64 `(classes, classes)`, rows are labels, columns predictions.
 
     Raises:
-        ValueError: if the data are empty, do not fit the model, or hold a label out of range.
+        ValueError: if the data are empty, do not fit the model, or hold a label out of range, or a score is NaN.
 
     Example:
         >>> evaluate(model, held_out, classes=3)["mean_iou"]
@@ -62,7 +62,8 @@ def predict(model: keras.Model, image: np.ndarray, preprocessing: Preprocessing 
         Class numbers `(height, width)`, int32.
 
     Raises:
-        ValueError: if the image has another rank, is not finite, or has not the size that the model demands.
+        ValueError: if the image has another rank, is not finite, or has not the size that the model demands, or
+            a score is NaN.
 
     Example:
         >>> mask = predict(model, np.asarray(PIL.Image.open("street.jpg")), preprocessing_of(model))
@@ -80,6 +81,8 @@ def predict(model: keras.Model, image: np.ndarray, preprocessing: Preprocessing 
 
 
 def class_map(model: keras.Model, images: Any) -> np.ndarray:
-    """Most probable classes `(batch, height, width)` int32 of preprocessed images."""
+    """Most probable classes `(batch, height, width)` int32 of preprocessed images; `ValueError` at a NaN."""
     logits = keras.ops.convert_to_numpy(model.predict_on_batch(images))
+    if np.isnan(logits).any():  # argmax would call it class 0 or the first NaN's
+        raise ValueError(f"{model.name!r} gives NaN scores: look for NaN or infinity in its weights")
     return logits.argmax(axis=-1).astype(np.int32)

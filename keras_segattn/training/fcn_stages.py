@@ -7,7 +7,7 @@ from pathlib import Path
 
 import keras
 
-from keras_segattn.segmentation.fcn import initialize_from
+from keras_segattn.segmentation.fcn_transfer import initialize_from
 from keras_segattn.training.recipes import Recipe, resolve_recipe
 from keras_segattn.training.segmenter import train_segmenter
 from keras_segattn.training.source import Data

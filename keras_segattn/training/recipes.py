@@ -24,7 +24,7 @@ class Recipe:
         weight_decay: of kernels: an L2 penalty with `"caffe_sgd"`, decoupled from the gradient with the others.
         schedule: `"constant"`, `"polynomial"` (to 0 with power 0.9) or `"cosine"` (to 0).
         warmup: share of all steps in which a `"cosine"` schedule first rises linearly from 0.
-        normalization: of the pixel cross-entropy: `"mean"` over labelled pixels or Caffe's `"sum"`.
+        normalization: of the pixel cross-entropy: `"mean"` over labelled pixels or their `"sum"` (`PixelCrossEntropy`).
         batch_size: images per update that the other numbers were chosen for; the data decides what is used.
 
     Raises:
@@ -88,6 +88,7 @@ class Recipe:
 
 RECIPES: dict[str, Recipe] = {
     # Long et al. 2015, section 4.3: for VGG16 and for AlexNet. The 16s and 8s steps divide the rate by 100.
+    # The released solver of FCN-AlexNet (20 accumulated images, mean loss) has the numbers of "fcn".
     "fcn": Recipe(),
     "fcn-alexnet": Recipe(learning_rate=1e-3),
     # The authors' released solvers: one image an update, summed loss, heavy momentum.

@@ -10,9 +10,9 @@ from typing import Any
 
 import keras
 
-from keras_segattn.arguments import check_positive_integer
+from keras_segattn.arguments import check_choice, check_positive_integer
 from keras_segattn.files import replaced
-from keras_segattn.metrics import SegmentationScores
+from keras_segattn.metrics.scores import SCORES, SegmentationScores
 from keras_segattn.training.distribution import (
     AverageStatistics,
     ReplicatedLossScaleOptimizer,
@@ -83,7 +83,8 @@ def train_segmenter(
         resume: go on from the run directory's checkpoint; `False` starts again and overwrites it.
         checkpoint_steps: write the checkpoint also after so many steps of an epoch. The row of an epoch resumed
             in its middle averages training loss and scores over its remaining steps only.
-        monitor: logged value that decides which epoch is best: the lowest of a loss, else the highest.
+        monitor: `"loss"` or one of the four scores, or with the prefix `"val_"` that of the validation data: its
+            lowest loss or highest score decides which epoch is best.
         mixed_precision: `True` or `"mixed_float16"` computes in float16 with a scaled loss, `"mixed_bfloat16"`
             in bfloat16. Weights and logits stay float32, as does the returned model.
         callbacks: further Keras callbacks; their own state is not part of the checkpoint.
@@ -105,6 +106,7 @@ def train_segmenter(
     check_positive_integer("epochs", epochs)
     if checkpoint_steps is not None:
         check_positive_integer("checkpoint_steps", checkpoint_steps)
+    check_choice("monitor", monitor, [f"{split}{name}" for split in ("", "val_") for name in ("loss", *SCORES)])
     chosen = resolve_recipe(recipe)
     settings = {"learning_rate": learning_rate, "momentum": momentum, "weight_decay": weight_decay}
     changes: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -35,7 +36,7 @@ def save(image: Image.Image, path: str | os.PathLike[str]) -> None:
     Example:
         >>> save(overlay(image, mask), "overlay.png")
     """
-    suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122
+    suffix = Path(path).suffix.lower()
     if Image.registered_extensions().get(suffix) not in Image.SAVE:
         raise ValueError(f"{os.fspath(path)}: expected an image suffix such as .png, received {suffix!r}")
     with replaced(path) as temporary:

@@ -49,6 +49,10 @@ def load(model: keras.Model, path: str | PathLike[str], *, partial: bool = False
     Layers are matched by name, directly or by the names that the registry knows for them in other people's files;
     kernels change layout where needed, and a dense layer may fill the convolution it equals, or the reverse.
 
+    Pictures must be normalised as for the network that the weights come from, which a file does not say: VGG16 of
+    torchvision, unlike keras.applications' and Caffe's, wants
+    `Preprocessing("RGB", mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))`.
+
     Args:
         model: a model built here, or any functional model; changed only if the whole load succeeds.
         path: the file: PyTorch checkpoint (`.pth`, `.pt`), `.safetensors`, Keras `.h5` or `.weights.h5`,

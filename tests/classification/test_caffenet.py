@@ -1,5 +1,7 @@
 """What the Caffe release says of CaffeNet."""
 
+import pytest
+
 from keras_segattn import CaffeNet
 
 
@@ -21,3 +23,11 @@ def test_parameters_by_layer():
         "fc7": 16_781_312,
         "fc8": 4_097_000,
     }
+
+
+@pytest.mark.parametrize(("padding", "smallest"), [("valid", 39), ("same", 1)])
+def test_smallest_image(padding, smallest):
+    arguments = {"include_top": False, "alpha": 0.0625, "padding": padding}
+    assert CaffeNet(input_shape=(smallest, smallest, 3), **arguments).output_shape == (None, 1, 1, 16)
+    with pytest.raises(ValueError, match=f"image height must be an integer of at least {smallest}, received"):
+        CaffeNet(input_shape=(smallest - 1, smallest, 3), **arguments)

@@ -24,3 +24,11 @@ def test_pooled_features(pooling):
 def test_unknown_pooling():
     with pytest.raises(ValueError, match="pooling must be one of None, 'avg', 'max', received 'sum'"):
         SqueezeNet1_1(include_top=False, pooling="sum")
+
+
+@pytest.mark.parametrize(("padding", "smallest"), [("valid", 17), ("same", 1)])
+def test_smallest_image(padding, smallest):
+    arguments = {"include_top": False, "alpha": 0.125, "padding": padding}
+    assert SqueezeNet1_1(input_shape=(smallest, smallest, 3), **arguments).output_shape == (None, 1, 1, 64)
+    with pytest.raises(ValueError, match=f"image height must be an integer of at least {smallest}, received"):
+        SqueezeNet1_1(input_shape=(smallest - 1, smallest, 3), **arguments)

@@ -1,5 +1,7 @@
 """All pixel losses against brute force in NumPy, and what they share."""
 
+import math
+
 import keras
 import numpy as np
 import pytest
@@ -217,6 +219,7 @@ def test_no_ignored_label():
     [
         (lambda: PixelCrossEntropy(normalization="batch"), "normalization must be one of 'mean', 'sum'"),
         (lambda: PixelCrossEntropy(class_weights=[1, -1]), "class_weights must be non-negative"),
+        (lambda: PixelCrossEntropy(class_weights=[1, math.nan]), r"class_weights must .*received \[1, nan\]"),
         (lambda: PixelCrossEntropy(ignore_label="void"), "ignore_label must be an integer or None"),
         (lambda: Dice(smooth=0), "smooth must be positive"),
         (lambda: Focal(gamma=-1), "gamma must be at least 0"),
@@ -231,9 +234,9 @@ def test_bad_arguments(make, message):
 
 def test_number_of_class_weights():
     y, logits = batch(0)
-    with pytest.raises(ValueError, match="2 class_weights for 3 classes"):
+    with pytest.raises(ValueError, match="class_weights must hold one weight for each of 3 classes, received 2"):
         PixelCrossEntropy(class_weights=[1, 2])(y, logits)
-    with pytest.raises(ValueError, match="2 values of alpha for 3 classes"):
+    with pytest.raises(ValueError, match="alpha must hold one weight for each of 3 classes, received 2"):
         Focal(alpha=[1, 2])(y, logits)
 
 

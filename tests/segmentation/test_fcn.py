@@ -6,8 +6,9 @@ import pytest
 from harness import images, randomise
 from keras import ops
 
-from keras_segattn import FCN8s, FCN16s, FCN32s, get_model, list_models, model_card
-from keras_segattn.segmentation import fcn
+from keras_segattn import VGG16, FCN8s, FCN16s, FCN32s, get_model, list_models, model_card, preprocessing_of, weights
+from keras_segattn.layers import BilinearInitializer
+from keras_segattn.segmentation import fcn, initialize_from
 
 # Two bilinear steps against one differ near borders only; inside, sums of float32 products in another order.
 FLOAT32_TOLERANCE = 1e-5
@@ -105,9 +106,9 @@ def test_stages_start_from_unchanged_predictions(backbone):
     randomise(coarse)
     for layer in coarse.layers:
         if layer.name == "upscore":
-            layer.set_weights([fcn.BilinearInitializer()((64, 64, 3, 3))])
+            layer.set_weights([BilinearInitializer()((64, 64, 3, 3))])
     middle = FCN16s(backbone=backbone, input_shape=(80, 64, 3), **NARROW)
-    copied = fcn.initialize_from(middle, coarse)
+    copied = initialize_from(middle, coarse)
     assert "score_fr" in copied
     assert "score_pool4" not in copied
 
@@ -121,15 +122,15 @@ def test_stages_start_from_unchanged_predictions(backbone):
     assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.98
 
     fine = FCN8s(backbone=backbone, input_shape=(80, 64, 3), **NARROW)
-    assert {"score_fr", "score_pool4", "upscore2"} <= set(fcn.initialize_from(fine, middle))
+    assert {"score_fr", "score_pool4", "upscore2"} <= set(initialize_from(fine, middle))
     assert np.corrcoef(b.ravel(), ops.convert_to_numpy(fine(x)).ravel())[0, 1] > 0.98
 
 
 def test_stages_refuse_what_does_not_fit():
     with pytest.raises(ValueError, match="'score_fr' has shapes"):
-        fcn.initialize_from(FCN16s(alpha=0.03125, classes=4), FCN32s(**NARROW))
+        initialize_from(FCN16s(alpha=0.03125, classes=4), FCN32s(**NARROW))
     with pytest.raises(ValueError, match="share no score layer"):
-        fcn.initialize_from(FCN16s(**NARROW), get_model("vgg16", include_top=False, alpha=0.03125))
+        initialize_from(FCN16s(**NARROW), get_model("vgg16", include_top=False, alpha=0.03125))
 
 
 def test_at_once_is_a_rescaling_of_the_score_kernels():
@@ -137,7 +138,7 @@ def test_at_once_is_a_rescaling_of_the_score_kernels():
     staged = FCN8s(input_shape=(48, 48, 3), **NARROW)
     at_once = FCN8s(input_shape=(48, 48, 3), at_once=True, **NARROW)
     randomise(at_once)
-    fcn.initialize_from(staged, at_once)
+    initialize_from(staged, at_once)
     for name, factor in (("score_pool4", 0.01), ("score_pool3", 0.0001)):
         kernel, bias = at_once.get_layer(name).get_weights()
         staged.get_layer(name).set_weights([factor * kernel, bias])
@@ -155,3 +156,19 @@ def test_preprocessing_of_the_release():
     red[..., 0] = 255
     y = ops.convert_to_numpy(fcn.preprocess_input(red))
     np.testing.assert_allclose(y[0, 0, 0], [-104.00699, -116.66877, 255 - 122.67892], rtol=1e-6)
+
+
+def test_classifier_file_fills_the_network_without_its_top(tmp_path):
+    classifier = VGG16(alpha=0.03125, classes=7)
+    randomise(classifier)
+    weights.save(classifier, tmp_path / "vgg16.safetensors")
+    model = FCN8s(include_top=False, weights=tmp_path / "vgg16.safetensors", alpha=0.03125)
+    # Both see one 7×7 map: the convolution is the dense layer (section 3.1).
+    x = images((7, 7, 16), batch=1)
+    fc6 = keras.Sequential([keras.Input((7, 7, 16)), model.get_layer("fc6"), model.get_layer("fc7")])
+    fc1 = keras.Sequential(
+        [keras.Input((7, 7, 16)), keras.layers.Flatten(), *map(classifier.get_layer, ("fc1", "fc2"))]
+    )
+    a, b = (ops.convert_to_numpy(m(x)) for m in (fc6, fc1))
+    assert np.abs(a.ravel() - b.ravel()).max() / b.max() < FLOAT32_TOLERANCE
+    assert preprocessing_of(model) == fcn.PREPROCESSING

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -74,3 +76,11 @@ def test_another_model_or_optimizer(saved):
 def test_other_settings(saved):
     with pytest.raises(CheckpointError, match="ignore_label: 255 in the file, 0 now"):
         load_checkpoint(saved[0], *trained(0), {"ignore_label": 0})
+
+
+def test_only_the_settings_that_changed_are_named_and_before_any_variable(saved, tmp_path):
+    rates = [{"optimizer": {"config": {"learning_rate": rate, "momentum": 0.9}}} for rate in (0.1, 0.2)]
+    save_checkpoint(tmp_path / "checkpoint.npz", *trained(0), replace(PROGRESS, settings=rates[0]))
+    with pytest.raises(CheckpointError) as error:
+        load_checkpoint(tmp_path / "checkpoint.npz", *trained(0, classes=5), rates[1])
+    assert "(optimizer.config.learning_rate: 0.1 in the file, 0.2 now)" in str(error.value)

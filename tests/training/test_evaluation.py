@@ -57,6 +57,15 @@ def test_predict():
     assert predict(model, image.astype("float32")).shape == (5, 7)
 
 
+def test_nan_in_the_weights_is_no_prediction():
+    model = toy_model()
+    model.get_layer("score").set_weights([np.full(w.shape, np.nan) for w in model.get_layer("score").get_weights()])
+    with pytest.raises(ValueError, match="'toy' gives NaN scores"):
+        predict(model, np.zeros((4, 4, 3), "uint8"))
+    with pytest.raises(ValueError, match="'toy' gives NaN scores"):
+        evaluate(model, ToyBatches(), classes=3)
+
+
 @pytest.mark.parametrize(
     ("image", "message"),
     [

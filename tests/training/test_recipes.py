@@ -15,7 +15,10 @@ def test_paper_recipe_is_the_default():
     assert optimizer.bias_learning_rate_multiplier == 2
 
 
-@pytest.mark.parametrize(("name", "rate"), [("fcn32s-heavy", 1e-10), ("fcn16s-heavy", 1e-12), ("fcn8s-heavy", 1e-14)])
+@pytest.mark.parametrize(
+    ("name", "rate"),
+    [("fcn32s-heavy", 1e-10), ("fcn16s-heavy", 1e-12), ("fcn8s-heavy", 1e-14), ("fcn8s-atonce-heavy", 1e-10)],
+)
 def test_released_solvers(name, rate):
     recipe = RECIPES[name]
     assert (recipe.learning_rate, recipe.momentum, recipe.normalization, recipe.batch_size) == (rate, 0.99, "sum", 1)
@@ -38,14 +41,13 @@ def test_polynomial_schedule():
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_updates_a_kernel(name):
-    kernel = keras.Variable([[1.0, 2.0]], name="kernel")
+    kernel = keras.Variable([[0.0, 0.0]], name="kernel")  # beside 1.0, float32 would lose an update of 1e-10
     optimizer = RECIPES[name].make_optimizer(STEPS)
     optimizer.build([kernel])
     before = kernel.numpy().copy()
     for _ in range(2):  # the first step of a warm-up has rate 0
         optimizer.apply([keras.ops.ones_like(kernel)], [kernel])
-    moved = (before - kernel.numpy()).max()
-    assert moved > 0 or RECIPES[name].learning_rate < 1e-7  # an update of 1e-10 is lost in float32 beside 1.0
+    assert (kernel.numpy() < before).all()
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,8 @@ def test_bad_arguments():
         train_segmenter(toy_model(), batches, optimizer=keras.optimizers.SGD(), learning_rate=0.1, **FAST)
     with pytest.raises(ValueError, match="checkpoint_steps needs"):
         train_segmenter(toy_model(), batches(0), checkpoint_steps=1, **FAST)
+    with pytest.raises(ValueError, match=r"monitor must be one of 'loss', .*'val_mean_iou'.*, received 'val_miou'"):
+        train_segmenter(toy_model(), batches, monitor="val_miou", **FAST)
     with pytest.raises(ValueError, match="mixed_precision must be one of"):
         train_segmenter(toy_model(), batches, mixed_precision="float16", **FAST)
     softmax = keras.layers.Activation("softmax")
@@ -195,3 +197,20 @@ def test_own_optimizer_loss_and_callback():
     )
     assert count.steps == 6
     assert history.history["loss"][0] > 10  # a sum over pixels
+
+
+def test_interrupt_leaves_the_model_in_float32_and_training_goes_on(tmp_path):
+    class Interrupt(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):  # noqa: ARG002
+            if batch == 3:
+                raise KeyboardInterrupt
+
+    model = toy_model()
+    arguments = {"run_dir": tmp_path, "mixed_precision": True, "checkpoint_steps": 2, **FAST}
+    with pytest.raises(KeyboardInterrupt):
+        train_segmenter(model, ToyBatches(), callbacks=[Interrupt()], **arguments)
+    assert {layer.dtype_policy.name for layer in model.layers} == {"float32"}
+    assert not (tmp_path / "model.keras").exists()
+    assert len(train_segmenter(model, ToyBatches(), **arguments).history["loss"]) == FAST["epochs"]
+    assert (tmp_path / "model.keras").exists()
+    assert not list(tmp_path.glob(".partial.*"))
