@@ -1,7 +1,10 @@
 """The command `segattn`: from a folder of pictures to a file that a phone or a server runs."""
 
 import re
+import signal
 import sys
+import zipfile
+import zlib
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,6 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 app = typer.Typer(
     name="segattn",
@@ -140,7 +144,7 @@ def train(
         run_dir=run_dir,
         mixed_precision=mixed_precision,
     )
-    output.print(f"trained model: {run_dir / 'model.keras'}")
+    typer.echo(f"trained model: {run_dir / 'model.keras'}")
 
 
 @app.command()
@@ -171,7 +175,7 @@ def evaluate(
     for key in ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou"):
         table.add_row(key, f"{scores[key]:.4f}")
     for name, iou in zip(names, scores["iou"], strict=True):
-        table.add_row(f"IoU of {name}", f"{iou:.4f}")
+        table.add_row(Text(f"IoU of {name}"), f"{iou:.4f}")
     output.print(table)
 
 
@@ -201,7 +205,7 @@ def predict(
         target = destination / f"{path.stem}_overlay.png" if several else destination
         target.parent.mkdir(parents=True, exist_ok=True)
         visualize.save(visualize.overlay(image, mask, labels=names), target)
-        output.print(str(target))
+        typer.echo(target)
 
 
 @app.command()
@@ -214,7 +218,9 @@ def export(
     quantize: Annotated[
         Literal["float16", "dynamic", "int8"] | None, typer.Option(help="Of a .tflite file; default: float32.")
     ] = None,
-    calibration: Annotated[Path | None, typer.Option(help="Folder of typical pictures, needed by int8.")] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="Folder of typical pictures, needed by int8.")
+    ] = None,
     size: ImageSize = None,
     labels: Labels = None,
 ) -> None:
@@ -225,10 +231,14 @@ def export(
     network = load_model(model)
     names = parse_labels(labels, beside=model)
     if form is Format.saved_model:
+        if quantize is not None or calibration is not None:
+            raise ValueError("--quantize and --calibration are for --format tflite; a server runs float32")
         report = exporters.saved_model(
             network, destination, labels=names, input_size=parse_size(size) if size else None
         )
     else:
+        if destination.suffix != ".tflite":
+            raise ValueError(f"expected a file name that ends in .tflite, received {destination}")
         known = network.input_shape[1:3]
         height, width = parse_size(size) if size else known
         if height is None or width is None:
@@ -298,9 +308,10 @@ def parse_labels(text: str | None, beside: Path | None = None) -> list[str] | No
     """Class names from `a,b,c` or a file of one name a line; or from labels.txt beside a model."""
     if text is None:
         path = beside and beside.with_name("labels.txt")
-        return path.read_text(encoding="utf-8").split("\n")[:-1] if path and path.is_file() else None
-    path = Path(text)
-    names = path.read_text(encoding="utf-8").splitlines() if path.is_file() else text.split(",")
+        return path.read_text(encoding="utf-8").splitlines() if path and path.is_file() else None
+    # A text with commas is no file's name, and may be too long for one.
+    path = None if "," in text else Path(text)
+    names = path.read_text(encoding="utf-8").splitlines() if path and path.is_file() else text.split(",")
     return [name.strip() for name in names if name.strip()]
 
 
@@ -312,18 +323,19 @@ def load_model(path: Path) -> Any:
 
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, KeyError, OSError) as error:
+    except (ValueError, TypeError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} is not a readable Keras model: {error}") from error
 
 
 def read_calibration(directory: Path, size: tuple[int, int], preprocessing: Any) -> Any:
-    """The pictures of a folder as an array `(n, height, width, 3)`, resized and preprocessed."""
+    """The pictures of a folder that calibration uses as an array `(n, height, width, 3)`, resized and preprocessed."""
     import numpy as np
     from PIL import Image
 
     from keras_segattn import data as datasets
+    from keras_segattn.export.calibration import MAX_SAMPLES
 
-    paths = sorted(p for p in directory.iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    paths = sorted(p for p in directory.iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png"))[:MAX_SAMPLES]
     if not paths:
         raise ValueError(f"{directory} holds no .jpg or .png pictures to calibrate with")
     pictures = [np.asarray(Image.fromarray(datasets.read_image(p)).resize(size[::-1])) for p in paths]
@@ -344,11 +356,10 @@ def main() -> None:
     """Entry point: an expected error is one line on standard error and exit code 1, wrong usage 2."""
     from tensorflow.errors import OpError
 
+    # As after Ctrl-C, unfinished files are removed when a container is stopped.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         app()
-    except KeyboardInterrupt:
-        errors.print("interrupted", style="yellow")
-        sys.exit(130)
     except (ValueError, TypeError, ArithmeticError, OSError, RuntimeError, OpError) as error:
         if "--debug" in sys.argv[1:]:
             raise

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,7 +28,8 @@ def replaced(path: str | os.PathLike[str]) -> Iterator[Path]:
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path}: expected a folder to write into, {path.parent} is none")
-    temporary = path.with_name(f".partial.{os.getpid()}.{path.name}")
+    # Random, not the process number: containers give the same to every run, threads share one.
+    temporary = path.with_name(f".partial.{secrets.token_hex(4)}.{path.name}")
     try:
         yield temporary
         with temporary.open("rb+") as file:
@@ -35,3 +37,21 @@ def replaced(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def folder_for_writing(folder: Path) -> Iterator[None]:
+    """Make a folder and its parents; if the block fails, those that were made and are still empty vanish again.
+
+    Raises:
+        OSError: if the folder cannot be made.
+    """
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for one in missing:
+            with contextlib.suppress(OSError):  # not empty: somebody else writes there
+                one.rmdir()
+        raise

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,39 @@ def test_wrong_number_of_classes_is_named(segattn, trained, tmp_path):
     done = segattn("train", "--data", data, "--run-dir", tmp_path / "run", *options, code=1)
     assert ".png holds label 2 expected 0..1 or the ignored label 255" in done.err
     assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["-o", "models", "--format", "saved_model", "--quantize", "int8"], 1, "are for --format tflite"),
+        (["-o", "model", "--format", "tflite", "--size", "32x32"], 1, "ends in .tflite"),
+        (["-o", "a.tflite", "--format", "tflite", "--calibration", "nowhere"], 2, "does not exist"),
+    ],
+)
+def test_contradicting_export_options(segattn, trained, tmp_path, monkeypatch, arguments, code, message):
+    monkeypatch.chdir(tmp_path)
+    assert message in segattn("export", trained / "model.keras", *arguments, code=code).err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_model_is_named(segattn, trained, tmp_path):
+    content = bytearray((trained / "model.keras").read_bytes())
+    with zipfile.ZipFile(trained / "model.keras") as archive:
+        start = archive.getinfo("model.weights.h5").header_offset
+    content[start + 5000] ^= 255
+    (tmp_path / "bad.keras").write_bytes(content)
+    options = ["-o", tmp_path / "a.tflite", "--format", "tflite", "--size", "32x32"]
+    done = segattn("export", tmp_path / "bad.keras", *options, code=1)
+    assert "bad.keras is not a readable Keras model" in done.err
+
+
+def test_labels_from_a_text_or_a_file(tmp_path):
+    many = [f"class {i}" for i in range(200)]  # longer than a file's name may be
+    assert cli.parse_labels(",".join(many)) == many
+    (tmp_path / "labels.txt").write_text("sea\nland")
+    assert cli.parse_labels(None, beside=tmp_path / "model.keras") == ["sea", "land"]
+    assert cli.parse_labels(str(tmp_path / "labels.txt")) == ["sea", "land"]
 
 
 def test_export_and_verify(segattn, trained, tmp_path):

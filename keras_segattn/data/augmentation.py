@@ -1,6 +1,8 @@
 """Random changes of a picture and its mask that keep both aligned and the mask exact."""
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import tensorflow as tf
 
@@ -41,16 +43,16 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         """Reject what cannot be drawn from."""
-        if len(self.crop) != 2:
-            raise ValueError(f"crop must be (height, width), received {self.crop!r}")
-        for side in self.crop:
-            check_positive_integer("crop height and width", side)
-        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1]:
+        check_size("crop", self.crop)
+        zoom = self.scale if isinstance(self.scale, tuple | list) else ()
+        if len(zoom) != 2 or not all(_is_number(factor) for factor in zoom) or not 0 < zoom[0] <= zoom[1]:
             raise ValueError(f"scale must be (lowest, highest) with 0 < lowest <= highest, received {self.scale!r}")
         check_choice("flip", self.flip, (True, False))
         for name in ("brightness", "contrast", "saturation"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be in 0..1, received {getattr(self, name)!r}")
+            share = getattr(self, name)
+            if not _is_number(share) or not 0 <= share <= 1:
+                raise ValueError(f"{name} must be in 0..1, received {share!r}")
+        check_integer("ignore_label", self.ignore_label)
 
     def __call__(
         self, image: tf.Tensor, mask: tf.Tensor, seed: tuple[int, int] | tf.Tensor
@@ -64,7 +66,13 @@ class Augmentation:
 
         Returns:
             Image float32 `(*crop, channels)`, 0..255, and mask `(*crop, 1)` of the same dtype as before.
+
+        Raises:
+            ValueError: if the mask's dtype cannot hold `ignore_label`.
         """
+        mask = tf.convert_to_tensor(mask)
+        if not mask.dtype.min <= self.ignore_label <= mask.dtype.max:
+            raise ValueError(f"a mask of {mask.dtype.name} cannot hold the ignore_label {self.ignore_label}")
         zoom, place, mirror, *colour = tf.unstack(tf.random.split(tf.cast(seed, tf.int32), 6))
         image = tf.cast(image, tf.float32)
         image, mask = self._scale(image, mask, zoom)
@@ -103,3 +111,21 @@ class Augmentation:
         grey = tf.reduce_mean(image, axis=-1, keepdims=True)
         image = grey + (1 + tint) * (image - grey)
         return tf.clip_by_value(image + 255 * shift, 0, 255)
+
+
+def check_integer(name: str, value: Any) -> None:
+    """Raise `ValueError` unless `value` is an integer."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{name} must be an integer, received {value!r}")
+
+
+def check_size(name: str, size: Any) -> None:
+    """Raise `ValueError` unless `size` is a (height, width) of positive integers."""
+    if not isinstance(size, tuple | list) or len(size) != 2:
+        raise ValueError(f"{name} must be (height, width), received {size!r}")
+    for side in size:
+        check_positive_integer(f"{name} height and width", side)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -5,7 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_segattn.arguments import check_positive_integer
-from keras_segattn.data.augmentation import Augmentation
+from keras_segattn.data.augmentation import Augmentation, check_integer, check_size
 from keras_segattn.preprocessing import Preprocessing
 
 # Decoded pictures kept in memory to draw from; a data set below this size is shuffled perfectly.
@@ -23,14 +23,16 @@ class Batches:
         preprocessing: of the model, `registry.preprocessing_of(model)`; `None` leaves RGB 0..255.
         size: (height, width) to which pictures are resized (bilinearly, masks to the nearest label); `None`
             leaves them, and then pictures of one batch must be alike.
-        augmentation: random changes, whose crop is the size; not together with `size`.
+        augmentation: random changes, whose crop is the size; not together with `size`. What it pads gets its
+            `ignore_label`, which must be the one here.
         ignore_label: label of pixels that do not count; `None` if there is none.
         shuffle: whether each epoch has an order of its own.
         seed: of order and augmentation.
         drop_remainder: whether to leave out a last, smaller batch.
 
     Raises:
-        ValueError: if an argument is wrong, a feature is missing, or the source is empty or of unknown length.
+        ValueError: if an argument is wrong, a feature is missing or of another form, or the source is empty or of
+            unknown length.
 
     Example:
         >>> batches = Batches(folder("images", "masks"), batch_size=8, classes=3, size=(256, 256))
@@ -55,9 +57,17 @@ class Batches:
         check_positive_integer("classes", classes)
         if size is not None and augmentation is not None:
             raise ValueError("give size or augmentation, not both: an augmentation's crop is the size")
-        missing = {"image", "segmentation_mask", "file_name"} - set(source.element_spec)
-        if missing:
-            raise ValueError(f"the data set lacks the features {sorted(missing)}: it has {source.element_spec}")
+        if size is not None:
+            check_size("size", size)
+        check_integer("seed", seed)
+        if ignore_label is not None:
+            check_integer("ignore_label", ignore_label)
+        if augmentation is not None and augmentation.ignore_label != ignore_label:
+            raise ValueError(
+                f"the augmentation pads masks with label {augmentation.ignore_label}, which would count: "
+                f"expected ignore_label to be the same, received {ignore_label!r}"
+            )
+        _check_features(source)
         count = int(source.cardinality())
         if count < 0:
             raise ValueError("the data set must have a known length: apply tf.data.experimental.assert_cardinality")
@@ -85,8 +95,8 @@ class Batches:
             `(batch, height, width)`.
 
         Raises:
-            tf.errors.InvalidArgumentError: while iterating, if a picture is not finite, a label is out of range
-                or pictures of a batch differ in size; the message names the file.
+            tf.errors.InvalidArgumentError: while iterating, if a picture is not finite, its mask is of another size
+                or a label is out of range (the message names the file), or if pictures of one batch differ in size.
         """
         epoch = tf.cast(epoch, tf.int64)
         pictures = self.source
@@ -95,6 +105,7 @@ class Batches:
         prepared = pictures.enumerate().map(
             lambda index, features: self._prepare(features, (self.seed * 1_000_003 + epoch, index)),
             num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,  # whatever the options of the source
         )
         batches = prepared.batch(self.batch_size, drop_remainder=self.drop_remainder)
         return batches.apply(tf.data.experimental.assert_cardinality(len(self))).prefetch(tf.data.AUTOTUNE)
@@ -116,16 +127,37 @@ class Batches:
         if self.ignore_label is not None:
             wrong &= tf.not_equal(tf.cast(mask, tf.int32), self.ignore_label)
         expected = f"expected 0..{self.classes - 1} or the ignored label {self.ignore_label}"
+        image_size, mask_size = tf.shape(image)[:2], tf.shape(mask)[:2]
         checks = [
+            tf.debugging.Assert(
+                tf.reduce_all(image_size == mask_size),
+                ["mask of", name, "has (height, width)", mask_size, "its image", image_size],
+            ),
             tf.debugging.Assert(
                 tf.logical_not(tf.reduce_any(wrong)),
                 ["mask of", name, "holds label", tf.reduce_max(tf.boolean_mask(mask, wrong)), expected],
-            )
+            ),
         ]
         if image.dtype.is_floating:
             finite = tf.reduce_all(tf.math.is_finite(image))
             checks.append(tf.debugging.Assert(finite, ["image of", name, "holds NaN or infinity"]))
         return checks
+
+
+def _check_features(source: tf.data.Dataset) -> None:
+    """Raise `ValueError` unless the data set has pictures, masks of one integer a pixel, and names."""
+    if not isinstance(source, tf.data.Dataset) or not isinstance(source.element_spec, dict):
+        raise ValueError(f"expected a data set of features by name, received {source!r}")
+    missing = {"image", "segmentation_mask", "file_name"} - set(source.element_spec)
+    if missing:
+        raise ValueError(f"the data set lacks the features {sorted(missing)}: it has {source.element_spec}")
+    image, mask, name = (source.element_spec[key] for key in ("image", "segmentation_mask", "file_name"))
+    if not image.shape.is_compatible_with((None, None, None)) or image.dtype.is_bool:
+        raise ValueError(f"image must be numbers of (height, width, channels), received {image}")
+    if not mask.shape.is_compatible_with((None, None, 1)) or not mask.dtype.is_integer:
+        raise ValueError(f"segmentation_mask must be integers of (height, width, 1), received {mask}")
+    if not name.shape.is_compatible_with(()) or name.dtype != tf.string:
+        raise ValueError(f"file_name must be one string, received {name}")
 
 
 def shuffled(dataset: tf.data.Dataset, buffer: int, seed: tuple[int, tf.Tensor]) -> tf.data.Dataset:

@@ -4,27 +4,34 @@ from os import PathLike
 
 import tensorflow as tf
 
+from keras_segattn.arguments import check_choice
 from keras_segattn.data.pictures import ELEMENT_SPEC
 
 
 def tfds_segmentation(
-    name: str, split: str, *, data_dir: str | PathLike[str] | None = None, label_offset: int = 0
+    name: str,
+    split: str,
+    *,
+    data_dir: str | PathLike[str] | None = None,
+    label_offset: int = 0,
+    download: bool = False,
 ) -> tf.data.Dataset:
-    """Any prepared TFDS set with the features `image` and `segmentation_mask`. Nothing is downloaded.
+    """Any TFDS set with the features `image` and `segmentation_mask`. Nothing is downloaded unless asked for.
 
     Args:
         name: of the set, as for `tfds.load`, such as `"oxford_iiit_pet"`.
         split: such as `"train"` or `"test[:10%]"`.
         data_dir: where the set was prepared; TFDS's default if `None`.
         label_offset: added to every label but 255; `-1` for sets that count from 1 (oxford_iiit_pet).
+        download: whether to download and prepare the set where it is not prepared yet.
 
     Returns:
         Data set with the features of `keras_segattn.data`; `file_name` is `"<split>_<number>"` where the set has none.
 
     Raises:
-        FileNotFoundError: if the set is not prepared in `data_dir`.
+        FileNotFoundError: if the set is not prepared in `data_dir` and `download` is false.
         ValueError: if the set does not exist, lacks one of the two features, has them in another form than uint8
-            with 3 and 1 channels, or if `label_offset` is no integer.
+            with 3 and 1 channels, or if `label_offset` is no integer or `download` no truth value.
         tf.errors.InvalidArgumentError: while iterating, if a label plus `label_offset` is not in 0..254; the message
             names the picture.
 
@@ -35,14 +42,19 @@ def tfds_segmentation(
 
     if isinstance(label_offset, bool) or not isinstance(label_offset, int):
         raise ValueError(f"label_offset must be an integer, received {label_offset!r}")
+    check_choice("download", download, (True, False))
     try:
         builder = tfds.builder(name, data_dir=data_dir, try_gcs=False)
-        dataset = builder.as_dataset(split=split, shuffle_files=False)
     except tfds.core.DatasetNotFoundError as error:
         raise ValueError(f"TensorFlow Datasets knows no set {name!r}") from error
+    if download:
+        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(try_download_gcs=False))
+    try:
+        dataset = builder.as_dataset(split=split, shuffle_files=False)
     except AssertionError as error:  # TFDS asserts that the set is prepared
         raise FileNotFoundError(
-            f"{name!r} is not prepared in {data_dir or 'the default data folder'}: run `tfds build {name}`"
+            f"{name!r} is not prepared in {data_dir or 'the default data folder'}: "
+            f"give download=True or run `tfds build {name}`"
         ) from error
     missing = {"image", "segmentation_mask"} - set(builder.info.features)
     if missing:

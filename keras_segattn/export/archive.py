@@ -87,13 +87,15 @@ def write_archive(endpoints: Mapping[str, Endpoint], directory: str | Path) -> N
     import tensorflow as tf
 
     archive = keras.export.ExportArchive()
-    for name, endpoint in endpoints.items():
-        # Not `track`: that stores every weight a second time (keras#23553).
-        archive.add_endpoint(name, endpoint.function, input_signature=[dict(endpoint.inputs)])
     try:
+        for name, endpoint in endpoints.items():
+            # Not `track`: that stores every weight a second time (keras#23553).
+            archive.add_endpoint(name, endpoint.function, input_signature=[dict(endpoint.inputs)])
         archive.write_out(str(directory), verbose=False)
     except tf.errors.OpError as error:
         raise OSError(f"cannot write {directory}: {error.message}") from error
+    except (TypeError, ValueError) as error:
+        raise ExportError(f"cannot trace the model for export: {error}") from error
 
 
 def as_float32(model: keras.Model) -> keras.Model:

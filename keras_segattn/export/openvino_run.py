@@ -1,8 +1,8 @@
-"""Script: runs the `serving_default` of a SavedModel in OpenVINO, in a process of its own.
+"""Script: runs the `serving_default` of a SavedModel, or a `.tflite`, in OpenVINO, in a process of its own.
 
     python -P openvino_run.py request.json
 
-The request holds `saved_model`, `inputs` (an `.npz` of input name → array), `arrays` and `facts`. The outputs go to
+The request holds `model`, `inputs` (an `.npz` of input name → array), `arrays` and `facts`. The outputs go to
 `arrays`, the version to `facts`.
 """
 
@@ -18,7 +18,7 @@ def main() -> None:
     """Run what the request names."""
     request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     core = openvino.Core()
-    model = core.read_model(request["saved_model"])
+    model = core.read_model(request["model"])
     # Without the hint, CPUs that have bfloat16 compute in it.
     compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     with np.load(request["inputs"]) as inputs:

@@ -1,8 +1,9 @@
-"""OpenVINO as a second opinion on a SavedModel: another reader of the format, with kernels of its own."""
+"""OpenVINO as a second opinion: another reader of both formats, with kernels of its own."""
 
 import importlib.util
 import json
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +13,30 @@ from keras_segattn.export.litert import Arrays
 from keras_segattn.export.scripts import failure, run_script
 
 
-def run_openvino(directory: Path, inputs: Arrays) -> tuple[str, Arrays | None] | None:
-    """Run a SavedModel's `serving_default` in OpenVINO, if it is installed.
+def run_openvino(path: Path, inputs: Arrays, names: Collection[str]) -> tuple[str, Arrays | None] | None:
+    """Run a SavedModel's `serving_default`, or a `.tflite`, in OpenVINO, if it is installed.
 
     Args:
-        directory: a version directory.
+        path: a version directory or a file.
         inputs: input name → array.
+        names: of the outputs that are wanted.
 
     Returns:
-        The runtime's name and the outputs by name. Where OpenVINO cannot run the graph the name says why and the
-        outputs are `None`: it knows fewer operators than TensorFlow. `None` if it is not installed.
+        The runtime's name and the outputs by name; where OpenVINO cannot run the graph, since it knows fewer
+        operators than TensorFlow, or names outputs otherwise, the reason and `None`. `None` if it is not installed.
     """
     if importlib.util.find_spec("openvino") is None:
         return None
     with tempfile.TemporaryDirectory(prefix="openvino_") as folder:
         work = Path(folder)
-        request: dict[str, Any] = {"saved_model": directory.resolve(), "inputs": work / "inputs.npz"}
+        request: dict[str, Any] = {"model": path.resolve(), "inputs": work / "inputs.npz"}
         request |= {"arrays": work / "arrays.npz", "facts": work / "facts.json"}
         np.savez(request["inputs"], **inputs)  # type: ignore[arg-type]
         process = run_script("openvino_run", request, work)
         if process.returncode:
-            return f"OpenVINO cannot run it ({failure(process)})", None
+            return failure(process), None
         facts = json.loads(request["facts"].read_text(encoding="utf-8"))
         with np.load(request["arrays"]) as arrays:
-            return f"OpenVINO {facts['version']}", {name: arrays[name] for name in arrays.files}
+            if set(names) - set(arrays.files):
+                return f"its outputs are {sorted(arrays.files)}, not {sorted(names)}", None
+            return f"OpenVINO {facts['version']}", {name: arrays[name] for name in names}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rich.table import Table
+from rich.text import Text
 
 
 class ExportError(RuntimeError):
@@ -42,6 +43,7 @@ class RuntimeResult:
         latency_ms: median milliseconds of one call on this machine; `None` where it was not timed.
         delegated_share: share of nodes run by an accelerating delegate; `None` where there is none.
         fully_accelerated: the runtime's own verdict on whether its accelerator runs the whole model, if it gives one.
+        not_run: why this runtime did not run the file; `None` if it did.
     """
 
     runtime: str
@@ -50,6 +52,7 @@ class RuntimeResult:
     latency_ms: float | None = None
     delegated_share: float | None = None
     fully_accelerated: bool | None = None
+    not_run: str | None = None
 
 
 @dataclass(frozen=True)
@@ -101,9 +104,10 @@ class ExportReport:
 
     def table(self) -> Table:
         """The report as a table for a terminal."""
-        table = Table(title=str(self.path), show_header=False, title_justify="left")
+        # As Text, since brackets in names and paths are no markup.
+        table = Table(title=Text(str(self.path)), show_header=False, title_justify="left")
         for name, value in self.rows():
-            table.add_row(name, value)
+            table.add_row(Text(name), Text(value))
         return table
 
     def rows(self) -> list[tuple[str, str]]:
@@ -127,7 +131,7 @@ class ExportReport:
                 ("fully accelerated", result.fully_accelerated, "{}"),
             ]
             text = ", ".join(f"{label} {form.format(value)}" for label, value, form in facts if value is not None)
-            rows.append((result.runtime, text or "ran"))
+            rows.append((result.runtime, f"not run: {result.not_run}" if result.not_run else text or "ran"))
         rows += [
             (("ok   " if c.passed else "FAIL ") + c.name, f"{c.measured} (expected {c.expected})") for c in self.checks
         ]

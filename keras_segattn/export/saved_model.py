@@ -2,8 +2,8 @@
 
 import contextlib
 import dataclasses
-import os
 import re
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 
 from keras_segattn.arguments import check_positive_integer
 from keras_segattn.export.archive import as_float32, write_archive
+from keras_segattn.export.checks import check_finite, check_labels
 from keras_segattn.export.report import ExportError, ExportReport
 from keras_segattn.export.saved_model_verify import Sample, report_on, verify_saved_model
 from keras_segattn.export.serving import (
@@ -24,13 +25,15 @@ from keras_segattn.export.serving import (
     served_model,
     serving_endpoints,
 )
-from keras_segattn.export.serving_config import write_serving_config
+from keras_segattn.export.serving_config import MAX_BATCH_SIZE, write_serving_config
 from keras_segattn.export.warmup import write_warmup
+from keras_segattn.files import folder_for_writing
 from keras_segattn.preprocessing import Preprocessing
 
 __all__ = ["saved_model", "verify_saved_model"]
 
 LABELS_FILE = "labels.txt"
+MAX_VERSION = 2**63 - 1
 # Grey: a warm-up needs an image's size, not its content, and a constant takes a few bytes.
 GREY = 128
 
@@ -68,7 +71,8 @@ def saved_model(
             that one; with `None` `serving_default` takes normalised images, and `encoded` feeds plain RGB 0..255.
         labels: names of the classes, in order, stored as `assets.extra/labels.txt`.
         input_size: height and width of an image. With it, `serving_default` takes that size only, and `encoded`
-            resizes to it. `None` is the model's own; where that is open too, any size, one for all images of a batch.
+            resizes to it. `None` is the model's own; where that is open too, any size, one for all images of a
+            batch: give a size where a server batches the requests of several clients.
         warmup: what the server runs before it calls the version available: `True` one image, an integer a batch of
             that many, an array a batch of images as `serving_default` takes them.
         name: of the model for clients; `None` is `model.name`.
@@ -92,13 +96,13 @@ def saved_model(
     signatures = check_signatures(signatures)
     check_labels(labels, model)
     check_finite(model)
-    if version is not None:
-        check_positive_integer("version", version)
+    parent = Path(base_dir) / name
+    check_version(parent, version)
     images = "encoded" in signatures or preprocess is not None
     served = served_model(as_float32(model), preprocess, input_size, images=images)
     requests = warmup_requests(served, warmup, signatures)
 
-    with version_directory(Path(base_dir), name, version) as (temporary, target):
+    with temporary_version(parent) as temporary:
         endpoints = serving_endpoints(served, signatures)
         write_archive(endpoints, temporary)
         write_warmup(temporary, name, requests)
@@ -110,10 +114,10 @@ def saved_model(
             for inputs, timed in verification_inputs(served, signature)
         ]
         weight_bytes = sum(weight.value.numpy().nbytes for weight in served.model.weights)
-        report = dataclasses.replace(report_on(temporary, samples, weight_bytes=weight_bytes), path=target)
+        report = dataclasses.replace(report_on(temporary, samples, weight_bytes=weight_bytes), path=parent)
         report.raise_if_failed()
         write_serving_config(Path(base_dir), name)
-    return report
+        return dataclasses.replace(report, path=publish(temporary, parent, version))
 
 
 def check_signatures(signatures: Sequence[str]) -> tuple[str, ...]:
@@ -122,22 +126,6 @@ def check_signatures(signatures: Sequence[str]) -> tuple[str, ...]:
     if set(names) - set(SIGNATURES) or len(set(names)) < len(names) or SIGNATURES[0] not in names:
         raise ValueError(f"signatures must be 'serving_default', or it and 'encoded', received {signatures!r}")
     return names
-
-
-def check_labels(labels: Sequence[str] | None, model: keras.Model) -> None:
-    """Raise `ValueError` unless there is one label, of one line, for every class of some output."""
-    channels = [output.shape[-1] for output in model.outputs]
-    if labels is None:
-        return
-    if isinstance(labels, str) or len(labels) not in channels or any(len(x.splitlines()) != 1 for x in labels):
-        raise ValueError(f"labels must name the {channels} classes of the model's outputs, received {labels!r}")
-
-
-def check_finite(model: keras.Model) -> None:
-    """Raise `ExportError` that names the weights which hold NaN or infinity."""
-    wrong = [w.path for w in model.weights if not np.isfinite(keras.ops.convert_to_numpy(w).astype("float64")).all()]
-    if wrong:
-        raise ExportError(f"model {model.name!r} holds NaN or infinity in {', '.join(wrong)}")
 
 
 def warmup_requests(
@@ -150,18 +138,19 @@ def warmup_requests(
     """
     import tensorflow as tf
 
-    given = warmup if isinstance(warmup, np.ndarray) else None
-    batch = len(given) if given is not None and given.ndim else int(warmup) if given is None else 0
-    if batch < 1:
+    given = warmup if isinstance(warmup, np.ndarray) and warmup.ndim else None
+    batch = warmup if given is None else len(given)
+    if not isinstance(batch, int) or not 1 <= batch <= MAX_BATCH_SIZE:
         raise ValueError(
             "warmup must be True, a batch size or a batch of images, since a version without warm-up can be called "
-            f"available before its weights are there; received {warmup!r}"
+            f"available before its weights are there, and of at most {MAX_BATCH_SIZE}, the largest batch of the "
+            f"batching file, since a server refuses larger ones and then the version; received {warmup!r:.200}"
         )
-    inputs = {}
+    batch, inputs = int(batch), {}
     for tensor in served.model.inputs:
         # An open size of an input that is no image (a length, say) is warmed up with 1.
-        sizes = (*served.usual_size, tensor.shape[-1]) if len(tensor.shape) == 4 else tensor.shape[1:]
-        shape = (batch, *(size or 1 for size in sizes))
+        sizes = image_size(served, tensor) if len(tensor.shape) == 4 else ()
+        shape = (batch, *sizes, *(size or 1 for size in tensor.shape[1 + len(sizes) :]))
         dtype = tf.as_dtype("uint8" if served.raw_pixels else tensor.dtype)
         if given is None:
             inputs[tensor.name] = constant_proto(GREY if served.raw_pixels else 0, shape, dtype)
@@ -179,6 +168,13 @@ def warmup_requests(
     return requests
 
 
+def image_size(served: ServedModel, tensor: Any, *, smaller: bool = False) -> tuple[int, int]:
+    """Height and width to try an input with: its own, else the usual ones, or `smaller` ones."""
+    height, width = served.usual_size
+    own = served.size if len(served.model.inputs) == 1 else tensor.shape[1:3]
+    return own[0] or (height * 3 // 4 if smaller else height), own[1] or (width * 2 // 3 if smaller else width)
+
+
 def constant_proto(value: int, shape: tuple[int, ...], dtype: Any) -> Any:
     """A TensorProto of one repeated value, which it stores once."""
     import tensorflow as tf
@@ -190,12 +186,11 @@ def constant_proto(value: int, shape: tuple[int, ...], dtype: Any) -> Any:
 
 def verification_inputs(served: ServedModel, signature: str) -> Iterator[tuple[dict[str, np.ndarray], bool]]:
     """Inputs of a batch of 1, to be timed, and of a batch of 3, smaller where the model takes any size."""
-    height, width = served.usual_size
-    smaller = served.size[0] or height * 3 // 4, served.size[1] or width * 2 // 3
-    for batch, size in ((1, (height, width)), (3, smaller)):
+    for batch in (1, 3):
         inputs: dict[str, np.ndarray] = {}
         for seed, tensor in enumerate(served.model.inputs, start=batch):
             if len(tensor.shape) == 4:
+                size = image_size(served, tensor, smaller=batch > 1)
                 pixels = picture(batch, size, tensor.shape[-1], seed)
                 normalised = served.preprocessing or (lambda x: x / np.float32(64) - 2)
                 inputs[tensor.name] = pixels if served.raw_pixels else np.asarray(normalised(pixels), tensor.dtype)
@@ -208,35 +203,42 @@ def verification_inputs(served: ServedModel, signature: str) -> Iterator[tuple[d
 
 
 @contextlib.contextmanager
-def version_directory(base: Path, name: str, version: int | None) -> Iterator[tuple[Path, Path]]:
-    """A temporary folder that becomes `base/name/version` when the block ends well, and vanishes when it does not.
-
-    Yields:
-        The temporary folder, which does not exist yet, and the path it will have.
+def temporary_version(parent: Path) -> Iterator[Path]:
+    """A folder's name in `parent` that servers ignore, to be written and published; what is left of it vanishes.
 
     Raises:
-        ExportError: if the version exists or the folder cannot be written.
+        ExportError: if something cannot be written.
     """
-    parent = base / name
-    missing = [folder for folder in (parent, *parent.parents) if not folder.exists()]
+    # Random, not the process number: containers give the same to every run.
+    temporary = parent / f".partial.{secrets.token_hex(4)}"
     try:
-        parent.mkdir(parents=True, exist_ok=True)
-        if version is None:
-            version = 1 + max((int(x.name) for x in parent.iterdir() if x.name.isdecimal()), default=0)
-        target = parent / str(version)
-        if target.exists():
-            raise ExportError(f"{target} exists; servers cache versions, so give another or None for the next")
-        # Servers ignore names that are no numbers.
-        temporary = parent / f".partial.{os.getpid()}.{version}"
+        with folder_for_writing(parent):
+            try:
+                yield temporary
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise ExportError(f"cannot write {parent}: {error}") from error
+
+
+def check_version(parent: Path, version: int | None) -> None:
+    """Raise `ValueError` unless a version is one that servers count with, `ExportError` if it exists."""
+    if version is None:
+        return
+    check_positive_integer("version", version)
+    if version > MAX_VERSION:
+        raise ValueError(f"version must be at most {MAX_VERSION}, since servers count in int64, received {version}")
+    if (parent / str(version)).exists():
+        raise ExportError(f"{parent / str(version)} exists; servers cache versions, give another or None for the next")
+
+
+def publish(temporary: Path, parent: Path, version: int | None) -> Path:
+    """Give a finished folder its number; `None` is the next, also if another export took one meanwhile."""
+    while True:
+        taken = (int(folder.name) for folder in parent.iterdir() if folder.name.isdecimal())
+        target = parent / str(1 + max(taken, default=0) if version is None else version)
         try:
-            yield temporary, target
-            temporary.rename(target)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    except BaseException as error:
-        for folder in missing:
-            with contextlib.suppress(OSError):  # not empty: somebody else writes there
-                folder.rmdir()
-        if isinstance(error, OSError):
-            raise ExportError(f"cannot write {parent}: {error}") from error
-        raise
+            return temporary.rename(target)
+        except OSError:
+            if version is not None or not target.exists():
+                raise

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_segattn.export.archive import as_float32, model_endpoint
+from keras_segattn.export.archive import as_float32
 from keras_segattn.export.libtensorflow import Answer, Call, run_saved_model
 from keras_segattn.export.litert import Arrays, Comparison, closeness_checks, compare
 from keras_segattn.export.meta_graph import (
@@ -22,10 +22,10 @@ from keras_segattn.export.meta_graph import (
     stored_weight_bytes,
 )
 from keras_segattn.export.openvino_runtime import run_openvino
+from keras_segattn.export.reference import reference_function
 from keras_segattn.export.report import Check, ExportError, ExportReport, RuntimeResult
 from keras_segattn.export.serving import picture, png_files
 from keras_segattn.export.warmup import read_warmup
-from keras_segattn.registry import preprocessing_of
 
 # Share of pixels whose class must be Keras's: sums in another order move a few that are tied.
 MIN_CLASS_AGREEMENT = 0.999
@@ -170,12 +170,12 @@ def signature_result(
 
 def openvino_result(directory: Path, sample: Sample, answer: Answer) -> tuple[RuntimeResult, list[Check]] | None:
     """OpenVINO's result on one call of `serving_default`, compared with Keras or else with TensorFlow's C API."""
-    ran = run_openvino(directory, sample.inputs)
+    ran = run_openvino(directory, sample.inputs, list(answer.outputs))
     if ran is None:
         return None
     runtime, outputs = ran
     if outputs is None:
-        return RuntimeResult(runtime), []
+        return RuntimeResult("OpenVINO", not_run=runtime), []
     expected = answer.outputs if sample.reference is None else keras_outputs(sample)
     found, checks = closeness({"": outputs}, {"": expected}, "of OpenVINO")
     return RuntimeResult(f"{runtime} {sample.signature}", *found), checks
@@ -210,7 +210,8 @@ def closeness(
 
 def keras_outputs(sample: Sample) -> Arrays:
     """What the reference gives for a sample."""
-    assert sample.reference is not None
+    if sample.reference is None:
+        raise ValueError(f"the sample of {sample.signature} has no reference")
     return {name: keras.ops.convert_to_numpy(output) for name, output in sample.reference(sample.inputs).items()}
 
 
@@ -226,37 +227,3 @@ def random_input(tensor: Any, batch: int) -> np.ndarray:
     if dtype.startswith(("float", "bfloat")):
         return random.normal(size=shape).astype("float32").astype(dtype)
     return random.integers(0, 2, shape).astype(dtype)
-
-
-def reference_function(model: keras.Model, signature: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """A Keras model under the names of a signature; one alone needs no name.
-
-    Raises:
-        ValueError: if the signature has other inputs or outputs.
-    """
-    endpoint = model_endpoint(as_float32(model))
-    renamed_inputs = matched(endpoint.inputs, signature.inputs, model.name, "inputs")
-    (example,) = model.outputs if not isinstance(model.output, dict) else (None,)
-    del example
-    raw = any(dtype_of(tensor) == "uint8" for tensor in signature.inputs.values())
-    normalise = preprocessing_of(model) if raw else lambda x: x
-
-    def call(inputs: dict[str, Any]) -> dict[str, Any]:
-        outputs = endpoint.function({name: normalise(inputs[key]) for name, key in renamed_inputs.items()})
-        renamed = matched(outputs, signature.outputs, model.name, "outputs")
-        return {key: outputs[name] for name, key in renamed.items()}
-
-    return call
-
-
-def matched(names: Any, keys: Any, model: str, what: str) -> dict[str, str]:
-    """The model's name → the file's.
-
-    Raises:
-        ValueError: if they differ and there are several.
-    """
-    if len(names) == len(keys) == 1:
-        return {next(iter(names)): next(iter(keys))}
-    if set(names) != set(keys):
-        raise ValueError(f"the file's {what} are {sorted(keys)}, those of {model!r} are {sorted(names)}")
-    return {name: name for name in names}

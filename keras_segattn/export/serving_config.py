@@ -13,6 +13,7 @@ ALLOWED_BATCH_SIZES = (1, 2, 4, 8, 16, MAX_BATCH_SIZE)
 BATCHING = f"""\
 # tensorflow_model_server --enable_batching --batching_parameters_file=batching_parameters.txt
 max_batch_size {{ value: {MAX_BATCH_SIZE} }}
+# All pictures of a batch must have one size: export with input_size where clients send any.
 # How long a request waits for others to share its batch.
 batch_timeout_micros {{ value: 2000 }}
 max_enqueued_batches {{ value: 100 }}

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import json
-import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,10 +16,12 @@ from keras_segattn.arguments import check_choice
 from keras_segattn.export import litert
 from keras_segattn.export.archive import Endpoint, as_float32, model_endpoint, write_archive
 from keras_segattn.export.calibration import calibration_samples
+from keras_segattn.export.checks import check_finite, check_labels
 from keras_segattn.export.report import Check, ExportError, ExportReport
 from keras_segattn.export.scripts import run_script
 from keras_segattn.export.tflite_metadata import append_metadata, describe, read_metadata
 from keras_segattn.export.tflite_verify import noise_scale, openvino_results, outputs_of, verify_tflite
+from keras_segattn.files import folder_for_writing, replaced
 
 __all__ = ["QUANTIZATIONS", "Quantization", "read_metadata", "tflite", "verify_tflite"]
 
@@ -86,7 +87,7 @@ def tflite(
         raise ValueError("quantize='int8' needs calibration images, received None")
     check_labels(labels, model)
     model = as_float32(model)
-    check_weights(model)
+    check_finite(model)
     endpoints = dict(signatures) if signatures else {"serving_default": static_endpoint(model, input_shape)}
     shapes = {name: static_shapes(name, endpoint) for name, endpoint in endpoints.items()}
     samples = None if calibration is None else calibration_samples(calibration, shapes)
@@ -113,34 +114,19 @@ def tflite(
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """A temporary sibling that becomes `path` when the block ends well, and vanishes when it does not."""
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tflite")
+    """A temporary sibling that becomes `path` when the block ends well, and vanishes when it does not.
+
+    Raises:
+        ExportError: if it cannot be written.
+    """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            raise IsADirectoryError(f"{path} is a directory")
-        temporary.touch()
+        with folder_for_writing(path.parent), replaced(path) as temporary:
+            if path.is_dir():
+                raise IsADirectoryError(f"{path} is a directory")
+            temporary.touch()
+            yield temporary
     except OSError as error:
         raise ExportError(f"cannot write {path}: {error}") from error
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def check_labels(labels: Sequence[str] | None, model: keras.Model) -> None:
-    """Raise `ValueError` unless there is one label for every class of some output."""
-    channels = [output.shape[-1] for output in model.outputs]
-    if labels is not None and (isinstance(labels, str) or len(labels) not in channels):
-        raise ValueError(f"labels must name the {channels} classes of the model's outputs, received {labels!r}")
-
-
-def check_weights(model: keras.Model) -> None:
-    """Raise `ExportError` that names the weights which hold NaN or infinity."""
-    wrong = [weight.path for weight in model.weights if not np.isfinite(weight.value.numpy()).all()]
-    if wrong:
-        raise ExportError(f"model {model.name!r} holds NaN or infinity in {', '.join(wrong)}")
 
 
 def static_endpoint(model: keras.Model, input_shape: tuple[int, int, int] | None) -> Endpoint:

@@ -50,12 +50,13 @@ def openvino_results(
     """
     signature = next(iter(run.facts["signatures"]))
     tensors = run.facts["tensors"][signature]
-    answer = run_openvino(path, {tensors["input"][name]: array[0] for name, array in run.inputs[signature].items()})
+    inputs = {tensors["input"][name]: array[0] for name, array in run.inputs[signature].items()}
+    answer = run_openvino(path, inputs, list(tensors["output"].values()))
     if answer is None:
         return ()
     runtime, outputs = answer
     if outputs is None:
-        return (RuntimeResult(runtime),)
+        return (RuntimeResult("OpenVINO", not_run=runtime),)
     got = {signature: {name: outputs[tensor][None] for name, tensor in tensors["output"].items()}}
     wanted = (expected or run.default)[signature]
     found = litert.compare(got, {signature: wanted}, run.facts["precision"])

@@ -71,6 +71,14 @@ def test_both_directions_and_colours_occur_and_stay_in_range():
     assert len({float(p.mean()) for p in pixels}) == 20
 
 
+def test_an_ignored_label_that_the_mask_cannot_hold_is_refused():
+    image, labels = checkerboard(4, 4)
+    augmentation = Augmentation(crop=(8, 8), scale=(1.0, 1.0), ignore_label=300)
+    with pytest.raises(ValueError, match="a mask of uint8 cannot hold the ignore_label 300"):
+        augmentation(image, labels, (0, 0))
+    assert augmentation(image, labels.astype("int32"), (0, 0))[1].numpy().max() == 300
+
+
 def test_runs_in_a_graph():
     image, labels = checkerboard(20, 30)
     dataset = tf.data.Dataset.from_tensors((image, labels)).map(lambda x, y: Augmentation(crop=(8, 9))(x, y, (0, 1)))
@@ -83,6 +91,13 @@ def test_runs_in_a_graph():
     [
         ({"crop": (0, 4)}, "crop height and width must be a positive integer, received 0"),
         ({"crop": (4,)}, r"crop must be \(height, width\)"),
+        ({"crop": 4}, r"crop must be \(height, width\), received 4"),
+        ({"crop": (4, 4), "scale": 2.0}, r"scale must be.*received 2\.0"),
+        ({"crop": (4, 4), "scale": (1.0, float("inf"))}, r"scale must be.*received \(1\.0, inf\)"),
+        ({"crop": (4, 4), "scale": ("a", "b")}, "scale must be"),
+        ({"crop": (4, 4), "brightness": float("nan")}, r"brightness must be in 0\.\.1, received nan"),
+        ({"crop": (4, 4), "saturation": "a little"}, r"saturation must be in 0\.\.1, received 'a little'"),
+        ({"crop": (4, 4), "ignore_label": 25.5}, r"ignore_label must be an integer, received 25\.5"),
         ({"crop": (4, 4), "scale": (2.0, 1.0)}, "scale must be"),
         ({"crop": (4, 4), "scale": (0.0, 1.0)}, "scale must be"),
         ({"crop": (4, 4), "contrast": 2.0}, r"contrast must be in 0\.\.1, received 2\.0"),

@@ -62,6 +62,20 @@ def test_epochs_can_be_chained_in_one_data_set():
     assert equal(chained, arrays(batches(1)) + arrays(batches(2)))
 
 
+def test_tensorflows_own_seed_and_the_options_of_the_source_do_not_matter():
+    options = tf.data.Options()
+    options.deterministic = False
+    batches, loose = (
+        Batches(data, batch_size=4, classes=3, shuffle=True, augmentation=Augmentation(crop=(8, 8)))
+        for data in (source(40), source(40).with_options(options))
+    )
+    tf.random.set_seed(1)
+    first = arrays(batches(3))
+    tf.random.set_seed(2)
+    assert equal(first, arrays(batches(3)))
+    assert equal(first, arrays(loose(3)))
+
+
 def test_shuffling_keeps_every_picture():
     batches = Batches(source(), batch_size=7, classes=3, shuffle=True)
     plain = Batches(source(), batch_size=7, classes=3)
@@ -94,6 +108,47 @@ def test_the_ignored_label_passes():
         arrays(Batches(ignored, batch_size=7, classes=3, ignore_label=None)(0))
 
 
+@pytest.mark.parametrize("options", [{"size": (4, 4)}, {"augmentation": Augmentation((4, 4))}, {}])
+def test_a_mask_of_another_size_names_the_file(options):
+    cropped = source().map(lambda f: {**f, "segmentation_mask": f["segmentation_mask"][:, :10]})
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"mask of.*picture_0.*\[12 10\].*image.*\[12 16\]"):
+        arrays(Batches(cropped, batch_size=1, classes=3, **options)(0))
+
+
+def replaced(**features):
+    return source().map(lambda f: {**f, **{key: change(f[key]) for key, change in features.items()}})
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (replaced(image=lambda x: x[..., 0]), r"image must be numbers of \(height, width, channels\), received"),
+        (
+            replaced(segmentation_mask=lambda x: x[..., 0]),
+            r"segmentation_mask must be integers of \(height, width, 1\)",
+        ),
+        (replaced(segmentation_mask=lambda x: tf.repeat(x, 3, -1)), "segmentation_mask must be integers"),
+        (replaced(segmentation_mask=lambda x: tf.cast(x, tf.float32)), "segmentation_mask must be integers"),
+        (replaced(file_name=tf.strings.length), "file_name must be one string"),
+        (tf.data.Dataset.from_tensors((1, 2)), "expected a data set of features by name"),
+        ([1, 2], r"expected a data set of features by name, received \[1, 2\]"),
+    ],
+)
+def test_features_of_another_form_are_refused(data, message):
+    with pytest.raises(ValueError, match=message):
+        Batches(data, batch_size=1, classes=3)
+
+
+@pytest.mark.parametrize("ignore_label", [None, 7])
+def test_padding_must_be_ignored(ignore_label):
+    options = {"batch_size": 7, "classes": 3, "ignore_label": ignore_label}
+    with pytest.raises(ValueError, match="pads masks with label 255, which would count"):
+        Batches(source(), **options, augmentation=Augmentation((40, 40)))
+    if ignore_label is not None:
+        padded = Batches(source(), **options, augmentation=Augmentation((40, 40), ignore_label=ignore_label))
+        assert set(np.unique(arrays(padded(0))[0][1])) == {0, 1, 2, ignore_label}
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -112,6 +167,13 @@ def test_the_ignored_label_passes():
             "not both",
         ),
         (lambda: Batches(source(3), batch_size=4, classes=3, drop_remainder=True), "no whole batch of 4"),
+        (lambda: Batches(source(), batch_size=1, classes=3, size=4), r"size must be \(height, width\), received 4"),
+        (lambda: Batches(source(), batch_size=1, classes=3, size=(4, 0)), "size height and width must be a positive"),
+        (lambda: Batches(source(), batch_size=1, classes=3, seed=0.5), r"seed must be an integer, received 0\.5"),
+        (
+            lambda: Batches(source(), batch_size=1, classes=3, ignore_label="void"),
+            "ignore_label must be an integer, received 'void'",
+        ),
     ],
 )
 def test_bad_arguments(make, message):

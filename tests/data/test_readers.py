@@ -202,6 +202,15 @@ def test_tfds_offset_and_errors(tmp_path):
         data.tfds_segmentation("oxford_iiit_pet", "train", data_dir=tmp_path, label_offset=0.5)
 
 
+def test_a_set_is_only_prepared_when_told(small_world):
+    with pytest.raises(FileNotFoundError, match=r"'blue_marble' is not prepared in .*give download=True"):
+        data.tfds_segmentation("blue_marble", "test", data_dir=small_world)
+    assert not (small_world / "blue_marble").exists()
+    assert len(data.tfds_segmentation("blue_marble", "test", data_dir=small_world, download=True)) == 5
+    with pytest.raises(ValueError, match="download must be one of True, False, received 'yes'"):
+        data.tfds_segmentation("blue_marble", "test", data_dir=small_world, download="yes")
+
+
 @pytest.mark.parametrize(("offset", "label"), [(-1, 0), (253, 2)])
 def test_an_offset_never_makes_void_or_wraps(small_world, offset, label):
     data.blue_marble("test", data_dir=small_world)  # labels 0..2

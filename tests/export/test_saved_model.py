@@ -2,6 +2,7 @@
 
 import io
 import shutil
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 
 from keras_segattn import FCN8s, Preprocessing, export
 from keras_segattn.export.libtensorflow import Call, run_saved_model
+from keras_segattn.export.saved_model import publish
 from keras_segattn.registry import preprocessing_of
 
 LABELS = ["sea", "land", "lake"]
@@ -163,9 +165,13 @@ def test_mixed_precision_is_exported_in_float32(tmp_path):
     [
         ({"signatures": ("predict",)}, "signatures must be"),
         ({"labels": ["sea"]}, "labels must name the"),
+        ({"labels": [1, 2, 3]}, "labels must name the"),
         ({"version": 0}, "version must be a positive integer"),
+        ({"version": 2**63}, "servers count in int64"),
         ({"name": "a/b"}, "name must be letters"),
         ({"warmup": False}, "warmup must be"),
+        ({"warmup": None}, "warmup must be"),
+        ({"warmup": 33}, "at most 32"),
         ({"input_size": (0, 4)}, "input_size must be"),
         ({"preprocess": "caffe"}, "preprocess must be 'in_graph'"),
     ],
@@ -175,6 +181,35 @@ def test_bad_arguments_write_nothing(tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
         export.saved_model(network(input_shape=(32, 32, 3)), base, **arguments)
     assert not base.exists()
+
+
+def test_several_inputs_of_their_own_sizes(tmp_path):
+    image, code = keras.Input((8, 8, 3), name="image"), keras.Input((4,), name="code")
+    pixels = keras.layers.Flatten()(image)
+    outputs = {"scores": keras.layers.Dense(3)(keras.layers.Concatenate()([pixels, code])), "code": code * 2}
+    model = keras.Model([image, code], outputs, name="both")
+    report = export.saved_model(model, tmp_path, preprocess=None, signatures=("serving_default",))
+    assert report.signatures["serving_default"] == {
+        "inputs": {"code": "float32[?, 4]", "image": "float32[?, 8, 8, 3]"},
+        "outputs": {"code": "float32[?, 4]", "scores": "float32[?, 3]"},
+    }
+    assert [runtime.not_run is None for runtime in report.runtimes] == [True, False]  # OpenVINO renames "code"
+
+
+def test_a_number_taken_meanwhile_is_left_to_the_other_export(tmp_path, monkeypatch):
+    temporary, rename = tmp_path / ".partial.x", Path.rename
+    temporary.mkdir()
+
+    def late(path, target):
+        if target.name == "1":  # the other export is faster
+            (target / "variables").mkdir(parents=True)
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", late)
+    assert publish(temporary, tmp_path, None) == tmp_path / "2"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
+    with pytest.raises(OSError, match="1"):
+        publish(tmp_path / "2", tmp_path, 1)
 
 
 def test_an_unwritable_folder_is_named_and_nothing_is_left(tmp_path):

@@ -215,7 +215,7 @@ def test_weights_that_are_not_numbers_are_refused(tmp_path):
 def test_outputs_that_are_not_numbers_are_refused(tmp_path):
     x = keras.Input((6,), name="features")
     with pytest.raises(ExportError, match="finite outputs: measured NaN or infinity in serving_default/logits"):
-        tflite(keras.Model(x, keras.ops.log(-keras.ops.square(x) - 1.0)), tmp_path / "nan.tflite")
+        tflite(keras.Model(x, keras.ops.log(-keras.ops.square(x) - 1.0)), tmp_path / "new" / "nan.tflite")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -235,6 +235,8 @@ def test_a_path_that_cannot_be_written_is_refused_before_the_conversion(tmp_path
         ({"quantize": "int8"}, "needs calibration images, received None"),
         ({"labels": ["land", "sea"]}, r"labels must name the \[4\] classes"),
         ({"labels": "land"}, r"labels must name the \[4\] classes"),
+        ({"labels": [1, 2, 3, 4]}, "a line of text each"),
+        ({"labels": ["a\nb", "c", "d", "e"]}, "a line of text each"),
         ({"input_shape": (16, 16, 3)}, r"input_shape must fit the model's \(32, 32, 3\), received \(16, 16, 3\)"),
         ({"input_shape": (32, 32)}, r"input_shape must fit"),
     ],

@@ -1,0 +1,27 @@
+"""What both export profiles ask of a model and its labels before any work is done."""
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+from keras_segattn.export.report import ExportError
+
+
+def check_labels(labels: Sequence[str] | None, model: keras.Model) -> None:
+    """Raise `ValueError` unless there is one label, of one line, for every class of some output."""
+    if labels is None:
+        return
+    channels = [output.shape[-1] for output in model.outputs]
+    lines = not isinstance(labels, str) and all(isinstance(x, str) and len(x.splitlines()) == 1 for x in labels)
+    if not lines or len(labels) not in channels:
+        raise ValueError(
+            f"labels must name the {channels} classes of the model's outputs, a line of text each, received {labels!r}"
+        )
+
+
+def check_finite(model: keras.Model) -> None:
+    """Raise `ExportError` that names the weights which hold NaN or infinity."""
+    wrong = [w.path for w in model.weights if not np.isfinite(keras.ops.convert_to_numpy(w).astype("float64")).all()]
+    if wrong:
+        raise ExportError(f"model {model.name!r} holds NaN or infinity in {', '.join(wrong)}")
