@@ -71,7 +71,9 @@ class ModelCard:
         preprocessing: of the published weights; `None` where the backbone decides.
         pretrained: value of the builder's `weights` → packaged file.
         weight_names: layer name → names of the same layer in other people's files.
-        landmarks: layers by which a model is recognised as this builder's, after any save and load.
+        landmarks: layers by which a model is recognised as this builder's with its default backbone, after any
+            save and load: preprocessing and weight names hold for it.
+        heads: layers by which it is recognised on any backbone.
     """
 
     name: str
@@ -84,6 +86,7 @@ class ModelCard:
     tiny: Mapping[str, Any]
     capabilities: frozenset[str]
     landmarks: frozenset[str]
+    heads: frozenset[str] = frozenset()
     preprocessing: Preprocessing | None = None
     pretrained: Mapping[str, Pretrained] = field(default_factory=dict)
     weight_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -102,6 +105,7 @@ def register(
     tiny: Mapping[str, Any],
     capabilities: frozenset[str] | set[str],
     landmarks: frozenset[str] | set[str],
+    heads: frozenset[str] | set[str] = frozenset(),
     preprocessing: Preprocessing | None = None,
     pretrained: Mapping[str, Pretrained] | None = None,
     weight_names: Mapping[str, tuple[str, ...]] | None = None,
@@ -130,6 +134,7 @@ def register(
             tiny=dict(tiny),
             capabilities=frozenset(capabilities),
             landmarks=frozenset(landmarks),
+            heads=frozenset(heads),
             preprocessing=preprocessing,
             pretrained=dict(pretrained or {}),
             weight_names=dict(weight_names or {}),
@@ -169,6 +174,13 @@ def cards_of(model: keras.Model) -> list[ModelCard]:
     """
     names = {layer.name for layer in model.layers}
     return [card for card in reversed(_CARDS.values()) if card.landmarks <= names]
+
+
+def architecture_of(model: keras.Model) -> ModelCard | None:
+    """The card of the builder that made the model, on whatever backbone; `None` for a foreign model."""
+    names = {layer.name for layer in model.layers}
+    cards = reversed(_CARDS.values())
+    return next((c for c in cards if c.landmarks <= names or (c.heads and c.heads <= names)), None)
 
 
 def preprocessing_of(model: keras.Model) -> Preprocessing:

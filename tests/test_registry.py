@@ -10,7 +10,7 @@ from harness import images, loss_and_gradients, tiny_model
 
 import keras_segattn
 from keras_segattn import get_model, list_models, model_card
-from keras_segattn.registry import Paper, cards_of, preprocessing_of, register
+from keras_segattn.registry import Paper, architecture_of, cards_of, preprocessing_of, register
 
 MODELS = list_models()
 # Central differences in float32 lose about half of the seven digits; kinks of ReLU and max-pooling add a little.
@@ -106,7 +106,7 @@ def test_keras_file_round_trip(card, tmp_path):
     again = keras.models.load_model(path)
     np.testing.assert_array_equal(np.asarray(again(x)), np.asarray(model(x)))
     assert [c.name for c in cards_of(again)] == [c.name for c in cards_of(model)]
-    assert cards_of(again)[0].name == card.name
+    assert cards_of(again)[0].name == architecture_of(again).name == card.name
     assert preprocessing_of(again) == card.preprocessing
 
 
@@ -224,3 +224,13 @@ def test_foreign_model_has_no_known_preprocessing():
     image = keras.Input((4, 4, 3))
     with pytest.raises(ValueError, match="holds no registered architecture"):
         preprocessing_of(keras.Model(image, keras.layers.Conv2D(1, 1)(image), name="foreign"))
+
+
+@pytest.mark.parametrize("backbone", ["squeezenet1_1", "caffenet"])
+@pytest.mark.parametrize("name", ["FCN32s", "FCN16s", "FCN8s"])
+def test_an_fcn_is_recognised_on_any_backbone(name, backbone):
+    model = get_model(name, backbone=backbone, alpha=0.0625)
+    assert architecture_of(model).name == name
+    assert preprocessing_of(model) == model_card(backbone).preprocessing
+    image = keras.Input((4, 4, 3))
+    assert architecture_of(keras.Model(image, keras.layers.Conv2D(1, 1)(image))) is None

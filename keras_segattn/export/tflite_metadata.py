@@ -15,7 +15,7 @@ from typing import Any
 import keras
 
 from keras_segattn.export.report import ExportError
-from keras_segattn.registry import cards_of, preprocessing_of
+from keras_segattn.registry import architecture_of, preprocessing_of
 
 METADATA_FILE, LABELS_FILE = "metadata.json", "labels.txt"
 # The earliest time a zip can hold: the same model gives the same bytes at any hour.
@@ -30,15 +30,15 @@ def describe(
     labels: Sequence[str] | None,
 ) -> dict[str, Any]:
     """The facts to store: name, paper, preprocessing, input sizes, labels, quantisation and versions."""
-    cards = cards_of(model)
+    card = architecture_of(model)
     try:
         preprocessing = asdict(preprocessing_of(model))
     except ValueError:  # not one of our architectures: what it expects is not known
         preprocessing = None
     return {
         "name": model.name,
-        "architecture": cards[0].name if cards else None,
-        "paper": asdict(cards[0].paper) if cards else None,
+        "architecture": card.name if card else None,
+        "paper": asdict(card.paper) if card else None,
         "preprocessing": preprocessing,
         "inputs": inputs,
         "labels": list(labels or ()),

@@ -104,7 +104,7 @@ register_fcn = partial(
 VGG_LANDMARKS = {"block1_conv1", "fc6", "fc7"}
 
 
-@register_fcn(parameters=136_152_917, landmarks=VGG_LANDMARKS, weight_names=WEIGHT_NAMES)
+@register_fcn(parameters=136_152_917, landmarks=VGG_LANDMARKS, weight_names=WEIGHT_NAMES, heads={"score_fr", "upscore"})
 def FCN32s(  # noqa: N802 - a builder is named like the model it builds
     include_top: bool = True,
     weights: str | None = None,
@@ -141,7 +141,12 @@ def FCN32s(  # noqa: N802 - a builder is named like the model it builds
     )
 
 
-@register_fcn(parameters=134_815_994, landmarks=VGG_LANDMARKS | {"upscore16"}, weight_names=WEIGHT_NAMES)
+@register_fcn(
+    parameters=134_815_994,
+    landmarks=VGG_LANDMARKS | {"upscore16"},
+    weight_names=WEIGHT_NAMES,
+    heads={"score_fr", "upscore16"},
+)
 def FCN16s(  # noqa: N802 - a builder is named like the model it builds
     include_top: bool = True,
     weights: str | None = None,
@@ -180,7 +185,12 @@ def FCN16s(  # noqa: N802 - a builder is named like the model it builds
     )
 
 
-@register_fcn(parameters=134_489_759, landmarks=VGG_LANDMARKS | {"upscore8"}, weight_names=WEIGHT_NAMES)
+@register_fcn(
+    parameters=134_489_759,
+    landmarks=VGG_LANDMARKS | {"upscore8"},
+    weight_names=WEIGHT_NAMES,
+    heads={"score_fr", "upscore8"},
+)
 def FCN8s(  # noqa: N802 - a builder is named like the model it builds
     include_top: bool = True,
     weights: str | None = None,

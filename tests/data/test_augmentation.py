@@ -42,6 +42,22 @@ def test_image_and_mask_stay_aligned_and_no_label_is_invented(seed, height, widt
     np.testing.assert_allclose(shown[flat], mask[..., 0][flat], atol=TOLERANCE)
 
 
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.tuples(st.integers(0, 2**31 - 1), st.integers(0, 2**31 - 1)),
+    stripes=st.lists(st.integers(0, 1), min_size=1, max_size=60),
+    upright=st.booleans(),
+)
+def test_both_are_sampled_at_the_same_points(seed, stripes, upright):
+    """The nearest of two stripes has at least half of the bilinear weight, wherever the sample lies."""
+    labels = np.tile(np.array(stripes, "uint8")[:, None, None], (1, 5, 1))
+    labels = labels.transpose(1, 0, 2) if upright else labels
+    image, mask = Augmentation(crop=(50, 50), scale=(0.5, 3.0), **PLAIN)(np.repeat(labels, 3, -1), labels, seed)
+    counted = mask.numpy()[..., 0] != 255
+    off = np.abs(image.numpy()[..., 0] - mask.numpy()[..., 0])[counted]
+    assert off.max() <= 0.5 + TOLERANCE
+
+
 def test_same_seed_same_result_and_other_seeds_differ():
     image, labels = checkerboard(64, 64)
     augmentation = Augmentation(crop=(32, 32))
