@@ -95,7 +95,7 @@ def test_the_order_holds_although_the_source_allows_any():
 
     options = tf.data.Options()
     options.deterministic = False
-    options.autotune.enabled = False  # parallel from the first picture on
+    options.experimental_optimization.map_and_batch_fusion = False  # the fused form happens to keep the order
     numbered = source(16).enumerate().map(lambda i, f: {**f, "image": tf.fill((12, 16, 3), i % 8)})
     batches = Batches(numbered.with_options(options), batch_size=16, classes=3, preprocessing=slow_at_first)
     ((image, _),) = arrays(batches(0))
