@@ -262,3 +262,16 @@ def test_verify_of_a_damaged_model_fails_clearly(exported, tmp_path, damage):
 
     with pytest.raises(export.ExportError):
         verified()
+
+
+def test_the_shipped_model_runs_in_the_c_api():
+    shipped = Path(__file__).parents[2] / "savedmodels" / "fcn8s" / "1"
+    report = export.verify(shipped)
+    report.raise_if_failed()
+    assert set(report.signatures) == {"serving_default", "encoded"}
+    blue, green = np.zeros((1, 64, 64, 3), "uint8"), np.zeros((1, 64, 64, 3), "uint8")
+    blue[:], green[:] = (30, 64, 130), (60, 70, 40)
+    (sea,) = run_saved_model(shipped, [Call("serving_default", {"image": blue})])[1]
+    (land,) = run_saved_model(shipped, [Call("serving_default", {"image": green})])[1]
+    assert (sea.outputs["logits"].argmax(-1) == LABELS.index("sea")).mean() > 0.9
+    assert (land.outputs["logits"].argmax(-1) == LABELS.index("land")).mean() > 0.9
