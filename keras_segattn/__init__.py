@@ -8,7 +8,22 @@ from importlib.metadata import version
 from types import ModuleType
 
 from keras_segattn import layers, losses, metrics, ops, weights
-from keras_segattn.classification import VGG16, CaffeNet, SqueezeNet1_1
+from keras_segattn.classification import (
+    VGG16,
+    VGG19,
+    AlexNet,
+    CaffeNet,
+    GoogLeNet,
+    InceptionResNetV1,
+    InceptionResNetV2,
+    InceptionV4,
+    ResNet18,
+    ResNet34,
+    ResNet50,
+    ResNet101,
+    ResNet152,
+    SqueezeNet1_1,
+)
 from keras_segattn.preprocessing import Preprocessing
 from keras_segattn.registry import get_model, list_models, model_card, preprocessing_of
 from keras_segattn.segmentation import FCN8s, FCN16s, FCN32s, FCNAlexNet
@@ -17,12 +32,23 @@ __version__ = version("keras-segattn")
 
 __all__ = [
     "VGG16",
+    "VGG19",
+    "AlexNet",
     "CaffeNet",
     "FCN8s",
     "FCN16s",
     "FCN32s",
     "FCNAlexNet",
+    "GoogLeNet",
+    "InceptionResNetV1",
+    "InceptionResNetV2",
+    "InceptionV4",
     "Preprocessing",
+    "ResNet18",
+    "ResNet34",
+    "ResNet50",
+    "ResNet101",
+    "ResNet152",
     "SqueezeNet1_1",
     "get_model",
     "layers",

@@ -21,6 +21,12 @@ def check_positive_integer(name: str, value: Any) -> None:
         raise ValueError(f"{name} must be a positive integer, received {value!r}")
 
 
+def check_dropout(dropout: Any) -> None:
+    """Raise `ValueError` unless `dropout` is a rate."""
+    if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout < 1:
+        raise ValueError(f"dropout must be a rate of at least 0 and less than 1, received {dropout!r}")
+
+
 def scaled(channels: int, alpha: float) -> int:
     """`channels` times the width multiplier `alpha`, at least 1.
 
@@ -82,3 +88,9 @@ def check_classifier(include_top: bool, classes: int, classifier_activation: str
     check_choice("include_top", include_top, (True, False))
     check_positive_integer("classes", classes)
     check_choice("classifier_activation", classifier_activation, ACTIVATIONS)
+
+
+def check_fixed_size(image: Any, include_top: bool) -> None:
+    """Raise `ValueError` if fully connected layers would see maps of unknown size."""
+    if include_top and None in image.shape[1:]:
+        raise ValueError(f"the fully connected top needs a fixed image size, received {tuple(image.shape[1:])}")

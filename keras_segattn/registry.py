@@ -66,6 +66,8 @@ class ModelCard:
         input_shape: `(height, width, channels)` at the published size.
         parameters: parameter count with default arguments at `input_shape`.
         taps: layer name → `Tap`, with default arguments.
+        aligned: arguments with which the tap of stride s has `ceil(n / s)` rows of an image with n; the defaults of
+            trunks that always pad so need none.
         tiny: arguments of a miniature that builds in about a second, for tests.
         capabilities: claims, each verified by a test in both directions; a subset of `CAPABILITIES`.
         preprocessing: of the published weights; `None` where the backbone decides.
@@ -87,6 +89,7 @@ class ModelCard:
     capabilities: frozenset[str]
     landmarks: frozenset[str]
     heads: frozenset[str] = frozenset()
+    aligned: Mapping[str, Any] = field(default_factory=dict)
     preprocessing: Preprocessing | None = None
     pretrained: Mapping[str, Pretrained] = field(default_factory=dict)
     weight_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -106,6 +109,7 @@ def register(
     capabilities: frozenset[str] | set[str],
     landmarks: frozenset[str] | set[str],
     heads: frozenset[str] | set[str] = frozenset(),
+    aligned: Mapping[str, Any] | None = None,
     preprocessing: Preprocessing | None = None,
     pretrained: Mapping[str, Pretrained] | None = None,
     weight_names: Mapping[str, tuple[str, ...]] | None = None,
@@ -135,6 +139,7 @@ def register(
             capabilities=frozenset(capabilities),
             landmarks=frozenset(landmarks),
             heads=frozenset(heads),
+            aligned=dict(aligned or {}),
             preprocessing=preprocessing,
             pretrained=dict(pretrained or {}),
             weight_names=dict(weight_names or {}),

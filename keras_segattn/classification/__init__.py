@@ -1,7 +1,27 @@
 """Image classifiers: the trunks on which the other architectures stand."""
 
-from keras_segattn.classification.caffenet import CaffeNet
+from keras_segattn.classification.alexnet import AlexNet, CaffeNet
+from keras_segattn.classification.googlenet import GoogLeNet
+from keras_segattn.classification.inception_resnet_v1 import InceptionResNetV1
+from keras_segattn.classification.inception_resnet_v2 import InceptionResNetV2
+from keras_segattn.classification.inception_v4 import InceptionV4
+from keras_segattn.classification.resnet import ResNet18, ResNet34, ResNet50, ResNet101, ResNet152
 from keras_segattn.classification.squeezenet import SqueezeNet1_1
-from keras_segattn.classification.vgg16 import VGG16
+from keras_segattn.classification.vgg import VGG16, VGG19
 
-__all__ = ["VGG16", "CaffeNet", "SqueezeNet1_1"]
+__all__ = [
+    "VGG16",
+    "VGG19",
+    "AlexNet",
+    "CaffeNet",
+    "GoogLeNet",
+    "InceptionResNetV1",
+    "InceptionResNetV2",
+    "InceptionV4",
+    "ResNet18",
+    "ResNet34",
+    "ResNet50",
+    "ResNet101",
+    "ResNet152",
+    "SqueezeNet1_1",
+]

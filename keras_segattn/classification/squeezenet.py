@@ -76,6 +76,7 @@ def fire(x: Any, channels: tuple[int, int, int], alpha: float, name: str) -> Any
     input_shape=(227, 227, 3),
     parameters=1_235_496,
     taps=TAPS,
+    aligned={"padding": "same"},
     tiny={"input_shape": (33, 33, 3), "classes": 5, "alpha": 0.125},
     capabilities={"litert_builtin", "int8", "dynamic_size", "mixed_precision"},
     landmarks={"fire2_squeeze1x1", "fire9_expand3x3"},

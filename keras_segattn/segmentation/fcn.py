@@ -18,7 +18,7 @@ from keras import layers
 from keras_segattn import registry
 from keras_segattn import weights as weight_files
 from keras_segattn.arguments import check_choice, check_classifier, image_input, source_input
-from keras_segattn.classification import vgg16
+from keras_segattn.classification.vgg import CONFIGURATIONS, trunk_weight_names
 from keras_segattn.preprocessing import Preprocessing
 from keras_segattn.registry import Paper, register
 from keras_segattn.segmentation.fcn_parts import backbone_streams, crop_to_image, fuse, score, upsample, vgg16_streams
@@ -35,7 +35,10 @@ PAPER = Paper(
 AT_ONCE_SCALES = {8: 1e-4, 16: 1e-2}
 
 # torchvision's classifier names: an ImageNet VGG16 file fills fc6 and fc7, reshaped to convolutions.
-WEIGHT_NAMES = vgg16.TRUNK_WEIGHT_NAMES | {"fc6": ("fc1", "classifier.0"), "fc7": ("fc2", "classifier.3")}
+WEIGHT_NAMES = trunk_weight_names(CONFIGURATIONS["VGG16"]) | {
+    "fc6": ("fc1", "classifier.0"),
+    "fc7": ("fc2", "classifier.3"),
+}
 
 
 def preprocess_input(images: Any) -> Any:

@@ -11,7 +11,7 @@ from keras import layers
 
 from keras_segattn import weights as weight_files
 from keras_segattn.arguments import check_choice, check_classifier, image_input, scaled, source_input
-from keras_segattn.classification import caffenet
+from keras_segattn.classification import CaffeNet
 from keras_segattn.segmentation.fcn import preprocess_input, register_fcn
 from keras_segattn.segmentation.fcn_parts import convolutional_classifier, crop_to_image, score, upsample
 
@@ -44,7 +44,7 @@ def FCNAlexNet(  # noqa: N802 - a builder is named like the model it builds
     check_choice("learn_upsampling", learn_upsampling, (True, False))
     image = image_input(input_tensor, input_shape)
     padded = layers.ZeroPadding2D(IMAGE_PADDING, name="pad")(image)
-    trunk = caffenet.CaffeNet(include_top=False, input_tensor=padded, alpha=alpha)
+    trunk = CaffeNet(include_top=False, input_tensor=padded, alpha=alpha)
     x = convolutional_classifier(trunk.get_layer("pool5").output, 6, scaled(4096, alpha))
     if include_top:
         x = upsample(score(x, classes, "score_fr"), 32, learn_upsampling, "upscore", kernel=63)

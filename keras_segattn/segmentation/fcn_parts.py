@@ -6,7 +6,7 @@ from keras import layers
 
 from keras_segattn import registry
 from keras_segattn.arguments import scaled
-from keras_segattn.classification import vgg16
+from keras_segattn.classification import VGG16
 from keras_segattn.classification.heads import max_pool_3x3
 from keras_segattn.layers import BilinearInitializer, CropToReference
 
@@ -58,7 +58,7 @@ def upsample(x: Any, factor: int, learn: bool, name: str, kernel: int | None = N
 def vgg16_streams(image: Any, finest: int, alpha: float) -> Streams:
     """Maps of the released VGG16 form: fc7 at stride 32, pool4 at 16, pool3 at 8."""
     padded = layers.ZeroPadding2D(IMAGE_PADDING, name="pad")(image)
-    trunk = vgg16.VGG16(include_top=False, input_tensor=padded, alpha=alpha, padding="same")
+    trunk = VGG16(include_top=False, input_tensor=padded, alpha=alpha, padding="same")
     maps = {
         8: trunk.get_layer("block3_pool").output,
         16: trunk.get_layer("block4_pool").output,
@@ -79,7 +79,7 @@ def backbone_streams(image: Any, backbone: str, finest: int, weights: str | None
         raise ValueError(
             f"an FCN needs a backbone with taps at strides 8, 16 and 32, {card.name} declares {dict(card.taps)}"
         )
-    trunk = card.builder(include_top=False, input_tensor=image, weights=weights, alpha=alpha, padding="same")
+    trunk = card.builder(include_top=False, input_tensor=image, weights=weights, alpha=alpha, **card.aligned)
     maps = {stride: trunk.get_layer(layer).output for stride, layer in taps.items()}
     if 32 not in maps:  # a trunk that ends at stride 16 (SqueezeNet) is pooled once more in its own manner
         maps[32] = max_pool_3x3(maps[16], "same", name="pool_stride32")

@@ -1,0 +1,246 @@
+"""AlexNet: ImageNet classification with deep convolutional neural networks (Krizhevsky et al., NIPS 2012).
+
+`AlexNet` normalises responses before it pools, as published, or is the one-column network that torchvision has.
+`CaffeNet`, of the Caffe release (Jia et al., ACM MM 2014), differs from the published one in one thing: it pools
+before it normalises. Convolutions 2, 4 and 5 see half of the channels each (two groups), as in the two-GPU network.
+"""
+
+from typing import Any
+
+import keras
+from keras import layers
+
+from keras_segattn import weights as weight_files
+from keras_segattn.arguments import (
+    check_choice,
+    check_classifier,
+    check_fixed_size,
+    image_input,
+    scaled,
+    source_input,
+)
+from keras_segattn.classification.heads import POOLINGS, max_pool_3x3, pool_features
+from keras_segattn.layers import GroupedConv2D, LocalResponseNormalization
+from keras_segattn.preprocessing import Preprocessing
+from keras_segattn.registry import Paper, Tap, register
+
+# name → (channels, kernel, stride, groups); all but the first are zero-padded to keep the size.
+CONVOLUTIONS = {
+    "conv1": (96, 11, 4, 1),
+    "conv2": (256, 5, 1, 2),
+    "conv3": (384, 3, 1, 1),
+    "conv4": (384, 3, 1, 2),
+    "conv5": (256, 3, 1, 2),
+}
+# The single column of "One weird trick for parallelizing convolutional neural networks" (Krizhevsky, arXiv 1404.5997).
+ONE_COLUMN = {
+    "conv1": (64, 11, 4, 1),
+    "conv2": (192, 5, 1, 1),
+    "conv3": (384, 3, 1, 1),
+    "conv4": (256, 3, 1, 1),
+    "conv5": (256, 3, 1, 1),
+}
+VARIANTS = {"paper": CONVOLUTIONS, "torchvision": ONE_COLUMN}
+PAPER = Paper(
+    "ImageNet Classification with Deep Convolutional Neural Networks",
+    "Krizhevsky, Sutskever & Hinton",
+    "NIPS",
+    2012,
+)
+PREPROCESSING = Preprocessing("BGR", mean=(104.00699, 116.66877, 122.67892), size=(227, 227))
+_TORCHVISION = {"conv1": 0, "conv2": 3, "conv3": 6, "conv4": 8, "conv5": 10}
+WEIGHT_NAMES = {layer: (f"features.{index}",) for layer, index in _TORCHVISION.items()} | {
+    "fc6": ("classifier.1",),
+    "fc7": ("classifier.4",),
+    "fc8": ("classifier.6",),
+}
+
+
+def preprocess_input(images: Any) -> Any:
+    """RGB images `(..., 3)`, 0..255 → float32 BGR minus the ImageNet mean, as the released weights expect.
+
+    torchvision's AlexNet wants `Preprocessing("RGB", mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))`.
+    """
+    return PREPROCESSING(images)
+
+
+def convolution(x: Any, spec: tuple[int, int, int, int], border: str, alpha: float, name: str) -> Any:
+    """Convolution in groups; every layer's channels must divide into the two groups of its successor."""
+    channels, kernel, stride, groups = spec
+    channels = 2 * scaled(channels // 2, alpha)
+    return GroupedConv2D(channels, kernel, stride, padding=border, groups=groups, name=name)(x)
+
+
+def classifier(x: Any, classes: int, classifier_activation: str | None, alpha: float) -> Any:
+    """Three fully connected layers."""
+    x = layers.Flatten(name="flatten")(x)
+    for layer in ("fc6", "fc7"):
+        x = layers.Dense(scaled(4096, alpha), activation="relu", name=layer)(x)
+        x = layers.Dropout(0.5, name=layer.replace("fc", "drop"))(x)
+    return layers.Dense(classes, activation=classifier_activation, name="fc8")(x)
+
+
+@register(
+    family="classification",
+    paper=PAPER,
+    input_shape=(227, 227, 3),
+    parameters=60_965_224,
+    taps={"pool1": Tap(8, 96), "pool2": Tap(16, 256), "pool5": Tap(32, 256)},
+    aligned={"padding": "same"},
+    tiny={"input_shape": (67, 67, 3), "classes": 5, "alpha": 0.0625},
+    capabilities={"litert_builtin", "int8", "mixed_precision"},
+    landmarks={"conv1", "relu1", "relu2", "conv5", "relu5"},
+    preprocessing=PREPROCESSING,
+    weight_names=WEIGHT_NAMES,
+)
+def AlexNet(  # noqa: N802 - a builder is named like the model it builds
+    include_top: bool = True,
+    weights: str | None = None,
+    input_tensor: Any = None,
+    input_shape: tuple[int | None, ...] | None = None,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: str | None = None,
+    name: str = "alexnet",
+    *,
+    alpha: float = 1.0,
+    padding: str = "valid",
+    variant: str = "paper",
+) -> keras.Model:
+    """AlexNet (Krizhevsky et al. 2012).
+
+    Args:
+        include_top: whether to add the three fully connected layers.
+        weights: `None` (random) or the path of a weight file: `bvlc_alexnet.caffemodel`, torchvision's.
+        input_tensor: symbolic tensor to build on, instead of `input_shape`.
+        input_shape: `(height, width, channels)`, default `(227, 227, 3)` (torchvision's form: 224) with the top,
+            else `(None, None, 3)`.
+        pooling: without the top: `"avg"` or `"max"` global pooling, or `None` for the 256-channel map.
+        classes: number of classes.
+        classifier_activation: `None` for logits or `"softmax"` for probabilities.
+        name: of the model.
+        alpha: width multiplier of all hidden layers; channels of grouped layers stay even.
+        padding: `"valid"` as published or `"same"` (a tap of stride s then has `ceil(n / s)` rows).
+        variant: `"paper"` (grouped convolutions, response normalisation before the first two poolings; poolings
+            rounded up, as Caffe does) or `"torchvision"` (one narrower column, no normalisation, the image padded by
+            2, poolings rounded down).
+
+    Returns:
+        Model from preprocessed images `(batch, height, width, channels)` float32 to logits `(batch, classes)`, or
+        without the top to the stride-32 map `(batch, h, w, 256 alpha)`, non-negative.
+
+    Raises:
+        ValueError: if an argument or a shape is wrong.
+        keras_segattn.weights.WeightsError: if the weight file does not fit.
+
+    Example:
+        >>> model = AlexNet(variant="torchvision", weights="alexnet.pth")
+    """
+    check_classifier(include_top, classes, classifier_activation)
+    check_choice("pooling", pooling, POOLINGS)
+    check_choice("padding", padding, ("valid", "same"))
+    check_choice("variant", variant, tuple(VARIANTS))
+    published = variant == "paper"
+    size = 227 if published else 224
+    smallest = 39 if published else 63
+    image = image_input(
+        input_tensor,
+        input_shape,
+        default=(size, size, 3) if include_top else (None, None, 3),
+        minimum=smallest if padding == "valid" else 1,
+    )
+    check_fixed_size(image, include_top)
+
+    x = image
+    if not published and padding == "valid":
+        x = layers.ZeroPadding2D(2, name="conv1_pad")(x)
+    for layer, spec in VARIANTS[variant].items():
+        number = layer.removeprefix("conv")
+        x = convolution(x, spec, padding if layer == "conv1" else "same", alpha, layer)
+        x = layers.ReLU(name=f"relu{number}")(x)
+        if published and layer in ("conv1", "conv2"):
+            x = LocalResponseNormalization(name=f"norm{number}")(x)
+        if layer in ("conv1", "conv2", "conv5") and published:
+            x = max_pool_3x3(x, padding, name=f"pool{number}")
+        elif layer in ("conv1", "conv2", "conv5"):
+            x = layers.MaxPooling2D(3, 2, padding, name=f"pool{number}")(x)
+    x = classifier(x, classes, classifier_activation, alpha) if include_top else pool_features(x, pooling)
+    model = keras.Model(source_input(image), x, name=name)
+    weight_files.initialize(model, weights, {}, trunk=not include_top)
+    return model
+
+
+@register(
+    family="classification",
+    paper=PAPER,
+    input_shape=(227, 227, 3),
+    parameters=60_965_224,
+    taps={"norm1": Tap(8, 96), "norm2": Tap(16, 256), "pool5": Tap(32, 256)},
+    aligned={"padding": "same"},
+    tiny={"input_shape": (67, 67, 3), "classes": 5, "alpha": 0.0625},
+    capabilities={"litert_builtin", "int8", "mixed_precision"},
+    landmarks={"conv1_relu", "conv1", "conv5", "norm1", "norm2"},
+    preprocessing=PREPROCESSING,
+)
+def CaffeNet(  # noqa: N802 - a builder is named like the model it builds
+    include_top: bool = True,
+    weights: str | None = None,
+    input_tensor: Any = None,
+    input_shape: tuple[int | None, ...] | None = None,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: str | None = None,
+    name: str = "caffenet",
+    *,
+    alpha: float = 1.0,
+    padding: str = "valid",
+) -> keras.Model:
+    """CaffeNet (Krizhevsky et al. 2012 in the Caffe release).
+
+    Args:
+        include_top: whether to add the three fully connected layers.
+        weights: `None` (random) or the path of a weight file that fits the whole model.
+        input_tensor: symbolic tensor to build on, instead of `input_shape`.
+        input_shape: `(height, width, channels)`, default `(227, 227, 3)` with the top, else `(None, None, 3)`.
+        pooling: without the top: `"avg"` or `"max"` global pooling, or `None` for the 256-channel map.
+        classes: number of classes.
+        classifier_activation: `None` for logits or `"softmax"` for probabilities.
+        name: of the model.
+        alpha: width multiplier of all hidden layers; channels of grouped layers stay even.
+        padding: `"valid"` as released (first convolution unpadded, poolings rounded up as Caffe does) or
+            `"same"` (a tap of stride s then has `ceil(n / s)` rows).
+
+    Returns:
+        Model from preprocessed images `(batch, height, width, channels)` float32 to logits `(batch, classes)`,
+        or without the top to the stride-32 map `(batch, h, w, 256 alpha)`, non-negative.
+
+    Raises:
+        ValueError: if an argument or a shape is wrong.
+        keras_segattn.weights.WeightsError: if the weight file does not fit.
+
+    Example:
+        >>> features = CaffeNet(include_top=False)(preprocess_input(images))
+    """
+    check_classifier(include_top, classes, classifier_activation)
+    check_choice("pooling", pooling, POOLINGS)
+    check_choice("padding", padding, ("valid", "same"))
+    image = image_input(
+        input_tensor,
+        input_shape,
+        default=(227, 227, 3) if include_top else (None, None, 3),
+        minimum=39 if padding == "valid" else 1,
+    )
+    check_fixed_size(image, include_top)
+
+    x = image
+    for layer, spec in CONVOLUTIONS.items():
+        x = convolution(x, spec, padding if layer == "conv1" else "same", alpha, layer)
+        x = layers.ReLU(name=f"{layer}_relu")(x)
+        if layer in ("conv1", "conv2", "conv5"):
+            x = max_pool_3x3(x, padding, name=layer.replace("conv", "pool"))
+        if layer in ("conv1", "conv2"):
+            x = LocalResponseNormalization(name=layer.replace("conv", "norm"))(x)
+    x = classifier(x, classes, classifier_activation, alpha) if include_top else pool_features(x, pooling)
+    model = keras.Model(source_input(image), x, name=name)
+    weight_files.initialize(model, weights, {}, trunk=not include_top)
+    return model
