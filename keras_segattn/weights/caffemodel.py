@@ -16,6 +16,7 @@ FORMAT = "Caffe model"
 
 # NetParameter field → (field of the layer's name, field of its blobs).
 _LAYER_FIELDS = {100: (1, 7), 2: (4, 6)}
+_V2_LAYER, _V2_TYPE = 100, 2
 _V0_LAYER = 1
 _BLOB_LEGACY_SHAPE = (1, 2, 3, 4)
 _BLOB_FLOATS, _BLOB_SHAPE, _BLOB_DOUBLES = 5, 7, 8
@@ -29,8 +30,9 @@ def read(path: Path) -> WeightFile:
         path: the file.
 
     Returns:
-        Float tensors named `"layer.blob0"` (weights), `"layer.blob1"` (bias) and so on. V1 files give them four
-        dimensions: a dense kernel is (1, 1, out, in) and a bias (1, 1, 1, out).
+        Float tensors named `"layer.blob0"` (weights), `"layer.blob1"` (bias) and so on; those of normalisation
+        layers by what they mean: `"layer.moving_mean"`, `"layer.moving_variance"`, `"layer.gamma"`, `"layer.beta"`.
+        V1 files give them four dimensions: a dense kernel is (1, 1, out, in) and a bias (1, 1, 1, out).
 
     Raises:
         WeightsError: if the file is truncated, is no Caffe model, or is of the oldest format V0.
@@ -41,20 +43,33 @@ def read(path: Path) -> WeightFile:
             if number not in _LAYER_FIELDS:
                 continue
             name_field, blobs_field = _LAYER_FIELDS[number]
-            name, blobs = "", []
+            name, kind, blobs = "", "", []
             for field, value in _fields(_message(layer)):
                 if number == 2 and field == _V0_LAYER:
                     raise unreadable(path, f"a {FORMAT} of format V1 or V2 (Caffe upgrades V0 files)", "format V0")
                 if field == name_field:
                     name = bytes(_message(value)).decode()
+                elif number == _V2_LAYER and field == _V2_TYPE:
+                    kind = bytes(_message(value)).decode()
                 elif field == blobs_field:
                     blobs.append(_blob(_message(value)))
-            for index, blob in enumerate(blobs):
-                key = f"{name}.blob{index}"
+            for leaf, blob in _named(kind, blobs).items():
+                key = f"{name}.{leaf}"
                 if not name or key in tensors:
                     raise ValueError(f"two layers named {name!r}" if name else "a layer with blobs and no name")
                 tensors[key] = blob
     return WeightFile(path, FORMAT, "caffe", tensors)
+
+
+def _named(kind: str, blobs: list[np.ndarray]) -> dict[str, np.ndarray]:
+    """Blobs by name. `BatchNorm` keeps sums of statistics and, third, the number to divide them by."""
+    if kind == "BatchNorm" and len(blobs) == 3:
+        mean, variance, count = blobs
+        factor = 0.0 if count.item() == 0 else 1.0 / count.item()
+        return {"moving_mean": mean * factor, "moving_variance": variance * factor}
+    if kind == "Scale" and 1 <= len(blobs) <= 2:
+        return dict(zip(("gamma", "beta"), blobs, strict=False))
+    return {f"blob{index}": blob for index, blob in enumerate(blobs)}
 
 
 def _blob(message: memoryview) -> np.ndarray:

@@ -1,46 +1,28 @@
-"""Filling a model from a weight file: match by name, convert by layout, verify everything, then assign."""
+"""Filling a model from a weight file: match, verify everything, then assign."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from keras_segattn import registry
-from keras_segattn.weights import caffemodel, keras_h5, packaged_pickle, safetensors_file, torch_file
-from keras_segattn.weights.layout import flattened_map, to_keras
-from keras_segattn.weights.report import LoadReport, Match, ShapeMismatch, WeightsError
+from keras_segattn.weights import (
+    caffemodel,
+    keras_h5,
+    packaged_pickle,
+    safetensors_file,
+    slim_checkpoint,
+    torch_file,
+)
+from keras_segattn.weights.matching import match
+from keras_segattn.weights.report import LoadReport, WeightsError
 from keras_segattn.weights.weight_file import WeightFile, unreadable
 
-FORMATS = "a PyTorch checkpoint (.pth, .pt), .safetensors, Keras .h5 or .weights.h5, .caffemodel, or pickled arrays"
-
-# Variable of a Keras layer → what other frameworks call it. Caffe's blobs have numbers only, so they fill nothing
-# but kernel and bias: in its normalisation layers the same numbers mean other things.
-_LEAVES = {
-    "kernel": ("weight", "W", "blob0"),
-    "bias": ("b", "blob1"),
-    "gamma": ("weight",),
-    "beta": ("bias",),
-    "moving_mean": ("running_mean",),
-    "moving_variance": ("running_var",),
-}
-_BATCH_COUNTER = "num_batches_tracked"
-
-
-@dataclass(frozen=True)
-class _Target:
-    """A variable of the model: its layer, its name within the layer and what it may be called in a file."""
-
-    layer: keras.layers.Layer
-    leaf: str
-    variable: keras.Variable
-    leaves: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        return f"{self.layer.name}.{self.leaf}"
+FORMATS = (
+    "a PyTorch checkpoint (.pth, .pt), .safetensors, Keras .h5 or .weights.h5, .caffemodel, TF-slim .ckpt, "
+    "or pickled arrays"
+)
 
 
 def load(model: keras.Model, path: str | PathLike[str], *, partial: bool = False) -> LoadReport:
@@ -56,7 +38,8 @@ def load(model: keras.Model, path: str | PathLike[str], *, partial: bool = False
     Args:
         model: a model built here, or any functional model; changed only if the whole load succeeds.
         path: the file: PyTorch checkpoint (`.pth`, `.pt`), `.safetensors`, Keras `.h5` or `.weights.h5`,
-            `.caffemodel`, or pickled NumPy arrays `{layer: [kernel, bias]}`. Nothing in it is ever executed.
+            `.caffemodel`, TF-slim checkpoint (the file, or the prefix of its files), or pickled NumPy arrays
+            `{layer: [kernel, bias]}`. Nothing in it is ever executed.
         partial: accept variables without a tensor in the file, and tensors without a place in the model.
             Shapes that do not fit are never accepted.
 
@@ -78,6 +61,8 @@ def load(model: keras.Model, path: str | PathLike[str], *, partial: bool = False
 
 def read(path: Path) -> WeightFile:
     """The tensors of a weight file of any supported format, recognised by content; see `load`."""
+    if slim_checkpoint.is_checkpoint(path):
+        return slim_checkpoint.read(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: expected a weight file, found {'a folder' if path.is_dir() else 'nothing'}")
     with path.open("rb") as file:
@@ -103,7 +88,7 @@ def _reader(path: Path, head: bytes) -> Callable[[Path], WeightFile]:
 
 def fill(model: keras.Model, file: WeightFile, *, allow_missing: bool, allow_unexpected: bool) -> LoadReport:
     """Match a file's tensors to a model's variables, verify, assign all of them or none; see `load`."""
-    report, assignments = _match(model, file)
+    report, assignments = match(model, file)
     accepted = (allow_missing or not report.missing) and (allow_unexpected or not report.unexpected)
     if not (report.matched and accepted) or report.shape_mismatch:
         hint = (
@@ -125,98 +110,8 @@ def fill(model: keras.Model, file: WeightFile, *, allow_missing: bool, allow_une
     return report
 
 
-def _match(model: keras.Model, file: WeightFile) -> tuple[LoadReport, list[tuple[str, keras.Variable, np.ndarray]]]:
-    """The report, and for each match (name in the file, variable, value in Keras's layout)."""
-    ignored = _bookkeeping(model, file)
-    free = dict.fromkeys(name for name in file.tensors if name not in ignored)
-    in_file: dict[str, set[str]] = {}
-    for name in free:
-        layer_name, _, leaf_name = name.rpartition(".")
-        in_file.setdefault(layer_name, set()).add(leaf_name)
-
-    aliases = _aliases(model)
-    matched, missing, mismatches, assignments = [], [], [], []
-    for target in _targets(model):
-        names = (target.layer.name, *aliases.get(target.layer.name, ()))
-        owner = next((name for name in names if name in in_file), "")
-        leaf = next((leaf for leaf in target.leaves if leaf in in_file.get(owner, ())), "")
-        source = f"{owner}.{leaf}"
-        if source not in free:
-            missing.append(target.name)
-            continue
-        del free[source]
-        value, shape = file.tensors[source], tuple(target.variable.shape)
-        kind = target.leaf.rpartition("/")[2]
-        converted = to_keras(value, file.layout, kind, shape, flattened_map(target.layer))
-        if converted is None:
-            mismatches.append(ShapeMismatch(target.layer.name, target.leaf, source, shape, tuple(value.shape)))
-        else:
-            matched.append(Match(target.layer.name, target.leaf, source))
-            assignments.append((source, target.variable, converted))
-    report = LoadReport(
-        file.path,
-        file.format,
-        matched=tuple(matched),
-        missing=tuple(missing),
-        unexpected=tuple(free),
-        shape_mismatch=tuple(mismatches),
-        ignored=(*file.ignored, *ignored),
-    )
-    return report, assignments
-
-
-def _bookkeeping(model: keras.Model, file: WeightFile) -> list[str]:
-    """Tensors that are no weights: PyTorch's batch counters, and factors that the model has as constants.
-
-    Caffe stores the fixed factor of a `Scale` layer (FCN-8s at-once) once a channel; here it is a `Rescaling`.
-    """
-    factors = {
-        layer.name: layer.scale
-        for layer in model.layers
-        if isinstance(layer, keras.layers.Rescaling) and layer.offset == 0
-    }
-    names = []
-    for name, value in file.tensors.items():
-        layer, _, leaf = name.rpartition(".")
-        is_factor = layer in factors and leaf == "blob0" and np.allclose(value, factors[layer], rtol=1e-6, atol=0)
-        if leaf == _BATCH_COUNTER or is_factor:
-            names.append(name)
-    return names
-
-
 def _check_finite(path: Path, name: str, value: np.ndarray) -> None:
     if value.dtype.kind not in "fiub" and value.dtype.name != "bfloat16":
         raise unreadable(path, f"real numbers in {name}", value.dtype)
     if not np.isfinite(value).all():
         raise unreadable(path, f"finite {value.dtype} numbers in {name}", "NaN, infinity or too large values")
-
-
-def _targets(model: keras.Model) -> Iterator[_Target]:
-    """Every variable of the model, layer by layer; random seeds are none."""
-    for layer in model.layers:
-        position: dict[str, int] = {}
-        for variable in layer.weights:
-            leaf = variable_name(layer, variable)
-            scope, slash, kind = leaf.rpartition("/")
-            # A Keras 3 file knows a variable by its position in the layer, or part of a layer, that owns it.
-            index = position.setdefault(scope, 0)
-            position[scope] += 1
-            kinds = (kind, *_LEAVES.get(kind, ()), str(index))
-            yield _Target(layer, leaf, variable, tuple(f"{scope}{slash}{name}" for name in kinds))
-
-
-def variable_name(layer: keras.layers.Layer, variable: keras.Variable) -> str:
-    """Name of a variable within its layer: `"kernel"`, or `"part/kernel"` inside a composite layer."""
-    _, found, name = f"/{variable.path}".partition(f"/{layer.name}/")
-    return name if found else variable.name
-
-
-def _aliases(model: keras.Model) -> dict[str, tuple[str, ...]]:
-    """Layer name → its names in other people's files, those of the most specific architecture first."""
-    own = {layer.name for layer in model.layers}
-    merged: dict[str, tuple[str, ...]] = {}
-    for card in registry.cards_of(model):
-        for layer, names in card.weight_names.items():
-            # Another layer's own name is never an alias: what bears it in the file belongs to that layer.
-            merged[layer] = (*merged.get(layer, ()), *(name for name in names if name not in own))
-    return merged

@@ -8,7 +8,7 @@ import numpy as np
 import safetensors.numpy
 
 from keras_segattn.files import replaced
-from keras_segattn.weights.loading import variable_name
+from keras_segattn.weights.matching import variable_name
 from keras_segattn.weights.safetensors_file import LAYOUT_KEY
 
 _KERAS_SUFFIX = ".weights.h5"

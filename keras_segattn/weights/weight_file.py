@@ -24,6 +24,7 @@ class WeightFile:
             height, width. Caffe's old files write (out, in) as (1, 1, out, in).
         tensors: `"layer.leaf"` → array of any numeric dtype; the leaf follows the last dot.
         ignored: names of entries that are no weights.
+        background: whether classifiers have a first class more, "background", as TF-slim's have.
     """
 
     path: Path
@@ -31,6 +32,7 @@ class WeightFile:
     layout: Layout
     tensors: Mapping[str, np.ndarray]
     ignored: tuple[str, ...] = ()
+    background: bool = False
 
     def __post_init__(self) -> None:
         """Reject a file without weights."""
