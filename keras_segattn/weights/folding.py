@@ -1,0 +1,42 @@
+"""Factors and offsets that a file has and the model has not: folded into the batch normalisation they meet.
+
+With mean m and variance v, batch normalisation of a convolution w∗x + b scaled by γ is
+`γ (w∗x + b − m) / √(v + ε) + β = ((γ w)∗x − γ (m − b)) / √(v + ε) + β`: TF-slim's Inceptions, which learn no γ, hold a
+file that has one exactly, and so does a convolution without bias that meets one with.
+"""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+
+def fold(
+    layer: keras.layers.BatchNormalization,
+    gamma: np.ndarray | None,
+    bias: np.ndarray | None,
+    value_of: Callable[[keras.Variable], np.ndarray],
+    replace: Callable[[keras.Variable, np.ndarray], None],
+) -> None:
+    """Fold a scale and a bias into the moving mean and the kernel before it.
+
+    Args:
+        layer: the normalisation, whose own values are already converted.
+        gamma: scale `(channels,)` that `layer` has not, or `None`.
+        bias: bias `(channels,)` that the convolution before it has not, or `None`.
+        value_of: gives a variable's value as read.
+        replace: takes its value as folded.
+    """
+    mean = value_of(layer.moving_mean)
+    if bias is not None:
+        mean = mean - bias
+    if gamma is not None:
+        mean = mean * gamma
+        kernel = convolution_before(layer).kernel
+        replace(kernel, value_of(kernel) * gamma)
+    replace(layer.moving_mean, mean)
+
+
+def convolution_before(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """The layer whose output a batch normalisation normalises."""
+    return layer.input._keras_history.operation

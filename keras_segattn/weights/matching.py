@@ -1,0 +1,221 @@
+"""Which tensor of a file fills which variable of a model: by name, converted by layout."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from keras_segattn import registry
+from keras_segattn.weights.folding import convolution_before, fold
+from keras_segattn.weights.layout import flattened_map, to_keras
+from keras_segattn.weights.report import LoadReport, Match, ShapeMismatch
+from keras_segattn.weights.weight_file import WeightFile
+
+# Variable of a Keras layer → what other frameworks call it. Caffe's blobs have numbers only, so they fill nothing
+# but kernel and bias: in its normalisation layers the same numbers mean other things.
+_LEAVES = {
+    "kernel": ("weight", "weights", "W", "blob0"),
+    "bias": ("biases", "b", "blob1"),
+    "gamma": ("weight",),
+    "beta": ("bias",),
+    "moving_mean": ("running_mean",),
+    "moving_variance": ("running_var",),
+}
+_BATCH_COUNTER = "num_batches_tracked"
+# Layers that Keras itself named, by the count of their class in the process.
+_NUMBERED = re.compile(r"(conv2d|batch_normalization)(?:_(\d+))?")
+# Side classifiers, which most models are built without: layers that the registry knows and the model lacks.
+_AUXILIARY = "aux"
+
+Assignment = tuple[str, keras.Variable, np.ndarray]
+
+
+@dataclass(frozen=True)
+class _Target:
+    """A variable of the model: its layer, its name within the layer and what it may be called in a file."""
+
+    layer: keras.layers.Layer
+    leaf: str
+    variable: keras.Variable
+    leaves: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.layer.name}.{self.leaf}"
+
+
+class _Tensors:
+    """The tensors of a file that nothing has claimed yet, found by the names that a layer may have in it."""
+
+    def __init__(self, names: list[str]) -> None:
+        self.free = dict.fromkeys(names)
+        self._layers: dict[str, set[str]] = {}
+        for name in names:
+            layer, _, leaf = name.rpartition(".")
+            self._layers.setdefault(layer, set()).add(leaf)
+        self._numbered = _numbered_layers(self._layers)
+
+    def claim(self, layers: tuple[str, ...], leaves: tuple[str, ...]) -> str | None:
+        """Name of the first free tensor called by one of the layers' names and one of the leaves'."""
+        for layer in layers:
+            owner = self._numbered.get(layer, layer)
+            for leaf in leaves:
+                source = f"{owner}.{leaf}"
+                if leaf in self._layers.get(owner, ()) and source in self.free:
+                    del self.free[source]
+                    return source
+        return None
+
+    def claim_all(self, layers: tuple[str, ...]) -> list[str]:
+        """Names of all free tensors of layers called so."""
+        claimed = [f"{layer}.{leaf}" for layer in layers for leaf in sorted(self._layers.get(layer, ()))]
+        claimed = [name for name in claimed if name in self.free]
+        for name in claimed:
+            del self.free[name]
+        return claimed
+
+
+def match(model: keras.Model, file: WeightFile) -> tuple[LoadReport, list[Assignment]]:
+    """The report, and for each match (name in the file, variable, value in Keras's layout)."""
+    ignored = _bookkeeping(model, file)
+    tensors = _Tensors([name for name in file.tensors if name not in ignored])
+    aliases = _aliases(model)
+    matched, missing, mismatches = [], [], []
+    assignments: dict[str, Assignment] = {}
+    for target in _targets(model):
+        names = (target.layer.name, *aliases.get(target.layer.name, ()))
+        source = tensors.claim(names, target.leaves)
+        if source is None:
+            missing.append(target.name)
+            continue
+        value, shape = file.tensors[source], tuple(target.variable.shape)
+        if file.background and value.ndim and shape and value.shape[-1] == shape[-1] + 1:
+            value = value[..., 1:]
+        kind = target.leaf.rpartition("/")[2]
+        converted = to_keras(value, file.layout, kind, shape, flattened_map(target.layer))
+        if converted is None:
+            mismatches.append(ShapeMismatch(target.layer.name, target.leaf, source, shape, tuple(value.shape)))
+        else:
+            matched.append(Match(target.layer.name, target.leaf, source))
+            assignments[target.variable.path] = (source, target.variable, converted)
+    if not (missing or mismatches):
+        matched += _fold(model, file, tensors, aliases, assignments)
+    ignored += [name for layer in _absent_auxiliaries(model) for name in tensors.claim_all(aliases[layer])]
+    report = LoadReport(
+        file.path,
+        file.format,
+        matched=tuple(matched),
+        missing=tuple(missing),
+        unexpected=tuple(tensors.free),
+        shape_mismatch=tuple(mismatches),
+        ignored=(*file.ignored, *ignored),
+    )
+    return report, list(assignments.values())
+
+
+def _fold(
+    model: keras.Model,
+    file: WeightFile,
+    tensors: _Tensors,
+    aliases: dict[str, tuple[str, ...]],
+    assignments: dict[str, Assignment],
+) -> Iterator[Match]:
+    """Fold scales and biases of the file that the model has no variable for into the values to assign."""
+
+    def names(layer: keras.layers.Layer) -> tuple[str, ...]:
+        return (layer.name, *aliases.get(layer.name, ()))
+
+    def replace(variable: keras.Variable, value: np.ndarray) -> None:
+        source, _, _ = assignments[variable.path]
+        assignments[variable.path] = (source, variable, value)
+
+    for layer in model.layers:
+        if not isinstance(layer, keras.layers.BatchNormalization):
+            continue
+        before = convolution_before(layer)
+        gamma = None if layer.scale else tensors.claim(names(layer), ("gamma", *_LEAVES["gamma"]))
+        bias = None
+        if getattr(before, "use_bias", True) is False:
+            bias = tensors.claim(names(before), ("bias", *_LEAVES["bias"], "1"))
+        if gamma or bias:
+            fold(
+                layer,
+                None if gamma is None else file.tensors[gamma],
+                None if bias is None else file.tensors[bias].reshape(-1),
+                lambda variable: assignments[variable.path][2],
+                replace,
+            )
+        if gamma:
+            yield Match(before.name, "kernel (scaled)", gamma)
+        if bias:
+            yield Match(layer.name, "moving_mean (shifted)", bias)
+
+
+def _numbered_layers(layers: dict[str, set[str]]) -> dict[str, str]:
+    """`"conv2d#0"` → the first layer that Keras numbered, whatever number its process had come to."""
+    found: dict[str, list[tuple[int, str]]] = {}
+    for layer in layers:
+        if numbered := _NUMBERED.fullmatch(layer):
+            found.setdefault(numbered[1], []).append((int(numbered[2] or 0), layer))
+    return {f"{kind}#{i}": layer for kind, group in found.items() for i, (_, layer) in enumerate(sorted(group))}
+
+
+def _absent_auxiliaries(model: keras.Model) -> list[str]:
+    """Side classifiers of the model's architecture that the model was built without."""
+    own = {layer.name for layer in model.layers}
+    known = {layer for card in registry.cards_of(model) for layer in card.weight_names}
+    return sorted(layer for layer in known - own if layer.startswith(_AUXILIARY))
+
+
+def _bookkeeping(model: keras.Model, file: WeightFile) -> list[str]:
+    """Tensors that are no weights: PyTorch's batch counters, and factors that the model has as constants.
+
+    Caffe stores the fixed factor of a `Scale` layer (FCN-8s at-once) once a channel; here it is a `Rescaling`.
+    """
+    factors = {
+        layer.name: layer.scale
+        for layer in model.layers
+        if isinstance(layer, keras.layers.Rescaling) and layer.offset == 0
+    }
+    names = []
+    for name, value in file.tensors.items():
+        layer, _, leaf = name.rpartition(".")
+        is_factor = (
+            layer in factors and leaf in ("blob0", "gamma") and np.allclose(value, factors[layer], rtol=1e-6, atol=0)
+        )
+        if leaf == _BATCH_COUNTER or is_factor:
+            names.append(name)
+    return names
+
+
+def _targets(model: keras.Model) -> Iterator[_Target]:
+    """Every variable of the model, layer by layer; random seeds are none."""
+    for layer in model.layers:
+        position: dict[str, int] = {}
+        for variable in layer.weights:
+            leaf = variable_name(layer, variable)
+            scope, slash, kind = leaf.rpartition("/")
+            # A Keras 3 file knows a variable by its position in the layer, or part of a layer, that owns it.
+            index = position.setdefault(scope, 0)
+            position[scope] += 1
+            kinds = (kind, *_LEAVES.get(kind, ()), str(index))
+            yield _Target(layer, leaf, variable, tuple(f"{scope}{slash}{name}" for name in kinds))
+
+
+def variable_name(layer: keras.layers.Layer, variable: keras.Variable) -> str:
+    """Name of a variable within its layer: `"kernel"`, or `"part/kernel"` inside a composite layer."""
+    _, found, name = f"/{variable.path}".partition(f"/{layer.name}/")
+    return name if found else variable.name
+
+
+def _aliases(model: keras.Model) -> dict[str, tuple[str, ...]]:
+    """Layer name → its names in other people's files, those of the most specific architecture first."""
+    own = {layer.name for layer in model.layers}
+    merged: dict[str, tuple[str, ...]] = {}
+    for card in registry.cards_of(model):
+        for layer, names in card.weight_names.items():
+            # Another layer's own name is never an alias: what bears it in the file belongs to that layer.
+            merged[layer] = (*merged.get(layer, ()), *(name for name in names if name not in own))
+    return merged
