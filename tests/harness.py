@@ -1,5 +1,9 @@
 """What every registered builder must do. `test_registry.py` runs it over the whole registry."""
 
+import contextlib
+import math
+from collections.abc import Iterator
+
 import keras
 import numpy as np
 from keras import ops
@@ -17,13 +21,26 @@ def tiny_model(card: ModelCard, **changes) -> keras.Model:
 def randomise(model: keras.Model, seed: int = 0) -> None:
     """Give every weight a value that depends on its layer's name only; kernels keep activations near 1."""
     for layer in model.layers:
-        values = []
-        for weight in layer.get_weights():
-            key = [seed, *layer.name.encode(), weight.ndim]
-            fan_in = max(1, weight.size // weight.shape[-1]) if weight.ndim > 1 else 1
-            scale = np.sqrt(2 / fan_in) if weight.ndim > 1 else 0.1
-            values.append(np.random.default_rng(key).normal(0, scale, weight.shape).astype(weight.dtype))
-        layer.set_weights(values)
+        for index, weight in enumerate(layer.weights):
+            generator = np.random.default_rng([seed, *layer.name.encode(), len(weight.shape), index])
+            if weight.name in ("gamma", "moving_variance"):
+                values = generator.uniform(0.5, 1.5, weight.shape)
+            else:
+                fan_in = max(1, math.prod(weight.shape[:-1])) if len(weight.shape) > 1 else 1
+                scale = np.sqrt(2 / fan_in) if len(weight.shape) > 1 else 0.1
+                values = generator.normal(0, scale, weight.shape)
+            if weight.dtype != "uint32":  # a dropout's seed stays
+                weight.assign(values.astype(weight.dtype))
+
+
+@contextlib.contextmanager
+def double_precision() -> Iterator[None]:
+    """Builds models in float64, for derivatives by differences."""
+    keras.config.set_dtype_policy("float64")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy("float32")
 
 
 def images(shape: tuple[int, ...], batch: int = 2, seed: int = 0) -> np.ndarray:
@@ -34,23 +51,12 @@ def images(shape: tuple[int, ...], batch: int = 2, seed: int = 0) -> np.ndarray:
 
 
 def loss_and_gradients(model: keras.Model, x: np.ndarray) -> tuple[float, list[np.ndarray]]:
-    """A scalar of the output and its gradients with respect to the trainable weights, on any backend."""
-    target = np.random.default_rng(1).normal(size=model(x).shape).astype("float32")
+    """A scalar of the output and its gradients with respect to the trainable weights, on TensorFlow."""
+    import tensorflow as tf
 
-    def value(variables: list, others: list):
-        output, _ = model.stateless_call(variables, others, x, training=False)
-        return ops.mean(output * target)
-
-    trainable = [variable.value for variable in model.trainable_variables]
-    others = [variable.value for variable in model.non_trainable_variables]
-    if keras.backend.backend() == "jax":
-        import jax
-
-        loss, gradients = jax.value_and_grad(value)(trainable, others)
-    else:
-        import tensorflow as tf
-
-        with tf.GradientTape() as tape:
-            output = ops.mean(model(x, training=False) * target)
-        loss, gradients = output, tape.gradient(output, [v.value for v in model.trainable_variables])
-    return float(loss), [ops.convert_to_numpy(gradient) for gradient in gradients]
+    with tf.GradientTape() as tape:
+        output = model(x, training=False)
+        target = np.random.default_rng(1).normal(size=output.shape).astype(output.dtype.name)
+        loss = ops.mean(output * target)
+    gradients = tape.gradient(loss, [variable.value for variable in model.trainable_variables])
+    return float(loss), [gradient.numpy() for gradient in gradients]

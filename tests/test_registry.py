@@ -6,15 +6,16 @@ import math
 import keras
 import numpy as np
 import pytest
-from harness import images, loss_and_gradients, tiny_model
+from harness import double_precision, images, loss_and_gradients, tiny_model
 
 import keras_segattn
 from keras_segattn import get_model, list_models, model_card
 from keras_segattn.registry import Paper, architecture_of, cards_of, preprocessing_of, register
 
 MODELS = list_models()
-# Central differences in float32 lose about half of the seven digits; kinks of ReLU and max-pooling add a little.
-GRADIENT_TOLERANCE = 2e-2
+# In float64, so small a step crosses hardly a kink of ReLU and max-pooling; those it crosses leave a little.
+STEP = 1e-7
+GRADIENT_TOLERANCE = 1e-4
 # Sums of a few thousand float32 products in another order.
 FLOAT32_TOLERANCE = 1e-5
 # bfloat16 keeps 8 bits of mantissa: 0.4 % a rounding, about a dozen layers deep.
@@ -54,9 +55,12 @@ def test_docstring_is_complete(card):
     assert "Args:" in documentation or "Arguments" in documentation
 
 
-def test_parameter_count_is_the_published_one(card):
+def test_parameter_count_and_channels_are_the_published_ones(card):
     model = get_model(card.name, input_shape=card.input_shape)
     assert model.count_params() == card.parameters
+    assert {layer: model.get_layer(layer).output.shape[-1] for layer in card.taps} == {
+        layer: tap.channels for layer, tap in card.taps.items()
+    }
 
 
 def test_output_shape_and_flat_model(card):
@@ -77,25 +81,23 @@ def test_layer_names_are_deterministic(card):
     assert first == second
 
 
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="Keras sums in float32 on JAX, too coarse to difference")
 def test_gradient_against_finite_differences(card):
-    model = tiny_model(card)
-    x = images(card.tiny["input_shape"])
-    _, gradients = loss_and_gradients(model, x)
-    assert all(np.isfinite(gradient).all() for gradient in gradients)
-    norm = math.sqrt(sum(float((g.astype("float64") ** 2).sum()) for g in gradients))
-    assert norm > 0
-    # Along the gradient itself the directional derivative is its norm. The smallest of a few steps wins: a large
-    # one crosses kinks, a small one drowns in rounding.
-    start = [v.numpy() for v in model.trainable_variables]
-    errors = []
-    for step in (1e-2, 3e-3, 1e-3):
+    with double_precision():
+        model = tiny_model(card)
+        x = images(card.tiny["input_shape"])
+        _, gradients = loss_and_gradients(model, x)
+        assert all(np.isfinite(gradient).all() for gradient in gradients)
+        norm = math.sqrt(sum(float((g**2).sum()) for g in gradients))
+        assert norm > 0
+        # Along the gradient itself the directional derivative is its norm.
+        start = [v.numpy() for v in model.trainable_variables]
         values = []
         for sign in (1, -1):
             for variable, value, gradient in zip(model.trainable_variables, start, gradients, strict=True):
-                variable.assign(value + sign * step * gradient / norm)
+                variable.assign(value + sign * STEP * gradient / norm)
             values.append(loss_and_gradients(model, x)[0])
-        errors.append(abs((values[0] - values[1]) / (2 * step) - norm) / norm)
-    assert min(errors) < GRADIENT_TOLERANCE, errors
+    assert abs((values[0] - values[1]) / (2 * STEP) - norm) / norm < GRADIENT_TOLERANCE
 
 
 def test_keras_file_round_trip(card, tmp_path):
@@ -130,25 +132,23 @@ def test_any_image_size_if_claimed(card):
     fixed = tiny_model(card)
     x = images(card.tiny["input_shape"])
     assert relative_difference(model(x), fixed(x)) < FLOAT32_TOLERANCE
-    for height, width in ((33, 70), (64, 47)):
+    smallest = x.shape[1]
+    for height, width in ((smallest, smallest + 38), (smallest + 23, smallest + 6)):
         y = model(images((height, width, 3), batch=1))
         assert np.isfinite(np.asarray(y)).all()
         if card.family == "segmentation":
             assert tuple(y.shape) == (1, height, width, card.tiny["classes"])
 
 
-@pytest.mark.parametrize("size", [(64, 96), (65, 97), (71, 90)])
-def test_taps_have_the_declared_stride_and_channels(card, size):
+@pytest.mark.parametrize("size", [(64, 97), (71, 90)])
+def test_taps_have_the_declared_stride(card, size):
     if not card.taps:
         assert card.family != "classification", f"{card.name} is a trunk and must declare taps"
         return
-    alpha = card.tiny["alpha"]
-    trunk = card.builder(include_top=False, input_shape=(*size, 3), alpha=alpha, padding="same")
+    trunk = card.builder(include_top=False, input_shape=(*size, 3), alpha=card.tiny["alpha"], **card.aligned)
     for layer, tap in card.taps.items():
         shape = trunk.get_layer(layer).output.shape
         assert tuple(shape[1:3]) == tuple(-(-n // tap.stride) for n in size)
-        full = card.builder(include_top=False, input_shape=(*size, 3), padding="same")
-        assert full.get_layer(layer).output.shape[-1] == tap.channels
 
 
 @pytest.mark.parametrize(
@@ -160,9 +160,9 @@ def test_taps_have_the_declared_stride_and_channels(card, size):
         ({"alpha": math.inf}, "alpha must be a positive width multiplier, received inf"),
         ({"include_top": "yes"}, "include_top must be one of True, False, received 'yes'"),
         ({"classifier_activation": "relu6"}, "classifier_activation must be one of"),
-        ({"input_shape": (70, 70)}, r"expected an image of \(height, width, channels\), received \(70, 70\)"),
-        ({"input_shape": (70, 0, 3)}, "image width must be an integer of at least"),
-        ({"input_shape": (70, 70, None)}, "image channels must be an integer of at least 1, received None"),
+        ({"input_shape": (80, 80)}, r"expected an image of \(height, width, channels\), received \(80, 80\)"),
+        ({"input_shape": (80, 0, 3)}, "image width must be an integer of at least"),
+        ({"input_shape": (80, 80, None)}, "image channels must be an integer of at least 1, received None"),
         ({"weights": "imagenet21k"}, "imagenet21k"),
         ({"weights": [0.0]}, r"weights must be None, a name or a path, received \[0.0\]"),
     ],
@@ -197,9 +197,9 @@ def test_classifier_activation(card):
 
 def test_names_are_forgiving_but_unknown_ones_are_not():
     assert model_card("fcn-8s") is model_card("FCN8s")
-    with pytest.raises(ValueError, match="unknown model 'FCN4s'; expected one of CaffeNet"):
+    with pytest.raises(ValueError, match="unknown model 'FCN4s'; expected one of AlexNet"):
         get_model("FCN4s")
-    with pytest.raises(ValueError, match="unknown model None; expected one of CaffeNet"):
+    with pytest.raises(ValueError, match="unknown model None; expected one of AlexNet"):
         get_model(None)
 
 

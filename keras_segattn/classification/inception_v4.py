@@ -13,6 +13,7 @@ from keras_segattn import weights as weight_files
 from keras_segattn.arguments import check_choice, check_classifier, image_input, source_input
 from keras_segattn.classification.heads import POOLINGS, pool_features
 from keras_segattn.classification.inception import (
+    Block,
     Plan,
     Style,
     check_inception,
@@ -43,16 +44,16 @@ STEM: Plan = {
     "mixed_5a": (("3x3/2V 192",), ("max 3x3/2V",)),
 }
 # Figures 4 to 8.
-INCEPTION_A = (("1x1 96",), ("1x1 64", "3x3 96"), ("1x1 64", "3x3 96", "3x3 96"), ("avg 3x3", "1x1 96"))
-REDUCTION_A = (("3x3/2V 384",), ("1x1 192", "3x3 224", "3x3/2V 256"), ("max 3x3/2V",))
-INCEPTION_B = (
+INCEPTION_A: Block = (("1x1 96",), ("1x1 64", "3x3 96"), ("1x1 64", "3x3 96", "3x3 96"), ("avg 3x3", "1x1 96"))
+REDUCTION_A: Block = (("3x3/2V 384",), ("1x1 192", "3x3 224", "3x3/2V 256"), ("max 3x3/2V",))
+INCEPTION_B: Block = (
     ("1x1 384",),
     ("1x1 192", "1x7 224", "7x1 256"),
     ("1x1 192", "7x1 192", "1x7 224", "7x1 224", "1x7 256"),
     ("avg 3x3", "1x1 128"),
 )
-REDUCTION_B = (("1x1 192", "3x3/2V 192"), ("1x1 256", "1x7 256", "7x1 320", "3x3/2V 320"), ("max 3x3/2V",))
-INCEPTION_C = (
+REDUCTION_B: Block = (("1x1 192", "3x3/2V 192"), ("1x1 256", "1x7 256", "7x1 320", "3x3/2V 320"), ("max 3x3/2V",))
+INCEPTION_C: Block = (
     ("1x1 256",),
     ("1x1 384", ("1x3 256", "3x1 256")),
     ("1x1 384", "3x1 448", "1x3 512", ("1x3 256", "3x1 256")),

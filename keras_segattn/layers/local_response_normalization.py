@@ -38,8 +38,8 @@ class LocalResponseNormalization(keras.layers.Layer):
         self.size, self.alpha, self.beta, self.bias = size, alpha, beta, bias
 
     def call(self, inputs: Any) -> Any:
-        """Normalise `inputs`; squares and power are taken in float32, where float16 would overflow."""
-        x = ops.cast(inputs, "float32")
+        """Normalise `inputs`; squares and power are taken in float32 at least, as float16 would overflow."""
+        x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
         channels, half = x.shape[-1], self.size // 2
         squares = ops.pad(ops.square(x), [(0, 0), (0, 0), (0, 0), (half, half)])
         window = squares[..., :channels]

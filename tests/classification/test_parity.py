@@ -94,11 +94,12 @@ def test_auxiliary_classifiers_equal_torchvision(tmp_path):
     assert not [name for name in report.ignored if not name.endswith("num_batches_tracked")]
     maps = {}
     for name in ("inception4a", "inception4d"):
-        getattr(theirs, name).register_forward_hook(lambda module, inputs, output, name=name: maps.update({name: output}))
+        getattr(theirs, name).register_forward_hook(lambda *call, name=name: maps.update({name: call[-1]}))
     x = images((224, 224, 3), batch=1)
     outputs = ours(x)
     assert relative_difference(outputs["logits"], run(theirs, x)) <= RELATIVE_DIFFERENCE
-    for ours_name, head, place in (("aux1_logits", theirs.aux1, "inception4a"), ("aux2_logits", theirs.aux2, "inception4d")):
+    heads = {"aux1_logits": (theirs.aux1, "inception4a"), "aux2_logits": (theirs.aux2, "inception4d")}
+    for name, (head, place) in heads.items():
         with torch.no_grad():
             expected = head(maps[place]).numpy()
-        assert relative_difference(outputs[ours_name], expected) <= RELATIVE_DIFFERENCE
+        assert relative_difference(outputs[name], expected) <= RELATIVE_DIFFERENCE
