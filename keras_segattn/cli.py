@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 app = typer.Typer(
@@ -33,6 +33,9 @@ Labels = Annotated[
     str | None, typer.Option(help="Class names a,b,c or a text file of them; default: labels.txt beside the model.")
 ]
 ImageSize = Annotated[str | None, typer.Option(metavar="HxW", help="Image size in pixels, such as 256x320.")]
+
+# How many classes `segattn predict` names.
+TOP = 5
 
 
 class Format(StrEnum):
@@ -59,14 +62,23 @@ def list_models(
     if markdown:
         typer.echo(markdown_table())
         return
-    table = Table("model", "family", "parameters", "paper")
+    families: dict[str, list[Any]] = {}
     for name in keras_segattn.list_models(family):
         card = keras_segattn.model_card(name)
-        paper = f"{card.paper.authors}, {card.paper.venue} {card.paper.year}"
-        table.add_row(name, card.family, f"{card.parameters:,}", paper)
-    if not table.row_count:
+        families.setdefault(card.family, []).append(card)
+    if not families:
         raise ValueError(f"no model of family {family!r}")
-    output.print(table)
+    for title, cards in families.items():
+        table = Table(title=title)
+        for heading in ("model", "input", "parameters", "tap strides"):
+            table.add_column(heading, no_wrap=True, justify="right" if heading == "parameters" else "left")
+        table.add_column("paper")
+        for card in cards:
+            size = "×".join(map(str, card.input_shape))
+            strides = " ".join(str(tap.stride) for tap in card.taps.values())
+            paper = f"{card.paper.authors}, {card.paper.venue} {card.paper.year}"
+            table.add_row(card.name, size, f"{card.parameters:,}", strides, paper)
+        output.print(table)
 
 
 @app.command()
@@ -181,31 +193,49 @@ def evaluate(
 
 @app.command()
 def predict(
-    model: ModelFile,
-    images: Annotated[list[Path], typer.Argument(help="Pictures to segment.")],
-    destination: Annotated[
-        Path, typer.Option("--output", "-o", help="Overlay to write; a directory for several pictures.")
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            help="A trained model (.keras), unless --model names one, then pictures.", exists=True, dir_okay=False
+        ),
     ],
+    model: Annotated[str | None, typer.Option(help="A model of `segattn list` instead of a trained one.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Of --model: packaged weights or a weight file; default: its packaged ones.")
+    ] = None,
+    destination: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Overlay to write; a directory for several pictures.")
+    ] = None,
     labels: Labels = None,
 ) -> None:
-    """Segment pictures and write them with the classes laid over."""
-    from rich.progress import track
+    """Name what is in pictures, or segment them and write them with the classes laid over.
 
-    import keras_segattn
-    from keras_segattn import data as datasets
-    from keras_segattn import training, visualize
+    A model named by --model is taken to know ImageNet's classes, unless --labels says otherwise.
+    """
+    from keras_segattn.classification.imagenet import imagenet_names
 
-    network = load_model(model)
-    preprocessing = keras_segattn.preprocessing_of(network)
-    names = parse_labels(labels, beside=model)
-    for path in track(images, "segmenting", console=errors, disable=len(images) == 1):
-        image = datasets.read_image(path)
-        mask = training.predict(network, image, preprocessing)
-        several = len(images) > 1 or destination.is_dir()
-        target = destination / f"{path.stem}_overlay.png" if several else destination
-        target.parent.mkdir(parents=True, exist_ok=True)
-        visualize.save(visualize.overlay(image, mask, labels=names), target)
-        typer.echo(target)
+    if model is None:
+        trained, *pictures = files
+        if trained.suffix != ".keras":
+            raise ValueError(f"expected a trained model (.keras) or --model NAME, then pictures, received {trained}")
+        if weights is not None:
+            raise ValueError(f"--weights belongs to --model NAME; {trained} has its own")
+        if not pictures:
+            raise ValueError(f"expected pictures after {trained}, received none")
+        network, names = load_model(trained), parse_labels(labels, beside=trained)
+    else:
+        pictures = files
+        network, names = named_model(model, weights), parse_labels(labels)
+    if len(getattr(network.output, "shape", ())) == 4:
+        if destination is None:
+            raise ValueError(f"{network.name!r} segments pictures: say with --output where the overlays go")
+        write_overlays(network, pictures, destination, names)
+        return
+    if destination is not None:
+        raise ValueError(f"--output is for segmentation; {network.name!r} names what is in a picture")
+    if names is None and model is not None:
+        names = list(imagenet_names())
+    print_classes(network, pictures, names)
 
 
 @app.command()
@@ -313,6 +343,56 @@ def parse_labels(text: str | None, beside: Path | None = None) -> list[str] | No
     path = None if "," in text else Path(text)
     names = path.read_text(encoding="utf-8").splitlines() if path and path.is_file() else text.split(",")
     return [name.strip() for name in names if name.strip()]
+
+
+def write_overlays(network: Any, pictures: list[Path], destination: Path, names: list[str] | None) -> None:
+    """Segment pictures and write each with its classes laid over."""
+    from rich.progress import track
+
+    import keras_segattn
+    from keras_segattn import data as datasets
+    from keras_segattn import training, visualize
+
+    preprocessing = keras_segattn.preprocessing_of(network)
+    for path in track(pictures, "segmenting", console=errors, disable=len(pictures) == 1):
+        image = datasets.read_image(path)
+        mask = training.predict(network, image, preprocessing)
+        several = len(pictures) > 1 or destination.is_dir()
+        target = destination / f"{path.stem}_overlay.png" if several else destination
+        target.parent.mkdir(parents=True, exist_ok=True)
+        visualize.save(visualize.overlay(image, mask, labels=names), target)
+        typer.echo(target)
+
+
+def print_classes(network: Any, pictures: list[Path], names: list[str] | None) -> None:
+    """Print the most probable classes of each picture's central crop; without names, their numbers."""
+    from keras_segattn import data as datasets
+    from keras_segattn import training
+    from keras_segattn.classification.imagenet import decode_predictions
+
+    for path in pictures:
+        probabilities = training.classify(network, [datasets.read_image(path)])
+        classes = probabilities.shape[-1]
+        known = names or [f"class {i}" for i in range(classes)]
+        if len(known) != classes:
+            raise ValueError(f"{network.name!r} has {classes} classes, received {len(known)} names of them")
+        table = Table(Column(Text(str(path))), "probability")
+        [best] = decode_predictions(probabilities, min(TOP, classes), from_logits=False, labels=known)
+        for _, name, probability in best:
+            table.add_row(Text(name), f"{probability:.4f}")
+        output.print(table)
+
+
+def named_model(name: str, weights: str | None) -> Any:
+    """A registered model with its packaged weights, or with a weight file."""
+    import keras_segattn
+
+    card = keras_segattn.model_card(name)
+    weights = weights or next(iter(card.pretrained), None)
+    if weights is None:
+        raise ValueError(f"no package ships weights of {card.name}: give --weights FILE, or a trained model (.keras)")
+    shape = card.input_shape if card.family == "classification" else None
+    return card.builder(weights=weights, input_shape=shape)
 
 
 def load_model(path: Path) -> Any:

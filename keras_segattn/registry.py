@@ -205,12 +205,13 @@ def preprocessing_of(model: keras.Model) -> Preprocessing:
 
 def markdown_table() -> str:
     """All models as a Markdown table, the one in the README."""
-    lines = ["| model | family | parameters | paper |", "|---|---|---|---|"]
+    lines = ["| model | family | input | parameters | strides of taps | paper |", "|---|---|---|---|---|---|"]
     for card in _CARDS.values():
         arxiv = f", arXiv {card.paper.arxiv}" if card.paper.arxiv else ""
         paper = f"{card.paper.title} ({card.paper.authors}, {card.paper.venue} {card.paper.year}{arxiv})"
-        size = " × ".join(map(str, card.input_shape))
-        lines.append(f"| `{card.name}` | {card.family} | {card.parameters:,} at {size} | {paper} |")
+        size = "×".join(map(str, card.input_shape))
+        strides = ", ".join(str(tap.stride) for tap in card.taps.values())
+        lines.append(f"| `{card.name}` | {card.family} | {size} | {card.parameters:,} | {strides} | {paper} |")
     return "\n".join(lines)
 
 

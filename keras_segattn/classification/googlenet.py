@@ -118,7 +118,7 @@ def auxiliary_classifier(x: Any, classes: int, variant: str, alpha: float, name:
     parameters=6_998_552,
     taps=TAPS,
     aligned={"padding": "same"},
-    tiny={"input_shape": (64, 64, 3), "classes": 5, "alpha": 0.0625},
+    tiny={"input_shape": (64, 64, 3), "classes": 5, "alpha": 0.125},
     capabilities={"litert_builtin", "int8", "dynamic_size", "mixed_precision"},
     landmarks={"conv2_reduce_conv", "inception_3a_5x5_reduce_conv", "inception_5b_pool_proj_conv"},
     preprocessing=PREPROCESSING,

@@ -15,6 +15,7 @@ import numpy as np
 from keras_segattn.arguments import check_positive_integer
 from keras_segattn.export.archive import as_float32, write_archive
 from keras_segattn.export.checks import check_finite, check_labels
+from keras_segattn.export.folding import fold_batch_norm
 from keras_segattn.export.report import ExportError, ExportReport
 from keras_segattn.export.saved_model_verify import Sample, report_on, verify_saved_model
 from keras_segattn.export.serving import (
@@ -103,8 +104,10 @@ def saved_model(
     requests = warmup_requests(served, warmup, signatures)
 
     with temporary_version(parent) as temporary:
+        # What is written is folded; what it is compared with is the model as it was given.
+        folded = dataclasses.replace(served, model=fold_batch_norm(served.model))
+        write_archive(serving_endpoints(folded, signatures), temporary)
         endpoints = serving_endpoints(served, signatures)
-        write_archive(endpoints, temporary)
         write_warmup(temporary, name, requests)
         if labels is not None:
             (temporary / "assets.extra" / LABELS_FILE).write_text("".join(f"{x}\n" for x in labels), encoding="utf-8")
@@ -113,7 +116,7 @@ def saved_model(
             for signature in signatures
             for inputs, timed in verification_inputs(served, signature)
         ]
-        weight_bytes = sum(weight.value.numpy().nbytes for weight in served.model.weights)
+        weight_bytes = sum(weight.value.numpy().nbytes for weight in folded.model.weights)
         report = dataclasses.replace(report_on(temporary, samples, weight_bytes=weight_bytes), path=parent)
         report.raise_if_failed()
         write_serving_config(Path(base_dir), name)

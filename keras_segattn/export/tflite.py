@@ -17,6 +17,7 @@ from keras_segattn.export import litert
 from keras_segattn.export.archive import Endpoint, as_float32, model_endpoint, write_archive
 from keras_segattn.export.calibration import calibration_samples
 from keras_segattn.export.checks import check_finite, check_labels
+from keras_segattn.export.folding import fold_batch_norm
 from keras_segattn.export.report import Check, ExportError, ExportReport
 from keras_segattn.export.scripts import run_script
 from keras_segattn.export.tflite_metadata import append_metadata, describe, read_metadata
@@ -89,12 +90,15 @@ def tflite(
     model = as_float32(model)
     check_finite(model)
     endpoints = dict(signatures) if signatures else {"serving_default": static_endpoint(model, input_shape)}
+    # What is written is folded; what it is compared with is the model as it was given.
+    folded = model if signatures else fold_batch_norm(model)
+    written = endpoints if signatures else {"serving_default": static_endpoint(folded, input_shape)}
     shapes = {name: static_shapes(name, endpoint) for name, endpoint in endpoints.items()}
     samples = None if calibration is None else calibration_samples(calibration, shapes)
     path = Path(path)
 
     with atomic_file(path) as temporary, tempfile.TemporaryDirectory(prefix="tflite_") as folder:
-        convert(endpoints, temporary, Path(folder), quantize, samples)
+        convert(written, temporary, Path(folder), quantize, samples)
         append_metadata(temporary, describe(model, quantize=quantize, inputs=shapes, labels=labels))
         run = litert.run_file(temporary, spread(samples), scale=noise_scale(model))
         expected = {name: outputs_of(endpoint, run.inputs[name]) for name, endpoint in endpoints.items()}
@@ -105,7 +109,7 @@ def tflite(
             expected=expected,
             precision=quantize or "float32",
             others=openvino_results(temporary, run, expected),
-            weight_bytes=sum(weight.value.numpy().nbytes for weight in model.weights),
+            weight_bytes=sum(weight.value.numpy().nbytes for weight in folded.weights),
         )
         report = dataclasses.replace(report, path=path)
         report.raise_if_failed()

@@ -5,11 +5,13 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
@@ -22,6 +24,7 @@ _MIDDLE_GREY = 0.179
 _PANELS = ("loss", "scores", "learning rate")
 # Okabe and Ito's colours that show on white.
 _LINES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
+_MARKERS = "osD^vPX"
 
 
 def confusion_matrix(confusion: np.ndarray, *, labels: Sequence[str] | None = None) -> Image.Image:
@@ -112,17 +115,76 @@ def training_curves(history: Mapping[str, Sequence[float]] | str | os.PathLike[s
     return to_image(figure)
 
 
+class Panel(NamedTuple):
+    """One chart of several lines.
+
+    Args:
+        title: above the chart.
+        lines: name → values along x and along y, as many; NaN leaves a gap.
+        x_label: what x is.
+        logarithmic: whether x is shown on a logarithmic scale.
+    """
+
+    title: str
+    lines: Mapping[str, tuple[Sequence[float], Sequence[float]]]
+    x_label: str = "epoch"
+    logarithmic: bool = False
+
+
+def line_charts(panels: Sequence[Panel]) -> Image.Image:
+    """Charts side by side over one legend; a line of the same name has the same colour in all of them.
+
+    Args:
+        panels: at least one, each of at least one line.
+
+    Returns:
+        RGB image.
+
+    Raises:
+        ValueError: if there is nothing to draw or a line has not as many x as y.
+
+    Example:
+        >>> runs = {"smoothed": ([1, 2], [0.81, 0.86]), "one-hot": ([1, 2], [0.80, 0.84])}
+        >>> save(line_charts([Panel("test accuracy", runs)]), "runs.png")
+    """
+    if not panels or not all(panel.lines for panel in panels):
+        raise ValueError(f"expected at least one panel, each of at least one line, received {panels!r}")
+    names = list(dict.fromkeys(name for panel in panels for name in panel.lines))
+    figure = _new_figure(4.8 * len(panels), 4.4)
+    handles: dict[str, Line2D] = {}
+    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False).flat, panels, strict=True):
+        for name, (x, y) in panel.lines.items():
+            if len(x) != len(y) or not len(x):
+                raise ValueError(f"{name!r} of {panel.title!r}: expected as many x as y, received {len(x)}, {len(y)}")
+            number = names.index(name)
+            style = {"color": _LINES[number % len(_LINES)], "marker": _MARKERS[number % len(_MARKERS)]}
+            handles[name] = axes.plot(x, y, markersize=5, label=name, **style)[0]
+        _frame(axes, panel.title, panel.x_label)
+        if panel.logarithmic:
+            axes.set_xscale("log")
+        elif panel.x_label == "epoch":
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    figure.legend(
+        [handles[name] for name in names], names, loc="outside lower center", ncols=min(4, len(names)), frameon=False
+    )
+    return to_image(figure)
+
+
 def _new_figure(width: float, height: float) -> Figure:
     """So many inches, in which everything finds room, with a margin."""
     return Figure((width, height), dpi=DPI, layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
 
 
-def _finish(axes: Axes, title: str) -> None:
+def _frame(axes: Axes, title: str, x_label: str) -> None:
     axes.set_title(title)
-    axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.set_xlabel(x_label)
     axes.grid(color="0.9")
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _finish(axes: Axes, title: str) -> None:
+    _frame(axes, title, "epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     columns = 1 if len(axes.lines) < 4 else 2
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=columns, frameon=False, fontsize=9)
 

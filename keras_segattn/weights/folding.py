@@ -6,9 +6,18 @@ file that has one exactly, and so does a convolution without bias that meets one
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
+
+# Kind of layer → the axes of its kernel that hold the output channels.
+OUTPUT_AXES: dict[Any, tuple[int, ...]] = {
+    keras.layers.DepthwiseConv2D: (2, 3),
+    keras.layers.Conv2DTranspose: (2,),
+    keras.layers.Conv2D: (3,),
+    keras.layers.Dense: (1,),
+}
 
 
 def fold(
@@ -32,11 +41,17 @@ def fold(
         mean = mean - bias
     if gamma is not None:
         mean = mean * gamma
-        kernel = convolution_before(layer).kernel
-        replace(kernel, value_of(kernel) * gamma)
+        convolution = convolution_before(layer)
+        replace(convolution.kernel, scaled_kernel(convolution, value_of(convolution.kernel), gamma))
     replace(layer.moving_mean, mean)
 
 
 def convolution_before(layer: keras.layers.Layer) -> keras.layers.Layer:
     """The layer whose output a batch normalisation normalises."""
     return layer.input._keras_history.operation
+
+
+def scaled_kernel(layer: keras.layers.Layer, kernel: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """The kernel of a layer with each of its output channels multiplied by a factor of `(channels,)`."""
+    axes = next(axes for kind, axes in OUTPUT_AXES.items() if isinstance(layer, kind))
+    return kernel * factors.reshape([size if axis in axes else 1 for axis, size in enumerate(kernel.shape)])

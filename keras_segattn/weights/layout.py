@@ -14,13 +14,15 @@ def to_keras(
     """A tensor of a file as the variable of a Keras layer wants it.
 
     Convolution and transposed convolution kernels turn from (out, in, height, width) to (height, width, in, out)
-    by the same transposition. A dense layer over a flattened map and a convolution as large as that map hold the
-    same numbers (Long, Shelhamer and Darrell, CVPR 2015, call the step convolutionalisation): either fills the other.
+    by the same transposition, depthwise ones from (in · multiplier, 1, height, width), one group a channel, to
+    (height, width, in, multiplier). A dense layer over a flattened map and a convolution as large as that map hold
+    the same numbers (Long, Shelhamer and Darrell, CVPR 2015, call the step convolutionalisation): either fills the
+    other.
 
     Args:
         value: the tensor in the layout of its file.
         layout: that layout.
-        leaf: name of the variable; only kernels have a layout.
+        leaf: name of the variable; only `"kernel"` and `"depthwise_kernel"` have a layout.
         shape: shape of the variable.
         flattened: (height, width, channels) of the map that a dense layer sees flattened, or `None`.
 
@@ -37,7 +39,11 @@ def to_keras(
         kernel = _as_convolution(value, layout, window, shape[-1])
         fits = kernel is not None and kernel.shape == (*window, shape[-1])
         return kernel.reshape(shape) if kernel is not None and fits else None
-    if leaf == "kernel" and layout != "keras":
+    if leaf == "depthwise_kernel" and layout != "keras" and len(shape) == 4:
+        height, width, channels, multiplier = shape
+        fits = value.shape == (channels * multiplier, 1, height, width)
+        return value.reshape(channels, multiplier, height, width).transpose(2, 3, 0, 1) if fits else None
+    if leaf in ("kernel", "depthwise_kernel") and layout != "keras":
         return None
     if layout == "caffe" and value.shape[:-1] == (1, 1, 1):
         value = value.reshape(-1)

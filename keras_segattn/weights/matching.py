@@ -45,6 +45,12 @@ class _Target:
     def name(self) -> str:
         return f"{self.layer.name}.{self.leaf}"
 
+    @property
+    def kind(self) -> str:
+        """What decides the layout; Keras calls the kernel of a depthwise convolution like any other."""
+        kind = self.leaf.rpartition("/")[2]
+        return f"depthwise_{kind}" if isinstance(self.layer, keras.layers.DepthwiseConv2D) else kind
+
 
 class _Tensors:
     """The tensors of a file that nothing has claimed yet, found by the names that a layer may have in it."""
@@ -93,8 +99,7 @@ def match(model: keras.Model, file: WeightFile) -> tuple[LoadReport, list[Assign
         value, shape = file.tensors[source], tuple(target.variable.shape)
         if file.background and value.ndim and shape and value.shape[-1] == shape[-1] + 1:
             value = value[..., 1:]
-        kind = target.leaf.rpartition("/")[2]
-        converted = to_keras(value, file.layout, kind, shape, flattened_map(target.layer))
+        converted = to_keras(value, file.layout, target.kind, shape, flattened_map(target.layer))
         if converted is None:
             mismatches.append(ShapeMismatch(target.layer.name, target.leaf, source, shape, tuple(value.shape)))
         else:

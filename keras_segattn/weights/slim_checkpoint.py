@@ -51,7 +51,7 @@ def read(path: Path) -> WeightFile:
         if _OBJECT_GRAPH in names:
             raise unreadable(path, "a checkpoint with variables by name", "one of objects: use model.load_weights")
         values = {name: reader.get_tensor(name) for name in sorted(names) if not _STATE.search(name)}
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+    except (tf.errors.OpError, ValueError, RuntimeError, IndexError) as error:
         if isinstance(error, WeightsError):
             raise
         raise unreadable(path, f"a {FORMAT}", f"a damaged or incomplete one ({error})") from error

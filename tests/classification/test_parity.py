@@ -37,6 +37,13 @@ CASES = {
         lambda: torchvision("googlenet", init_weights=False),
         (224, 193),
     ),
+    "efficientnet_lite0": (
+        ks.EfficientNetLite0,
+        {"padding": "symmetric"},
+        lambda: timm_model("efficientnet_lite0"),
+        (224, 193),
+    ),
+    "tf_efficientnet_lite0": (ks.EfficientNetLite0, {}, lambda: timm_model("tf_efficientnet_lite0"), (224, 193)),
     "squeezenet1_1": (ks.SqueezeNet1_1, {}, lambda: torchvision("squeezenet1_1"), (224, 97)),
     "resnet18": (ks.ResNet18, {}, lambda: torchvision("resnet18"), (224, 97)),
     "resnet34": (ks.ResNet34, {}, lambda: timm_model("resnet34"), (224, 97)),

@@ -1,5 +1,7 @@
 """Both export profiles, for every registered model and through every runtime."""
 
+import importlib
+
 import pytest
 from harness import images, tiny_model
 
@@ -25,8 +27,10 @@ def test_saved_model(card_and_model, tmp_path):
 
 
 @pytest.mark.parametrize("quantize", QUANTIZATIONS, ids=str)
-def test_tflite(card_and_model, tmp_path, quantize):
+def test_tflite(card_and_model, tmp_path, quantize, forked_scripts, monkeypatch):
     card, model = card_and_model
+    # By its module, whose name in the package is the function's.
+    monkeypatch.setattr(importlib.import_module("keras_segattn.export.tflite"), "run_script", forked_scripts)
     shape = card.tiny["input_shape"]
     assert "litert_builtin" in card.capabilities
     if quantize == "int8":

@@ -132,15 +132,16 @@ def blob(array, version, double=False):
     return b"".join(field(number, size) for number, size in enumerate(shape, 1)) + values
 
 
-def write_caffemodel(path, tensors, version=2, double=False):
+def write_caffemodel(path, tensors, version=2, double=False, kinds=None):
+    """`kinds`: layer → its type, "Convolution" where none is given."""
     layer_field, name_field, blobs_field, type_field = (100, 1, 7, 2) if version == 2 else (2, 4, 6, 5)
     layers = {"data": b""}
     for name, array in tensors.items():
         layer = name.rpartition(".")[0]
         layers[layer] = layers.get(layer, b"") + field(blobs_field, blob(array, version, double))
-    kind = b"Convolution" if version == 2 else 4
     content = field(1, b"a network") + field(5, 1)
     for name, blobs in layers.items():
+        kind = (kinds or {}).get(name, "Convolution").encode() if version == 2 else 4
         content += field(layer_field, field(name_field, name.encode()) + field(type_field, kind) + blobs)
     path.write_bytes(content)
 

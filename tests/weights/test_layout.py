@@ -40,6 +40,17 @@ def test_every_form_of_a_kernel_becomes_the_same_convolution_and_dense_kernel(sh
         np.testing.assert_array_equal(dense, kernel.reshape(dense_shape), err_msg=name)
 
 
+@given(SIZES)
+@PROPERTY
+def test_depthwise_kernels_are_groups_of_one_channel(shape):
+    kernel = np.random.default_rng(0).standard_normal(shape)
+    height, width, channels, multiplier = shape
+    theirs = np.einsum("hwcm->cmhw", kernel).reshape(channels * multiplier, 1, height, width)
+    for layout in ("torch", "caffe"):
+        np.testing.assert_array_equal(to_keras(theirs, layout, "depthwise_kernel", shape, None), kernel)
+    np.testing.assert_array_equal(to_keras(kernel, "keras", "depthwise_kernel", shape, None), kernel)
+
+
 @pytest.mark.parametrize(
     ("value", "layout", "leaf", "shape", "flattened"),
     [
@@ -49,6 +60,9 @@ def test_every_form_of_a_kernel_becomes_the_same_convolution_and_dense_kernel(sh
         ((4, 2, 3, 3), "torch", "kernel", (18, 4), None),  # no map is flattened there
         ((4, 2, 3, 3), "torch", "kernel", (18, 4), (9, 1, 2)),  # as many numbers, another map
         ((18, 4), "torch", "kernel", (18, 4), None),
+        ((8, 1, 3, 3), "torch", "kernel", (3, 3, 8, 1), None),  # a convolution to one channel is not depthwise
+        ((1, 8, 3, 3), "torch", "depthwise_kernel", (3, 3, 8, 1), None),  # nor the reverse
+        ((3, 3, 8, 1), "torch", "depthwise_kernel", (3, 3, 8, 1), None),
         ((3, 2, 4), "torch", "kernel", (4, 2, 3), None),  # one-dimensional convolutions have no rule
         ((4,), "torch", "bias", (5,), None),
         ((1, 4), "torch", "bias", (4,), None),

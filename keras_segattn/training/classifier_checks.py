@@ -1,0 +1,80 @@
+"""What a classifier and its batches must be, checked before a training starts."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_segattn.training.classifier_recipes import AUX_WEIGHTS
+
+
+def check_classifier_model(model: keras.Model) -> int:
+    """The number of classes of a classifier that ends in logits.
+
+    Raises:
+        TypeError: if it is not a functional model.
+        ValueError: if it has not one image input and logits `(batch, classes)`, alone or in a dict with those of known
+            side classifiers, or ends in a softmax.
+    """
+    if not isinstance(model, keras.Model) or not hasattr(model, "input_shape"):
+        raise TypeError(f"expected a functional keras.Model, received {type(model).__name__}")
+    if not isinstance(model.input_shape, tuple) or len(model.input_shape) != 4 or model.input_shape[-1] is None:
+        raise ValueError(
+            f"expected one input (batch, height, width, channels) of {model.name!r}, received {model.input_shape}"
+        )
+    outputs = model.output if isinstance(model.output, dict) else {"logits": model.output}
+    if "logits" not in outputs or not set(outputs) <= {"logits", *AUX_WEIGHTS}:
+        raise ValueError(
+            f"expected the output 'logits' of {model.name!r}, and beside it {', '.join(map(repr, AUX_WEIGHTS))}, "
+            f"received {sorted(outputs)}"
+        )
+    shapes = {name: tuple(tensor.shape) for name, tensor in outputs.items()}
+    classes = shapes["logits"][-1] if len(shapes["logits"]) == 2 else None
+    if classes is None or classes < 2 or set(shapes.values()) != {(None, classes)}:
+        raise ValueError(f"expected logits (batch, at least 2 classes) of {model.name!r}, received {shapes}")
+    check_ends_in_logits(model)
+    return classes
+
+
+def check_ends_in_logits(model: keras.Model) -> None:
+    """Raise `ValueError` if an output is a softmax or sigmoid, on which a loss of logits would train wrongly."""
+    for tensor in keras.tree.flatten(model.output):
+        layer = tensor._keras_history.operation
+        activation = getattr(layer, "activation", None)
+        if activation in (keras.activations.softmax, keras.activations.sigmoid):
+            raise ValueError(
+                f"{layer.name!r} of {model.name!r} ends in {activation.__name__}; the loss expects logits: "
+                "build the model with classifier_activation=None"
+            )
+
+
+def check_classifier_batch(batch: Any, model: keras.Model, classes: int, name: str) -> None:
+    """Check that a batch fits the model.
+
+    Args:
+        batch: `(image, label)`.
+        model: classifier.
+        classes: number of its classes.
+        name: what the data are called in error messages.
+
+    Raises:
+        ValueError: if structure, shapes, dtypes or values are wrong; the message says what was received.
+    """
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        raise ValueError(f"{name} must give (image, label) batches, received {type(batch).__name__}")
+    image, label = (ops.convert_to_numpy(part) for part in batch)
+    if image.ndim != 4 or label.shape != image.shape[:1]:
+        raise ValueError(
+            f"{name} must give images (batch, height, width, channels) and labels (batch,), "
+            f"received {image.shape} and {label.shape}"
+        )
+    if any(want not in (None, have) for have, want in zip(image.shape[1:], model.input_shape[1:], strict=True)):
+        raise ValueError(f"{name} gives images {image.shape}, {model.name!r} expects {model.input_shape}")
+    if not np.issubdtype(image.dtype, np.floating) or not np.isfinite(image).all():
+        raise ValueError(f"images of {name} must be finite floating point numbers (first batch: {image.dtype})")
+    if not np.issubdtype(label.dtype, np.integer):
+        raise ValueError(f"labels of {name} must be integers, received {label.dtype}")
+    wrong = np.unique(label[(label < 0) | (label >= classes)])
+    if wrong.size:
+        raise ValueError(f"labels of {name} must be 0..{classes - 1}, received {', '.join(map(str, wrong[:10]))}")

@@ -1,0 +1,96 @@
+"""Training settings of classifiers by name: that of Inception-v4 and Inception-ResNet."""
+
+import math
+from dataclasses import dataclass
+
+import keras
+
+from keras_segattn.arguments import check_choice, check_positive_integer
+from keras_segattn.training.rmsprop import InceptionRMSprop, check_rmsprop
+
+# Side classifiers' share of the loss: TF-slim's of the Inceptions, and the two of GoogLeNet (its section 5).
+AUX_WEIGHTS = {"aux_logits": 0.4, "aux1_logits": 0.3, "aux2_logits": 0.3}
+
+
+@dataclass(frozen=True)
+class ClassifierRecipe:
+    """Optimizer, schedule, loss and average of the parameters of one way to train a classifier.
+
+    `dataclasses.replace(CLASSIFIER_RECIPES["inception"], learning_rate=0.01)` makes a variant.
+
+    Args:
+        learning_rate: of the first epochs.
+        decay_factor: what the rate is multiplied by every `decay_epochs` epochs, in 0..1; 1 keeps it.
+        decay_epochs: epochs from one such step to the next.
+        rho: decay of RMSProp's mean square.
+        momentum: of RMSProp's steps.
+        epsilon: under RMSProp's root.
+        clip_norm: largest norm of all gradients together; `None` does not clip.
+        weight_decay: λ of the penalty ½ λ |w|² on kernels.
+        label_smoothing: share of the label that is spread evenly over all classes, at least 0 and less than 1.
+        ema_momentum: decay of the average of the parameters, which is what is evaluated and saved; `None` keeps none.
+        batch_size: images per update that the other numbers were chosen for; the data decides what is used.
+
+    Raises:
+        ValueError: if a number is out of range.
+    """
+
+    learning_rate: float = 0.045
+    decay_factor: float = 0.94
+    decay_epochs: int = 2
+    rho: float = 0.9
+    momentum: float = 0.0
+    epsilon: float = 1.0
+    clip_norm: float | None = 2.0
+    weight_decay: float = 4e-5
+    label_smoothing: float = 0.1
+    ema_momentum: float | None = 0.9999
+    batch_size: int = 32
+
+    def __post_init__(self) -> None:
+        """Reject settings that cannot train."""
+        check_positive_integer("decay_epochs", self.decay_epochs)
+        if not (0 < self.learning_rate < math.inf and 0 < self.decay_factor <= 1):
+            raise ValueError(
+                "expected learning_rate > 0 and decay_factor above 0 and up to 1, received "
+                f"{self.learning_rate!r} and {self.decay_factor!r}"
+            )
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing must be at least 0 and less than 1, received {self.label_smoothing!r}")
+        check_rmsprop(self.rho, self.momentum, self.epsilon, self.weight_decay, self.clip_norm, self.ema_momentum)
+
+    def make_optimizer(self, steps_per_epoch: int) -> InceptionRMSprop:
+        """A new optimizer for epochs of so many updates."""
+        rate = self.learning_rate
+        if self.decay_factor < 1:
+            rate = keras.optimizers.schedules.ExponentialDecay(
+                rate, self.decay_epochs * steps_per_epoch, self.decay_factor, staircase=True
+            )
+        return InceptionRMSprop(
+            rate, self.rho, self.momentum, self.epsilon, self.weight_decay, self.clip_norm, self.ema_momentum
+        )
+
+    def make_loss(self) -> keras.losses.Loss:
+        """The cross-entropy of logits and smoothed one-hot labels."""
+        return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=self.label_smoothing)
+
+
+CLASSIFIER_RECIPES: dict[str, ClassifierRecipe] = {
+    # Szegedy et al. 2017, section 4. What it does not repeat is of Szegedy et al. 2016, section 8: the norm at which
+    # gradients are clipped (of Pascanu et al. 2013, who clip all of them together), label smoothing and batch size.
+    # Weight decay and the average's decay are the released trainers'. Those also set a momentum of 0.9, which
+    # neither paper names beside RMSProp.
+    "inception": ClassifierRecipe(),
+}
+
+
+def resolve_classifier_recipe(recipe: str | ClassifierRecipe) -> ClassifierRecipe:
+    """A recipe by name, or as it is.
+
+    Raises:
+        ValueError: if there is no recipe of that name.
+    """
+    if isinstance(recipe, ClassifierRecipe):
+        return recipe
+    check_choice("recipe", recipe, tuple(CLASSIFIER_RECIPES))
+    return CLASSIFIER_RECIPES[recipe]

@@ -1,0 +1,31 @@
+"""Runs scripts in forks of a process that has imported TensorFlow, whose import takes most of a small conversion.
+
+It reads a JSON list of script and argument from each line of its input, and answers `status` and the exit status.
+"""
+
+import json
+import os
+import runpy
+import sys
+
+import tensorflow as tf  # noqa: F401 - what the forks share
+
+
+def run(script: str, argument: str) -> int:
+    """Exit status of a script, run in a fork."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    status = 1
+    try:
+        sys.argv = [script, argument]
+        runpy.run_path(script, run_name="__main__")
+    except SystemExit as end:
+        status = int(end.code or 0)
+    finally:
+        os._exit(status)
+
+
+for line in sys.stdin:
+    sys.stdout.write(f"status {run(*json.loads(line))}\n")
+    sys.stdout.flush()

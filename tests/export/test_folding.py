@@ -1,0 +1,108 @@
+"""Folding of batch normalisation: the same function with fewer layers, and only where the two are one map."""
+
+import keras
+import numpy as np
+import pytest
+from harness import images, randomise, tiny_model
+
+from keras_segattn import export, list_models, model_card
+from keras_segattn.export.folding import fold_batch_norm
+from keras_segattn.layers import GroupedConv2D
+
+L = keras.layers
+# Products rounded once more, through a network of up to a hundred layers.
+FLOAT32_TOLERANCE = 1e-5
+
+
+def difference(a, b):
+    a, b = np.asarray(a), np.asarray(b)
+    return np.max(np.abs(a - b)) / max(1.0, np.max(np.abs(b)))
+
+
+def normalisations(model):
+    return [layer.name for layer in model.layers if isinstance(layer, L.BatchNormalization)]
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        L.Conv2D(6, 3, use_bias=False),
+        L.Conv2D(6, 3, strides=2, padding="same"),
+        GroupedConv2D(6, 3, groups=2),
+        L.DepthwiseConv2D(3, depth_multiplier=2, use_bias=False),
+        L.DepthwiseConv2D(3),
+        L.Conv2DTranspose(6, 4, strides=2, use_bias=False),
+        L.Dense(6),
+    ],
+    ids=lambda layer: f"{type(layer).__name__}-{layer.use_bias}",
+)
+@pytest.mark.parametrize("parameters", [{}, {"scale": False}, {"center": False, "scale": False, "epsilon": 0.1}])
+def test_folded_layer_is_the_same_function(layer, parameters):
+    inputs = keras.Input((9, 8, 4))
+    layer = type(layer).from_config(layer.get_config())
+    model = keras.Model(inputs, L.ReLU()(L.BatchNormalization(**parameters)(layer(inputs))))
+    randomise(model)
+    folded = fold_batch_norm(model)
+    assert not normalisations(folded)
+    assert len(folded.layers) == len(model.layers) - 1
+    assert [tensor.name for tensor in folded.inputs] == [tensor.name for tensor in model.inputs]
+    x = images((9, 8, 4))
+    assert np.ptp(np.asarray(model(x))) > 0.1
+    assert difference(folded(x), model(x)) < FLOAT32_TOLERANCE
+
+
+def branches(kind):
+    """A model whose one normalisation must stay."""
+    inputs = keras.Input((9, 8, 3))
+    x = L.Conv2D(4, 3, name="conv", activation="relu" if kind == "activation" else None)(inputs)
+    if kind == "pooling":
+        x = L.MaxPooling2D(name="pool")(x)
+    y = L.BatchNormalization(name="bn")(x)
+    if kind == "two consumers":
+        y = L.Add()([x, y])
+    if kind == "shared":
+        y = L.Concatenate()([y, model_layer(y, "bn")(x * 2)])
+    return keras.Model(inputs, {"y": y, "x": x} if kind == "output" else y)
+
+
+def model_layer(tensor, name):
+    layer = tensor._keras_history.operation
+    assert layer.name == name
+    return layer
+
+
+@pytest.mark.parametrize("kind", ["activation", "pooling", "two consumers", "shared", "output"])
+def test_what_is_no_single_affine_map_stays(kind):
+    model = branches(kind)
+    randomise(model)
+    assert fold_batch_norm(model) is model
+
+
+def test_other_models_are_returned_as_they_are():
+    sequential = keras.Sequential([keras.Input((8, 8, 3)), L.Conv2D(4, 3), L.BatchNormalization()])
+    assert fold_batch_norm(sequential) is sequential
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_every_builder_folds_completely(name):
+    card = model_card(name)
+    model = tiny_model(card)
+    folded = fold_batch_norm(model)
+    assert not normalisations(folded)
+    if normalisations(model):
+        x = images(card.tiny["input_shape"])
+        assert difference(folded(x), model(x)) < FLOAT32_TOLERANCE
+    else:
+        assert folded is model
+
+
+def test_exported_graphs_hold_no_batch_norm(tmp_path):
+    card = model_card("ResNet18")
+    model = tiny_model(card)
+    before = model.get_weights()
+    saved = export.saved_model(model, tmp_path)
+    assert not {"Rsqrt", "FusedBatchNormV3"} & {*saved.operators}
+    assert saved.weight_bytes < sum(array.nbytes for array in before)
+    lite = export.tflite(model, tmp_path / "model.tflite")
+    assert set(lite.operators) <= {"PAD", "CONV_2D", "MAX_POOL_2D", "ADD", "MEAN", "RESHAPE", "FULLY_CONNECTED"}
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
