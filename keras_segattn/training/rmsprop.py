@@ -12,7 +12,7 @@ class InceptionRMSprop(keras.optimizers.RMSprop):
     """RMSProp as in TensorFlow 1: `s ← ρ s + (1 − ρ) g²`, `m ← μ m + r g / √(s + ε)`, `w ← w − m`, from s = 1.
 
     Keras' own `RMSprop` has the same equations, ε under the root included, but starts from s = 0: with the papers'
-    ε = 1 its first steps are up to √2 times as long. To the gradient of every kernel (rank 2 and more) comes λ w,
+    ε = 1 its first steps are up to 1.4 times as long. To the gradient of every kernel (rank 2 and more) comes λ w,
     that of the penalty ½ λ |w|² (TF-slim's; `keras.regularizers.L2(λ)` would be λ |w|²); Keras' own
     `weight_decay` would shrink the weights beside RMSProp instead.
 

@@ -106,3 +106,12 @@ def test_exported_graphs_hold_no_batch_norm(tmp_path):
     lite = export.tflite(model, tmp_path / "model.tflite")
     assert set(lite.operators) <= {"PAD", "CONV_2D", "MAX_POOL_2D", "ADD", "MEAN", "RESHAPE", "FULLY_CONNECTED"}
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
+def test_side_heads_are_outputs_of_both_formats(tmp_path):
+    model = model_card("InceptionV4").builder(aux_logits=True, **model_card("InceptionV4").tiny)
+    randomise(model)
+    saved = export.saved_model(model, tmp_path)
+    assert set(saved.signatures["serving_default"]["outputs"]) == {"logits", "aux_logits"}
+    lite = export.tflite(model, tmp_path / "model.tflite")
+    assert set(lite.signatures["serving_default"]["outputs"]) == {"logits", "aux_logits"}
