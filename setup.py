@@ -21,7 +21,7 @@ TESTS = [
     "tensorboard>=2.19",
 ]
 # Oracles are pinned: a recorded fixture names the version that produced it.
-PARITY = ["jax==0.10.2", "tf_keras==2.21.0", "torch==2.13.0"]
+PARITY = ["huggingface_hub", "jax==0.10.2", "tf_keras==2.21.0", "torch==2.13.0"]
 
 setup(
     name="keras-segattn",

@@ -12,6 +12,9 @@ from PIL import Image
 
 from keras_segattn import FCN8s, SqueezeNet1_1, cli
 
+# One worker makes the files that many of these tests read.
+pytestmark = pytest.mark.xdist_group("cli")
+
 
 @pytest.fixture
 def segattn(monkeypatch, capsys):

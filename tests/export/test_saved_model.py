@@ -16,6 +16,9 @@ from keras_segattn.export.libtensorflow import Call, run_saved_model
 from keras_segattn.export.saved_model import publish
 from keras_segattn.registry import preprocessing_of
 
+# One worker makes the files that many of these tests read.
+pytestmark = pytest.mark.xdist_group("saved_model")
+
 LABELS = ["sea", "land", "lake"]
 # Sums of float32 products in another order.
 TOLERANCE = 1e-5

@@ -17,6 +17,9 @@ from keras_segattn.export.calibration import MAX_SAMPLES, MIN_SAMPLES, calibrati
 from keras_segattn.export.report import ExportError
 from keras_segattn.export.tflite import QUANTIZATIONS, read_metadata, refusal, tflite, verify_tflite
 
+# One worker makes the files that many of these tests read.
+pytestmark = pytest.mark.xdist_group("tflite")
+
 CLASSES, SIZE = 4, 32
 LABELS = ("sea", "land", "lake", "ice")
 # Bytes of the file ÷ bytes of the float32 weights. The graph itself costs some kilobytes, a tenth of this model; biases
