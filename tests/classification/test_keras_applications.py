@@ -37,8 +37,8 @@ def test_logits_equal(name, suffix, tmp_path):
     assert len(report.matched) >= len(ours.weights)
     x = images((*size, 3), batch=1)
     assert relative_difference(ours(x), theirs(x)) <= RELATIVE_DIFFERENCE
-    if name not in ("ResNet50", "InceptionResNetV2"):
-        return  # whose fully connected layers fix the size
+    if name not in ("ResNet50", "InceptionResNetV2") or suffix == ".h5":
+        return  # fully connected layers fix the size; the other file is enough for another size
     odd = (193, 225)
     trunk = getattr(ks, name)(include_top=False, pooling="avg", input_shape=(*odd, 3), weights=path, **options)
     their_trunk = builder(include_top=False, pooling="avg", weights=None, input_shape=(*odd, 3))

@@ -17,6 +17,7 @@ def torchvision(name, **options):
 
 def facenet():
     """facenet-pytorch's network with its classifier on, the last layer as logits."""
+    torchvision_models()  # which facenet_pytorch imports
     from facenet_pytorch import InceptionResnetV1
 
     return InceptionResnetV1(pretrained=None, classify=True, num_classes=10)
