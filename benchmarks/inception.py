@@ -5,159 +5,143 @@ Needs the packages of `make parity`, onnxruntime, onnx and onnxscript. Prints a 
 them as Markdown and JSON.
 
 All contenders compute the same network with the same random weights in float32 on two threads, each in a process of
-its own, and take turns: round after round one call each, so that what else the machine does meets all of them alike.
-The figure is the median after two warm-up calls. Before any is timed its outputs must equal ours.
+its own, and take turns: in every round each is called once, in an order drawn anew, so that what else the machine
+does meets all of them alike. The figure is the median; two calls go before to warm up, and before any is timed all
+outputs must equal those of our Keras model.
 """
 
 import argparse
 import importlib.metadata
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.markdown import Markdown
 from rich.progress import Progress
-from rich.table import Table
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from torch_oracles import randomise, relative_difference, timm_model
+
+MODELS = ("inception_v4", "inception_resnet_v2")
 SIZE = 299
-THREADS = "2"
+THREADS = 2
+ENVIRONMENT = {"KERAS_BACKEND": "tensorflow"} | dict.fromkeys(
+    ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), str(THREADS)
+)
 WARM_UPS = 2
-# float32 sums in other orders; TFLite's and OpenVINO's kernels reorder most.
+# onnxruntime's threads go on spinning for 30 ms after a call, at the cost of whoever is next.
+REST_SECONDS = 0.1
+# float32 sums in other orders, through a hundred layers and more.
 MAX_DIFFERENCE = 1e-3
-BUILDERS = {"inception_v4": "InceptionV4", "inception_resnet_v2": "InceptionResNetV2"}
-FROZEN = {"TF_ONEDNN_ASSUME_FROZEN_WEIGHTS": "1"}
-SAVED_MODEL, TFLITE = "ours, SavedModel", "ours, TFLite"
-FROZEN_SAVED_MODEL = "ours, SavedModel, frozen weights"
-CHANNELS_LAST, ONNXRUNTIME, OPENVINO = "timm, channels last", "onnxruntime", "OpenVINO"
-# Batch → (ours, the peer, goal of their ratio).
-GOALS = {
-    8: ((SAVED_MODEL, CHANNELS_LAST, 0.92), (SAVED_MODEL, ONNXRUNTIME, 1.1)),
-    1: ((FROZEN_SAVED_MODEL, CHANNELS_LAST, 0.9), (FROZEN_SAVED_MODEL, OPENVINO, 1.25), (TFLITE, OPENVINO, 1.15)),
-}
+# A matrix product of this size: what the machine can do at best.
+GEMM, GEMM_SIZE = "GEMM", 2048
 PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "torch", "timm", "onnxruntime", "openvino", "numpy")
+
+SAVED_MODEL, FROZEN, TFLITE = "ours, SavedModel", "ours, SavedModel, frozen weights", "ours, TFLite"
+CHANNELS_LAST, COMPILED, APPLICATIONS = "timm, channels last", "timm, compiled", "keras.applications"
+ONNXRUNTIME, OPENVINO = "onnxruntime", "OpenVINO"
+TIME, MEMORY = "milliseconds", "peak_mib"
+# Batch, ours, the peer, what is compared, the goal of its ratio.
+GOALS = (
+    (8, SAVED_MODEL, CHANNELS_LAST, TIME, 0.92),
+    (8, SAVED_MODEL, ONNXRUNTIME, TIME, 1.1),
+    (1, FROZEN, CHANNELS_LAST, TIME, 0.9),
+    (1, FROZEN, OPENVINO, TIME, 1.25),
+    (1, TFLITE, OPENVINO, TIME, 1.15),
+    (1, TFLITE, SAVED_MODEL, MEMORY, 0.4),
+)
 
 Run = Callable[[], np.ndarray]
 
 
-def images(batch: int) -> np.ndarray:
-    """The same noise for everybody, `(batch, 299, 299, 3)`."""
+@dataclass(frozen=True)
+class Job:
+    """What to compute: a model's name, the folder of its files, images `(batch, 299, 299, 3)` as NHWC and as NCHW."""
+
+    model: str
+    work: Path
+    nhwc: np.ndarray
+    nchw: np.ndarray
+
+
+def noise(batch: int) -> np.ndarray:
+    """The same images for everybody."""
     return np.random.default_rng(0).uniform(-1, 1, (batch, SIZE, SIZE, 3)).astype("float32")
-
-
-def torch_model(model: str) -> Any:
-    """timm's network with random weights that depend on their names only."""
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-    from torch_oracles import randomise, timm_model
-
-    return randomise(timm_model(model))
 
 
 def our_model(model: str, work: Path) -> Any:
     """Our network with timm's weights."""
-    import keras_segattn
+    from keras_segattn.registry import get_model
 
-    builder = getattr(keras_segattn, BUILDERS[model])
-    return builder(input_shape=(SIZE, SIZE, 3), weights=str(work / "weights.pth"))
+    return get_model(model, input_shape=(SIZE, SIZE, 3), weights=str(work / "weights.pth"))
 
 
-def prepare(model: str, work: Path) -> int:
-    """Write the files that the contenders load; the answer is the floating-point operations of an image."""
+def prepare(model: str, batches: list[int], work: Path) -> None:
+    """Write the files that the contenders load, and how many floating-point operations an image takes."""
     import keras
     import torch
 
     from keras_segattn import export
 
-    network = torch_model(model)
+    network = randomise(timm_model(model))
     torch.save(network.state_dict(), work / "weights.pth")
-    torch.onnx.export(
-        network,
-        (torch.zeros(2, 3, SIZE, SIZE),),
-        str(work / "model.onnx"),
-        input_names=["x"],
-        dynamo=True,
-        external_data=False,
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
-    )
+    example, free = torch.zeros(2, 3, SIZE, SIZE), {0: torch.export.Dim("batch")}
+    program = torch.onnx.export(network, (example,), input_names=["x"], dynamo=True, dynamic_shapes=(free,))
+    program.save(work / "model.onnx")
     ours = our_model(model, work)
-    for batch in (1, 8):
-        np.save(work / f"expected_{batch}.npy", ours.predict(images(batch), verbose=0))
+    for batch in batches:
+        np.save(work / f"expected_{batch}.npy", ours.predict(noise(batch), batch_size=batch, verbose=0))
     export.saved_model(ours, work / "saved", 1, preprocess=None, signatures=("serving_default",))
     export.tflite(ours, work / "model.tflite")
-    multiplications = 0
-    for layer in ours.layers:
-        if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
-            positions = int(np.prod(layer.output.shape[1:-1]))
-            multiplications += positions * int(np.prod(layer.kernel.shape))
-    return 2 * multiplications
+    layers = [layer for layer in ours.layers if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense)]
+    products = sum(int(np.prod(layer.output.shape[1:-1]) * np.prod(layer.kernel.shape)) for layer in layers)
+    (work / "operations.txt").write_text(str(2 * products), encoding="ascii")
 
 
-def our_predict(model: str, work: Path, x: np.ndarray) -> Run:
-    """`keras.Model.predict`."""
-    network = our_model(model, work)
-    return lambda: network.predict(x, batch_size=len(x), verbose=0)
+def our_predict(job: Job) -> Run:
+    network = our_model(job.model, job.work)
+    return lambda: network.predict(job.nhwc, batch_size=len(job.nhwc), verbose=0)
 
 
-def our_saved_model(model: str, work: Path, x: np.ndarray) -> Run:
-    """`serving_default` of the exported version."""
+def our_saved_model(job: Job) -> Run:
     import tensorflow as tf
 
-    loaded = tf.saved_model.load(str(work / "saved" / model / "1"))
-    function = loaded.signatures["serving_default"]
+    function = tf.saved_model.load(str(job.work / "saved" / job.model / "1")).signatures["serving_default"]
     (name,) = function.structured_input_signature[1]
-    tensor = tf.constant(x)
-
-    def run() -> np.ndarray:
-        return function(**{name: tensor})["logits"].numpy()
-
-    return run
+    tensor = tf.constant(job.nhwc)
+    return lambda: np.asarray(function(**{name: tensor})["logits"])
 
 
-def our_tflite(model: str, work: Path, x: np.ndarray) -> Run:  # noqa: ARG001 - all contenders are called alike
-    """The exported file in LiteRT; its batch is 1."""
+def our_tflite(job: Job) -> Run:
     from ai_edge_litert.interpreter import Interpreter
 
-    runner = Interpreter(str(work / "model.tflite"), num_threads=int(THREADS)).get_signature_runner()
+    runner = Interpreter(str(job.work / "model.tflite"), num_threads=THREADS).get_signature_runner()
     (name,) = runner.get_input_details()
-    return lambda: np.concatenate([next(iter(runner(**{name: x[i : i + 1]}).values())) for i in range(len(x))])
+    return lambda: runner(**{name: job.nhwc})["logits"]
 
 
-def timm_eager(model: str, work: Path, x: np.ndarray, memory_format: str = "contiguous_format") -> Run:  # noqa: ARG001
-    """PyTorch, call by call."""
+def timm(job: Job, memory_format: str = "channels_last", compiled: bool = False) -> Run:
+    """PyTorch call by call, or by `torch.compile` with frozen weights: its first call takes most of a minute."""
     import torch
 
-    torch.set_num_threads(int(THREADS))
+    torch.set_num_threads(THREADS)
     layout = getattr(torch, memory_format)
-    network = torch_model(model).to(memory_format=layout)
-    tensor = torch.from_numpy(x.transpose(0, 3, 1, 2).copy()).to(memory_format=layout)
-
-    def run() -> np.ndarray:
-        with torch.inference_mode():
-            return network(tensor).numpy()
-
-    return run
-
-
-def timm_channels_last(model: str, work: Path, x: np.ndarray) -> Run:
-    """PyTorch with maps in the order of NHWC."""
-    return timm_eager(model, work, x, "channels_last")
-
-
-def timm_compiled(model: str, work: Path, x: np.ndarray) -> Run:  # noqa: ARG001
-    """`torch.compile` with frozen weights; its first call takes most of a minute."""
-    import torch
-    import torch._inductor.config
-
-    torch.set_num_threads(int(THREADS))
-    torch._inductor.config.freezing = True
-    network = torch.compile(torch_model(model).to(memory_format=torch.channels_last))
-    tensor = torch.from_numpy(x.transpose(0, 3, 1, 2).copy()).to(memory_format=torch.channels_last)
+    network = randomise(timm_model(job.model)).to(memory_format=layout)
+    if compiled:
+        network = torch.compile(network, options={"freezing": True})
+    tensor = torch.from_numpy(job.nchw).to(memory_format=layout)
 
     def run() -> np.ndarray:
         with torch.no_grad():
@@ -166,249 +150,230 @@ def timm_compiled(model: str, work: Path, x: np.ndarray) -> Run:  # noqa: ARG001
     return run
 
 
-def keras_applications(model: str, work: Path, x: np.ndarray) -> Run:
-    """keras.applications' network, `predict`; its values come from ours, in the order of its layers."""
+def keras_applications(job: Job) -> Run:
+    """`predict` of keras.applications' network; its values come from ours."""
     import keras
 
-    theirs = keras.applications.InceptionResNetV2(weights=None, classifier_activation=None)
-    ours = our_model(model, work)
-    number = {"conv2d": 0, "batch_normalization": 0}
     from keras_segattn.registry import model_card
 
-    twins = {name: layer for layer, names in model_card("InceptionResNetV2").weight_names.items() for name in names}
+    theirs = keras.applications.InceptionResNetV2(weights=None, classifier_activation=None)  # first: Keras counts names
+    ours = our_model(job.model, job.work)
+    twins = {twin: name for name, names in model_card(job.model).weight_names.items() for twin in names}
     for layer in theirs.layers:
-        if not layer.weights:
-            continue
-        kind = {"Conv2D": "conv2d", "BatchNormalization": "batch_normalization"}.get(type(layer).__name__)
-        key = layer.name
-        if kind and layer.name.startswith(kind):
-            key, number[kind] = f"{kind}#{number[kind]}", number[kind] + 1
-        layer.set_weights(ours.get_layer(twins.get(key, key)).get_weights())
-    return lambda: theirs.predict(x, batch_size=len(x), verbose=0)
+        if layer.weights:
+            numbered = re.fullmatch(r"(conv2d|batch_normalization)(?:_(\d+))?", layer.name)
+            name = f"{numbered[1]}#{numbered[2] or 0}" if numbered else layer.name
+            layer.set_weights(ours.get_layer(twins.get(name, name)).get_weights())
+    return lambda: theirs.predict(job.nhwc, batch_size=len(job.nhwc), verbose=0)
 
 
-def onnxruntime(model: str, work: Path, x: np.ndarray) -> Run:  # noqa: ARG001
+def onnxruntime(job: Job) -> Run:
     """timm's network through torch.onnx."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
-    options.intra_op_num_threads = int(THREADS)
-    session = ort.InferenceSession(str(work / "model.onnx"), options, providers=["CPUExecutionProvider"])
-    tensor = x.transpose(0, 3, 1, 2).copy()
-    return lambda: session.run(None, {"x": tensor})[0]
+    options.intra_op_num_threads = THREADS
+    session = ort.InferenceSession(str(job.work / "model.onnx"), options, providers=["CPUExecutionProvider"])
+    return lambda: session.run(None, {"x": job.nchw})[0]
 
 
-def openvino(model: str, work: Path, x: np.ndarray) -> Run:  # noqa: ARG001
+def openvino(job: Job) -> Run:
     """The same ONNX file."""
     import openvino as ov
 
-    network = ov.Core().read_model(work / "model.onnx")
-    network.reshape({0: [len(x), 3, SIZE, SIZE]})
+    network = ov.Core().read_model(job.work / "model.onnx")
+    network.reshape({0: list(job.nchw.shape)})
     settings = {"INFERENCE_NUM_THREADS": THREADS, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
     compiled = ov.Core().compile_model(network, "CPU", settings)
-    tensor = x.transpose(0, 3, 1, 2).copy()
-    return lambda: np.array(compiled([tensor])[0])
+    return lambda: np.array(compiled([job.nchw])[0])
 
 
-# Name → (its code, environment of its process).
-CONTENDERS: dict[str, tuple[Callable[[str, Path, np.ndarray], Run], dict[str, str]]] = {
-    "ours, predict": (our_predict, {}),
-    SAVED_MODEL: (our_saved_model, {}),
-    FROZEN_SAVED_MODEL: (our_saved_model, FROZEN),
-    TFLITE: (our_tflite, {}),
-    "timm, eager": (timm_eager, {}),
-    CHANNELS_LAST: (timm_channels_last, {}),
-    "timm, compiled": (timm_compiled, {}),
-    "keras.applications, predict": (keras_applications, {}),
-    ONNXRUNTIME: (onnxruntime, {}),
-    OPENVINO: (openvino, {}),
-}
-
-
-def gemm(model: str, work: Path, x: np.ndarray) -> Run:  # noqa: ARG001
-    """A matrix product of 2048: what the machine can do at best."""
-    a = np.random.default_rng(0).standard_normal((2048, 2048), dtype="float32")
+def gemm(job: Job) -> Run:  # noqa: ARG001 - called like the contenders
+    a = np.random.default_rng(0).standard_normal((GEMM_SIZE, GEMM_SIZE), dtype="float32")
     return lambda: a @ a
 
 
-GEMM, GEMM_OPERATIONS = "GEMM", 2 * 2048**3
-
-
-def peak_memory() -> int:
-    """Largest resident memory of this process so far, MiB."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(status.split("VmHWM:")[1].split()[0]) // 1024
+CONTENDERS: dict[str, Callable[[Job], Run]] = {
+    "ours, predict": our_predict,
+    SAVED_MODEL: our_saved_model,
+    FROZEN: our_saved_model,
+    TFLITE: our_tflite,
+    "timm, eager": partial(timm, memory_format="contiguous_format"),
+    CHANNELS_LAST: timm,
+    COMPILED: partial(timm, compiled=True),
+    APPLICATIONS: keras_applications,
+    ONNXRUNTIME: onnxruntime,
+    OPENVINO: openvino,
+}
 
 
 def work_as(name: str, model: str, batch: int, work: Path) -> None:
-    """A contender's process: say what it needed and how close it is, then time one call for every line received."""
-    answers = os.fdopen(os.dup(1), "w")
+    """A worker's process: say how far from ours its outputs are, then time one call for every line received."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # libraries print; only answers go to the parent
-    x = images(batch)
-    run = (gemm if name == GEMM else CONTENDERS[name][0])(model, work, x)
+    images = noise(batch)
+    job = Job(model, work, images, np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+    run = {GEMM: gemm, **CONTENDERS}[name](job)
     for _ in range(WARM_UPS):
         output = run()
-    difference = 0.0
-    if name != GEMM:
-        expected = np.load(work / f"expected_{batch}.npy")
-        difference = float(np.abs(output - expected).max() / np.abs(expected).max())
-    answers.write(json.dumps({"difference": difference, "memory": peak_memory()}) + "\n")
-    answers.flush()
+    expected = output if name == GEMM else np.load(work / f"expected_{batch}.npy")
+    print(float(relative_difference(output, expected)), file=answers)
     for _ in sys.stdin:
         start = time.perf_counter()
         run()
-        answers.write(f"{time.perf_counter() - start}\n")
-        answers.flush()
+        print(time.perf_counter() - start, file=answers)
 
 
 class Worker:
-    """A contender's process, as the parent sees it."""
+    """A contender's process, warm, as the parent sees it.
 
-    def __init__(self, name: str, model: str, batch: int, work: Path) -> None:
-        environment = CONTENDERS[name][1] if name != GEMM else {}
-        command = [sys.executable, __file__, "--worker", name, "--model", model, "--batch", str(batch)]
-        self.process = subprocess.Popen(
-            [*command, "--output", str(work)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=(work / "worker.log").open("ab"),
-            text=True,
-            env=os.environ | {"OMP_NUM_THREADS": THREADS, "TF_NUM_INTRAOP_THREADS": THREADS} | environment,
+    Raises:
+        RuntimeError: if it fails or its outputs are not ours.
+    """
+
+    def __init__(self, name: str, model: str, batch: int, work: Path, log: Path) -> None:
+        self.name, self.log, self.seconds = name, log, list[float]()
+        frozen = {"TF_ONEDNN_ASSUME_FROZEN_WEIGHTS": "1"} if name == FROZEN else {}
+        call, environment, pipe = (
+            command(name, model, [batch], work),
+            os.environ | ENVIRONMENT | frozen,
+            subprocess.PIPE,
         )
-        self.name, self.seconds = name, list[float]()
-        self.facts = self.answer()
-
-    def answer(self) -> Any:
-        """The next line of the process."""
-        line = self.process.stdout.readline() if self.process.stdout else ""
-        if not line:
-            raise RuntimeError(f"{self.name} ended; see worker.log in the output folder")
-        return json.loads(line)
+        with log.open("ab") as errors:
+            self.process = subprocess.Popen(call, stdin=pipe, stdout=pipe, stderr=errors, text=True, env=environment)
+        self.difference = self.answer()
+        if self.difference > MAX_DIFFERENCE:
+            raise RuntimeError(f"{name}: outputs differ from ours by {self.difference:.1e}, limit {MAX_DIFFERENCE}")
 
     def sample(self) -> None:
         """Time one call."""
         assert self.process.stdin is not None
+        time.sleep(REST_SECONDS)
         self.process.stdin.write("\n")
         self.process.stdin.flush()
         self.seconds.append(self.answer())
 
-    def close(self) -> None:
-        """End the process."""
-        self.process.communicate()
+    def answer(self) -> float:
+        """The next line of the process."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.name} ended before it answered; see {self.log}")
+        return float(line)
 
-
-def compare(model: str, batch: int, rounds: int, names: list[str], work: Path, operations: int) -> dict[str, Any]:
-    """Time the named contenders in turns."""
-    workers = []
-    with Progress(console=Console(stderr=True)) as progress:
-        task = progress.add_task(f"{model}, batch {batch}", total=len(names) + 1 + rounds)
-        for name in [GEMM, *names]:
-            workers.append(Worker(name, model, batch, work))
-            progress.advance(task)
-        for _ in range(rounds):
-            for worker in workers:
-                worker.sample()
-            progress.advance(task)
-    for worker in workers:
-        worker.close()
-        if worker.facts["difference"] > MAX_DIFFERENCE:
-            raise RuntimeError(f"{worker.name} differs from ours by {worker.facts['difference']:.1e}")
-    peak = GEMM_OPERATIONS / min(workers[0].seconds)
-    rows = {
-        worker.name: {
-            "milliseconds": 1e3 * statistics.median(worker.seconds),
-            "share_of_gemm": batch * operations / statistics.median(worker.seconds) / peak,
-            **worker.facts,
+    def row(self, operations: int, peak: float) -> dict[str, Any]:
+        """What was measured; `operations` of a call, `peak` of the machine in a second."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
+        return {
+            TIME: 1e3 * statistics.median(self.seconds),
+            "share_of_gemm": operations / statistics.median(self.seconds) / peak,
+            MEMORY: int(status.split("VmHWM:")[1].split()[0]) // 1024,
+            "difference": self.difference,
+            "samples_milliseconds": [1e3 * seconds for seconds in self.seconds],
         }
-        for worker in workers[1:]
-    }
+
+
+def command(worker: str, model: str, batches: list[int], work: Path) -> list[str]:
+    """This script as a worker."""
+    batch = [f"--batch={batch}" for batch in batches]
+    return [sys.executable, __file__, f"--worker={worker}", f"--model={model}", *batch, f"--output={work}"]
+
+
+def compare(model: str, batch: int, rounds: int, names: list[str], work: Path, log: Path) -> dict[str, Any]:
+    """Time the named contenders in turns."""
+    workers: list[Worker] = []
+    try:
+        with Progress(console=Console(stderr=True)) as progress:
+            task = progress.add_task(f"{model}, batch {batch}", total=len(names) + 1 + rounds)
+            for name in (GEMM, *names):
+                workers.append(Worker(name, model, batch, work, log))
+                progress.advance(task)
+            order = np.random.default_rng(0)
+            for _ in range(rounds):
+                for turn in order.permutation(len(workers)):
+                    workers[turn].sample()
+                progress.advance(task)
+        operations = int((work / "operations.txt").read_text(encoding="ascii"))
+        peak = 2 * GEMM_SIZE**3 / min(workers[0].seconds)
+        rows = {worker.name: worker.row(batch * operations, peak) for worker in workers[1:]}
+    finally:
+        for worker in workers:
+            worker.process.kill()
+            worker.process.communicate()
     goals = [
-        {"ours": a, "peer": b, "goal": goal, "ratio": rows[a]["milliseconds"] / rows[b]["milliseconds"]}
-        for a, b, goal in GOALS.get(batch, ())
-        if a in rows and b in rows
+        {"ours": ours, "peer": peer, "of": unit, "ratio": rows[ours][unit] / rows[peer][unit], "goal": goal}
+        for size, ours, peer, unit, goal in GOALS
+        if size == batch
     ]
-    return {
-        "model": model, "batch": batch, "rounds": rounds, "gflop_per_image": operations / 1e9,
-        "gemm_gflops": peak / 1e9, "contenders": rows, "goals": goals,
-    }  # fmt: skip
+    facts = {"model": model, "batch": batch, "rounds": rounds, "gflop_per_image": operations / 1e9}
+    return facts | {"gemm_gflops": peak / 1e9, "contenders": rows, "goals": goals}
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """One comparison as a Markdown table and its goals."""
-    ours = result["contenders"].get(SAVED_MODEL, {}).get("milliseconds")
-    facts = f"{result['gflop_per_image']:.1f} GFLOP an image; GEMM peak {result['gemm_gflops']:.0f} GFLOP/s"
-    lines = [
-        f"### {result['model']}, batch {result['batch']}",
-        "",
-        f"{facts}; median of {result['rounds']} rounds.",
-        "",
-        "| contender | ms | our SavedModel ÷ it | of GEMM peak | peak memory MiB | difference |",
-        "|---|---|---|---|---|---|",
+    """One comparison as Markdown: the contenders and the goals."""
+    ours = result["contenders"][SAVED_MODEL][TIME]
+    work = f"{result['gflop_per_image']:.1f} GFLOP an image; GEMM peak {result['gemm_gflops']:.0f} GFLOP/s"
+    lines = [f"### {result['model']}, batch {result['batch']}", ""]
+    lines += [f"{work}; medians of {result['rounds']} rounds. Ratio: our SavedModel ÷ the contender."]
+    lines += ["The `.tflite` has batch 1 only.", ""] if result["batch"] > 1 else [""]
+    lines += ["| contender | ms | ratio | of GEMM | peak MiB | difference |", "|---|---|---|---|---|---|"]
+    lines += [
+        f"| {name} | {row[TIME]:.0f} | {ours / row[TIME]:.2f} | {row['share_of_gemm']:.0%} | {row[MEMORY]} "
+        f"| {row['difference']:.0e} |"
+        for name, row in result["contenders"].items()
     ]
-    for name, row in result["contenders"].items():
-        ratio = f"{ours / row['milliseconds']:.2f}" if ours else ""
-        lines.append(
-            f"| {name} | {row['milliseconds']:.0f} | {ratio} | {row['share_of_gemm']:.0%} | {row['memory']} "
-            f"| {row['difference']:.0e} |"
-        )
-    lines += [""] + [
-        f"* {goal['ours']} ÷ {goal['peer']}: {goal['ratio']:.2f}, goal ≤ {goal['goal']}: "
-        + ("met" if goal["ratio"] <= goal["goal"] else "missed")
+    if result["goals"]:
+        lines += ["", "| goal | of | ratio | at most | |", "|---|---|---|---|---|"]
+    lines += [
+        f"| {goal['ours']} ÷ {goal['peer']} | {goal['of']} | {goal['ratio']:.2f} | {goal['goal']} "
+        f"| {'met' if goal['ratio'] <= goal['goal'] else 'missed'} |"
         for goal in result["goals"]
     ]
     return "\n".join([*lines, ""])
 
 
+def benchmark(models: list[str], batches: list[int], rounds: int, compiled: bool, output: Path) -> None:
+    """All comparisons; the report is written anew after each, so that none is lost if a later one fails."""
+    output.mkdir(parents=True, exist_ok=True)
+    console, results, log = Console(), list[dict[str, Any]](), output / "inception.log"
+    versions = {package: importlib.metadata.version(package) for package in PACKAGES}
+    log.write_text("", encoding="utf-8")
+    for model in models:
+        with tempfile.TemporaryDirectory(dir=output) as folder:
+            work = Path(folder)
+            with console.status(f"{model}: weights, exports, expected outputs"), log.open("ab") as lines:
+                call, environment = command("prepare", model, batches, work), os.environ | ENVIRONMENT
+                if subprocess.run(call, stdout=lines, stderr=lines, env=environment, check=False).returncode:
+                    raise RuntimeError(f"{model} could not be prepared; see {log}")
+            for batch in batches:
+                absent = {TFLITE: batch != 1, COMPILED: not compiled, APPLICATIONS: model != "inception_resnet_v2"}
+                names = [name for name in CONTENDERS if not absent.get(name)]
+                results.append(compare(model, batch, rounds, names, work, log))
+                console.print(Markdown(markdown(results[-1])))
+                report = [*map(markdown, results), ", ".join(f"{k} {v}" for k, v in versions.items()), ""]
+                (output / "inception.md").write_text("\n".join(report), encoding="utf-8")
+                facts = {"versions": versions, "threads": THREADS, "results": results}
+                (output / "inception.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
+
+
 def main() -> None:
-    """Prepare, compare, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", action="append", choices=BUILDERS, help="default: both")
+    parser.add_argument("--model", action="append", choices=MODELS, help="default: both")
     parser.add_argument("--batch", action="append", type=int, help="default: 1 and 8")
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--compiled", action="store_true", help="torch.compile too, which needs a C++ compiler")
     parser.add_argument("--output", type=Path, default=Path("out/benchmarks"))
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    models, batches = list(dict.fromkeys(options.model or MODELS)), list(dict.fromkeys(options.batch or (1, 8)))
+    if min(options.rounds, *batches) < 1:
+        parser.error(f"--rounds and --batch must be positive, received {options.rounds} and {batches}")
     if options.worker == "prepare":
-        print(prepare(options.model[0], options.output), file=sys.stderr)
-        return
-    if options.worker:
-        work_as(options.worker, options.model[0], options.batch[0], options.output)
-        return
-    results = []
-    for model in options.model or BUILDERS:
-        work = options.output / model
-        work.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, __file__, "--worker", "prepare", "--model", model, "--output", str(work)]
-        operations = int(subprocess.run(command, check=True, stderr=subprocess.PIPE, text=True).stderr.split()[-1])
-        names = [name for name in CONTENDERS if options.compiled or name != "timm, compiled"]
-        if model != "inception_resnet_v2":
-            names.remove("keras.applications, predict")
-        for batch in options.batch or (1, 8):
-            chosen = [name for name in names if batch == 1 or name != TFLITE]
-            results.append(compare(model, batch, options.rounds, chosen, work, operations))
-            show(results[-1])
-    versions = {package: importlib.metadata.version(package) for package in PACKAGES}
-    report = "\n".join(map(markdown, results)) + "\n" + ", ".join(f"{k} {v}" for k, v in versions.items()) + "\n"
-    (options.output / "inception.md").write_text(report, encoding="utf-8")
-    (options.output / "inception.json").write_text(json.dumps([versions, *results], indent=1), encoding="utf-8")
-
-
-def show(result: dict[str, Any]) -> None:
-    """Print one comparison."""
-    lines = markdown(result).splitlines()
-    title, facts = lines[0].removeprefix("### "), lines[2]
-    table = Table(title=f"{title}: {facts}")
-    header, _, *rows = (line for line in lines if line.startswith("|"))
-    for cell in header.strip("| ").split(" | "):
-        table.add_column(cell)
-    for row in rows:
-        table.add_row(*(cell.strip() for cell in row.strip("|").split("|")))
-    console = Console()
-    console.print(table)
-    for line in lines:
-        if line.startswith("* "):
-            console.print(line)
+        prepare(models[0], batches, options.output)
+    elif options.worker:
+        work_as(options.worker, models[0], batches[0], options.output)
+    else:
+        benchmark(models, batches, options.rounds, options.compiled, options.output)
 
 
 if __name__ == "__main__":
