@@ -1,5 +1,6 @@
 """What the tests of export share."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -31,3 +32,10 @@ def forked_scripts():
             return subprocess.CompletedProcess(name, status, "", "")
 
         yield run_script
+
+
+@pytest.fixture
+def quick_conversion(forked_scripts, monkeypatch):
+    """`export.tflite` converts in a process that has TensorFlow already."""
+    # By its module, whose name in the package is the function's.
+    monkeypatch.setattr(importlib.import_module("keras_segattn.export.tflite"), "run_script", forked_scripts)

@@ -1,21 +1,39 @@
 """Both export profiles, for every registered model and through every runtime."""
 
 import importlib
+import shutil
 
 import pytest
 from harness import images, tiny_model
 
 from keras_segattn import export, list_models, model_card
+from keras_segattn.export.archive import write_archive
 
 QUANTIZATIONS = [None, "float16", "dynamic", "int8"]
 # One and a half: a miniature's graph is larger than its weights, so the house limit of 1.1 is on the weights' part.
 MODELS = list_models()
+# By its module, whose name in the package is the function's.
+EXPORTER = importlib.import_module("keras_segattn.export.tflite")
 
 
-@pytest.fixture(scope="module", params=MODELS)
+# All tests of a model in one worker.
+@pytest.fixture(scope="module", params=[pytest.param(n, marks=pytest.mark.xdist_group(n)) for n in MODELS])
 def card_and_model(request):
     card = model_card(request.param)
     return card, tiny_model(card)
+
+
+@pytest.fixture(scope="module")
+def write_once(card_and_model, tmp_path_factory):
+    """Like `write_archive`, but the four files of a model come from one trace."""
+    traced = tmp_path_factory.mktemp("archive") / "saved_model"
+
+    def write(endpoints, directory):
+        if not traced.exists():
+            write_archive(endpoints, traced)
+        shutil.copytree(traced, directory)
+
+    return write
 
 
 def test_saved_model(card_and_model, tmp_path):
@@ -27,10 +45,10 @@ def test_saved_model(card_and_model, tmp_path):
 
 
 @pytest.mark.parametrize("quantize", QUANTIZATIONS, ids=str)
-def test_tflite(card_and_model, tmp_path, quantize, forked_scripts, monkeypatch):
+@pytest.mark.usefixtures("quick_conversion")
+def test_tflite(card_and_model, tmp_path, quantize, write_once, monkeypatch):
     card, model = card_and_model
-    # By its module, whose name in the package is the function's.
-    monkeypatch.setattr(importlib.import_module("keras_segattn.export.tflite"), "run_script", forked_scripts)
+    monkeypatch.setattr(EXPORTER, "write_archive", write_once)
     shape = card.tiny["input_shape"]
     assert "litert_builtin" in card.capabilities
     if quantize == "int8":
