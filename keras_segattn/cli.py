@@ -70,14 +70,15 @@ def list_models(
         raise ValueError(f"no model of family {family!r}")
     for title, cards in families.items():
         table = Table(title=title)
-        for heading in ("model", "input", "parameters", "tap strides"):
+        for heading in ("model", "input", "parameters"):
             table.add_column(heading, no_wrap=True, justify="right" if heading == "parameters" else "left")
+        table.add_column("taps, stride:channels")
         table.add_column("paper")
         for card in cards:
             size = "×".join(map(str, card.input_shape))
-            strides = " ".join(str(tap.stride) for tap in card.taps.values())
+            taps = " ".join(f"{tap.stride}:{tap.channels}" for tap in card.taps.values())
             paper = f"{card.paper.authors}, {card.paper.venue} {card.paper.year}"
-            table.add_row(card.name, size, f"{card.parameters:,}", strides, paper)
+            table.add_row(card.name, size, f"{card.parameters:,}", taps, paper)
         output.print(table)
 
 

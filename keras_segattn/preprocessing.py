@@ -57,3 +57,7 @@ class Preprocessing:
         if any(scale != 1.0 for scale in self.std):
             x = x / ops.convert_to_tensor(self.std, dtype="float32")
         return x
+
+
+# What torchvision's and most of timm's weights expect.
+IMAGENET = Preprocessing("RGB", mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375), size=(224, 224))

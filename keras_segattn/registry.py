@@ -71,6 +71,7 @@ class ModelCard:
         tiny: arguments of a miniature that builds in about a second, for tests.
         capabilities: claims, each verified by a test in both directions; a subset of `CAPABILITIES`.
         preprocessing: of the published weights; `None` where the backbone decides.
+        forms: name of a layer that only another form of the network has → preprocessing of that form's weights.
         pretrained: value of the builder's `weights` → packaged file.
         weight_names: layer name → names of the same layer in other people's files.
         landmarks: layers by which a model is recognised as this builder's with its default backbone, after any
@@ -91,6 +92,7 @@ class ModelCard:
     heads: frozenset[str] = frozenset()
     aligned: Mapping[str, Any] = field(default_factory=dict)
     preprocessing: Preprocessing | None = None
+    forms: Mapping[str, Preprocessing] = field(default_factory=dict)
     pretrained: Mapping[str, Pretrained] = field(default_factory=dict)
     weight_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -111,6 +113,7 @@ def register(
     heads: frozenset[str] | set[str] = frozenset(),
     aligned: Mapping[str, Any] | None = None,
     preprocessing: Preprocessing | None = None,
+    forms: Mapping[str, Preprocessing] | None = None,
     pretrained: Mapping[str, Pretrained] | None = None,
     weight_names: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Callable[[Builder], Builder]:
@@ -141,6 +144,7 @@ def register(
             heads=frozenset(heads),
             aligned=dict(aligned or {}),
             preprocessing=preprocessing,
+            forms=dict(forms or {}),
             pretrained=dict(pretrained or {}),
             weight_names=dict(weight_names or {}),
         )
@@ -194,7 +198,11 @@ def preprocessing_of(model: keras.Model) -> Preprocessing:
     Raises:
         ValueError: if no registered architecture is recognised in the model.
     """
+    names = {layer.name for layer in model.layers}
     for card in cards_of(model):
+        for layer, preprocessing in card.forms.items():
+            if layer in names:
+                return preprocessing
         if card.preprocessing is not None:
             return card.preprocessing
     raise ValueError(

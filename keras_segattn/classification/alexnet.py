@@ -21,7 +21,7 @@ from keras_segattn.arguments import (
 )
 from keras_segattn.classification.heads import POOLINGS, max_pool_3x3, pool_features
 from keras_segattn.layers import GroupedConv2D, LocalResponseNormalization
-from keras_segattn.preprocessing import Preprocessing
+from keras_segattn.preprocessing import IMAGENET, Preprocessing
 from keras_segattn.registry import Paper, Tap, register
 
 # name → (channels, kernel, stride, groups); all but the first are zero-padded to keep the size.
@@ -91,6 +91,7 @@ def classifier(x: Any, classes: int, classifier_activation: str | None, alpha: f
     capabilities={"litert_builtin", "int8", "mixed_precision"},
     landmarks={"conv1", "relu1", "relu2", "conv5", "relu5"},
     preprocessing=PREPROCESSING,
+    forms={"conv1_pad": IMAGENET},
     weight_names=WEIGHT_NAMES,
 )
 def AlexNet(  # noqa: N802 - a builder is named like the model it builds

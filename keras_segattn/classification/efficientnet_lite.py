@@ -22,7 +22,7 @@ from keras_segattn.arguments import (
 )
 from keras_segattn.classification.blocks import conv_bn
 from keras_segattn.classification.heads import POOLINGS, pool_features
-from keras_segattn.preprocessing import Preprocessing
+from keras_segattn.preprocessing import IMAGENET, Preprocessing
 from keras_segattn.registry import Paper, Pretrained, Tap, register
 
 
@@ -102,7 +102,10 @@ def _weight_names() -> dict[str, tuple[str, ...]]:
 
 
 def preprocess_input(images: Any) -> Any:
-    """RGB images `(..., 3)`, 0..255 → float32 in about [-1, 1], `(x - 127) / 128` as the packaged weights expect."""
+    """RGB images `(..., 3)`, 0..255 → float32 in about [-1, 1], `(x - 127) / 128` as the packaged weights expect.
+
+    timm's `efficientnet_lite0`, with symmetric padding, expects `preprocessing.IMAGENET`.
+    """
     return PREPROCESSING(images)
 
 
@@ -136,6 +139,7 @@ def inverted_residual(
     capabilities={"litert_builtin", "int8", "dynamic_size", "mixed_precision"},
     landmarks={"block2a_depthwise_conv", "block7a_project_conv"},
     preprocessing=PREPROCESSING,
+    forms={"stem_pad": IMAGENET},
     pretrained=PRETRAINED,
     weight_names=_weight_names(),
 )

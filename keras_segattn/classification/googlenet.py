@@ -39,6 +39,7 @@ TAPS = {
     "inception_5b": Tap(32, 1024),
 }
 PREPROCESSING = Preprocessing("BGR", mean=(104.0, 117.0, 123.0), size=(224, 224))
+TORCHVISION_PREPROCESSING = Preprocessing("RGB", mean=(127.5,) * 3, std=(127.5,) * 3, size=(224, 224))
 
 
 def _weight_names() -> dict[str, tuple[str, ...]]:
@@ -64,7 +65,7 @@ def _weight_names() -> dict[str, tuple[str, ...]]:
 def preprocess_input(images: Any) -> Any:
     """RGB images `(..., 3)`, 0..255 → float32 BGR minus the ImageNet mean, as the Caffe release expects.
 
-    torchvision's pretrained GoogLeNet wants `Preprocessing("RGB", mean=(127.5,) * 3, std=(127.5,) * 3)`.
+    torchvision's pretrained GoogLeNet wants `TORCHVISION_PREPROCESSING`.
     """
     return PREPROCESSING(images)
 
@@ -122,6 +123,7 @@ def auxiliary_classifier(x: Any, classes: int, variant: str, alpha: float, name:
     capabilities={"litert_builtin", "int8", "dynamic_size", "mixed_precision"},
     landmarks={"conv2_reduce_conv", "inception_3a_5x5_reduce_conv", "inception_5b_pool_proj_conv"},
     preprocessing=PREPROCESSING,
+    forms={"conv1_bn": TORCHVISION_PREPROCESSING},
     weight_names=_weight_names(),
 )
 def GoogLeNet(  # noqa: N802 - a builder is named like the model it builds

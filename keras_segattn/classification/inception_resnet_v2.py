@@ -60,7 +60,8 @@ def plan(blocks: tuple[int, int, int], scales: tuple[float, float, float], varia
     """Version 2 up to the pooling; the last block of the release is neither scaled nor followed by a ReLU."""
     stages = residual_stages(blocks, scales, (A, B, C), (REDUCTION_A, REDUCTION_B))
     if variant == "paper":
-        return INCEPTION_V4_STEM | stages
+        # The last block of the stem as the release calls the block in its place.
+        return {"mixed_5b" if part == "mixed_5a" else part: spec for part, spec in INCEPTION_V4_STEM.items()} | stages
     last: Plan = {f"block8_{blocks[2]}": Residual(C, 1.0, None), "conv2d_7b": "1x1 1536"}
     return STEM | {"maxpool_5a": "max 3x3/2V", "mixed_5b": MIXED_5B} | stages | last
 
@@ -87,7 +88,7 @@ def _weight_names() -> dict[str, tuple[str, ...]]:
     aligned={"padding": "same"},
     tiny={"input_shape": (75, 75, 3), "classes": 5, "alpha": 0.0625, "blocks": (1, 1, 2)},
     capabilities={"litert_builtin", "int8", "dynamic_size", "mixed_precision"},
-    landmarks={"mixed_5b_branch1_1_conv", "block17_1_conv", "conv2d_7b_conv"},
+    landmarks={"mixed_5b", "block17_1_conv"},
     preprocessing=PREPROCESSING,
     weight_names=_weight_names(),
 )

@@ -16,19 +16,20 @@ from keras_segattn import weights as weight_files
 from keras_segattn.arguments import check_choice, check_classifier, check_positive_integer, image_input, source_input
 from keras_segattn.classification.blocks import conv_bn
 from keras_segattn.classification.heads import POOLINGS, max_pool_3x3, pool_features
-from keras_segattn.preprocessing import Preprocessing
+from keras_segattn.preprocessing import IMAGENET
 from keras_segattn.registry import Paper, Tap, register
 
 WIDTHS = (64, 128, 256, 512)
 EXPANSION = 4
 PAPER = Paper("Deep Residual Learning for Image Recognition", "He, Zhang, Ren & Sun", "CVPR", 2016, "1512.03385")
-PREPROCESSING = Preprocessing("RGB", mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375), size=(224, 224))
 
 DOCUMENTATION = """{name} (He et al. 2016): {blocks} {kind} blocks.
 
 Args:
     include_top: whether to add average pooling and the fully connected layer.
-    weights: `None` (random) or the path of a weight file: torchvision, timm, keras.applications, Caffe.
+    weights: `None` (random) or the path of a weight file: torchvision, timm; keras.applications and Detectron with
+        `stride_in_1x1=True`, the Caffe release with that and `padding="valid"`. What these two expect of an image is
+        in `preprocess_input`, and `preprocessing_of` does not know it: pass a `Preprocessing` where one is taken.
     input_tensor: symbolic tensor to build on, instead of `input_shape`.
     input_shape: `(height, width, channels)`, default `(None, None, 3)`: any size.
     pooling: without the top: `"avg"` or `"max"` global pooling, or `None` for the {channels}-channel map.
@@ -61,7 +62,7 @@ def preprocess_input(images: Any) -> Any:
 
     keras.applications' and Caffe's want `Preprocessing("BGR", mean=(103.939, 116.779, 123.68))`.
     """
-    return PREPROCESSING(images)
+    return IMAGENET(images)
 
 
 def basic_block(x: Any, width: int, stride: int, alpha: float, project: bool, name: str) -> Any:
@@ -184,7 +185,7 @@ def _resnet(
         tiny={"input_shape": (32, 32, 3), "classes": 5, "alpha": 0.0625, "blocks": tiny},
         capabilities={"litert_builtin", "int8", "dynamic_size", "mixed_precision"},
         landmarks={"conv5_block1_out", f"{landmark}_{3 if deep else 2}_conv"},
-        preprocessing=PREPROCESSING,
+        preprocessing=IMAGENET,
         weight_names=_weight_names(published, sum(published) * (3 if deep else 2) + 2),
     )(build)
 

@@ -1,4 +1,4 @@
-"""Batch normalisation folded into the layer before it: what inference needs of the two is one affine map."""
+"""Batch normalisation and rescaling folded into the layer before them: together they are one affine map."""
 
 from collections import Counter
 from typing import Any
@@ -9,21 +9,23 @@ import numpy as np
 from keras_segattn.weights.folding import OUTPUT_AXES, scaled_kernel
 
 
-def fold_batch_norm(model: keras.Model) -> keras.Model:
-    """The model with every batch normalisation that follows a convolution or dense layer folded into it.
+def fold_affine(model: keras.Model) -> keras.Model:
+    """The model with every batch normalisation and rescaling that follows a convolution or dense layer folded into it.
 
-    `γ (w∗x + b − m) / √(v + ε) + β` is a convolution with the kernel `s w` and the bias `s (b − m) + β`, where
-    `s = γ / √(v + ε)` (Ioffe & Szegedy 2015, section 3.1): the same function up to rounding, without the arithmetic.
+    `s (w∗x + b) + t` is a convolution with the kernel `s w` and the bias `s b + t`; of a normalisation
+    `s = γ / √(v + ε)` and `t = β − s m` (Ioffe & Szegedy 2015, section 3.1). It is the same function up to rounding,
+    without the arithmetic, and runtimes can fuse with the convolution what comes next.
 
     Args:
-        model: a functional model in float32. Normalisations that follow something else, an activation or a layer
-            with other consumers stay. Other kinds of models are returned as they are.
+        model: a functional model in float32. What follows something else, an activation or a layer with other
+            consumers stays, and so does a normalisation with the statistics of the batch.
 
     Returns:
-        A copy with weights of its own; `model` itself if there is nothing to fold.
+        A copy with weights of its own; `model` itself if there is nothing to fold, or if it is of another kind or
+        holds a layer that cannot be rebuilt from its configuration.
 
     Example:
-        >>> folded = fold_batch_norm(keras_segattn.ResNet50())
+        >>> folded = fold_affine(keras_segattn.ResNet50())
     """
     pairs = foldable_pairs(model)
     if not pairs:
@@ -39,18 +41,23 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
     def call(layer: keras.layers.Layer, *inputs: Any, **settings: Any) -> Any:
         return inputs[0] if layer.name in pairs else layer(*inputs, **settings)
 
-    folded = keras.models.clone_model(model, clone_function=clone, call_function=call)
+    try:
+        folded = keras.models.clone_model(model, clone_function=clone, call_function=call)
+    except (NotImplementedError, TypeError, ValueError):  # custom layers without get_config, Lambda
+        return model
     values = {layer.name: layer.get_weights() for layer in model.layers}
     for name, convolution in pairs.items():
         values[convolution.name] = folded_weights(convolution, model.get_layer(name))
     for layer in folded.layers:
         if layer.weights:
             layer.set_weights(values[layer.name])
+        if hasattr(layer, "finalize_state"):  # of preprocessing layers, which compute with values derived from weights
+            layer.finalize_state()
     return folded
 
 
 def foldable_pairs(model: keras.Model) -> dict[str, keras.layers.Layer]:
-    """Name of a batch normalisation → the layer before it, where nothing else uses either."""
+    """Name of a normalisation or rescaling → the layer before it, where nothing else uses either."""
     by_depth = getattr(model, "_nodes_by_depth", {})  # only functional models have it
     nodes = [node for depth in by_depth.values() for node in depth]
     consumers = Counter(id(tensor) for node in nodes for tensor in node.input_tensors)
@@ -59,24 +66,33 @@ def foldable_pairs(model: keras.Model) -> dict[str, keras.layers.Layer]:
     pairs = {}
     for node in nodes:
         layer = node.operation
-        if not isinstance(layer, keras.layers.BatchNormalization) or calls[id(layer)] > 1:
+        if not isinstance(layer, keras.layers.BatchNormalization | keras.layers.Rescaling) or calls[id(layer)] > 1:
+            continue
+        if node.arguments.kwargs.get("training"):
             continue
         (tensor,) = node.input_tensors
         before = tensor._keras_history.operation
         linear = getattr(before, "activation", None) is keras.activations.linear
         affine = linear and isinstance(before, tuple(OUTPUT_AXES))
-        if affine and calls[id(before)] == consumers[id(tensor)] == 1 and layer.axis in (-1, len(tensor.shape) - 1):
+        of_channels = getattr(layer, "axis", -1) in (-1, len(tensor.shape) - 1)
+        if affine and of_channels and calls[id(before)] == consumers[id(tensor)] == 1:
             pairs[layer.name] = before
     return pairs
 
 
-def folded_weights(convolution: keras.layers.Layer, normalisation: keras.layers.BatchNormalization) -> list[np.ndarray]:
-    """Kernel and bias of the two layers together, computed in float64."""
+def folded_weights(convolution: keras.layers.Layer, layer: keras.layers.Layer) -> list[np.ndarray]:
+    """Kernel and bias of a layer and of the affine one behind it together, computed in float64."""
     kernel, *bias = (array.astype("float64") for array in convolution.get_weights())
-    mean, variance = normalisation.moving_mean.numpy(), normalisation.moving_variance.numpy()
-    scale = 1 / np.sqrt(variance.astype("float64") + normalisation.epsilon)
-    if normalisation.scale:
-        scale = scale * normalisation.gamma.numpy()
-    offset = (bias[0] if bias else 0) - mean
-    beta = normalisation.beta.numpy() if normalisation.center else 0
-    return [scaled_kernel(convolution, kernel, scale).astype("float32"), (scale * offset + beta).astype("float32")]
+    scale, offset = scale_and_offset(layer)
+    scale, offset = (np.broadcast_to(array, layer.output.shape[-1:]) for array in (scale, offset))
+    kernel = scaled_kernel(convolution, kernel, scale)
+    return [kernel.astype("float32"), (scale * (bias[0] if bias else 0) + offset).astype("float32")]
+
+
+def scale_and_offset(layer: keras.layers.Layer) -> tuple[np.ndarray, np.ndarray]:
+    """`s` and `t` of a layer that computes `s x + t`, for each channel or one for all."""
+    if isinstance(layer, keras.layers.Rescaling):
+        return np.asarray(layer.scale, "float64"), np.asarray(layer.offset, "float64")
+    values = {weight.name: weight.numpy().astype("float64") for weight in layer.weights}
+    scale = values.get("gamma", 1) / np.sqrt(values["moving_variance"] + layer.epsilon)
+    return scale, values.get("beta", 0) - scale * values["moving_mean"]

@@ -15,7 +15,7 @@ import numpy as np
 from keras_segattn.arguments import check_positive_integer
 from keras_segattn.export.archive import as_float32, write_archive
 from keras_segattn.export.checks import check_finite, check_labels
-from keras_segattn.export.folding import fold_batch_norm
+from keras_segattn.export.folding import fold_affine
 from keras_segattn.export.report import ExportError, ExportReport
 from keras_segattn.export.saved_model_verify import Sample, report_on, verify_saved_model
 from keras_segattn.export.serving import (
@@ -105,7 +105,7 @@ def saved_model(
 
     with temporary_version(parent) as temporary:
         # What is written is folded; what it is compared with is the model as it was given.
-        folded = dataclasses.replace(served, model=fold_batch_norm(served.model))
+        folded = dataclasses.replace(served, model=fold_affine(served.model))
         write_archive(serving_endpoints(folded, signatures), temporary)
         endpoints = serving_endpoints(served, signatures)
         write_warmup(temporary, name, requests)

@@ -17,7 +17,7 @@ from keras_segattn.export import litert
 from keras_segattn.export.archive import Endpoint, as_float32, model_endpoint, write_archive
 from keras_segattn.export.calibration import calibration_samples
 from keras_segattn.export.checks import check_finite, check_labels
-from keras_segattn.export.folding import fold_batch_norm
+from keras_segattn.export.folding import fold_affine
 from keras_segattn.export.report import Check, ExportError, ExportReport
 from keras_segattn.export.scripts import run_script
 from keras_segattn.export.tflite_metadata import append_metadata, describe, read_metadata
@@ -91,7 +91,7 @@ def tflite(
     check_finite(model)
     endpoints = dict(signatures) if signatures else {"serving_default": static_endpoint(model, input_shape)}
     # What is written is folded; what it is compared with is the model as it was given.
-    folded = model if signatures else fold_batch_norm(model)
+    folded = model if signatures else fold_affine(model)
     written = endpoints if signatures else {"serving_default": static_endpoint(folded, input_shape)}
     shapes = {name: static_shapes(name, endpoint) for name, endpoint in endpoints.items()}
     samples = None if calibration is None else calibration_samples(calibration, shapes)

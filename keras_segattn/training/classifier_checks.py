@@ -40,13 +40,21 @@ def check_classifier_model(model: keras.Model) -> int:
 def check_ends_in_logits(model: keras.Model) -> None:
     """Raise `ValueError` if an output is a softmax or sigmoid, on which a loss of logits would train wrongly."""
     for tensor in keras.tree.flatten(model.output):
-        layer = tensor._keras_history.operation
-        activation = getattr(layer, "activation", None)
-        if activation in (keras.activations.softmax, keras.activations.sigmoid):
+        if activation := final_activation(tensor):
             raise ValueError(
-                f"{layer.name!r} of {model.name!r} ends in {activation.__name__}; the loss expects logits: "
-                "build the model with classifier_activation=None"
+                f"{tensor._keras_history.operation.name!r} of {model.name!r} ends in {activation}; the loss expects "
+                "logits: build the model with classifier_activation=None"
             )
+
+
+def final_activation(tensor: Any) -> str | None:
+    """`"softmax"` or `"sigmoid"` if an output of a functional model is one: a layer, its activation, an operation."""
+    operation = tensor._keras_history.operation
+    activation = getattr(operation, "activation", None)
+    for name in ("softmax", "sigmoid"):
+        if activation is getattr(keras.activations, name) or type(operation).__name__.lower() == name:
+            return name
+    return None
 
 
 def check_classifier_batch(batch: Any, model: keras.Model, classes: int, name: str) -> None:

@@ -12,6 +12,7 @@ from rich.progress import track
 from keras_segattn.arguments import check_choice, check_positive_integer
 from keras_segattn.preprocessing import Preprocessing
 from keras_segattn.registry import preprocessing_of
+from keras_segattn.training.classifier_checks import final_activation
 from keras_segattn.training.crops import CROP_SCHEMES, crops
 
 
@@ -173,8 +174,10 @@ class _Member:
                 f"{model.input_shape} and gives {model.output_shape}"
             )
         self.classes = output.shape[-1]
-        activation = getattr(output._keras_history.operation, "activation", None)
-        self.softmax = activation is not keras.activations.softmax
+        activation = final_activation(output)
+        if activation == "sigmoid":
+            raise ValueError(f"expected logits or a softmax over the classes, {model.name!r} ends in a sigmoid")
+        self.softmax = activation is None
         height, width = (
             own or usual
             for own, usual in zip(model.input_shape[1:3], self.preprocessing.size or (None, None), strict=True)

@@ -28,6 +28,8 @@ _BATCH_COUNTER = "num_batches_tracked"
 _NUMBERED = re.compile(r"(conv2d|batch_normalization)(?:_(\d+))?")
 # Side classifiers, which most models are built without: layers that the registry knows and the model lacks.
 _AUXILIARY = "aux"
+# TF-slim's ImageNet has a first class for the background.
+BACKGROUND = 1000
 
 Assignment = tuple[str, keras.Variable, np.ndarray]
 
@@ -97,7 +99,7 @@ def match(model: keras.Model, file: WeightFile) -> tuple[LoadReport, list[Assign
             missing.append(target.name)
             continue
         value, shape = file.tensors[source], tuple(target.variable.shape)
-        if file.background and value.ndim and shape and value.shape[-1] == shape[-1] + 1:
+        if file.background and (value.shape[-1:], shape[-1:]) == ((BACKGROUND + 1,), (BACKGROUND,)):
             value = value[..., 1:]
         converted = to_keras(value, file.layout, target.kind, shape, flattened_map(target.layer))
         if converted is None:
@@ -105,8 +107,11 @@ def match(model: keras.Model, file: WeightFile) -> tuple[LoadReport, list[Assign
         else:
             matched.append(Match(target.layer.name, target.leaf, source))
             assignments[target.variable.path] = (source, target.variable, converted)
-    if not (missing or mismatches):
-        matched += _fold(model, file, tensors, aliases, assignments)
+    for folded in _fold(model, file, tensors, aliases, assignments):
+        if isinstance(folded, Match):
+            matched.append(folded)
+        else:
+            mismatches.append(folded)
     ignored += [name for layer in _absent_auxiliaries(model) for name in tensors.claim_all(aliases[layer])]
     report = LoadReport(
         file.path,
@@ -126,8 +131,11 @@ def _fold(
     tensors: _Tensors,
     aliases: dict[str, tuple[str, ...]],
     assignments: dict[str, Assignment],
-) -> Iterator[Match]:
-    """Fold scales and biases of the file that the model has no variable for into the values to assign."""
+) -> Iterator[Match | ShapeMismatch]:
+    """Fold scales and biases of the file that the model has no variable for into the values to assign.
+
+    Where the values they belong to are not assigned, they stay unexpected.
+    """
 
     def names(layer: keras.layers.Layer) -> tuple[str, ...]:
         return (layer.name, *aliases.get(layer.name, ()))
@@ -140,14 +148,24 @@ def _fold(
         if not isinstance(layer, keras.layers.BatchNormalization):
             continue
         before = convolution_before(layer)
-        gamma = None if layer.scale else tensors.claim(names(layer), ("gamma", *_LEAVES["gamma"]))
-        bias = None
+        if layer.moving_mean.path not in assignments:
+            continue
+        gamma = bias = None
+        if not layer.scale and getattr(getattr(before, "kernel", None), "path", None) in assignments:
+            gamma = tensors.claim(names(layer), ("gamma", *_LEAVES["gamma"]))
         if getattr(before, "use_bias", True) is False:
             bias = tensors.claim(names(before), ("bias", *_LEAVES["bias"], "1"))
+        shape = tuple(layer.moving_mean.shape)
+        wrong = {leaf: name for leaf, name in (("gamma", gamma), ("bias", bias)) if name}
+        wrong = {leaf: name for leaf, name in wrong.items() if file.tensors[name].size != shape[0]}
+        for leaf, name in wrong.items():
+            yield ShapeMismatch(layer.name, leaf, name, shape, tuple(file.tensors[name].shape))
+        if wrong:
+            continue
         if gamma or bias:
             fold(
                 layer,
-                None if gamma is None else file.tensors[gamma],
+                None if gamma is None else file.tensors[gamma].reshape(-1),
                 None if bias is None else file.tensors[bias].reshape(-1),
                 lambda variable: assignments[variable.path][2],
                 replace,

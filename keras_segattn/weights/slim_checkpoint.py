@@ -20,7 +20,7 @@ _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
 def is_checkpoint(path: Path) -> bool:
     """Whether the path is a checkpoint's file, or the prefix of its files (`PREFIX.index`)."""
-    if path.with_name(f"{path.name}.index").is_file():
+    if path.name and path.with_name(f"{path.name}.index").is_file():
         return True
     if not path.is_file() or path.stat().st_size < len(_TABLE_MAGIC):
         return False

@@ -1,4 +1,4 @@
-"""Folding of batch normalisation: the same function with fewer layers, and only where the two are one map."""
+"""Folding of normalisation and rescaling: the same function in fewer layers, and only where the two are one map."""
 
 import keras
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 from harness import images, randomise, tiny_model
 
 from keras_segattn import export, list_models, model_card
-from keras_segattn.export.folding import fold_batch_norm
+from keras_segattn.export.folding import fold_affine
 from keras_segattn.layers import GroupedConv2D
 
 L = keras.layers
@@ -20,7 +20,7 @@ def difference(a, b):
 
 
 def normalisations(model):
-    return [layer.name for layer in model.layers if isinstance(layer, L.BatchNormalization)]
+    return [layer.name for layer in model.layers if isinstance(layer, L.BatchNormalization | L.Rescaling)]
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_folded_layer_is_the_same_function(layer, parameters):
     layer = type(layer).from_config(layer.get_config())
     model = keras.Model(inputs, L.ReLU()(L.BatchNormalization(**parameters)(layer(inputs))))
     randomise(model)
-    folded = fold_batch_norm(model)
+    folded = fold_affine(model)
     assert not normalisations(folded)
     assert len(folded.layers) == len(model.layers) - 1
     assert [tensor.name for tensor in folded.inputs] == [tensor.name for tensor in model.inputs]
@@ -51,13 +51,23 @@ def test_folded_layer_is_the_same_function(layer, parameters):
     assert difference(folded(x), model(x)) < FLOAT32_TOLERANCE
 
 
+@pytest.mark.parametrize(("scale", "offset"), [(0.17, 0.0), ([0.5, 2.0, -1.0, 3.0], 0.5)])
+def test_rescaling_is_folded(scale, offset):
+    inputs = keras.Input((9, 8, 3))
+    model = keras.Model(inputs, L.ReLU()(L.Rescaling(scale, offset)(L.Conv2D(4, 3)(inputs))))
+    randomise(model)
+    folded = fold_affine(model)
+    assert len(folded.layers) == len(model.layers) - 1
+    assert difference(folded(images((9, 8, 3))), model(images((9, 8, 3)))) < FLOAT32_TOLERANCE
+
+
 def branches(kind):
     """A model whose one normalisation must stay."""
     inputs = keras.Input((9, 8, 3))
     x = L.Conv2D(4, 3, name="conv", activation="relu" if kind == "activation" else None)(inputs)
     if kind == "pooling":
         x = L.MaxPooling2D(name="pool")(x)
-    y = L.BatchNormalization(name="bn")(x)
+    y = L.BatchNormalization(name="bn")(x, training=True if kind == "batch statistics" else None)
     if kind == "two consumers":
         y = L.Add()([x, y])
     if kind == "shared":
@@ -71,23 +81,40 @@ def model_layer(tensor, name):
     return layer
 
 
-@pytest.mark.parametrize("kind", ["activation", "pooling", "two consumers", "shared", "output"])
+@pytest.mark.parametrize("kind", ["activation", "pooling", "two consumers", "shared", "output", "batch statistics"])
 def test_what_is_no_single_affine_map_stays(kind):
     model = branches(kind)
     randomise(model)
-    assert fold_batch_norm(model) is model
+    assert fold_affine(model) is model
+
+
+def test_preprocessing_layers_keep_their_statistics():
+    normalisation = L.Normalization()
+    normalisation.adapt(10 + 3 * images((9, 8, 3)))
+    inputs = keras.Input((9, 8, 3))
+    model = keras.Model(inputs, L.BatchNormalization()(L.Conv2D(4, 3)(normalisation(inputs))))
+    folded = fold_affine(model)
+    assert not normalisations(folded)
+    assert difference(folded(images((9, 8, 3))), model(images((9, 8, 3)))) < FLOAT32_TOLERANCE
+
+
+def test_what_cannot_be_rebuilt_is_exported_as_it_is():
+    inputs = keras.Input((9, 8, 3))
+    doubled = L.Lambda(lambda x: 2 * x)(inputs)
+    model = keras.Model(inputs, L.BatchNormalization()(L.Conv2D(4, 3)(doubled)))
+    assert fold_affine(model) is model
 
 
 def test_other_models_are_returned_as_they_are():
     sequential = keras.Sequential([keras.Input((8, 8, 3)), L.Conv2D(4, 3), L.BatchNormalization()])
-    assert fold_batch_norm(sequential) is sequential
+    assert fold_affine(sequential) is sequential
 
 
 @pytest.mark.parametrize("name", list_models())
 def test_every_builder_folds_completely(name):
     card = model_card(name)
     model = tiny_model(card)
-    folded = fold_batch_norm(model)
+    folded = fold_affine(model)
     assert not normalisations(folded)
     if normalisations(model):
         x = images(card.tiny["input_shape"])

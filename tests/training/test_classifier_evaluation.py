@@ -52,6 +52,16 @@ def test_probabilities_are_means_over_crops_and_models(scheme, batch_size):
     np.testing.assert_allclose(found.sum(axis=-1), 1, atol=TOLERANCE)
 
 
+def test_a_softmax_of_any_kind_is_not_taken_twice():
+    model = toy()
+    expected = classify(model, pictures(), preprocessing=GREY)
+    for ending in (keras.layers.Softmax(), keras.layers.Activation("softmax"), keras.ops.softmax):
+        ended = keras.Model(model.input, ending(model.output))
+        np.testing.assert_allclose(classify(ended, pictures(), preprocessing=GREY), expected, atol=TOLERANCE)
+    with pytest.raises(ValueError, match="ends in a sigmoid"):
+        classify(toy(activation="sigmoid"), pictures(), preprocessing=GREY)
+
+
 def test_softmax_and_dict_outputs_are_understood():
     expected = classify(toy(), pictures(), preprocessing=GREY)
     for model in (toy(activation="softmax"), toy(outputs="dict"), toy(activation="softmax", outputs="dict")):

@@ -311,3 +311,54 @@ def test_not_a_number_in_an_unused_tensor_is_refused(network, writers, tmp_path)
     writers.write_torch_zip(tmp_path / "net.pth", tensors)
     with pytest.raises(weights.WeightsError, match=r"finite float32 numbers in head\.weight"):
         weights.load(network, tmp_path / "net.pth", partial=True)
+
+
+def normalised(bias, classes=3, channels=4):
+    """A convolution whose normalisation has no scale, and a classifier."""
+    image = keras.Input((4, 4, 2))
+    x = keras.layers.Conv2D(channels, 1, use_bias=bias, name="conv")(image)
+    x = keras.layers.BatchNormalization(scale=False, name="bn")(x)
+    x = keras.layers.Flatten(name="flatten")(x)
+    return keras.Model(image, {"map": x, "logits": keras.layers.Dense(classes, name="fc")(x)})
+
+
+def normalised_tensors(channels=4):
+    generator = np.random.default_rng(0)
+    tensors = {
+        name: generator.normal(size=channels) for name in ("conv.bias", "bn.weight", "bn.bias", "bn.running_mean")
+    }
+    tensors["bn.running_var"] = generator.uniform(0.5, 2, channels)
+    tensors["conv.weight"] = generator.normal(size=(channels, 2, 1, 1))
+    return {name: array.astype("float32") for name, array in tensors.items()}
+
+
+def test_scale_and_bias_are_folded_also_if_other_layers_are_missing(writers, tmp_path):
+    tensors = normalised_tensors()
+    writers.write_torch_zip(tmp_path / "net.pth", tensors)
+    model = normalised(bias=False)
+    report = weights.load(model, tmp_path / "net.pth", partial=True)
+    assert report.missing == ("fc.kernel", "fc.bias")
+    assert not report.unexpected
+    x = np.random.default_rng(1).normal(size=(2, 4, 4, 2)).astype("float32")
+    maps = np.einsum("bhwi,oi->bhwo", x, tensors["conv.weight"][:, :, 0, 0]) + tensors["conv.bias"]
+    scale = tensors["bn.weight"] / np.sqrt(tensors["bn.running_var"] + model.get_layer("bn").epsilon)
+    expected = (maps - tensors["bn.running_mean"]) * scale + tensors["bn.bias"]
+    # float32 products in another order
+    np.testing.assert_allclose(np.reshape(model(x)["map"], expected.shape), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["conv.bias", "bn.weight"])
+@pytest.mark.parametrize("size", [1, 5])
+def test_what_is_folded_must_fit(name, size, writers, tmp_path):
+    tensors = normalised_tensors() | {name: np.ones(size, "float32")}
+    writers.write_torch_zip(tmp_path / "net.pth", tensors)
+    model = normalised(bias=False)
+    before = model.get_weights()
+    with pytest.raises(weights.WeightsError, match="shape mismatch"):
+        weights.load(model, tmp_path / "net.pth", partial=True)
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
+def test_a_folder_is_no_weight_file(network):
+    with pytest.raises((weights.WeightsError, IsADirectoryError, FileNotFoundError), match=r"\."):
+        weights.load(network, ".")

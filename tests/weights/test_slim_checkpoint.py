@@ -129,6 +129,15 @@ def test_all_1001_classes_if_the_model_has_them(tmp_path):
     np.testing.assert_array_equal(model.get_layer("predictions").bias, tensors["InceptionV4/Logits/Logits/biases"])
 
 
+def test_one_class_more_is_no_background_elsewhere(tmp_path):
+    builder, settings = MODELS["facenet"]
+    source = builder(classes=10, **TINY, **settings)
+    names = slim_names(source, model_card(builder.__name__))
+    path = write(tmp_path / "facenet.ckpt", {names[v.path]: v.numpy() for v in source.weights if v.path in names}, 2)
+    with pytest.raises(weights.WeightsError, match="shape mismatch"):
+        weights.load(builder(classes=9, **TINY, **settings), path)
+
+
 def test_side_head_is_loaded_where_the_model_has_it_and_else_ignored(tmp_path):
     source, tensors = trained("inception_v4", aux_logits=True)
     path = write(tmp_path / "model.ckpt", tensors, 2)
