@@ -126,8 +126,8 @@ def probed(image: np.ndarray, label: np.ndarray, scale: float, rate: float) -> f
 test = batches(*pictures("test"))
 train_image, train_label = pictures("train", options.images)
 lines = [
-    "| residual scale | label smoothing | test accuracy | best epoch | test cross-entropy | train accuracy | seconds |",
-    "|---|---|---|---|---|---|---|",
+    "| scale | smoothing | test accuracy | after 1 epoch | best | test cross-entropy | train accuracy | seconds |",
+    "|---|---|---|---|---|---|---|---|",
 ]
 accuracy, entropy = {}, {}
 epochs = range(1, options.epochs + 1)
@@ -146,7 +146,7 @@ for smoothing in (0.1, 0.0):
             for seed in range(options.seeds)
         ]
         if any(result.get("diverged") for result in results):
-            lines.append(f"| {scale:g} | {smoothing:g} | diverged | | | | |")
+            lines.append(f"| {scale:g} | {smoothing:g} | diverged | | | | | |")
             continue
         curves = {name: np.array([r["history"][name] for r in results]) for name in results[0]["history"]}
         name = f"scale {scale:g}, smoothing {smoothing:g}"
@@ -156,7 +156,7 @@ for smoothing in (0.1, 0.0):
         spread = f" ± {last.std(ddof=1):.4f}" if options.seeds > 1 else ""
         lines.append(
             f"| {scale:g} | {smoothing:g} | {last.mean():.4f}{spread} "
-            f"| {curves['val_accuracy'].max(axis=1).mean():.4f} "
+            f"| {curves['val_accuracy'][:, 0].mean():.4f} | {curves['val_accuracy'].max(axis=1).mean():.4f} "
             f"| {curves['val_cross_entropy'][:, -1].mean():.4f} | {curves['accuracy'][:, -1].mean():.4f} "
             f"| {np.mean([r['seconds'] for r in results]):.0f} |"
         )
