@@ -128,7 +128,6 @@ def test_version_1_and_the_parts_that_facenet_adds():
 SIDE_HEAD = {"aux_logits": True, "classes": 1001, "input_shape": (299, 299, 3)}
 VARIANTS = [
     ("InceptionV4", SIDE_HEAD, 46_009_106),
-    ("InceptionResNetV1", {}, 22_742_808),
     ("InceptionResNetV2", SIDE_HEAD, 59_182_258),
     ("InceptionResNetV2", {"variant": "paper"}, 32_417_496),
     ("InceptionResNetV2", {"variant": "paper", "blocks": (10, 20, 10)}, 55_255_816),
