@@ -21,6 +21,20 @@ def check_positive_integer(name: str, value: Any) -> None:
         raise ValueError(f"{name} must be a positive integer, received {value!r}")
 
 
+def check_blocks(blocks: Any, stages: int, expected: str) -> None:
+    """Raise `ValueError` unless `blocks` are as many positive integers as the network has stages.
+
+    Args:
+        blocks: the argument.
+        stages: how many.
+        expected: the same in words, such as `"four numbers of residual blocks"`.
+    """
+    if not isinstance(blocks, tuple | list) or len(blocks) != stages:
+        raise ValueError(f"blocks must be {expected}, received {blocks!r}")
+    for count in blocks:
+        check_positive_integer("blocks", count)
+
+
 def check_dropout(dropout: Any) -> None:
     """Raise `ValueError` unless `dropout` is a rate."""
     if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout < 1:

@@ -13,10 +13,10 @@ from keras import layers
 
 from keras_segattn import weights as weight_files
 from keras_segattn.arguments import (
+    check_blocks,
     check_choice,
     check_classifier,
     check_dropout,
-    check_positive_integer,
     image_input,
     source_input,
 )
@@ -192,10 +192,7 @@ def EfficientNetLite0(  # noqa: N802 - a builder is named like the model it buil
     check_choice("pooling", pooling, POOLINGS)
     check_choice("padding", padding, tuple(EPSILONS))
     check_dropout(dropout)
-    if not isinstance(blocks, tuple | list) or len(blocks) != len(STAGES):
-        raise ValueError(f"blocks must be seven numbers of inverted residual blocks, received {blocks!r}")
-    for count in blocks:
-        check_positive_integer("blocks", count)
+    check_blocks(blocks, len(STAGES), "seven numbers of inverted residual blocks")
     image = image_input(input_tensor, input_shape)
 
     convolve = partial(

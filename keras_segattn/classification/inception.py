@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from keras import layers
 
-from keras_segattn.arguments import check_choice, check_dropout, check_positive_integer, scaled
+from keras_segattn.arguments import check_blocks, check_choice, check_dropout, scaled
 from keras_segattn.classification.blocks import conv_bn
 
 Branch = tuple[str | tuple[str, str], ...]
@@ -171,10 +171,7 @@ def _parse(text: str) -> tuple[str, str, str, str, str, str]:
 
 def check_inception(blocks: tuple[int, ...], dropout: float, aux_logits: bool, include_top: bool) -> None:
     """Raise `ValueError` unless the arguments that all Inceptions share make sense."""
-    if not isinstance(blocks, tuple | list) or len(blocks) != 3:
-        raise ValueError(f"blocks must be three numbers of blocks, of A, B and C, received {blocks!r}")
-    for count in blocks:
-        check_positive_integer("blocks", count)
+    check_blocks(blocks, 3, "three numbers of blocks, of A, B and C")
     check_dropout(dropout)
     check_choice("aux_logits", aux_logits, (True, False))
     if aux_logits and not include_top:

@@ -67,7 +67,7 @@ def plan(blocks: tuple[int, int, int], scales: tuple[float, float, float], varia
 
 
 def _weight_names() -> dict[str, tuple[str, ...]]:
-    """Those of `_weight_names`, and keras.applications': only `conv_7b` bears a name there, the others a number."""
+    """Those of `residual_weight_names`, and keras.applications', where `conv_7b` has a name, the others a number."""
     parts = plan(BLOCKS["released"], SCALES, "released")
     names = residual_weight_names(parts, "InceptionResnetV2", ("repeat", "repeat_1", "repeat_2"))
     numbered = [stem for stem in batch_norm_order(names) if not stem.startswith(("conv2d_7b", "aux"))]

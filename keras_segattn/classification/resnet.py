@@ -13,7 +13,7 @@ import keras
 from keras import layers
 
 from keras_segattn import weights as weight_files
-from keras_segattn.arguments import check_choice, check_classifier, check_positive_integer, image_input, source_input
+from keras_segattn.arguments import check_blocks, check_choice, check_classifier, image_input, source_input
 from keras_segattn.classification.blocks import conv_bn
 from keras_segattn.classification.heads import POOLINGS, max_pool_3x3, pool_features
 from keras_segattn.preprocessing import IMAGENET
@@ -138,10 +138,7 @@ def _resnet(
         check_choice("pooling", pooling, POOLINGS)
         check_choice("padding", padding, ("symmetric", "valid"))
         check_choice("stride_in_1x1", stride_in_1x1, (True, False) if deep else (False,))
-        if not isinstance(blocks, tuple | list) or len(blocks) != len(WIDTHS):
-            raise ValueError(f"blocks must be four numbers of residual blocks, received {blocks!r}")
-        for count in blocks:
-            check_positive_integer("blocks", count)
+        check_blocks(blocks, len(WIDTHS), "four numbers of residual blocks")
         image = image_input(input_tensor, input_shape, minimum=1 if padding == "symmetric" else 3)
 
         x = conv_bn(image, 64, 7, 2, "symmetric", name="conv1", alpha=alpha)

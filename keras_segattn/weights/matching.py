@@ -156,9 +156,9 @@ def _fold(
         if getattr(before, "use_bias", True) is False:
             bias = tensors.claim(names(before), ("bias", *_LEAVES["bias"], "1"))
         shape = tuple(layer.moving_mean.shape)
-        wrong = {leaf: name for leaf, name in (("gamma", gamma), ("bias", bias)) if name}
-        wrong = {leaf: name for leaf, name in wrong.items() if file.tensors[name].size != shape[0]}
-        for leaf, name in wrong.items():
+        claimed = (("gamma", gamma), ("bias", bias))
+        wrong = [(leaf, name) for leaf, name in claimed if name and file.tensors[name].size != shape[0]]
+        for leaf, name in wrong:
             yield ShapeMismatch(layer.name, leaf, name, shape, tuple(file.tensors[name].shape))
         if wrong:
             continue
