@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_segattn.training.classifier_recipes import AUX_WEIGHTS
+from keras_segattn.training.source import check_logits
 
 
 def check_classifier_model(model: keras.Model) -> int:
@@ -33,28 +34,8 @@ def check_classifier_model(model: keras.Model) -> int:
     classes = shapes["logits"][-1] if len(shapes["logits"]) == 2 else None
     if classes is None or classes < 2 or set(shapes.values()) != {(None, classes)}:
         raise ValueError(f"expected logits (batch, at least 2 classes) of {model.name!r}, received {shapes}")
-    check_ends_in_logits(model)
+    check_logits(model)
     return classes
-
-
-def check_ends_in_logits(model: keras.Model) -> None:
-    """Raise `ValueError` if an output is a softmax or sigmoid, on which a loss of logits would train wrongly."""
-    for tensor in keras.tree.flatten(model.output):
-        if activation := final_activation(tensor):
-            raise ValueError(
-                f"{tensor._keras_history.operation.name!r} of {model.name!r} ends in {activation}; the loss expects "
-                "logits: build the model with classifier_activation=None"
-            )
-
-
-def final_activation(tensor: Any) -> str | None:
-    """`"softmax"` or `"sigmoid"` if an output of a functional model is one: a layer, its activation, an operation."""
-    operation = tensor._keras_history.operation
-    activation = getattr(operation, "activation", None)
-    for name in ("softmax", "sigmoid"):
-        if activation is getattr(keras.activations, name) or type(operation).__name__.lower() == name:
-            return name
-    return None
 
 
 def check_classifier_batch(batch: Any, model: keras.Model, classes: int, name: str) -> None:

@@ -12,8 +12,8 @@ from rich.progress import track
 from keras_segattn.arguments import check_choice, check_positive_integer
 from keras_segattn.preprocessing import Preprocessing
 from keras_segattn.registry import preprocessing_of
-from keras_segattn.training.classifier_checks import final_activation
 from keras_segattn.training.crops import CROP_SCHEMES, crops
+from keras_segattn.training.source import final_activation
 
 
 def classify(
