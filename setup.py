@@ -41,6 +41,7 @@ setup(
         "matplotlib>=3.9",
         "numpy>=2.0",
         "pillow>=10.4",
+        "pycocotools>=2.0.8",
         "rich>=13.7",
         "safetensors>=0.5",
         "tensorflow>=2.21,<2.22",

@@ -25,6 +25,7 @@ from keras_segattn.classification import (
     ResNet152,
     SqueezeNet1_1,
 )
+from keras_segattn.instances import MaskRCNN
 from keras_segattn.preprocessing import Preprocessing
 from keras_segattn.registry import get_model, list_models, model_card, preprocessing_of
 from keras_segattn.segmentation import FCN8s, FCN16s, FCN32s, FCNAlexNet
@@ -45,6 +46,7 @@ __all__ = [
     "InceptionResNetV1",
     "InceptionResNetV2",
     "InceptionV4",
+    "MaskRCNN",
     "Preprocessing",
     "ResNet18",
     "ResNet34",

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import keras
+import numpy as np
 
 from keras_segattn.preprocessing import Preprocessing
 
 Builder = TypeVar("Builder", bound=Callable[..., keras.Model])
+Translation = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 
 CAPABILITIES = frozenset({"litert_builtin", "int8", "dynamic_size", "mixed_precision"})
 
@@ -74,6 +76,8 @@ class ModelCard:
         forms: name of a layer that only another form of the network has → preprocessing of that form's weights.
         pretrained: value of the builder's `weights` → packaged file.
         weight_names: layer name → names of the same layer in other people's files.
+        translate: tensors of a file by name → the same in the conventions of `weight_names`, for files that store
+            something in another order or form.
         landmarks: layers by which a model is recognised as this builder's with its default backbone, after any
             save and load: preprocessing and weight names hold for it.
         heads: layers by which it is recognised on any backbone.
@@ -95,6 +99,7 @@ class ModelCard:
     forms: Mapping[str, Preprocessing] = field(default_factory=dict)
     pretrained: Mapping[str, Pretrained] = field(default_factory=dict)
     weight_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    translate: Translation | None = None
 
 
 _CARDS: dict[str, ModelCard] = {}
@@ -116,6 +121,7 @@ def register(
     forms: Mapping[str, Preprocessing] | None = None,
     pretrained: Mapping[str, Pretrained] | None = None,
     weight_names: Mapping[str, tuple[str, ...]] | None = None,
+    translate: Translation | None = None,
 ) -> Callable[[Builder], Builder]:
     """Enrol a builder, under its own name, in the registry and thereby in every shared test.
 
@@ -147,6 +153,7 @@ def register(
             forms=dict(forms or {}),
             pretrained=dict(pretrained or {}),
             weight_names=dict(weight_names or {}),
+            translate=translate,
         )
         return builder
 

@@ -187,6 +187,10 @@ def _resnet(
     )(build)
 
 
+# What stands on the fourth stage and runs the fifth itself (R-CNNs) needs to know how deep it is.
+LAST_BLOCKS = {"ResNet18": 2, "ResNet34": 3, "ResNet50": 3, "ResNet101": 3, "ResNet152": 3}
+BOTTLENECKS = ("ResNet50", "ResNet101", "ResNet152")
+
 ResNet18 = _resnet("ResNet18", (2, 2, 2, 2), 11_699_112, False, "conv2_block1", (2, 1, 1, 1))
 ResNet34 = _resnet("ResNet34", (3, 4, 6, 3), 21_814_696, False, "conv4_block3", (1, 1, 3, 1))
 ResNet50 = _resnet("ResNet50", (3, 4, 6, 3), 25_610_152, True, "conv2_block1", (2, 1, 1, 1))

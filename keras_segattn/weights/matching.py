@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
@@ -87,6 +87,7 @@ class _Tensors:
 
 def match(model: keras.Model, file: WeightFile) -> tuple[LoadReport, list[Assignment]]:
     """The report, and for each match (name in the file, variable, value in Keras's layout)."""
+    file = _translated(model, file)
     ignored = _bookkeeping(model, file)
     tensors = _Tensors([name for name in file.tensors if name not in ignored])
     aliases = _aliases(model)
@@ -125,6 +126,14 @@ def match(model: keras.Model, file: WeightFile) -> tuple[LoadReport, list[Assign
     return report, list(assignments.values())
 
 
+def _translated(model: keras.Model, file: WeightFile) -> WeightFile:
+    """The file in the conventions that the registry's names of the model's layers belong to."""
+    for card in registry.cards_of(model):
+        if card.translate is not None:
+            file = replace(file, tensors=card.translate(file.tensors))
+    return file
+
+
 def _fold(
     model: keras.Model,
     file: WeightFile,
@@ -140,7 +149,7 @@ def _fold(
     def names(layer: keras.layers.Layer) -> tuple[str, ...]:
         return (layer.name, *aliases.get(layer.name, ()))
 
-    def replace(variable: keras.Variable, value: np.ndarray) -> None:
+    def reassign(variable: keras.Variable, value: np.ndarray) -> None:
         source, _, _ = assignments[variable.path]
         assignments[variable.path] = (source, variable, value)
 
@@ -168,7 +177,7 @@ def _fold(
                 None if gamma is None else file.tensors[gamma].reshape(-1),
                 None if bias is None else file.tensors[bias].reshape(-1),
                 lambda variable: assignments[variable.path][2],
-                replace,
+                reassign,
             )
         if gamma:
             yield Match(before.name, "kernel (scaled)", gamma)

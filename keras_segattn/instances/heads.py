@@ -1,0 +1,72 @@
+"""The heads of Mask R-CNN: region proposals, boxes and classes, masks (He et al. 2017, figure 4)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import layers
+
+from keras_segattn.classification.blocks import conv_bn
+from keras_segattn.instances.feature_pyramid import convolve
+
+# Detectron's: near zero, so that training starts from the anchors and from all classes alike.
+SCORES = keras.initializers.RandomNormal(stddev=0.01)
+REFINEMENTS = keras.initializers.RandomNormal(stddev=0.001)
+
+
+def proposal_head(maps: Sequence[Any], channels: int, anchors: int, convolutions: int) -> tuple[list[Any], list[Any]]:
+    """Objectness `(…, anchors)` and refinements `(…, 4·anchors)` of every map, by the same layers (Ren et al. 2015)."""
+    hidden = [
+        layers.Conv2D(
+            channels, 3, padding="same", activation="relu", kernel_initializer=SCORES, name=f"rpn_conv{number}"
+        )
+        for number in range(1, convolutions + 1)
+    ]
+    scores = layers.Conv2D(anchors, 1, kernel_initializer=SCORES, name="rpn_logits")
+    refinements = layers.Conv2D(4 * anchors, 1, kernel_initializer=SCORES, name="rpn_deltas")
+    logits, deltas = [], []
+    for features in maps:
+        x = features
+        for layer in hidden:
+            x = layer(x)
+        logits.append(scores(x))
+        deltas.append(refinements(x))
+    return logits, deltas
+
+
+def fully_connected_head(x: Any, width: int) -> Any:
+    """Two hidden layers on the flattened region."""
+    x = layers.Flatten(name="box_flatten")(x)
+    for number in (1, 2):
+        x = layers.Dense(width, activation="relu", kernel_initializer="he_normal", name=f"box_fc{number}")(x)
+    return x
+
+
+def convolutional_head(x: Any, channels: int, width: int) -> Any:
+    """Four normalised convolutions and one hidden layer (torchvision's second version)."""
+    for number in range(1, 5):
+        x = convolve(x, channels, 3, True, f"box_conv{number}", "relu")
+    x = layers.Flatten(name="box_flatten")(x)
+    return layers.Dense(width, activation="relu", kernel_initializer="he_normal", name="box_fc1")(x)
+
+
+def matterport_head(x: Any, width: int) -> Any:
+    """A normalised convolution over the whole region, and one more (Matterport's)."""
+    x = conv_bn(x, width, tuple(x.shape[1:3]), padding="valid", name="box_fc1", epsilon=1e-3)
+    x = conv_bn(x, width, 1, name="box_fc2", epsilon=1e-3)
+    return layers.Flatten(name="box_flatten")(x)
+
+
+def box_predictions(x: Any, classes: int, boxes: int) -> tuple[Any, Any]:
+    """Class scores and the refinements of `boxes` boxes of each region."""
+    logits = layers.Dense(classes, kernel_initializer=SCORES, name="box_logits")(x)
+    deltas = layers.Dense(4 * boxes, kernel_initializer=REFINEMENTS, name="box_deltas")(x)
+    return logits, deltas
+
+
+def mask_head(x: Any, channels: int, masks: int, convolutions: int, normalise: bool) -> Any:
+    """Convolutions, a transposed one that doubles the size, and one logit a class and pixel."""
+    for number in range(1, convolutions + 1):
+        x = convolve(x, channels, 3, normalise, f"mask_conv{number}", "relu")
+    x = layers.Conv2DTranspose(channels, 2, 2, activation="relu", kernel_initializer="he_normal", name="mask_deconv")(x)
+    return layers.Conv2D(masks, 1, kernel_initializer=SCORES, name="mask_logits")(x)

@@ -1,0 +1,72 @@
+"""In what the releases of Mask R-CNN differ: torchvision, Detectron2 and Matterport, as data."""
+
+from typing import NamedTuple
+
+from keras_segattn.preprocessing import Preprocessing
+
+DETECTRON_PREPROCESSING = Preprocessing("BGR", mean=(103.53, 116.28, 123.675))
+MATTERPORT_PREPROCESSING = Preprocessing("RGB", mean=(123.7, 116.8, 103.9))
+
+
+class Semantics(NamedTuple):
+    """What a release does in its own way.
+
+    Attributes:
+        anchor_rounding: of the anchors' corners.
+        aligned: whether RoIAlign shifts by half a pixel.
+        sampling_ratio: RoIAlign's samples a bin and axis; 0 adapts to the region.
+        level_rounding: of the pyramid level of a region.
+        stride_in_1x1: where the ResNet's strides are.
+        padding: of the ResNet's first pooling.
+        epsilon: of batch normalisation; `None` for the trunk's own.
+        with_background: whether boxes and masks have an (unused) channel for class 0.
+        proposal_convolutions: hidden layers of the proposal network.
+        box_head: `"fully_connected"`, `"convolutional"` or `"matterport"`.
+        normalise_pyramid: whether the pyramid's convolutions are followed by batch normalisation.
+        normalise_masks: whether the mask head's are.
+        min_proposal, min_detection: smallest box kept, in pixels.
+    """
+
+    anchor_rounding: str | None = "nearest"
+    aligned: bool = False
+    sampling_ratio: int = 2
+    level_rounding: str = "floor"
+    stride_in_1x1: bool = False
+    padding: str = "symmetric"
+    epsilon: float | None = None
+    with_background: bool = True
+    proposal_convolutions: int = 1
+    box_head: str = "fully_connected"
+    normalise_pyramid: bool = False
+    normalise_masks: bool = False
+    min_proposal: float = 1e-3
+    min_detection: float = 1e-2
+
+
+VARIANTS = {
+    "torchvision": Semantics(),
+    "torchvision_v2": Semantics(
+        proposal_convolutions=2, box_head="convolutional", normalise_pyramid=True, normalise_masks=True
+    ),
+    "detectron2": Semantics(
+        anchor_rounding=None,
+        aligned=True,
+        sampling_ratio=0,
+        stride_in_1x1=True,
+        with_background=False,
+        min_proposal=1e-6,
+        min_detection=0.0,
+    ),
+    "matterport": Semantics(
+        anchor_rounding=None,
+        aligned=True,
+        level_rounding="round",
+        stride_in_1x1=True,
+        padding="valid",
+        epsilon=1e-3,
+        box_head="matterport",
+        normalise_masks=True,
+        min_proposal=0.0,
+        min_detection=0.0,
+    ),
+}

@@ -1,0 +1,53 @@
+"""From one mask a class to the mask of the class that was found."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_segattn")
+class ClassMasks(keras.layers.Layer):
+    """The mask of each region's own class, as probabilities.
+
+    Args:
+        with_background: whether the first channel belongs to class 0, as in torchvision's heads, or to class 1.
+
+    Call arguments:
+        logits: masks `(batch, regions, h, w, K)`: one a class, or a single one for all.
+        classes: int `(batch, regions)`, 0 in empty slots, whose masks are zero.
+
+    Output:
+        `(batch, regions, h, w)` float32 in 0..1.
+
+    Example:
+        >>> ClassMasks()(keras.ops.zeros((1, 100, 28, 28, 91)), keras.ops.ones((1, 100), "int32")).shape
+        TensorShape([1, 100, 28, 28])
+    """
+
+    def __init__(self, with_background: bool = True, **kwargs: Any) -> None:
+        super().__init__(**({"dtype": "float32"} | kwargs))
+        self.with_background = with_background
+
+    def call(self, logits: Any, classes: Any) -> Any:
+        """Pick the channel of each region's class."""
+        channels = logits.shape[-1]
+        if channels > 1:
+            channel = classes if self.with_background else ops.maximum(classes - 1, 0)
+            # A row of the flattened table (region, channel): one lookup, whatever the number of classes.
+            height, width = logits.shape[2:4]
+            table = ops.reshape(ops.transpose(logits, (0, 1, 4, 2, 3)), (-1, height * width))
+            regions = ops.shape(classes)[0] * classes.shape[1]
+            rows = ops.arange(regions, dtype="int32") * channels + ops.reshape(channel, (-1,))
+            logits = ops.reshape(ops.take(table, rows, axis=0), (-1, classes.shape[1], height, width))
+        else:
+            logits = logits[..., 0]
+        return ops.sigmoid(logits) * ops.cast(classes > 0, "float32")[..., None, None]
+
+    def compute_output_spec(self, logits: Any, classes: Any) -> keras.KerasTensor:
+        """One mask a region."""
+        return keras.KerasTensor(tuple(logits.shape[:-1]), dtype="float32")
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild the layer."""
+        return super().get_config() | {"with_background": self.with_background}

@@ -1,0 +1,116 @@
+"""From classified and refined regions to a fixed number of detections."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_segattn.arguments import check_positive_integer
+from keras_segattn.ops.boxes import clip_boxes, decode_boxes
+from keras_segattn.ops.nms import nms
+
+
+@keras.saving.register_keras_serializable(package="keras_segattn")
+class Detections(keras.layers.Layer):
+    """The best detections of an image: refine, clip, drop what scores little, suppress within each class.
+
+    Every region is a candidate for every class but the background (class 0), with that class's own box.
+
+    Args:
+        count: detections an image that are returned.
+        score_threshold: candidates with at most this probability are dropped.
+        iou_threshold: candidates that overlap a better one of their class by more are suppressed.
+        min_size: candidates whose clipped height or width is less, in pixels, are dropped.
+        box_weights: factors by which the heads' refinements of (x, y, width, height) are divided.
+
+    Call arguments:
+        logits: class scores `(batch, R, classes)`, background first.
+        deltas: refinements `(batch, R, 4·K)`: K is `classes`, or `classes - 1` without the background's, or 1 box
+            for all classes.
+        proposals: regions `(batch, R, 4)`.
+        proposal_count: int `(batch,)`: regions from there on do not count.
+        image_sizes: `(batch, 2)`, height and width to which boxes are clipped.
+
+    Output:
+        dict `boxes` float32 `(batch, count, 4)` in pixels, `scores` float32 `(batch, count)` in 0..1, falling,
+        `classes` int32 `(batch, count)` from 1, and `count` int32 `(batch,)`: slots from there on are zero.
+
+    Raises:
+        ValueError: if an argument is wrong, or deltas and logits do not belong together.
+
+    Example:
+        >>> found = Detections(count=100)(logits, deltas, proposals, proposal_count, image_sizes)
+    """
+
+    def __init__(
+        self,
+        count: int = 100,
+        score_threshold: float = 0.05,
+        iou_threshold: float = 0.5,
+        min_size: float = 1e-2,
+        box_weights: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**({"dtype": "float32"} | kwargs))
+        check_positive_integer("count", count)
+        for name, value in (("score_threshold", score_threshold), ("iou_threshold", iou_threshold)):
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} must be within 0..1, received {value!r}")
+        self.count, self.score_threshold, self.iou_threshold = count, score_threshold, iou_threshold
+        self.min_size, self.box_weights = min_size, tuple(box_weights)
+
+    def call(self, logits: Any, deltas: Any, proposals: Any, proposal_count: Any, image_sizes: Any) -> dict[str, Any]:
+        """The best detections of each image."""
+        _, regions, classes = logits.shape
+        objects = classes - 1
+        scores = ops.softmax(logits, axis=-1)[..., 1:]
+        boxes = ops.reshape(deltas, (-1, regions, deltas.shape[-1] // 4, 4))
+        if boxes.shape[2] == classes:
+            boxes = boxes[:, :, 1:]
+        boxes = decode_boxes(boxes, proposals[:, :, None], self.box_weights)
+        boxes = ops.broadcast_to(boxes, (ops.shape(boxes)[0], regions, objects, 4))
+        boxes = clip_boxes(ops.reshape(boxes, (-1, regions * objects, 4)), image_sizes)
+
+        valid = ops.arange(regions)[None, :, None] < proposal_count[:, None, None]
+        scores = ops.reshape(ops.where(valid, scores, 0.0), (-1, regions * objects))
+        large = ops.all(boxes[..., 2:] - boxes[..., :2] >= self.min_size, axis=-1)
+        scores = ops.where(large, scores, 0.0)
+        labels = ops.tile(ops.arange(1, classes, dtype="int32"), (regions,))
+        indices, count = nms(
+            boxes,
+            scores,
+            self.iou_threshold,
+            self.count,
+            classes=ops.broadcast_to(labels, ops.shape(scores)),
+            score_threshold=self.score_threshold,
+        )
+        valid = ops.arange(self.count) < count[:, None]
+        return {
+            "boxes": ops.take_along_axis(boxes, indices[..., None], axis=1) * ops.cast(valid, "float32")[..., None],
+            "scores": ops.take_along_axis(scores, indices, axis=1) * ops.cast(valid, "float32"),
+            "classes": ops.take(labels, indices) * ops.cast(valid, "int32"),
+            "count": count,
+        }
+
+    def compute_output_spec(
+        self, logits: Any, deltas: Any, proposals: Any, proposal_count: Any, image_sizes: Any
+    ) -> dict[str, keras.KerasTensor]:
+        """A fixed number of slots an image."""
+        classes, coordinates = logits.shape[-1], deltas.shape[-1]
+        if coordinates not in (4, 4 * (classes - 1), 4 * classes):
+            raise ValueError(
+                f"with {classes} classes expected 4, {4 * (classes - 1)} or {4 * classes} refinements a region, "
+                f"received {coordinates}"
+            )
+        batch = logits.shape[0]
+        return {
+            "boxes": keras.KerasTensor((batch, self.count, 4), dtype="float32"),
+            "scores": keras.KerasTensor((batch, self.count), dtype="float32"),
+            "classes": keras.KerasTensor((batch, self.count), dtype="int32"),
+            "count": keras.KerasTensor((batch,), dtype="int32"),
+        }
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild the layer."""
+        names = ("count", "score_threshold", "iou_threshold", "min_size", "box_weights")
+        return super().get_config() | {name: getattr(self, name) for name in names}

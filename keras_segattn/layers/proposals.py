@@ -1,0 +1,122 @@
+"""From the region proposal network's scores and box refinements to boxes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_segattn.arguments import check_positive_integer
+from keras_segattn.ops.boxes import clip_boxes, decode_boxes
+from keras_segattn.ops.nms import nms
+
+
+@keras.saving.register_keras_serializable(package="keras_segattn")
+class Proposals(keras.layers.Layer):
+    """The best boxes of a region proposal network (Ren et al. 2015, section 3): decode, clip, suppress, keep.
+
+    Each level of a pyramid first keeps its best `before_nms`; suppression is within a level, and the `count` best
+    of all levels remain. Gradients do not flow into the boxes, unless `differentiable`.
+
+    Args:
+        count: boxes an image that are returned.
+        before_nms: best boxes of a level that take part in the suppression.
+        iou_threshold: boxes that overlap a better one of their level by more are suppressed.
+        min_size: boxes whose clipped height or width is less, in pixels, are dropped.
+        offset: 1.0 for py-faster-rcnn's convention, in which a box of one pixel has x2 = x1; else 0.0.
+        differentiable: whether gradients flow through the boxes' coordinates.
+
+    Call arguments:
+        objectness: one logit an anchor: a list of maps `(batch, h, w, A)`, one a level.
+        deltas: box refinements: a list of maps `(batch, h, w, 4·A)`, one a level.
+        anchors: a list of boxes `(h·w·A, 4)`, one a level.
+        image_sizes: `(batch, 2)`, height and width to which boxes are clipped.
+
+    Output:
+        dict `boxes` float32 `(batch, count, 4)` in pixels, `scores` float32 `(batch, count)` in 0..1, falling, and
+        `count` int32 `(batch,)`: slots from there on are zero.
+
+    Raises:
+        ValueError: if an argument is wrong, or the lists are of different lengths.
+
+    Example:
+        >>> found = Proposals(count=300, before_nms=6000)([logits], [deltas], [anchors], image_sizes)
+    """
+
+    def __init__(
+        self,
+        count: int = 1000,
+        before_nms: int = 1000,
+        iou_threshold: float = 0.7,
+        min_size: float = 1e-3,
+        offset: float = 0.0,
+        differentiable: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**({"dtype": "float32"} | kwargs))
+        check_positive_integer("count", count)
+        check_positive_integer("before_nms", before_nms)
+        if not 0 <= iou_threshold <= 1:
+            raise ValueError(f"iou_threshold must be within 0..1, received {iou_threshold!r}")
+        self.count, self.before_nms, self.iou_threshold = count, before_nms, iou_threshold
+        self.min_size, self.offset, self.differentiable = min_size, offset, differentiable
+
+    def call(
+        self, objectness: Sequence[Any], deltas: Sequence[Any], anchors: Sequence[Any], image_sizes: Any
+    ) -> dict[str, Any]:
+        """The best boxes of all levels."""
+        best = [self._best(*level) for level in zip(objectness, deltas, anchors, strict=True)]
+        logits = ops.concatenate([logits for logits, _ in best], axis=1)
+        boxes = clip_boxes(ops.concatenate([boxes for _, boxes in best], axis=1), image_sizes, self.offset)
+        extent = boxes[..., 2:] - boxes[..., :2] + self.offset
+        logits = ops.where(ops.all(extent >= self.min_size, axis=-1), logits, -float("inf"))
+        levels = None
+        if len(best) > 1:
+            sizes = [level.shape[1] for level, _ in best]
+            levels = ops.concatenate([ops.full((size,), i, "int32") for i, size in enumerate(sizes)])
+            levels = ops.broadcast_to(levels, ops.shape(logits))
+        indices, count = nms(
+            ops.stop_gradient(boxes), logits, self.iou_threshold, self.count, classes=levels, offset=self.offset
+        )
+        valid = ops.cast(ops.arange(self.count) < count[:, None], "float32")
+        boxes = ops.take_along_axis(boxes, indices[..., None], axis=1)
+        scores = ops.sigmoid(ops.take_along_axis(logits, indices, axis=1))
+        return {"boxes": boxes * valid[..., None], "scores": scores * valid, "count": count}
+
+    def _best(self, objectness: Any, deltas: Any, anchors: Any) -> tuple[Any, Any]:
+        """The best boxes of one level and their logits: `before_nms`, or all where there are known to be fewer."""
+        positions = objectness.shape[1:]
+        logits = ops.stop_gradient(ops.reshape(objectness, (ops.shape(objectness)[0], -1)))
+        if None in positions:  # how many there are is known only when the model runs: enough that never count
+            logits = ops.pad(logits, ((0, 0), (0, self.before_nms)), constant_values=-float("inf"))
+            keep = self.before_nms
+        else:
+            keep = min(self.before_nms, positions[0] * positions[1] * positions[2])
+        logits, indices = ops.top_k(logits, keep)
+        deltas = ops.reshape(deltas, (ops.shape(deltas)[0], -1, 4))
+        indices = ops.minimum(indices, ops.shape(deltas)[1] - 1)
+        deltas = ops.take_along_axis(deltas, indices[..., None], axis=1)
+        if not self.differentiable:
+            deltas = ops.stop_gradient(deltas)
+        return logits, decode_boxes(deltas, ops.take(anchors, indices, axis=0), offset=self.offset)
+
+    def compute_output_spec(
+        self, objectness: Sequence[Any], deltas: Sequence[Any], anchors: Sequence[Any], image_sizes: Any
+    ) -> dict[str, keras.KerasTensor]:
+        """A fixed number of slots an image."""
+        if not len(objectness) == len(deltas) == len(anchors):
+            raise ValueError(
+                f"expected as many maps of logits as of deltas and sets of anchors, received {len(objectness)}, "
+                f"{len(deltas)} and {len(anchors)}"
+            )
+        batch = image_sizes.shape[0]
+        return {
+            "boxes": keras.KerasTensor((batch, self.count, 4), dtype="float32"),
+            "scores": keras.KerasTensor((batch, self.count), dtype="float32"),
+            "count": keras.KerasTensor((batch,), dtype="int32"),
+        }
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild the layer."""
+        names = ("count", "before_nms", "iou_threshold", "min_size", "offset", "differentiable")
+        return super().get_config() | {name: getattr(self, name) for name in names}

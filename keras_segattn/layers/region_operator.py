@@ -1,0 +1,75 @@
+"""What the layers that crop regions have in common."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_segattn.ops.levels import ROUNDINGS, assign_levels
+
+
+class RegionOperator(keras.layers.Layer):
+    """Crops every box from the map of a pyramid that suits its size, or from the only map there is.
+
+    Args:
+        output_size: cells (P, Q) of the grid, or P for both.
+        scales: map pixels ÷ image pixels, one a map, finest first; consecutive maps halve in size.
+        lowest_level: the first map's level in the pyramid: its stride is 2^lowest_level.
+        level_rounding: `"floor"` (the paper, torchvision, Detectron2) or `"round"` (Matterport).
+
+    Call arguments:
+        maps: a list of maps `(batch, height, width, channels)`, one a scale.
+        boxes: `(batch, regions, 4)` in pixels of the image.
+
+    Output:
+        `(batch, regions, P, Q, channels)` in the maps' dtype.
+
+    Raises:
+        ValueError: if an argument is wrong, or there are more or fewer maps than scales.
+    """
+
+    def __init__(
+        self,
+        output_size: int | Sequence[int],
+        scales: Sequence[float],
+        lowest_level: int = 2,
+        level_rounding: str = "floor",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        size = (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
+        if len(size) != 2 or not all(isinstance(n, int) and n > 0 for n in size):
+            raise ValueError(f"output_size must be one or two positive integers, received {output_size!r}")
+        if not scales or not all(scale > 0 for scale in scales):
+            raise ValueError(f"scales must be positive numbers, one a map, received {scales!r}")
+        if level_rounding not in ROUNDINGS:
+            raise ValueError(f"level_rounding must be one of {ROUNDINGS}, received {level_rounding!r}")
+        self.output_size, self.scales = size, [float(scale) for scale in scales]
+        self.lowest_level, self.level_rounding = lowest_level, level_rounding
+
+    def levels(self, boxes: Any) -> Any:
+        """Index of each box's map, int32 `(batch, regions)`."""
+        boxes = ops.cast(boxes, "float32")
+        highest = self.lowest_level + len(self.scales) - 1
+        return assign_levels(boxes, self.lowest_level, highest, rounding=self.level_rounding)
+
+    def crop(self, maps: Sequence[Any], boxes: Any, levels: Any) -> Any:
+        """The operator; `levels` int32 `(batch, regions)`."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how it crops")
+
+    def call(self, maps: Sequence[Any], boxes: Any) -> Any:
+        """Crop `boxes` from `maps`."""
+        return self.crop(maps, boxes, self.levels(boxes))
+
+    def compute_output_spec(self, maps: Sequence[Any], boxes: Any) -> keras.KerasTensor:
+        """A grid a region."""
+        if len(maps) != len(self.scales):
+            raise ValueError(f"expected {len(self.scales)} maps, one a scale, received {len(maps)}")
+        shape = (maps[0].shape[0], boxes.shape[1], *self.output_size, maps[0].shape[-1])
+        return keras.KerasTensor(shape, dtype=self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild the layer."""
+        names = ("output_size", "scales", "lowest_level", "level_rounding")
+        return super().get_config() | {name: getattr(self, name) for name in names}

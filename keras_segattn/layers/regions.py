@@ -1,0 +1,80 @@
+"""Regions in and out of the batch axis, where the layers for images take them as images of their own."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_segattn")
+class MergeRegions(keras.layers.Layer):
+    """`(batch, regions, …)` → `(batch · regions, …)`: every region an image of its own.
+
+    Example:
+        >>> MergeRegions()(keras.ops.ones((2, 100, 7, 7, 256))).shape
+        TensorShape([200, 7, 7, 256])
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """Merge the first two axes of `inputs`."""
+        return ops.reshape(inputs, (-1, *inputs.shape[2:]))
+
+    def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
+        """The rows are as many as there are images and regions; open where either is."""
+        batch, regions, *rest = inputs.shape
+        rows = None if batch is None or regions is None else batch * regions
+        return keras.KerasTensor((rows, *rest), dtype=inputs.dtype)
+
+
+@keras.saving.register_keras_serializable(package="keras_segattn")
+class SplitRegions(keras.layers.Layer):
+    """`(batch · regions, …)` → `(batch, regions, …)`, the inverse of `MergeRegions`.
+
+    Args:
+        regions: how many an image has.
+
+    Raises:
+        ValueError: if `regions` is not a positive integer.
+
+    Example:
+        >>> SplitRegions(100)(keras.ops.ones((200, 81))).shape
+        TensorShape([2, 100, 81])
+    """
+
+    def __init__(self, regions: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if isinstance(regions, bool) or not isinstance(regions, int) or regions < 1:
+            raise ValueError(f"regions must be a positive integer, received {regions!r}")
+        self.regions = regions
+
+    def call(self, inputs: Any) -> Any:
+        """Part the first axis of `inputs` into images and regions."""
+        return ops.reshape(inputs, (-1, self.regions, *inputs.shape[1:]))
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild the layer."""
+        return super().get_config() | {"regions": self.regions}
+
+
+@keras.saving.register_keras_serializable(package="keras_segattn")
+class ImageSizes(keras.layers.Layer):
+    """Images `(batch, height, width, channels)` → their `(height, width)`, float32 `(batch, 2)`.
+
+    Example:
+        >>> ImageSizes()(keras.ops.ones((2, 480, 640, 3)))[0]
+        <tf.Tensor: shape=(2,), dtype=float32, numpy=array([480., 640.], dtype=float32)>
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        # Half precision does not hold a coordinate.
+        super().__init__(**({"dtype": "float32"} | kwargs))
+
+    def call(self, inputs: Any) -> Any:
+        """Sizes of `inputs`."""
+        batch, height, width, _ = ops.shape(inputs)
+        size = ops.stack([ops.cast(height, "float32"), ops.cast(width, "float32")])
+        return ops.broadcast_to(size, (batch, 2))
+
+    def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
+        """Two numbers an image."""
+        return keras.KerasTensor((inputs.shape[0], 2), dtype="float32")

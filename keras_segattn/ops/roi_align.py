@@ -1,0 +1,166 @@
+"""RoIAlign (He et al., ICCV 2017, section 3): regions cropped without any rounding."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from keras_segattn.ops.sampling import Axis, Table, as_maps, first_rows, interpolate, pixel_table
+
+# Regions that the adaptive form crops at a time; its memory is this many times a map.
+CHUNK = 32
+
+
+def roi_align(
+    maps: Any,
+    boxes: Any,
+    output_size: int | tuple[int, int],
+    scales: float | Sequence[float],
+    levels: Any = None,
+    sampling_ratio: int = 2,
+    aligned: bool = False,
+) -> Any:
+    """Average of bilinear samples in each cell of a grid laid over each box, as torchvision and Detectron2 compute it.
+
+    A sample more than a pixel outside of the map is 0, one less far outside takes the border's value.
+
+    Args:
+        maps: `(batch, height, width, channels)`, or a sequence of such, the levels of a pyramid.
+        boxes: `(batch, R, 4)` in pixels of the image; one that holds NaN or infinity gives zeros.
+        output_size: cells (P, Q) of the grid, or P for both.
+        scales: map pixels ÷ image pixels of each map.
+        levels: int `(batch, R)`: which map each box is read from; may be left out with a single map.
+        sampling_ratio: samples a cell and axis; 0 takes as many as the cell has pixels, rounded up, which needs maps
+            of known size.
+        aligned: shift by half a pixel so that pixel centres are at (i + ½) (Detectron2's version 2); without it
+            boxes smaller than a pixel of the map are enlarged to one.
+
+    Returns:
+        `(batch, R, P, Q, channels)` in the maps' dtype.
+
+    Raises:
+        ValueError: if an argument or shape is wrong.
+
+    Example:
+        >>> roi_align(features, boxes, output_size=7, scales=1 / 16).shape
+        TensorShape([1, 1000, 7, 7, 256])
+    """
+    maps, scales, levels = check_regions(maps, boxes, scales, levels)
+    rows, columns = (output_size, output_size) if isinstance(output_size, int) else output_size
+    scale = ops.take(ops.convert_to_tensor(np.asarray(scales, "float32")), levels)
+    boxes, finite = finite_boxes(boxes)
+    shift = 0.5 if aligned else 0.0
+    x1, y1, x2, y2 = (boxes[..., i] * scale - shift for i in range(4))
+    height, width = y2 - y1, x2 - x1
+    if not aligned:
+        height, width = ops.maximum(height, 1.0), ops.maximum(width, 1.0)
+    if sampling_ratio == 0:
+        return _adaptive(maps, levels, finite, (y1, height, rows), (x1, width, columns))
+    table = pixel_table(maps)
+    map_width = ops.take(table.widths, levels)
+    y = axis(y1, height, rows, sampling_ratio, ops.take(table.heights, levels), finite)
+    x = axis(x1, width, columns, sampling_ratio, map_width, finite)
+    return weighted_sum(table, first_rows(table, levels), map_width, y, x, (rows, columns))
+
+
+def weighted_sum(table: Table, start: Any, width: Any, y: Axis, x: Axis, output_size: tuple[int, int]) -> Any:
+    """`sampling.interpolate`, or the backend's faster form of it where one may be used."""
+    return interpolate(table, start, width, y, x, output_size)
+
+
+def axis(start: Any, extent: Any, cells: int, samples: int, size: Any, inside: Any) -> Axis:
+    """The samples of RoIAlign along one axis, `samples` a cell.
+
+    Args:
+        start: float `(batch, R)`, where the box begins, in pixels of its map.
+        extent: float `(batch, R)`.
+        cells: of the grid.
+        samples: a cell.
+        size: int `(batch, R)`, pixels of the map.
+        inside: bool `(batch, R)`, false where nothing counts.
+    """
+    position = (np.arange(cells * samples) + 0.5).astype("float32") / samples
+    return neighbours(start[..., None] + position * (extent / cells)[..., None], size[..., None], inside[..., None])
+
+
+def neighbours(position: Any, size: Any, inside: Any) -> Axis:
+    """The two pixels around each position; weights are 0 more than one pixel outside of 0 … size."""
+    limit = ops.cast(size, position.dtype)
+    inside = ops.cast(ops.logical_and(inside, ops.logical_and(position >= -1.0, position <= limit)), position.dtype)
+    position = ops.clip(position, 0.0, limit - 1.0)
+    floor = ops.stop_gradient(ops.floor(position))
+    fraction = position - floor
+    low = ops.cast(floor, "int32")
+    return Axis(low, ops.minimum(low + 1, size - 1), (1.0 - fraction) * inside, fraction * inside)
+
+
+def check_regions(maps: Any, boxes: Any, scales: Any, levels: Any) -> tuple[list[Any], list[float], Any]:
+    """Maps and scales as lists, and levels, zero for a single map.
+
+    Raises:
+        ValueError: if shapes do not belong together.
+    """
+    maps = as_maps(maps)
+    scales = [float(s) for s in scales] if isinstance(scales, list | tuple) else [float(scales)]
+    if len(scales) != len(maps):
+        raise ValueError(f"expected one scale a map, received {len(scales)} for {len(maps)} maps")
+    if len(boxes.shape) != 3 or boxes.shape[-1] != 4:
+        raise ValueError(f"expected boxes (batch, regions, 4), received {tuple(boxes.shape)}")
+    if levels is None:
+        if len(maps) > 1:
+            raise ValueError(f"with {len(maps)} maps expected the level of each box, received None")
+        levels = ops.zeros_like(boxes[..., 0], dtype="int32")
+    return maps, scales, levels
+
+
+def finite_boxes(boxes: Any) -> tuple[Any, Any]:
+    """Boxes in float32 with zeros for those that hold NaN or infinity, and which are finite, bool `(batch, R)`."""
+    boxes = ops.cast(boxes, "float32")
+    # Comparisons with NaN are false; beyond this bound pixels have no meaning and integers would overflow.
+    finite = ops.all(ops.abs(boxes) < 1e9, axis=-1)
+    return ops.where(finite[..., None], boxes, 0.0), finite
+
+
+def _adaptive(
+    maps: Sequence[Any], levels: Any, finite: Any, rows: tuple[Any, Any, int], columns: tuple[Any, Any, int]
+) -> Any:
+    """As many samples as a cell has pixels: weights of all pixels along y and x, and two matrix products a map.
+
+    The average over a grid of bilinear samples is a product of averages along y and x.
+    """
+    total = 0.0
+    for level, x in enumerate(maps):
+        height, width = x.shape[1:3]
+        if height is None or width is None:
+            raise ValueError(f"sampling_ratio=0 needs maps of known height and width, received {tuple(x.shape)}")
+        here = ops.logical_and(finite, levels == level)
+        down = _averages(*rows, height, here)
+        across = _averages(*columns, width, here)
+        parts = []
+        for i in range(0, levels.shape[1], CHUNK):
+            part = ops.einsum("brph,bhwc->brpwc", down[:, i : i + CHUNK], ops.cast(x, "float32"))
+            parts.append(ops.einsum("brpwc,brqw->brpqc", part, across[:, i : i + CHUNK]))
+        total = total + ops.concatenate(parts, axis=1)
+    return ops.cast(total, maps[0].dtype)
+
+
+def _averages(start: Any, extent: Any, cells: int, size: int, inside: Any) -> Any:
+    """Weight of each of `size` pixels in each cell, `(batch, R, cells, size)`."""
+    bin_size = extent / cells
+    count = ops.ceil(bin_size)
+    most = math.ceil(size / cells) + 1
+    cell = ops.arange(cells, dtype="float32")[:, None]
+    sample = ops.arange(most, dtype="float32")
+    fraction = (sample + 0.5) / ops.maximum(count, 1.0)[..., None]
+    position = start[..., None, None] + (cell + fraction[..., None, :]) * bin_size[..., None, None]
+    used = ops.logical_and(inside[..., None], sample < count[..., None])[..., None, :]
+    samples = neighbours(position, ops.full((1, 1, 1, 1), size, "int32"), used)
+    pixel = ops.arange(size, dtype="int32")
+    total = 0.0
+    for index, weight in ((samples.low, samples.low_weight), (samples.high, samples.high_weight)):
+        for s in range(most):
+            hit = ops.cast(index[..., s, None] == pixel, "float32")
+            total = total + hit * weight[..., s, None]
+    return total / ops.maximum(count, 1.0)[..., None, None]

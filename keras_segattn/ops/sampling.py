@@ -1,0 +1,116 @@
+"""Weighted sums of a few pixels: what all operators that crop regions by bilinear interpolation come down to.
+
+A *table* holds the pixels of all maps of a pyramid, one a row. A region operator says for every output cell which rows
+it reads and how it weighs them. Both come from one axis at a time: `Axis` holds, for every sample along y or x, its
+two neighbours and their weights.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from keras import ops
+
+
+class Axis(NamedTuple):
+    """Samples along one axis of a map.
+
+    Attributes:
+        low, high: int32 `(batch, R, S)`, the two neighbours of each sample.
+        low_weight, high_weight: their weights, of the same shape; both 0 where the sample lies outside.
+    """
+
+    low: Any
+    high: Any
+    low_weight: Any
+    high_weight: Any
+
+
+class Table(NamedTuple):
+    """The pixels of all maps.
+
+    Attributes:
+        pixels: `(batch · Σ height · width, channels)`.
+        rows: int32 scalar: rows an image.
+        offsets, heights, widths: int32 `(levels,)`: first row, and size, of each map.
+    """
+
+    pixels: Any
+    rows: Any
+    offsets: Any
+    heights: Any
+    widths: Any
+
+
+def as_maps(maps: Any) -> list[Any]:
+    """A single map, or those of a pyramid, as a list.
+
+    Raises:
+        ValueError: if there is none, or one is not `(batch, height, width, channels)` of the same channels.
+    """
+    found = list(maps) if isinstance(maps, list | tuple) else [maps]
+    if not found or any(len(x.shape) != 4 or x.shape[-1] != found[0].shape[-1] for x in found):
+        raise ValueError(
+            "expected maps (batch, height, width, channels) of equal channels, received "
+            f"{[tuple(x.shape) for x in found]}"
+        )
+    return found
+
+
+def pixel_table(maps: Sequence[Any]) -> Table:
+    """The pixels of all maps under each other, image by image."""
+    channels = maps[0].shape[-1]
+    flat = [ops.reshape(x, (ops.shape(x)[0], -1, channels)) for x in maps]
+    joined = flat[0] if len(flat) == 1 else ops.concatenate(flat, axis=1)
+    heights = ops.stack([ops.cast(ops.shape(x)[1], "int32") for x in maps])
+    widths = ops.stack([ops.cast(ops.shape(x)[2], "int32") for x in maps])
+    ends = ops.cumsum(heights * widths)
+    return Table(
+        ops.reshape(joined, (-1, channels)),
+        ops.cast(ops.shape(joined)[1], "int32"),
+        ops.cast(ends - heights * widths, "int32"),
+        heights,
+        widths,
+    )
+
+
+def first_rows(table: Table, levels: Any) -> Any:
+    """Row of the upper left pixel of each region's map, int32 `(batch, R)`."""
+    batch = ops.arange(ops.shape(levels)[0], dtype="int32")
+    return (batch * table.rows)[:, None] + ops.take(table.offsets, levels)
+
+
+def interpolate(table: Table, start: Any, width: Any, y: Axis, x: Axis, output_size: tuple[int, int]) -> Any:
+    """Mean over the samples of each output cell of bilinear interpolations.
+
+    Args:
+        table: the pixels.
+        start: int32 `(batch, R)`, row of the upper left pixel of the region's map.
+        width: int32 `(batch, R)`, of that map.
+        y: samples `(batch, R, P · s)`, those of a cell together.
+        x: samples `(batch, R, Q · t)`.
+        output_size: (P, Q).
+
+    Returns:
+        `(batch, R, P, Q, channels)`.
+    """
+    indices, weights = corners(start, width, y, x, output_size)
+    total = 0.0
+    for index, weight in zip(indices, weights, strict=True):
+        # One pixel a cell at a time: all at once would need s · t · 4 times the memory.
+        total = total + ops.take(table.pixels, index, axis=0) * ops.cast(weight, table.pixels.dtype)[..., None]
+    return total
+
+
+def corners(start: Any, width: Any, y: Axis, x: Axis, output_size: tuple[int, int]) -> tuple[list[Any], list[Any]]:
+    """For each sample of a cell and each of its four neighbours, the row `(batch, R, P, Q)` and its weight."""
+    rows, columns = output_size
+    down, across = y.low.shape[-1] // rows, x.low.shape[-1] // columns
+    indices, weights = [], []
+    for i in range(down):
+        for j in range(across):
+            for y_index, y_weight in ((y.low, y.low_weight), (y.high, y.high_weight)):
+                for x_index, x_weight in ((x.low, x.low_weight), (x.high, x.high_weight)):
+                    row = y_index[..., i::down] * width[..., None]
+                    indices.append(start[..., None, None] + row[..., :, None] + x_index[..., None, j::across])
+                    weights.append(y_weight[..., i::down, None] * x_weight[..., None, j::across] / float(down * across))
+    return indices, weights
