@@ -3,30 +3,48 @@
 Every reader of masks gives a `tf.data.Dataset` with the features of TFDS's segmentation sets, so that a folder of your
 own and `tfds.load` are interchangeable: `image` uint8 `(height, width, 3)` RGB, `segmentation_mask` uint8
 `(height, width, 1)` class indices, `file_name` a string. `fashion_mnist` gives `image` and `label`, as TFDS's does.
+Readers of instances give lazy sequences of examples (`Instances`), which `InstanceBatches` turns into what a detector
+is trained on.
 """
 
 from keras_segattn.data.augmentation import Augmentation
 from keras_segattn.data.batches import Batches
 from keras_segattn.data.blue_marble import BLUE_MARBLE_LABELS, BlueMarble, blue_marble
+from keras_segattn.data.coco import coco_instances
 from keras_segattn.data.fashion_mnist import FASHION_MNIST_FOLDER, FASHION_MNIST_LABELS, fashion_mnist, read_idx
+from keras_segattn.data.fitting import fit_picture
 from keras_segattn.data.folder import folder
+from keras_segattn.data.instance_batches import InstanceBatches
+from keras_segattn.data.instance_folder import instance_folder
+from keras_segattn.data.instances import Instances
 from keras_segattn.data.pictures import read_image, read_mask
+from keras_segattn.data.tfds_instances import tfds_instances
 from keras_segattn.data.tfds_segmentation import tfds_segmentation
+from keras_segattn.data.tux_paint import TuxPaintScenes
+from keras_segattn.data.tux_paint_sources import TUX_PAINT_CLASSES
 from keras_segattn.data.voc import voc
 
 __all__ = [
     "BLUE_MARBLE_LABELS",
     "FASHION_MNIST_FOLDER",
     "FASHION_MNIST_LABELS",
+    "TUX_PAINT_CLASSES",
     "Augmentation",
     "Batches",
     "BlueMarble",
+    "InstanceBatches",
+    "Instances",
+    "TuxPaintScenes",
     "blue_marble",
+    "coco_instances",
     "fashion_mnist",
+    "fit_picture",
     "folder",
+    "instance_folder",
     "read_idx",
     "read_image",
     "read_mask",
+    "tfds_instances",
     "tfds_segmentation",
     "voc",
 ]

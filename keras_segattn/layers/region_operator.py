@@ -38,6 +38,8 @@ class RegionOperator(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        # On TensorFlow these use kernels that XLA has not.
+        self.supports_jit = keras.backend.backend() != "tensorflow"
         size = (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
         if len(size) != 2 or not all(isinstance(n, int) and n > 0 for n in size):
             raise ValueError(f"output_size must be one or two positive integers, received {output_size!r}")

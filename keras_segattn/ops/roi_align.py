@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_segattn.ops.sampling import Axis, Table, as_maps, first_rows, interpolate, pixel_table
+from keras_segattn.ops.portable import use_tensorflow_kernels
+from keras_segattn.ops.sampling import Axis, Table, as_maps, corners, first_rows, interpolate, pixel_table
 
 # Regions that the adaptive form crops at a time; its memory is this many times a map.
 CHUNK = 32
@@ -24,7 +25,8 @@ def roi_align(
 ) -> Any:
     """Average of bilinear samples in each cell of a grid laid over each box, as torchvision and Detectron2 compute it.
 
-    A sample more than a pixel outside of the map is 0, one less far outside takes the border's value.
+    A sample more than a pixel outside of the map is 0, one less far outside takes the border's value. As in both, no
+    gradient reaches the boxes.
 
     Args:
         maps: `(batch, height, width, channels)`, or a sequence of such, the levels of a pyramid.
@@ -50,7 +52,7 @@ def roi_align(
     maps, scales, levels = check_regions(maps, boxes, scales, levels)
     rows, columns = (output_size, output_size) if isinstance(output_size, int) else output_size
     scale = ops.take(ops.convert_to_tensor(np.asarray(scales, "float32")), levels)
-    boxes, finite = finite_boxes(boxes)
+    boxes, finite = finite_boxes(ops.stop_gradient(boxes))
     shift = 0.5 if aligned else 0.0
     x1, y1, x2, y2 = (boxes[..., i] * scale - shift for i in range(4))
     height, width = y2 - y1, x2 - x1
@@ -62,12 +64,21 @@ def roi_align(
     map_width = ops.take(table.widths, levels)
     y = axis(y1, height, rows, sampling_ratio, ops.take(table.heights, levels), finite)
     x = axis(x1, width, columns, sampling_ratio, map_width, finite)
-    return weighted_sum(table, first_rows(table, levels), map_width, y, x, (rows, columns))
+    return _cropped(table, first_rows(table, levels), map_width, y, x, (rows, columns))
 
 
-def weighted_sum(table: Table, start: Any, width: Any, y: Axis, x: Axis, output_size: tuple[int, int]) -> Any:
-    """`sampling.interpolate`, or the backend's faster form of it where one may be used."""
-    return interpolate(table, start, width, y, x, output_size)
+def _cropped(table: Table, start: Any, width: Any, y: Axis, x: Axis, output_size: tuple[int, int]) -> Any:
+    """`sampling.interpolate`, or TensorFlow's faster form of it where one may be used."""
+    if not use_tensorflow_kernels():
+        return interpolate(table, start, width, y, x, output_size)
+    from keras_segattn.ops._tensorflow import weighted_sum
+
+    indices, weights = (ops.stack(parts, axis=-1) for parts in corners(start, width, y, x, output_size))
+    terms, shape, dtype = indices.shape[-1], ops.shape(indices)[:-1], table.pixels.dtype
+    total = weighted_sum(
+        ops.cast(table.pixels, "float32"), ops.reshape(indices, (-1, terms)), ops.reshape(weights, (-1, terms))
+    )
+    return ops.cast(ops.reshape(total, (*shape, table.pixels.shape[-1])), dtype)
 
 
 def axis(start: Any, extent: Any, cells: int, samples: int, size: Any, inside: Any) -> Axis:

@@ -1,4 +1,4 @@
-"""Training, evaluation and prediction of segmentation models and classifiers."""
+"""Training, evaluation and prediction of segmentation models, classifiers and detectors."""
 
 from keras_segattn.training.checkpoint import CheckpointError
 from keras_segattn.training.classifier import train_classifier
@@ -7,6 +7,8 @@ from keras_segattn.training.classifier_recipes import CLASSIFIER_RECIPES, Classi
 from keras_segattn.training.crops import crops
 from keras_segattn.training.evaluation import evaluate, predict
 from keras_segattn.training.fcn_stages import Stage, train_fcn_stages
+from keras_segattn.training.instance_evaluation import evaluate_instances
+from keras_segattn.training.instance_trainer import InstanceTrainer, Sampling, freeze_batch_norm
 from keras_segattn.training.optimizers import CaffeSGD
 from keras_segattn.training.recipes import RECIPES, Recipe
 from keras_segattn.training.recorder import TrainingDivergedError
@@ -20,13 +22,17 @@ __all__ = [
     "CheckpointError",
     "ClassifierRecipe",
     "InceptionRMSprop",
+    "InstanceTrainer",
     "Recipe",
+    "Sampling",
     "Stage",
     "TrainingDivergedError",
     "classify",
     "crops",
     "evaluate",
     "evaluate_classifier",
+    "evaluate_instances",
+    "freeze_batch_norm",
     "predict",
     "top_k_error",
     "train_classifier",

@@ -1,0 +1,81 @@
+"""Instances with the features of TFDS's `coco`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_segattn.arguments import check_choice
+from keras_segattn.data.instances import Example, Instances, check_example, class_names_of
+
+
+def tfds_instances(
+    source: Sequence[Mapping[str, Any]],
+    *,
+    box_masks: bool = False,
+    class_names: Mapping[int, str] | Sequence[str] | None = None,
+) -> Instances:
+    """Examples of `tfds.data_source("coco/2017")` and of sets with the same features.
+
+    Args:
+        source: examples by number, such as a TFDS data source or `list(tfds.as_numpy(dataset))`, with `image`, and
+            `objects` that have `bbox` (ymin, xmin, ymax, xmax, as shares of height and width), `label` from 0 and,
+            where the set has masks, `segmentation` or `mask` `(n, height, width, 1)`. `objects/is_crowd`, `image/id`
+            and `image/filename` may be absent.
+        box_masks: whether the inside of its box is the mask of an object where the set has no masks, as TFDS's `coco`;
+            otherwise that is an error.
+        class_names: name of every label, a mapping, or names counted from 1, such as
+            `builder.info.features["objects"]["label"].names`.
+
+    Returns:
+        Examples in the order of the source; labels are TFDS's plus 1.
+
+    Raises:
+        ValueError: when reading, if an example has other features or no masks and `box_masks` is false.
+
+    Example:
+        >>> train = tfds_instances(tfds.data_source("coco/2017", split="train"), box_masks=True)
+    """
+    check_choice("box_masks", box_masks, (True, False))
+
+    def read(key: int) -> Example:
+        example = source[key]
+        objects = example.get("objects")
+        if "image" not in example or not isinstance(objects, Mapping) or not {"bbox", "label"} <= objects.keys():
+            raise ValueError(
+                f"example {key}: expected image, objects/bbox and objects/label, received {example.keys()}"
+            )
+        image = np.asarray(example["image"])
+        shares, label = np.asarray(objects["bbox"], np.float32).reshape(-1, 4), np.asarray(objects["label"])
+        if image.ndim != 3 or len(shares) != len(label):
+            raise ValueError(
+                f"example {key}: expected an image (height, width, 3) and one bbox a label, received {image.shape}, "
+                f"{len(shares)} and {len(label)}"
+            )
+        height, width = image.shape[:2]
+        bbox = shares[:, [1, 0, 3, 2]] * np.array([width, height, width, height], np.float32)
+        masks = objects.get("segmentation", objects.get("mask"))
+        if masks is not None:
+            mask = (np.asarray(masks).reshape(len(label), height, width) > 0).astype(np.uint8)
+        elif box_masks:
+            mask = np.zeros((len(label), height, width), np.uint8)
+            for one, (x1, y1, x2, y2) in zip(mask, bbox.round().astype(int), strict=True):
+                one[y1:y2, x1:x2] = 1
+        else:
+            raise ValueError(f"example {key}: the set has no masks; give box_masks=True to take the boxes")
+        name = example.get("image/filename", f"example {key}")
+        found = {
+            "image": image,
+            "image/id": int(example.get("image/id", key)),
+            "image/filename": name.decode() if isinstance(name, bytes) else str(name),
+            "objects": {
+                "bbox": bbox,
+                "label": (label + 1).astype(np.int32),
+                "is_crowd": np.asarray(objects.get("is_crowd", np.zeros(len(label))), bool),
+                "mask": mask,
+            },
+        }
+        check_example(found, f"example {key}")
+        return found
+
+    return Instances(range(len(source)), read, class_names_of(class_names))

@@ -1,0 +1,29 @@
+"""When an operator may use a kernel that only one backend has."""
+
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+
+import keras
+
+_portable: ContextVar[bool] = ContextVar("portable", default=False)
+
+
+@contextlib.contextmanager
+def portable_operators() -> Iterator[None]:
+    """Within, operators use `keras.ops` only, so that what is traced can be converted and runs anywhere.
+
+    Example:
+        >>> with portable_operators():
+        ...     concrete = tf.function(model).get_concrete_function(signature)
+    """
+    token = _portable.set(True)
+    try:
+        yield
+    finally:
+        _portable.reset(token)
+
+
+def use_tensorflow_kernels() -> bool:
+    """Whether an operator may use `ops/_tensorflow.py`."""
+    return keras.backend.backend() == "tensorflow" and not _portable.get()

@@ -1,0 +1,82 @@
+"""Average precision of a detector on pictures with instances."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_segattn.data.fitting import fit_picture
+from keras_segattn.data.instances import Example
+from keras_segattn.metrics.coco_average_precision import coco_average_precision
+from keras_segattn.metrics.region_average_precision import region_average_precision
+from keras_segattn.ops.masks import paste_masks
+from keras_segattn.registry import preprocessing_of
+
+THRESHOLD = 0.5
+
+
+def evaluate_instances(
+    model: keras.Model,
+    examples: Sequence[Example],
+    *,
+    size: tuple[int, int] | None = None,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Run a detector over pictures and score what it finds, in the frames of the pictures.
+
+    Args:
+        model: from preprocessed images to `boxes`, `scores`, `classes`, `masks` and `count`, as `MaskRCNN` is.
+        examples: pictures with their instances, as `data.coco_instances` gives them; labels from 1.
+        size: (height, width) to which pictures are resized, keeping their form; default: that of the model.
+        progress: whether to show a progress bar.
+
+    Returns:
+        `"bbox"` and `"segm"`: COCO's `AP`, `AP50`, `AP75`, `APs`, `APm`, `APl`; `"region"`: SDS's `AP50`, `AP70`,
+        `AP_vol` and `classes`. Values 0..1, NaN where there is nothing to find.
+
+    Raises:
+        ValueError: if there are no examples, or the model's size is open and none is given.
+
+    Example:
+        >>> evaluate_instances(model, held_out)["segm"]["AP50"]
+    """
+    if not len(examples):
+        raise ValueError("expected examples to evaluate on, received none")
+    height, width = size or model.input_shape[1:3]
+    if height is None or width is None:
+        raise ValueError(f"model {model.name!r} takes any size: give size=(height, width)")
+    preprocessing = preprocessing_of(model)
+    bar = keras.utils.Progbar(len(examples), verbose=1 if progress else 0)
+    found = []
+    for number, example in enumerate(examples, start=1):
+        image, factor = fit_picture(example["image"], (height, width))
+        outputs = model.predict_on_batch(ops.convert_to_numpy(preprocessing(image[None])))
+        found.append(in_picture(outputs, example["image"].shape[:2], factor))
+        bar.update(number)
+    return {
+        "bbox": coco_average_precision(found, examples, kind="bbox"),
+        "segm": coco_average_precision(found, examples, kind="segm"),
+        "region": region_average_precision(found, examples),
+    }
+
+
+def in_picture(outputs: dict[str, Any], picture: tuple[int, int], factor: float) -> dict[str, np.ndarray]:
+    """The detections of the first image of a batch in the frame of the picture it was resized from.
+
+    Args:
+        outputs: of a detector.
+        picture: (height, width) of the picture.
+        factor: by which the picture was resized, see `data.fit_picture`.
+
+    Returns:
+        `boxes` float32 `(n, 4)`, `scores` `(n,)`, `classes` `(n,)` and `masks` bool `(n, height, width)`.
+    """
+    count = int(outputs["count"][0])
+    boxes, scores, classes, masks = (np.asarray(outputs[k][0][:count]) for k in ("boxes", "scores", "classes", "masks"))
+    boxes = boxes / factor
+    frames = np.zeros((0, *picture), bool)
+    if count:
+        frames = ops.convert_to_numpy(paste_masks(masks[None], boxes[None], *picture))[0] > THRESHOLD
+    return {"boxes": boxes, "scores": scores, "classes": classes, "masks": frames}
