@@ -25,7 +25,7 @@ from keras_segattn.classification import (
     ResNet152,
     SqueezeNet1_1,
 )
-from keras_segattn.instances import MaskRCNN
+from keras_segattn.instances import MNC, MaskRCNN
 from keras_segattn.preprocessing import Preprocessing
 from keras_segattn.registry import get_model, list_models, model_card, preprocessing_of
 from keras_segattn.segmentation import FCN8s, FCN16s, FCN32s, FCNAlexNet
@@ -33,6 +33,7 @@ from keras_segattn.segmentation import FCN8s, FCN16s, FCN32s, FCNAlexNet
 __version__ = version("keras-segattn")
 
 __all__ = [
+    "MNC",
     "VGG16",
     "VGG19",
     "AlexNet",

@@ -18,6 +18,14 @@ def tiny_model(card: ModelCard, **changes) -> keras.Model:
     return model
 
 
+def smooth_part(card: ModelCard) -> dict:
+    """Arguments of the part of a card's model whose output is a continuous function of image and weights.
+
+    Which boxes a detector keeps is none: that part is tested by itself.
+    """
+    return {"include_top": False} if card.family == "instances" else {}
+
+
 def randomise(model: keras.Model, seed: int = 0) -> None:
     """Give every weight a value that depends on its layer's name only; kernels keep activations near 1."""
     for layer in model.layers:
@@ -51,10 +59,15 @@ def images(shape: tuple[int, ...], batch: int = 2, seed: int = 0) -> np.ndarray:
 
 
 def run(model: keras.Model, x: np.ndarray) -> np.ndarray:
-    """The model's output; on JAX compiled as a whole, which takes less than compiling its operations one by one."""
-    if keras.backend.backend() == "jax":
-        return model.predict_on_batch(x)
-    return ops.convert_to_numpy(model(x, training=False))
+    """The model's output; on JAX compiled as a whole, which takes less than compiling its operations one by one.
+
+    Several outputs come as one row an image.
+    """
+    outputs = model.predict_on_batch(x) if keras.backend.backend() == "jax" else model(x, training=False)
+    if isinstance(outputs, dict):
+        rows = [ops.convert_to_numpy(outputs[name]).reshape(len(x), -1) for name in sorted(outputs)]
+        return np.concatenate([row.astype(rows[0].dtype) for row in rows], axis=1)
+    return ops.convert_to_numpy(outputs)
 
 
 def loss_and_gradients(model: keras.Model, x: np.ndarray) -> tuple[float, list[np.ndarray]]:
@@ -62,7 +75,9 @@ def loss_and_gradients(model: keras.Model, x: np.ndarray) -> tuple[float, list[n
     import tensorflow as tf
 
     with tf.GradientTape() as tape:
-        output = model(x, training=False)
+        outputs = model(x, training=False)
+        parts = [ops.reshape(part, (len(x), -1)) for part in keras.tree.flatten(outputs)]
+        output = ops.concatenate(parts, axis=1)
         target = np.random.default_rng(1).normal(size=output.shape).astype(output.dtype.name)
         loss = ops.mean(output * target)
     gradients = tape.gradient(loss, [variable.value for variable in model.trainable_variables])

@@ -1,5 +1,6 @@
 """Networks that find every object and its pixels."""
 
 from keras_segattn.instances.mask_rcnn import MaskRCNN
+from keras_segattn.instances.mnc import MNC
 
-__all__ = ["MaskRCNN"]
+__all__ = ["MNC", "MaskRCNN"]

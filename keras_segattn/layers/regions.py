@@ -78,3 +78,34 @@ class ImageSizes(keras.layers.Layer):
     def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
         """Two numbers an image."""
         return keras.KerasTensor((inputs.shape[0], 2), dtype="float32")
+
+
+@keras.saving.register_keras_serializable(package="keras_segattn")
+class ValidRegions(keras.layers.Layer):
+    """How many of an image's slots are filled → which: 1.0 or 0.0 for each, the whole repeated.
+
+    Args:
+        regions: slots an image.
+        repeats: how often the same slots follow each other.
+
+    Example:
+        >>> ValidRegions(3)(keras.ops.array([2]))
+        <tf.Tensor: shape=(1, 3), dtype=float32, numpy=array([[1., 1., 0.]], dtype=float32)>
+    """
+
+    def __init__(self, regions: int, repeats: int = 1, **kwargs: Any) -> None:
+        super().__init__(**({"dtype": "float32"} | kwargs))
+        self.regions, self.repeats = regions, repeats
+
+    def call(self, inputs: Any) -> Any:
+        """Compare each slot's place with the number of filled ones."""
+        slots = ops.tile(ops.arange(self.regions), (self.repeats,))
+        return ops.cast(slots[None, :] < ops.cast(inputs, slots.dtype)[:, None], "float32")
+
+    def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
+        """A number a slot."""
+        return keras.KerasTensor((inputs.shape[0], self.regions * self.repeats), dtype="float32")
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild the layer."""
+        return super().get_config() | {"regions": self.regions, "repeats": self.repeats}

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from keras_segattn.arguments import check_choice
 from keras_segattn.metrics.detections import compared
@@ -58,6 +56,8 @@ def coco_average_precision(
             region = detected.masks[place] if kind == "segm" else None
             box, area = detected.boxes[place], areas[place]
             found.append(_annotation(len(found), number, label, box, region, area, score=float(score)))
+    from pycocotools.cocoeval import COCOeval  # it imports matplotlib, which is slow
+
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
         evaluation = COCOeval(_indexed(images, true), _indexed(images, found), kind)
         evaluation.params.catIds = sorted({one["category_id"] for one in true})
@@ -87,7 +87,9 @@ def _box_areas(boxes: np.ndarray) -> np.ndarray:
     return (boxes[:, 2:] - boxes[:, :2]).prod(axis=-1)
 
 
-def _indexed(images: list[dict[str, Any]], annotations: list[dict[str, Any]]) -> COCO:
+def _indexed(images: list[dict[str, Any]], annotations: list[dict[str, Any]]) -> Any:
+    from pycocotools.coco import COCO
+
     coco = COCO()
     categories = [{"id": label, "name": str(label)} for label in sorted({one["category_id"] for one in annotations})]
     coco.dataset = {"images": images, "annotations": annotations, "categories": categories}

@@ -115,8 +115,15 @@ class InstanceTrainer(keras.Model):
         losses["mask"] = self._mask_loss(found["maps"], regions, batch, training)
         return losses
 
-    def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, **others: Any) -> Any:  # noqa: ARG002
-        """The sum of the losses that `call` gave; arguments are Keras's."""
+    def compute_loss(
+        self,
+        x: Any = None,  # noqa: ARG002 - the arguments are Keras's
+        y: Any = None,  # noqa: ARG002
+        y_pred: Any = None,
+        sample_weight: Any = None,  # noqa: ARG002
+        training: bool = True,  # noqa: ARG002
+    ) -> Any:
+        """The sum of the losses that `call` gave."""
         for tracker in self.trackers:
             tracker.update_state(y_pred[tracker.name])
         return sum(y_pred.values())

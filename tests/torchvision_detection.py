@@ -1,6 +1,7 @@
 """torchvision's Mask R-CNN as an oracle: random weights, and every intermediate result."""
 
 import contextlib
+import sys
 import zlib
 
 import numpy as np
@@ -15,19 +16,32 @@ def mask_rcnn(builder, **options):
     import torch
 
     models = torchvision_models()
-    _define_nms()
+    define_operators()
     model = getattr(models.detection, builder)(weights=None, weights_backbone=None, **options)
     return randomise(model.eval()), torch
 
 
-def _define_nms():
-    """torchvision's compiled operators do not load with a CPU build of torch: greedy suppression by its definition."""
+def define_operators():
+    """Stand-ins for the compiled operators, which do not load with a CPU build of torch."""
     import torch
     import torchvision
     from torchvision.ops import boxes
 
     if hasattr(torch.ops.torchvision, "nms"):
         return
+    # Its RoIAlign in Python, without the compiler that would take longer than it saves.
+    roi_align = sys.modules["torchvision.ops.roi_align"]
+    roi_align._roi_align = roi_align._roi_align.__wrapped__
+    interpolate = roi_align._bilinear_interpolate
+
+    def as_compiled(maps, images, y, x, *masks):
+        """The rule that the compiled operator has and the Python one lacks: samples far outside are 0."""
+        height, width = maps.shape[2:]
+        rows, columns = ((v >= -1) & (v <= size) for v, size in ((y, height), (x, width)))
+        inside = rows[:, None, :, None, :, None] & columns[:, None, None, :, None, :]
+        return interpolate(maps, images, y, x, *masks) * inside
+
+    roi_align._bilinear_interpolate = as_compiled
 
     def nms(dets, scores, iou_threshold):
         order = torch.sort(scores, descending=True, stable=True).indices
@@ -42,7 +56,7 @@ def _define_nms():
     library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     library.impl("nms", nms, "CPU")
     boxes._assert_has_ops = lambda: None
-    _define_nms.library = library  # a library that is collected takes its operators along
+    define_operators.library = library  # a library that is collected takes its operators along
 
 
 def randomise(model):

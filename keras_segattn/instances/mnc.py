@@ -1,0 +1,286 @@
+"""Multi-task network cascades (Dai, He & Sun, CVPR 2016, arXiv 1512.04412).
+
+Boxes, masks and classes of instances, each stage on what the one before it found, with shared features: a region
+proposal network, RoIWarp, a mask of each region, and from features gated by that mask its class. In the five-stage
+form the boxes are refined by what was learned, and masks and classes found again by the same layers. Coordinates pass
+gradients from every stage to those before.
+
+The default is the released VGG16 network, layer by layer. As in its test network, stages 4 and 5 warp regions to
+14×14 directly, the first to 28×28 and then a maximum; training does the latter in both.
+"""
+
+from typing import Any
+
+import keras
+from keras import layers
+
+from keras_segattn import registry
+from keras_segattn import weights as weight_files
+from keras_segattn.arguments import check_choice, check_positive_integer, image_input, scaled, source_input
+from keras_segattn.instances.mnc_weights import WEIGHT_NAMES, translate
+from keras_segattn.layers import (
+    AnchorGenerator,
+    ClipGradient,
+    ImageSizes,
+    MergeRegions,
+    ObjectScores,
+    Proposals,
+    RefineRegions,
+    ResizeMask,
+    RoIWarp,
+    SplitRegions,
+    ValidRegions,
+    VoteMasks,
+)
+from keras_segattn.preprocessing import Preprocessing
+from keras_segattn.registry import Paper, register
+
+PREPROCESSING = Preprocessing("BGR", mean=(102.9801, 115.9465, 122.7717))
+STRIDE = 16
+ANCHOR_SIZES, ANCHOR_RATIOS = (128, 256, 512), (0.5, 1.0, 2.0)
+REGION_SIZE = 14
+# py-faster-rcnn counts pixels: a box from 0 to 9 is ten wide.
+OFFSET = 1.0
+# Gradients of coordinates are clipped where a stage takes them (the released code's TRAIN.CLIP_BASE).
+COORDINATE_GRADIENT = 1 / 512
+SCORES = keras.initializers.RandomNormal(stddev=0.01)
+REFINEMENTS = keras.initializers.RandomNormal(stddev=0.001)
+
+
+def trunk_map(image: Any, backbone: str, weights: str | None, alpha: float) -> Any:
+    """The map of stride 16 of a trunk; of VGG16 the last convolution's, before the pooling that ends it."""
+    card = registry.model_card(backbone)
+    taps = {tap.stride: layer for layer, tap in card.taps.items()}
+    if STRIDE not in taps:
+        raise ValueError(f"MNC needs a backbone with a tap at stride {STRIDE}, {card.name} declares {dict(card.taps)}")
+    trunk = card.builder(include_top=False, input_tensor=image, weights=weights, alpha=alpha, **card.aligned)
+    return trunk.get_layer("block5_conv3" if card.name == "VGG16" else taps[STRIDE]).output
+
+
+def instance_stage(channels: int, classes: int, mask_size: int, mask_channels: int, box_channels: int) -> keras.Model:
+    """Mask, class and box of regions `(batch · regions, 14, 14, channels)`: what stages 2 and 3, 4 and 5 do alike."""
+    regions = keras.Input((REGION_SIZE, REGION_SIZE, channels), name="regions")
+    x = layers.Flatten(name="mask_flatten")(regions)
+    x = layers.Dense(mask_channels, activation="relu", kernel_initializer=REFINEMENTS, name="fc6_maskest")(x)
+    mask = layers.Dense(mask_size**2, kernel_initializer=REFINEMENTS, name="mask_pred")(x)
+    gate = layers.Activation("sigmoid", name="mask_output")(mask)
+    gate = layers.Reshape((mask_size, mask_size, 1), name="mask_reshape")(gate)
+    gated = layers.Multiply(name="mask_pooling")([regions, ResizeMask(REGION_SIZE, name="mask_resize")(gate)])
+    paths = []
+    for name, features in (("mask", gated), ("box", regions)):
+        x = layers.MaxPooling2D(2, name=f"roi_pool_{name}")(features)
+        x = layers.Flatten(name=f"flatten_{name}")(x)
+        for number in (6, 7):
+            x = layers.Dense(
+                box_channels, activation="relu", kernel_initializer="he_normal", name=f"fc{number}_{name}"
+            )(x)
+        paths.append(x)
+    joined = layers.Concatenate(name="join_box_mask")(paths)
+    outputs = {
+        "mask": mask,
+        "box_logits": layers.Dense(classes, kernel_initializer=SCORES, name="cls_score")(joined),
+        "class_logits": layers.Dense(classes, kernel_initializer=SCORES, name="seg_cls_score")(joined),
+        "deltas": layers.Dense(4 * classes, kernel_initializer=REFINEMENTS, name="bbox_pred")(joined),
+    }
+    return keras.Model(regions, outputs)
+
+
+@register(
+    family="instances",
+    paper=Paper(
+        "Instance-aware Semantic Segmentation via Multi-task Network Cascades",
+        "Dai, He & Sun",
+        "CVPR",
+        2016,
+        "1512.04412",
+    ),
+    input_shape=(600, 1000, 3),
+    parameters=283_029_933,
+    taps={},
+    tiny={
+        "input_shape": (64, 96, 3),
+        "classes": 4,
+        "alpha": 0.0625,
+        "mask_size": 7,
+        "anchor_sizes": (16, 32, 64),
+        "proposals": 12,
+        "proposals_before_nms": 40,
+        "detections": 5,
+    },
+    capabilities={"litert_builtin", "int8", "dynamic_size", "mixed_precision"},
+    landmarks={"rpn_cls_score", "fc6_maskest", "seg_cls_score"},
+    preprocessing=PREPROCESSING,
+    weight_names=WEIGHT_NAMES,
+    translate=translate,
+)
+def MNC(  # noqa: N802 - a builder is named like the model it builds
+    include_top: bool = True,
+    weights: str | None = None,
+    input_tensor: Any = None,
+    input_shape: tuple[int | None, ...] | None = None,
+    classes: int = 21,
+    name: str = "mnc",
+    *,
+    backbone: str = "vgg16",
+    stages: int = 5,
+    alpha: float = 1.0,
+    mask_size: int = 21,
+    mask_channels: int = 256,
+    box_channels: int = 4096,
+    proposal_channels: int = 512,
+    quantize: bool = True,
+    anchor_sizes: tuple[float, ...] = ANCHOR_SIZES,
+    anchor_ratios: tuple[float, ...] = ANCHOR_RATIOS,
+    proposals: int = 300,
+    proposals_before_nms: int = 6000,
+    min_proposal: float = 16.0,
+    detections: int = 100,
+    score_threshold: float = 1e-3,
+    vote: bool = True,
+) -> keras.Model:
+    """MNC (Dai et al. 2016): the instances in an image, by a cascade of boxes, masks and classes.
+
+    Args:
+        include_top: whether to add the cascade; without, the output is the trunk's map of stride 16.
+        weights: `None` (random), the name of weights packaged for the backbone (such as `"imagenet"` with
+            `backbone="efficientnet_lite0"`), or the path of a weight file of the whole network, such as the released
+            `.caffemodel`.
+        input_tensor: symbolic tensor to build on, instead of `input_shape`.
+        input_shape: `(height, width, channels)`, default `(None, None, 3)`: any size.
+        classes: number of classes, background (class 0) included.
+        name: of the model.
+        backbone: a registered trunk with a tap at stride 16.
+        stages: 5, or 3: boxes, masks and classes once, without refined boxes.
+        alpha: width multiplier of the trunk and of the three widths that follow.
+        mask_size: height and width of a mask: the released 21, or the paper's 28.
+        mask_channels: hidden units of the mask's layer.
+        box_channels: hidden units of the two paths to class and box.
+        proposal_channels: of the region proposal network.
+        quantize: whether RoIWarp rounds boxes to pixels of the map, as the released code does.
+        anchor_sizes: square root of the anchors' areas in pixels.
+        anchor_ratios: heights ÷ widths of the anchors.
+        proposals: regions an image.
+        proposals_before_nms: best anchors before suppression.
+        min_proposal: proposals of less height or width, in pixels, are dropped.
+        detections: number of instances returned.
+        score_threshold: instances of at most this probability are dropped.
+        vote: whether masks are averaged over the instances that overlap.
+
+    Returns:
+        Model from preprocessed images `(batch, height, width, channels)` float32 to a dict, D being `detections`:
+        `boxes` float32 `(batch, D, 4)`, `(x1, y1, x2, y2)` in pixels, the last one inclusive; `scores` float32
+        `(batch, D)`, 0..1, falling; `classes` int32 `(batch, D)`, from 1; `masks` float32 `(batch, D, m, m)`,
+        probabilities within the box, which the authors cut at 0.4; `count` int32 `(batch,)`: slots from there on are
+        zero.
+
+    Raises:
+        ValueError: if an argument or a shape is wrong.
+        keras_segattn.weights.WeightsError: if the weights are not installed or do not fit.
+
+    Example:
+        >>> model = MNC(weights="mnc_model.caffemodel")
+        >>> found = model(preprocess_input(images))
+    """
+    check_choice("include_top", include_top, (True, False))
+    check_positive_integer("classes", classes)
+    check_choice("stages", stages, (3, 5))
+    for argument, value in (("quantize", quantize), ("vote", vote)):
+        check_choice(argument, value, (True, False))
+    for argument, size in (("mask_size", mask_size), ("proposals", proposals), ("detections", detections)):
+        check_positive_integer(argument, size)
+    card = registry.model_card(backbone)
+    packaged = weights if isinstance(weights, str) and weights in card.pretrained else None
+    image = image_input(input_tensor, input_shape)
+    features = trunk_map(image, backbone, packaged, alpha)
+    outputs: Any = features
+    if include_top:
+        sizes = ImageSizes(name="image_sizes")(image)
+        found = _proposals(
+            features,
+            sizes,
+            scaled(proposal_channels, alpha),
+            anchor_sizes,
+            anchor_ratios,
+            proposals,
+            proposals_before_nms,
+            min_proposal,
+        )
+        stage = instance_stage(
+            features.shape[-1], classes, mask_size, scaled(mask_channels, alpha), scaled(box_channels, alpha)
+        )
+        boxes = ClipGradient(COORDINATE_GRADIENT, name="proposal_gradient")(found["boxes"])
+        regions = RoIWarp(2 * REGION_SIZE, [1 / STRIDE], quantize, name="roi_warp")([features], boxes)
+        regions = MergeRegions(name="roi_merge")(regions)
+        regions = layers.MaxPooling2D(2, name="roi_warp_pool")(regions)
+        results = [(boxes, _split(stage.call(regions), proposals, ""))]
+        if stages == 5:
+            first = results[0][1]
+            boxes = RefineRegions(name="stage_bridge")(boxes, first["deltas"], first["class_logits"], sizes)
+            boxes = ClipGradient(COORDINATE_GRADIENT, name="bridge_gradient")(boxes)
+            regions = RoIWarp(REGION_SIZE, [1 / STRIDE], quantize, name="roi_warp_ext")([features], boxes)
+            regions = MergeRegions(name="roi_merge_ext")(regions)
+            results.append((boxes, _split(stage.call(regions), proposals, "_ext")))
+        outputs = _instances(results, found["count"], mask_size, detections, score_threshold, vote)
+    model = keras.Model(source_input(image), outputs, name=name)
+    if packaged is None:
+        weight_files.initialize(model, weights, card.pretrained, trunk=not include_top)
+    return model
+
+
+def preprocess_input(images: Any) -> Any:
+    """RGB images `(..., 3)`, 0..255 → float32 BGR minus the mean, as the released weights expect."""
+    return PREPROCESSING(images)
+
+
+def _proposals(
+    features: Any,
+    sizes: Any,
+    channels: int,
+    anchor_sizes: tuple[float, ...],
+    anchor_ratios: tuple[float, ...],
+    count: int,
+    before_nms: int,
+    min_size: float,
+) -> dict[str, Any]:
+    """Stage 1: class-agnostic boxes (py-faster-rcnn's network, which scores background and object apart)."""
+    anchors = len(anchor_sizes) * len(anchor_ratios)
+    x = layers.Conv2D(channels, 3, padding="same", activation="relu", kernel_initializer=SCORES, name="rpn_conv_3x3")(
+        features
+    )
+    scores = layers.Conv2D(2 * anchors, 1, kernel_initializer=SCORES, name="rpn_cls_score")(x)
+    deltas = layers.Conv2D(4 * anchors, 1, kernel_initializer=SCORES, name="rpn_bbox_pred")(x)
+    boxes = AnchorGenerator(anchor_sizes, anchor_ratios, STRIDE, "caffe", name="anchors")(features)
+    objectness = ObjectScores(name="rpn_object_score")(scores)
+    return Proposals(count, before_nms, min_size=min_size, offset=OFFSET, differentiable=True, name="proposals")(
+        [objectness], [deltas], [boxes], sizes
+    )
+
+
+def _split(results: dict[str, Any], regions: int, suffix: str) -> dict[str, Any]:
+    """Results of regions in the batch axis, by image."""
+    return {key: SplitRegions(regions, name=f"{key}_split{suffix}")(x) for key, x in results.items()}
+
+
+def _instances(
+    results: list[tuple[Any, dict[str, Any]]],
+    count: Any,
+    mask_size: int,
+    detections: int,
+    score_threshold: float,
+    vote: bool,
+) -> dict[str, Any]:
+    """The instances of all stages together, the best of them with the masks they agree on."""
+
+    def joined(parts: list[Any], name: str) -> Any:
+        return parts[0] if len(parts) == 1 else layers.Concatenate(axis=1, name=name)(parts)
+
+    masks = joined([stage["mask"] for _, stage in results], "all_masks")
+    masks = layers.Activation("sigmoid", name="mask_probabilities")(masks)
+    masks = layers.Reshape((-1, mask_size, mask_size), name="masks_square")(masks)
+    valid = ValidRegions(results[0][0].shape[1], len(results), name="valid_regions")(count)
+    return VoteMasks(detections, score_threshold, voters=64 if vote else 1, name="instances")(
+        joined([stage["class_logits"] for _, stage in results], "all_logits"),
+        joined([boxes for boxes, _ in results], "all_boxes"),
+        masks,
+        valid,
+    )

@@ -1,0 +1,141 @@
+"""MNC's inference: suppression by class, and masks averaged over the instances that agree."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_segattn.arguments import check_positive_integer
+from keras_segattn.ops.boxes import box_iou
+from keras_segattn.ops.nms import nms
+
+
+@keras.saving.register_keras_serializable(package="keras_segattn")
+class VoteMasks(keras.layers.Layer):
+    """The best instances, each with the mask that all instances on the same object vote for (Dai et al. 2016, 4.3).
+
+    Within each class the best boxes are kept. All instances that overlap a kept one are averaged, weighted by their
+    scores for its class, in the frame of the kept box (the released code averages them in the image and cuts the result
+    where it ends).
+
+    Args:
+        count: instances an image that are returned.
+        score_threshold: instances with at most this probability are dropped.
+        iou_threshold: instances that overlap a better one of their class by more are suppressed.
+        voter_iou: overlap from which an instance has a vote.
+        voters: votes of an instance at most, those of highest score; 1 leaves every mask as it is.
+        offset: 1.0 for py-faster-rcnn's convention, in which a box of one pixel has x2 = x1.
+
+    Call arguments:
+        logits: class scores of R instances `(batch, R, classes)`, background first.
+        boxes: `(batch, R, 4)` in pixels.
+        masks: probabilities `(batch, R, m, m)` within the boxes.
+        valid: `(batch, R)`, 0 for instances that do not count.
+
+    Output:
+        dict `boxes` float32 `(batch, count, 4)`, `scores` float32 `(batch, count)` in 0..1, falling, `classes` int32
+        `(batch, count)` from 1, `masks` float32 `(batch, count, m, m)` in 0..1, to be cut at 0.4, and `count` int32
+        `(batch,)`: slots from there on are zero.
+
+    Raises:
+        ValueError: if an argument is wrong.
+
+    Example:
+        >>> found = VoteMasks(count=100)(logits, boxes, masks, valid)
+    """
+
+    def __init__(
+        self,
+        count: int = 100,
+        score_threshold: float = 1e-3,
+        iou_threshold: float = 0.3,
+        voter_iou: float = 0.5,
+        voters: int = 64,
+        offset: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**({"dtype": "float32"} | kwargs))
+        check_positive_integer("count", count)
+        check_positive_integer("voters", voters)
+        for name, value in (("iou_threshold", iou_threshold), ("voter_iou", voter_iou)):
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} must be within 0..1, received {value!r}")
+        self.count, self.score_threshold, self.iou_threshold = count, score_threshold, iou_threshold
+        self.voter_iou, self.voters, self.offset = voter_iou, voters, offset
+
+    def call(self, logits: Any, boxes: Any, masks: Any, valid: Any) -> dict[str, Any]:
+        """Suppress, then vote."""
+        _, regions, classes = logits.shape
+        objects = classes - 1
+        scores = ops.softmax(logits, axis=-1)[..., 1:] * ops.cast(valid, "float32")[..., None]
+        labels = ops.tile(ops.arange(1, classes, dtype="int32"), (regions,))
+        flat = ops.reshape(scores, (-1, regions * objects))
+        indices, count = nms(
+            ops.repeat(boxes, objects, axis=1),
+            flat,
+            self.iou_threshold,
+            self.count,
+            classes=ops.broadcast_to(labels, ops.shape(flat)),
+            score_threshold=self.score_threshold,
+            offset=self.offset,
+        )
+        filled = ops.arange(self.count) < count[:, None]
+        kept = ops.take_along_axis(boxes, (indices // objects)[..., None], axis=1)
+        found = ops.take(labels, indices)
+        # For each kept instance the scores of all for its class, where they overlap it.
+        own = ops.take_along_axis(ops.swapaxes(scores, 1, 2), found[..., None] - 1, axis=1)
+        agree = box_iou(kept, boxes, self.offset) >= self.voter_iou
+        weights, voters = ops.top_k(ops.where(agree, own, 0.0), min(self.voters, regions))
+        weights = weights / ops.maximum(ops.sum(weights, axis=-1, keepdims=True), 1e-9)
+        voted = self._average(kept, boxes, masks, weights, voters)
+        filled_float = ops.cast(filled, "float32")
+        return {
+            "boxes": kept * filled_float[..., None],
+            "scores": ops.take_along_axis(flat, indices, axis=1) * filled_float,
+            "classes": found * ops.cast(filled, "int32"),
+            "masks": voted * filled_float[..., None, None],
+            "count": count,
+        }
+
+    def _average(self, kept: Any, boxes: Any, masks: Any, weights: Any, voters: Any) -> Any:
+        """Masks of the voters `(batch, D, V)` read at the cells of the kept boxes, and averaged."""
+        size = masks.shape[-1]
+        number, votes = voters.shape[1:]
+        order = ops.reshape(voters, (-1, number * votes))
+        theirs = ops.reshape(ops.take_along_axis(boxes, order[..., None], axis=1), (-1, number, votes, 4))
+        flat = ops.reshape(masks, (-1, masks.shape[1], size * size))
+        flat = ops.take_along_axis(flat, order[..., None], axis=1)
+        flat = ops.reshape(flat, (-1, number, votes, size, size))
+        mine = kept[:, :, None]
+        down = self._resampling(mine[..., 1], mine[..., 3], theirs[..., 1], theirs[..., 3], size)
+        across = self._resampling(mine[..., 0], mine[..., 2], theirs[..., 0], theirs[..., 2], size)
+        read = ops.matmul(ops.matmul(down, flat), ops.swapaxes(across, -1, -2))
+        return ops.sum(read * weights[..., None, None], axis=2)
+
+    def _resampling(self, start: Any, end: Any, other_start: Any, other_end: Any, size: int) -> Any:
+        """Weights `(…, size, size)` of the other box's cells in the cells of this one; 0 outside of it."""
+        centre = (np.arange(size, dtype="float32") + 0.5) / size
+        place = start[..., None] + centre * (end - start + self.offset)[..., None]
+        extent = ops.maximum(other_end - other_start + self.offset, 1e-6)
+        position = (place - other_start[..., None]) / extent[..., None]
+        inside = ops.cast(ops.logical_and(position >= 0, position <= 1), "float32")
+        position = ops.clip(position * size - 0.5, 0.0, size - 1.0)
+        hats = ops.maximum(1.0 - ops.abs(position[..., None] - np.arange(size, dtype="float32")), 0.0)
+        return hats * inside[..., None]
+
+    def compute_output_spec(self, logits: Any, boxes: Any, masks: Any, valid: Any) -> dict[str, keras.KerasTensor]:
+        """A fixed number of slots an image."""
+        batch = boxes.shape[0]
+        return {
+            "boxes": keras.KerasTensor((batch, self.count, 4), dtype="float32"),
+            "scores": keras.KerasTensor((batch, self.count), dtype="float32"),
+            "classes": keras.KerasTensor((batch, self.count), dtype="int32"),
+            "masks": keras.KerasTensor((batch, self.count, *masks.shape[2:]), dtype="float32"),
+            "count": keras.KerasTensor((batch,), dtype="int32"),
+        }
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild the layer."""
+        names = ("count", "score_threshold", "iou_threshold", "voter_iou", "voters", "offset")
+        return super().get_config() | {name: getattr(self, name) for name in names}
