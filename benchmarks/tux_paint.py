@@ -36,6 +36,15 @@ PYRAMID = {
     "anchor_sizes": (16, 32, 64, 128, 256),
     "proposals_before_nms": 200,
 }
+CASCADE = {
+    "mask_channels": 128,
+    "box_channels": 384,
+    "proposal_channels": 256,
+    "quantize": False,  # a pixel of the map is 16 of these small pictures
+    "anchor_sizes": (32, 64, 128),
+    "proposals_before_nms": 400,
+    "min_proposal": 4.0,
+}
 SAMPLING = training.Sampling(proposals=300, proposals_before_nms=300, regions=64, region_positives=16)
 
 
@@ -46,7 +55,8 @@ def build(row):
         model = keras_segattn.MaskRCNN(**SMALL, **PYRAMID, roi_operator=row)
         trainer = training.InstanceTrainer
     else:
-        raise ValueError(f"no row {row!r}")
+        model = keras_segattn.MNC(**SMALL, **CASCADE, stages={"mnc5": 5, "mnc3": 3}[row])
+        trainer = training.CascadeTrainer
     training.freeze_batch_norm(model)
     return model, trainer(model, SAMPLING)
 

@@ -11,6 +11,10 @@ from keras import ops
 from keras_segattn.registry import ModelCard
 
 
+# Layers that move boxes: with small weights these stay within the picture.
+REFINEMENTS = ("rpn_deltas", "rpn_bbox_pred")
+
+
 def tiny_model(card: ModelCard, **changes) -> keras.Model:
     """The card's miniature with random weights everywhere: zero scores would hide every mistake behind them."""
     model = card.builder(**{**card.tiny, **changes})
@@ -36,6 +40,8 @@ def randomise(model: keras.Model, seed: int = 0) -> None:
             else:
                 fan_in = max(1, math.prod(weight.shape[:-1])) if len(weight.shape) > 1 else 1
                 scale = np.sqrt(2 / fan_in) if len(weight.shape) > 1 else 0.1
+                if layer.name in REFINEMENTS:
+                    scale *= 0.1
                 values = generator.normal(0, scale, weight.shape)
             if weight.dtype != "uint32":  # a dropout's seed stays
                 weight.assign(values.astype(weight.dtype))

@@ -66,8 +66,9 @@ def test_output_shape_and_flat_model(card):
     x = images(card.tiny["input_shape"])
     assert not any(isinstance(layer, keras.Model) for layer in model.layers)
     if card.family == "instances":
-        assert {"boxes", "scores", "classes", "masks", "count"} == set(model.output)
+        assert {"boxes", "scores", "classes", "masks", "count"} <= set(model.output)
         assert np.isfinite(run(model, x)).all()
+        assert (np.asarray(model(x)["count"]) > 0).all()
         return
     y = run(model, x)
     classes = card.tiny["classes"]

@@ -104,7 +104,8 @@ def instance_stage(channels: int, classes: int, mask_size: int, mask_channels: i
         "mask_size": 7,
         "anchor_sizes": (16, 32, 64),
         "proposals": 12,
-        "proposals_before_nms": 40,
+        "proposals_before_nms": 100,
+        "min_proposal": 1.0,
         "detections": 5,
     },
     capabilities={"litert_builtin", "int8", "dynamic_size", "mixed_precision"},
@@ -170,8 +171,9 @@ def MNC(  # noqa: N802 - a builder is named like the model it builds
         Model from preprocessed images `(batch, height, width, channels)` float32 to a dict, D being `detections`:
         `boxes` float32 `(batch, D, 4)`, `(x1, y1, x2, y2)` in pixels, the last one inclusive; `scores` float32
         `(batch, D)`, 0..1, falling; `classes` int32 `(batch, D)`, from 1; `masks` float32 `(batch, D, m, m)`,
-        probabilities within the box, which the authors cut at 0.4; `count` int32 `(batch,)`: slots from there on are
-        zero.
+        probabilities within the box, which the authors cut at 0.4; `box_scores` float32 `(batch, D)`, the class's
+        probability by the whole box, and `refined_boxes` float32 `(batch, D, 4)` after regression, which the authors
+        use for detection only; `count` int32 `(batch,)`: slots from there on are zero.
 
     Raises:
         ValueError: if an argument or a shape is wrong.
@@ -220,7 +222,7 @@ def MNC(  # noqa: N802 - a builder is named like the model it builds
             regions = RoIWarp(REGION_SIZE, [1 / STRIDE], quantize, name="roi_warp_ext")([features], boxes)
             regions = MergeRegions(name="roi_merge_ext")(regions)
             results.append((boxes, _split(stage.call(regions), proposals, "_ext")))
-        outputs = _instances(results, found["count"], mask_size, detections, score_threshold, vote)
+        outputs = _instances(results, found["count"], sizes, mask_size, detections, score_threshold, vote)
     model = keras.Model(source_input(image), outputs, name=name)
     if packaged is None:
         weight_files.initialize(model, weights, card.pretrained, trunk=not include_top)
@@ -264,6 +266,7 @@ def _split(results: dict[str, Any], regions: int, suffix: str) -> dict[str, Any]
 def _instances(
     results: list[tuple[Any, dict[str, Any]]],
     count: Any,
+    sizes: Any,
     mask_size: int,
     detections: int,
     score_threshold: float,
@@ -277,10 +280,18 @@ def _instances(
     masks = joined([stage["mask"] for _, stage in results], "all_masks")
     masks = layers.Activation("sigmoid", name="mask_probabilities")(masks)
     masks = layers.Reshape((-1, mask_size, mask_size), name="masks_square")(masks)
+    refined = [
+        RefineRegions(foreground_only=True, name=f"refined{number}")(
+            boxes, stage["deltas"], stage["class_logits"], sizes
+        )
+        for number, (boxes, stage) in enumerate(results, start=1)
+    ]
     valid = ValidRegions(results[0][0].shape[1], len(results), name="valid_regions")(count)
     return VoteMasks(detections, score_threshold, voters=64 if vote else 1, name="instances")(
         joined([stage["class_logits"] for _, stage in results], "all_logits"),
         joined([boxes for boxes, _ in results], "all_boxes"),
         masks,
         valid,
+        joined([stage["box_logits"] for _, stage in results], "all_box_logits"),
+        joined(refined, "all_refined"),
     )

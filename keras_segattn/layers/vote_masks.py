@@ -32,17 +32,20 @@ class VoteMasks(keras.layers.Layer):
         boxes: `(batch, R, 4)` in pixels.
         masks: probabilities `(batch, R, m, m)` within the boxes.
         valid: `(batch, R)`, 0 for instances that do not count.
+        box_logits: class scores by the whole box `(batch, R, classes)`, which select nothing.
+        refined: boxes after regression `(batch, R, 4)`, which select nothing.
 
     Output:
         dict `boxes` float32 `(batch, count, 4)`, `scores` float32 `(batch, count)` in 0..1, falling, `classes` int32
-        `(batch, count)` from 1, `masks` float32 `(batch, count, m, m)` in 0..1, to be cut at 0.4, and `count` int32
-        `(batch,)`: slots from there on are zero.
+        `(batch, count)` from 1, `masks` float32 `(batch, count, m, m)` in 0..1, to be cut at 0.4, `box_scores` float32
+        `(batch, count)`, the probability of the class by the whole box, `refined_boxes` float32 `(batch, count, 4)`,
+        and `count` int32 `(batch,)`: slots from there on are zero.
 
     Raises:
         ValueError: if an argument is wrong.
 
     Example:
-        >>> found = VoteMasks(count=100)(logits, boxes, masks, valid)
+        >>> found = VoteMasks(count=100)(logits, boxes, masks, valid, box_logits, refined)
     """
 
     def __init__(
@@ -64,7 +67,7 @@ class VoteMasks(keras.layers.Layer):
         self.count, self.score_threshold, self.iou_threshold = count, score_threshold, iou_threshold
         self.voter_iou, self.voters, self.offset = voter_iou, voters, offset
 
-    def call(self, logits: Any, boxes: Any, masks: Any, valid: Any) -> dict[str, Any]:
+    def call(self, logits: Any, boxes: Any, masks: Any, valid: Any, box_logits: Any, refined: Any) -> dict[str, Any]:
         """Suppress, then vote."""
         _, regions, classes = logits.shape
         objects = classes - 1
@@ -81,7 +84,8 @@ class VoteMasks(keras.layers.Layer):
             offset=self.offset,
         )
         filled = ops.arange(self.count) < count[:, None]
-        kept = ops.take_along_axis(boxes, (indices // objects)[..., None], axis=1)
+        rows = indices // objects
+        kept = ops.take_along_axis(boxes, rows[..., None], axis=1)
         found = ops.take(labels, indices)
         # For each kept instance the scores of all for its class, where they overlap it.
         own = ops.take_along_axis(ops.swapaxes(scores, 1, 2), found[..., None] - 1, axis=1)
@@ -90,11 +94,15 @@ class VoteMasks(keras.layers.Layer):
         weights = weights / ops.maximum(ops.sum(weights, axis=-1, keepdims=True), 1e-9)
         voted = self._average(kept, boxes, masks, weights, voters)
         filled_float = ops.cast(filled, "float32")
+        by_box = ops.reshape(ops.softmax(box_logits, axis=-1)[..., 1:], (-1, regions * objects))
+        by_box = ops.take_along_axis(by_box, indices, axis=1)
         return {
             "boxes": kept * filled_float[..., None],
             "scores": ops.take_along_axis(flat, indices, axis=1) * filled_float,
             "classes": found * ops.cast(filled, "int32"),
             "masks": voted * filled_float[..., None, None],
+            "box_scores": by_box * filled_float,
+            "refined_boxes": ops.take_along_axis(refined, rows[..., None], axis=1) * filled_float[..., None],
             "count": count,
         }
 
@@ -124,7 +132,9 @@ class VoteMasks(keras.layers.Layer):
         hats = ops.maximum(1.0 - ops.abs(position[..., None] - np.arange(size, dtype="float32")), 0.0)
         return hats * inside[..., None]
 
-    def compute_output_spec(self, logits: Any, boxes: Any, masks: Any, valid: Any) -> dict[str, keras.KerasTensor]:
+    def compute_output_spec(
+        self, logits: Any, boxes: Any, masks: Any, valid: Any, box_logits: Any, refined: Any
+    ) -> dict[str, keras.KerasTensor]:
         """A fixed number of slots an image."""
         batch = boxes.shape[0]
         return {
@@ -132,6 +142,8 @@ class VoteMasks(keras.layers.Layer):
             "scores": keras.KerasTensor((batch, self.count), dtype="float32"),
             "classes": keras.KerasTensor((batch, self.count), dtype="int32"),
             "masks": keras.KerasTensor((batch, self.count, *masks.shape[2:]), dtype="float32"),
+            "box_scores": keras.KerasTensor((batch, self.count), dtype="float32"),
+            "refined_boxes": keras.KerasTensor((batch, self.count, 4), dtype="float32"),
             "count": keras.KerasTensor((batch,), dtype="int32"),
         }
 

@@ -1,5 +1,6 @@
 """Training, evaluation and prediction of segmentation models, classifiers and detectors."""
 
+from keras_segattn.training.cascade_trainer import CascadeTrainer
 from keras_segattn.training.checkpoint import CheckpointError
 from keras_segattn.training.classifier import train_classifier
 from keras_segattn.training.classifier_evaluation import classify, evaluate_classifier, top_k_error
@@ -8,10 +9,11 @@ from keras_segattn.training.crops import crops
 from keras_segattn.training.evaluation import evaluate, predict
 from keras_segattn.training.fcn_stages import Stage, train_fcn_stages
 from keras_segattn.training.instance_evaluation import evaluate_instances
-from keras_segattn.training.instance_trainer import InstanceTrainer, Sampling, freeze_batch_norm
+from keras_segattn.training.instance_trainer import InstanceTrainer
 from keras_segattn.training.optimizers import CaffeSGD
 from keras_segattn.training.recipes import RECIPES, Recipe
 from keras_segattn.training.recorder import TrainingDivergedError
+from keras_segattn.training.region_trainer import Sampling, freeze_batch_norm
 from keras_segattn.training.rmsprop import InceptionRMSprop
 from keras_segattn.training.segmenter import train_segmenter
 
@@ -19,6 +21,7 @@ __all__ = [
     "CLASSIFIER_RECIPES",
     "RECIPES",
     "CaffeSGD",
+    "CascadeTrainer",
     "CheckpointError",
     "ClassifierRecipe",
     "InceptionRMSprop",

@@ -1,0 +1,128 @@
+"""The losses of a multi-task network cascade (Dai et al. 2016, sections 3 and 4) on the layers of a detector."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_segattn.layers import RefineRegions, RoIWarp
+from keras_segattn.training.region_targets import match, mean_where
+from keras_segattn.training.region_trainer import Regions, RegionTrainer, Sampling, layer_of, masks_in, of_class
+
+# Of the released code: a mask is where its probability reaches this, and an instance is right from this overlap on.
+MASK_THRESHOLD, MASK_IOU = 0.4, 0.5
+STAGE_LOSSES = ("mask", "box_classification", "classification", "box")
+SAMPLING = Sampling(proposals=300, proposals_before_nms=12000, regions=64, region_positives=19)
+
+
+class CascadeTrainer(RegionTrainer):
+    """An MNC with the losses of all its stages, to be compiled with an optimizer and fitted; its weights are MNC's own.
+
+    Every loss reaches the stages before it through the coordinates of the regions.
+
+    Args:
+        detector: made by `MNC`.
+        sampling: numbers of anchors and regions; default: the released code's.
+        seed: of the sampling.
+        mask_weight: of the losses of masks: 1.0 in the paper, 2.0 in the released code.
+
+    Call arguments:
+        batch: dict of `image`, `boxes`, `classes` and `masks` as `data.InstanceBatches` gives them.
+
+    Output:
+        dict of losses, scalars: two of the proposals, four of each pass of the stage, the second's ending in `_ext`.
+
+    Raises:
+        ValueError: if the detector has other layers than those of `MNC`.
+
+    Example:
+        >>> trainer = CascadeTrainer(model)
+        >>> trainer.compile(keras.optimizers.SGD(1e-3, 0.9))
+        >>> trainer.fit(batches)
+    """
+
+    def __init__(
+        self, detector: keras.Model, sampling: Sampling | None = None, seed: int = 0, mask_weight: float = 1.0
+    ) -> None:
+        names = {layer.name for layer in detector.layers}
+        self.suffixes = ("", "_ext") if "stage_bridge" in names else ("",)
+        losses = ("rpn_objectness", "rpn_box", *(f"{name}{end}" for end in self.suffixes for name in STAGE_LOSSES))
+        super().__init__(detector, losses, sampling or SAMPLING, seed)
+        self.mask_weight = mask_weight
+        self.crop = layer_of(detector, "roi_warp", RoIWarp)
+        self.first = self.proposal_network(self.crop.input[:-1])
+        self.clip = detector.get_layer("proposal_gradient")
+        results = ("mask_pred", "cls_score", "seg_cls_score", "bbox_pred")
+        self.stage = keras.Model(
+            layer_of(detector, "mask_flatten", keras.layers.Flatten).input,
+            [detector.get_layer(name).output for name in results],
+        )
+        self.pool = detector.get_layer("roi_warp_pool")
+        # As in the released code, training never takes the background's box.
+        self.bridge = RefineRegions(foreground_only=True, offset=self.offset)
+
+    def call(self, batch: dict[str, Any], training: bool | None = None) -> dict[str, Any]:
+        """The losses of a batch."""
+        found = self.first(batch["image"], training=training)
+        found = keras.tree.map_structure(lambda x: ops.cast(x, "float32"), found)
+        boxes, classes = batch["boxes"], batch["classes"]
+        losses = self.proposal_losses(found, boxes, classes)
+        regions = self.sample_regions(found, boxes, classes)
+        for suffix in self.suffixes:
+            regions = regions._replace(boxes=self.clip(regions.boxes))
+            stage, deltas, logits = self._stage(found["maps"], regions, batch, training)
+            losses |= {f"{name}{suffix}": value for name, value in stage.items()}
+            moved = self.bridge(regions.boxes, deltas, logits, found["sizes"])
+            s = self.sampling
+            matches = match(ops.stop_gradient(moved), boxes, classes, s.region_foreground, s.region_foreground)
+            positive, counts = (ops.logical_and(m, regions.counts) for m in (matches.positive, regions.counts))
+            regions = Regions(moved, matches.objects, positive, counts)
+        return losses
+
+    def _stage(
+        self, maps: list[Any], regions: Regions, batch: dict[str, Any], training: bool | None
+    ) -> tuple[dict[str, Any], Any, Any]:
+        """Losses of one pass of the shared stage, and its refinements and class scores."""
+        boxes, objects, positive, counts = regions
+        images, slots = ops.shape(positive)[0], positive.shape[1]
+        crops = self.crop(maps, boxes)
+        outputs = self.stage(self.pool(ops.reshape(crops, (-1, *crops.shape[2:]))), training=training)
+        masks, box_logits, logits, deltas = (
+            ops.cast(ops.reshape(x, (images, slots, x.shape[-1])), "float32") for x in outputs
+        )
+        size = round(masks.shape[-1] ** 0.5)
+        masks = ops.reshape(masks, (images, slots, size, size))
+        frames = ops.stop_gradient(boxes)
+        inside = masks_in(frames, batch["masks"], objects, (size, size)) >= MASK_THRESHOLD
+        entropy = ops.mean(ops.binary_crossentropy(ops.cast(inside, "float32"), masks, from_logits=True), axis=(2, 3))
+
+        labels = ops.where(positive, ops.take_along_axis(batch["classes"], objects, axis=1), 0)
+        overlap = _mask_iou(ops.sigmoid(ops.stop_gradient(masks)) >= MASK_THRESHOLD, inside, frames, objects, batch)
+        instance_labels = ops.where(overlap >= MASK_IOU, labels, 0)
+        by_class = ops.swapaxes(ops.reshape(deltas, (images, slots, logits.shape[-1], 4)), 2, 3)
+        targets = self.refinements(objects, batch["boxes"], frames, positive, self.bridge.box_weights)
+        difference = of_class(by_class, labels, logits.shape[-1]) - targets
+        losses = {
+            "mask": self.mask_weight * mean_where(entropy, positive),
+            "box_classification": _entropy(labels, box_logits, counts),
+            "classification": _entropy(instance_labels, logits, counts),
+            "box": self.box_loss(difference, positive, counts),
+        }
+        return losses, deltas, logits
+
+
+def _entropy(labels: Any, logits: Any, counts: Any) -> Any:
+    return mean_where(ops.sparse_categorical_crossentropy(labels, logits, from_logits=True), counts)
+
+
+def _mask_iou(masks: Any, inside: Any, boxes: Any, objects: Any, batch: dict[str, Any]) -> Any:
+    """Overlap of each region's mask with that of its whole object, `(batch, R)`."""
+    cells = masks.shape[2] * masks.shape[3]
+    sides = boxes[..., 2:] - boxes[..., :2]
+    cell = ops.maximum(sides[..., 0] * sides[..., 1], 0.0) / cells
+    area, common = (
+        cell * ops.sum(ops.cast(m, "float32"), axis=(2, 3)) for m in (masks, ops.logical_and(masks, inside))
+    )
+    whole = ops.sum(ops.cast(batch["masks"], "float32"), axis=(2, 3))
+    whole = ops.take_along_axis(whole, objects, axis=1)
+    return common / ops.maximum(area + whole - common, 1.0)

@@ -1,0 +1,215 @@
+"""What the trainers of detectors have in common: the losses of the region proposal network, and sampled regions."""
+
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops
+
+from keras_segattn.arguments import check_positive_integer
+from keras_segattn.layers import Proposals
+from keras_segattn.ops.boxes import encode_boxes
+from keras_segattn.ops.roi_align import roi_align
+from keras_segattn.training.region_targets import Matches, match, mean_where, sample, smooth_l1
+
+
+class Sampling(NamedTuple):
+    """How many anchors and regions of an image are trained on, and which; the paper's numbers, as in torchvision.
+
+    Attributes:
+        anchors, anchor_positives: of the proposal network, and how many of them may be positive.
+        anchor_foreground, anchor_background: overlaps from and below which an anchor is positive, negative.
+        proposals, proposals_before_nms: candidates for regions.
+        regions, region_positives: of the heads.
+        region_foreground: overlap from which a region is positive; below it is negative.
+        beta: of the smooth L1 losses; Detectron2's is 0.
+    """
+
+    anchors: int = 256
+    anchor_positives: int = 128
+    anchor_foreground: float = 0.7
+    anchor_background: float = 0.3
+    proposals: int = 2000
+    proposals_before_nms: int = 2000
+    regions: int = 512
+    region_positives: int = 128
+    region_foreground: float = 0.5
+    beta: float = 1 / 9
+
+
+class Regions(NamedTuple):
+    """Sampled regions, the positive ones first.
+
+    Attributes:
+        boxes: `(batch, R, 4)`.
+        objects: int32 `(batch, R)`, slots of the objects that they overlap most.
+        positive: bool `(batch, R)`.
+        counts: bool `(batch, R)`, false in slots that are empty.
+    """
+
+    boxes: Any
+    objects: Any
+    positive: Any
+    counts: Any
+
+
+def freeze_batch_norm(model: keras.Model) -> None:
+    """Make batch normalisation a constant affine map, as detectors are trained with few images a batch."""
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
+
+
+class RegionTrainer(keras.Model):
+    """A detector with its losses; its weights are the detector's own. Subclasses say what follows the proposals.
+
+    Args:
+        detector: with a layer `proposals`.
+        losses: names of the losses that `call` gives.
+        sampling: numbers of anchors and regions.
+        seed: of the sampling.
+
+    Raises:
+        ValueError: if the detector has no such layer.
+    """
+
+    def __init__(self, detector: keras.Model, losses: tuple[str, ...], sampling: Sampling, seed: int) -> None:
+        super().__init__(name=f"{detector.name}_trainer")
+        for name, value in sampling._asdict().items():
+            if isinstance(value, int):
+                check_positive_integer(name, value)
+        self.detector, self.sampling = detector, sampling
+        self.seeds = keras.random.SeedGenerator(seed)
+        found = layer_of(detector, "proposals", Proposals)
+        self.candidates = Proposals(
+            sampling.proposals,
+            sampling.proposals_before_nms,
+            found.iou_threshold,
+            found.min_size,
+            found.offset,
+            found.differentiable,
+        )
+        self.offset = found.offset
+        self.trackers = [keras.metrics.Mean(name=name) for name in losses]
+
+    def proposal_network(self, maps: list[Any]) -> keras.Model:
+        """Image → `logits`, `deltas`, `anchors` (a list each), `sizes`, and `maps` that regions are cropped from."""
+        *tensors, sizes = self.detector.get_layer("proposals").input
+        levels = len(tensors) // 3
+        return keras.Model(
+            self.detector.inputs,
+            {
+                "logits": tensors[:levels],
+                "deltas": tensors[levels : 2 * levels],
+                "anchors": tensors[2 * levels :],
+                "sizes": sizes,
+                "maps": maps,
+            },
+        )
+
+    def compute_loss(
+        self,
+        x: Any = None,  # noqa: ARG002 - the arguments are Keras's
+        y: Any = None,  # noqa: ARG002
+        y_pred: Any = None,
+        sample_weight: Any = None,  # noqa: ARG002
+        training: bool = True,  # noqa: ARG002
+    ) -> Any:
+        """The sum of the losses that `call` gave."""
+        for tracker in self.trackers:
+            tracker.update_state(y_pred[tracker.name])
+        return sum(y_pred.values())
+
+    def proposal_losses(self, found: dict[str, Any], boxes: Any, classes: Any) -> dict[str, Any]:
+        """`rpn_objectness` and `rpn_box` (Ren et al. 2015, equation 1) of what `proposal_network` gave."""
+        s = self.sampling
+        batch = ops.shape(boxes)[0]
+        logits = ops.concatenate([ops.reshape(x, (batch, -1)) for x in found["logits"]], axis=1)
+        deltas = ops.concatenate([ops.reshape(x, (batch, -1, 4)) for x in found["deltas"]], axis=1)
+        anchors = ops.concatenate(found["anchors"], axis=0)
+        matches = match(anchors, boxes, classes, s.anchor_foreground, s.anchor_background, best_for_each_object=True)
+        indices, positive, counts = sample(matches, s.anchors, s.anchor_positives, self.noise(matches))
+        objectness = ops.binary_crossentropy(
+            ops.cast(positive, "float32"), ops.take_along_axis(logits, indices, axis=1), from_logits=True
+        )
+        slots = ops.take_along_axis(matches.objects, indices, axis=1)
+        targets = self.refinements(slots, boxes, ops.take(anchors, indices, axis=0), positive, (1.0, 1.0, 1.0, 1.0))
+        difference = ops.take_along_axis(deltas, indices[..., None], axis=1) - targets
+        return {
+            "rpn_objectness": mean_where(objectness, counts),
+            "rpn_box": self.box_loss(difference, positive, counts),
+        }
+
+    def sample_regions(self, found: dict[str, Any], boxes: Any, classes: Any) -> Regions:
+        """Proposals and the objects' own boxes, some positive and the rest negative."""
+        s = self.sampling
+        proposals = self.candidates(found["logits"], found["deltas"], found["anchors"], found["sizes"])
+        candidates = ops.concatenate([proposals["boxes"], boxes], axis=1)
+        exists = ops.concatenate([ops.arange(s.proposals)[None, :] < proposals["count"][:, None], classes > 0], axis=1)
+        matches = match(ops.stop_gradient(candidates), boxes, classes, s.region_foreground, s.region_foreground)
+        matches = matches._replace(
+            positive=ops.logical_and(matches.positive, exists), negative=ops.logical_and(matches.negative, exists)
+        )
+        indices, positive, counts = sample(matches, s.regions, s.region_positives, self.noise(matches))
+        chosen = ops.take_along_axis(candidates, indices[..., None], axis=1)
+        chosen = ops.where(counts[..., None], chosen, 0.0)
+        return Regions(chosen, ops.take_along_axis(matches.objects, indices, axis=1), positive, counts)
+
+    def refinements(self, slots: Any, objects: Any, boxes: Any, positive: Any, weights: tuple[float, ...]) -> Any:
+        """What turns each positive box into its object's, 0 for the others: `(batch, N, 4)`, without gradient."""
+        truth = ops.take_along_axis(objects, slots[..., None], axis=1)
+        unit = ops.convert_to_tensor([0.0, 0.0, 1.0, 1.0])
+        truth, boxes = (ops.where(positive[..., None], x, unit) for x in (truth, boxes))
+        return ops.stop_gradient(encode_boxes(truth, boxes, weights, self.offset))
+
+    def box_loss(self, difference: Any, positive: Any, counts: Any) -> Any:
+        """Smooth L1, summed over the coordinates of positive boxes, averaged over all that count."""
+        loss = ops.sum(smooth_l1(difference, self.sampling.beta), axis=-1)
+        return ops.sum(ops.where(positive, loss, 0.0)) / ops.maximum(ops.sum(ops.cast(counts, "float32")), 1.0)
+
+    def noise(self, matches: Matches) -> Any:
+        """Uniform random numbers, by which `sample` draws."""
+        return keras.random.uniform(ops.shape(matches.positive), seed=self.seeds)
+
+
+def of_class(values: Any, labels: Any, classes: int) -> Any:
+    """The channel of each region's class of `values` `(batch, regions, …, K)`.
+
+    K is `classes`, or one less where the background has no channel, or 1 for all classes.
+    """
+    channels = values.shape[-1]
+    if channels == 1:
+        return values[..., 0]
+    chosen = ops.one_hot(labels - (classes - channels), channels, dtype=values.dtype)
+    axes = tuple(range(2, len(values.shape) - 1))
+    return ops.sum(values * ops.expand_dims(chosen, axes), axis=-1)
+
+
+def masks_in(boxes: Any, masks: Any, slots: Any, size: tuple[int, int]) -> Any:
+    """The mask of each box's object, cropped to the box.
+
+    Args:
+        boxes: `(batch, R, 4)` in pixels.
+        masks: 0 or 1, `(batch, G, height, width)`.
+        slots: int `(batch, R)`.
+        size: of the crops.
+
+    Returns:
+        float32 `(batch, R, *size)` in 0..1, without gradient.
+    """
+    # All objects' masks are channels of one map, of which each region then takes its object's.
+    maps = ops.cast(ops.transpose(masks, (0, 2, 3, 1)), "float32")
+    crops = roi_align(maps, boxes, size, 1.0)
+    mine = ops.one_hot(slots, crops.shape[-1], dtype="float32")[:, :, None, None, :]
+    return ops.stop_gradient(ops.clip(ops.sum(crops * mine, axis=-1), 0.0, 1.0))
+
+
+def layer_of(detector: keras.Model, name: str, kind: type) -> Any:
+    """The layer of that name and class.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    for layer in detector.layers:
+        if layer.name == name and isinstance(layer, kind):
+            return layer
+    raise ValueError(f"model {detector.name!r} has no layer {name!r} of class {kind.__name__}, as detectors have")
