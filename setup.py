@@ -35,6 +35,7 @@ setup(
     package_data={"keras_segattn": ["py.typed"]},
     install_requires=[
         "ai-edge-litert>=2.1,<3",
+        "ai-edge-quantizer>=0.10,<0.11",
         "h5py>=3.11",
         "importlib_resources",  # tensorflow-datasets imports it without requiring it
         "keras>=3.13,<3.16",

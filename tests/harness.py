@@ -10,9 +10,8 @@ from keras import ops
 
 from keras_segattn.registry import ModelCard
 
-
 # Layers that move boxes: with small weights these stay within the picture.
-REFINEMENTS = ("rpn_deltas", "rpn_bbox_pred")
+REFINEMENTS = ("rpn_deltas", "box_deltas", "rpn_bbox_pred", "bbox_pred")
 
 
 def tiny_model(card: ModelCard, **changes) -> keras.Model:
@@ -41,7 +40,7 @@ def randomise(model: keras.Model, seed: int = 0) -> None:
                 fan_in = max(1, math.prod(weight.shape[:-1])) if len(weight.shape) > 1 else 1
                 scale = np.sqrt(2 / fan_in) if len(weight.shape) > 1 else 0.1
                 if layer.name in REFINEMENTS:
-                    scale *= 0.1
+                    scale *= 1e-3
                 values = generator.normal(0, scale, weight.shape)
             if weight.dtype != "uint32":  # a dropout's seed stays
                 weight.assign(values.astype(weight.dtype))

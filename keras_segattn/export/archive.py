@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from keras_segattn.export.report import ExportError
+from keras_segattn.ops.portable import portable_operators
 
 # Attributes of the object that Keras saves; an endpoint of that name would replace them.
 RESERVED = frozenset({"variables", "trainable_variables", "non_trainable_variables", "signatures"})
@@ -88,10 +89,11 @@ def write_archive(endpoints: Mapping[str, Endpoint], directory: str | Path) -> N
 
     archive = keras.export.ExportArchive()
     try:
-        for name, endpoint in endpoints.items():
-            # Not `track`: that stores every weight a second time (keras#23553).
-            archive.add_endpoint(name, endpoint.function, input_signature=[dict(endpoint.inputs)])
-        archive.write_out(str(directory), verbose=False)
+        with portable_operators():
+            for name, endpoint in endpoints.items():
+                # Not `track`: that stores every weight a second time (keras#23553).
+                archive.add_endpoint(name, endpoint.function, input_signature=[dict(endpoint.inputs)])
+            archive.write_out(str(directory), verbose=False)
     except tf.errors.OpError as error:
         raise OSError(f"cannot write {directory}: {error.message}") from error
     except (TypeError, ValueError) as error:

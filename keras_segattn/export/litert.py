@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_segattn.export.detections import DetectionComparison, compare_detections, detection_checks, is_detector
 from keras_segattn.export.report import Check, ExportError, ExportReport, RuntimeResult
 from keras_segattn.export.scripts import failure, run_script
 
@@ -94,6 +95,7 @@ class Comparison:
         agreement: share of positions with equal arg-max; `None` where no output has classes.
         decided: the same over positions where the first class leads the second by more than its `NEAR_TIES`.
         decided_share: the share of such positions.
+        detections: of a detector, its detections instead of the numbers in its slots.
     """
 
     difference: float
@@ -101,10 +103,15 @@ class Comparison:
     agreement: float | None
     decided: float | None
     decided_share: float = 0.0
+    detections: DetectionComparison | None = None
 
 
 def compare(outputs: Mapping[str, Arrays], expected: Mapping[str, Arrays], precision: str) -> Comparison:
     """Compare outputs, by signature and name, on as many samples as both have."""
+    if len(expected) == 1 and is_detector(next(iter(expected.values()))):
+        ((signature, slots),) = expected.items()
+        detections = compare_detections(outputs[signature], slots)
+        return Comparison(detections.box, 0.0, detections.share, None, detections=detections)
     differences, relatives, same, decided = [0.0], [0.0], [], []
     for signature, named in expected.items():
         for name, wanted in named.items():
@@ -134,6 +141,8 @@ def compare(outputs: Mapping[str, Arrays], expected: Mapping[str, Arrays], preci
 
 def closeness_checks(found: Comparison, what: str, precision: str) -> list[Check]:
     """Whether a comparison is within the limits of its precision."""
+    if found.detections is not None:
+        return detection_checks(found.detections, what, precision)
     limit = FLOAT32_LIMIT if precision == "float32" else RANGE_LIMITS[precision]
     unit = "× max(1, largest output)" if precision == "float32" else "× range of the output"
     measured, expected = f"{found.relative:.2e} {unit}", f"<= {limit:.0e}"
@@ -218,6 +227,7 @@ def report_on(
         format="tflite",
         signatures=facts["signatures"],
         operators=facts["operators"],
+        integer_operators=facts["integer_operators"],
         flex_operators=tuple(custom),
         size_bytes=path.stat().st_size,
         weight_bytes=weight_bytes,

@@ -46,6 +46,7 @@ def read_structure(content: bytes) -> dict[str, Any]:
     model = schema.Model.GetRootAs(content, 0)
     builtin, types = names_of(schema.BuiltinOperator), names_of(schema.TensorType)
     operators: Counter[str] = Counter()
+    integer: Counter[str] = Counter()
     custom: set[str] = set()
     constant: set[str | None] = set()
     computed: set[str | None] = set()
@@ -60,6 +61,9 @@ def read_structure(content: bytes) -> dict[str, Any]:
                 name = code.CustomCode().decode()
                 custom.add(name)
             operators[name] += 1
+            kinds = {subgraph.Tensors(i).Type() for i in operator.OutputsAsNumpy().tolist()}
+            if schema.TensorType.INT8 in kinds and name != "QUANTIZE":
+                integer[name] += 1
             if name == "QUANTIZE":
                 source, target = subgraph.Tensors(operator.Inputs(0)), subgraph.Tensors(operator.Outputs(0))
                 step, zero = target.Quantization().Scale(0), target.Quantization().ZeroPoint(0)
@@ -71,7 +75,13 @@ def read_structure(content: bytes) -> dict[str, Any]:
     precision = "float16" if "FLOAT16" in constant else "float32"
     if "INT8" in constant:
         precision = "int8" if "INT8" in computed else "dynamic"
-    return {"operators": operators, "custom_operators": sorted(custom), "precision": precision, "ranges": ranges}
+    return {
+        "operators": operators,
+        "integer_operators": integer,
+        "custom_operators": sorted(custom),
+        "precision": precision,
+        "ranges": ranges,
+    }
 
 
 def delegated_share(interpreter: Interpreter) -> float | None:

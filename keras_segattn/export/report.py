@@ -69,6 +69,7 @@ class ExportReport:
         weight_bytes: bytes of the Keras model's weights in their own dtype; `None` when only the file is known.
         runtimes: results in each runtime, the first being the primary one.
         checks: the conditions and their verdicts.
+        integer_operators: operator name → how often it computes in int8.
     """
 
     path: Path
@@ -80,6 +81,7 @@ class ExportReport:
     weight_bytes: int | None = None
     runtimes: tuple[RuntimeResult, ...] = ()
     checks: tuple[Check, ...] = field(default=())
+    integer_operators: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -118,6 +120,9 @@ class ExportReport:
             ("operators", ", ".join(f"{name} ×{count}" for name, count in sorted(self.operators.items()))),
             ("Flex operators", ", ".join(self.flex_operators) or "none"),
         ]
+        if self.integer_operators:
+            counts = (f"{name} {n} of {self.operators[name]}" for name, n in sorted(self.integer_operators.items()))
+            rows.append(("in int8", ", ".join(counts)))
         for name, tensors in self.signatures.items():
             for side in ("inputs", "outputs"):
                 text = ", ".join(f"{key}: {spec}" for key, spec in tensors[side].items())

@@ -9,8 +9,9 @@ import keras
 import numpy as np
 
 from keras_segattn.export.archive import as_float32
+from keras_segattn.export.detections import OUTPUTS, is_detector
 from keras_segattn.export.libtensorflow import Answer, Call, run_saved_model
-from keras_segattn.export.litert import Arrays, Comparison, closeness_checks, compare
+from keras_segattn.export.litert import Arrays, closeness_checks, compare
 from keras_segattn.export.meta_graph import (
     count_operators,
     describe_signatures,
@@ -185,6 +186,14 @@ def closeness(
     outputs: dict[str, Arrays], expected: dict[str, Arrays], what: str
 ) -> tuple[tuple[float | None, float | None], list[Check]]:
     """Largest difference and arg-max agreement with the expected outputs, and checks on them."""
+    if expected and all(is_detector(named) for named in expected.values()):
+        # All calls together, as one call with many samples.
+        joined = [
+            {name: np.concatenate([calls[key][name] for key in expected]) for name in OUTPUTS}
+            for calls in (outputs, expected)
+        ]
+        found = compare({"": joined[0]}, {"": joined[1]}, "float32")
+        return (found.difference, found.agreement), closeness_checks(found, what, "float32")
     scores = {
         key: {name: array for name, array in named.items() if array.dtype.kind == "f"}
         for key, named in expected.items()
@@ -198,7 +207,7 @@ def closeness(
     checks: list[Check] = []
     difference = agreement = None
     if any(scores.values()):
-        found: Comparison = compare(outputs, scores, "float32")
+        found = compare(outputs, scores, "float32")
         difference, agreement = found.difference, found.agreement
         checks += closeness_checks(found, what, "float32")
     if classes:

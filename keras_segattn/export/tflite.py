@@ -17,6 +17,7 @@ from keras_segattn.export import litert
 from keras_segattn.export.archive import Endpoint, as_float32, model_endpoint, write_archive
 from keras_segattn.export.calibration import calibration_samples
 from keras_segattn.export.checks import check_finite, check_labels
+from keras_segattn.export.detections import is_detector
 from keras_segattn.export.folding import fold_affine
 from keras_segattn.export.report import Check, ExportError, ExportReport
 from keras_segattn.export.scripts import run_script
@@ -54,7 +55,8 @@ def tflite(
     * `"dynamic"`: int8 weights, a quarter of the size, for CPUs; no data needed.
     * `"int8"`: int8 weights (per channel) and activations, a quarter of the size, for NPUs; needs `calibration`.
       QUANTIZE at the start and DEQUANTIZE at the end convert; more of them in the report mean that an operator
-      between has no integer kernel (such as POW).
+      between has no integer kernel (such as POW). Of a detector only the layers with weights are int8; the
+      arithmetic of boxes stays float.
 
     Args:
         model: any Keras model whose operators TFLite has; mixed-precision models are rebuilt in float32.
@@ -98,7 +100,8 @@ def tflite(
     path = Path(path)
 
     with atomic_file(path) as temporary, tempfile.TemporaryDirectory(prefix="tflite_") as folder:
-        convert(written, temporary, Path(folder), quantize, samples)
+        detector = isinstance(model.output, dict) and is_detector(model.output)
+        convert(written, temporary, Path(folder), quantize, samples, layers_only=detector)
         append_metadata(temporary, describe(model, quantize=quantize, inputs=shapes, labels=labels))
         run = litert.run_file(temporary, spread(samples), scale=noise_scale(model))
         expected = {name: outputs_of(endpoint, run.inputs[name]) for name, endpoint in endpoints.items()}
@@ -178,8 +181,10 @@ def convert(
     work: Path,
     quantize: str | None,
     samples: Mapping[str, litert.Arrays] | None,
+    *,
+    layers_only: bool = False,
 ) -> None:
-    """Write the flatbuffer of the endpoints to `output`.
+    """Write the flatbuffer of the endpoints to `output`; with `layers_only`, int8 is for layers with weights.
 
     Raises:
         ExportError: if the converter refuses; the message names the operators that TFLite lacks.
@@ -190,6 +195,7 @@ def convert(
         "signatures": list(endpoints),
         "quantize": quantize,
         "calibration": None,
+        "layers_only": layers_only,
         "output": output,
         "error": work / "error.txt",
     }

@@ -5,7 +5,8 @@ The converter leaks memory, and a fresh process that never loads Keras keeps it 
     python -P tflite_convert.py request.json
 
 The request holds `saved_model`, `signatures` (a list), `quantize`, `calibration` (an `.npz` of `signature/input` →
-samples `(n, *input shape)`, or null) and `output`. A failure is written to `error` as the converter worded it.
+samples `(n, *input shape)`, or null), `layers_only` and `output`. With `layers_only`, int8 is for the layers with
+weights and the rest stays float, as the arithmetic of boxes must. A failure is written to `error` as the converter worded it.
 """
 
 import json
@@ -44,6 +45,8 @@ def convert(request: dict[str, Any]) -> bytes:
 
     converter = tf.lite.TFLiteConverter.from_saved_model(request["saved_model"], signature_keys=request["signatures"])
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    if request["quantize"] == "int8" and request["layers_only"]:
+        return quantized_layers(converter.convert(), request)
     if request["quantize"] is not None:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if request["quantize"] == "float16":
@@ -52,6 +55,44 @@ def convert(request: dict[str, Any]) -> bytes:
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.representative_dataset = representative_dataset(request["calibration"], request["signatures"])
     return converter.convert()
+
+
+def quantized_layers(flatbuffer: bytes, request: dict[str, Any]) -> bytes:
+    """A float flatbuffer with convolutions and fully connected layers in int8.
+
+    TensorFlow's own calibrator does not survive the loops of non-maximum suppression.
+    """
+    from ai_edge_quantizer import qtyping, quantizer
+    from ai_edge_quantizer.utils import tfl_interpreter_utils
+
+    read = tfl_interpreter_utils.get_tensor_data
+
+    def read_if_there(interpreter: Any, detail: dict[str, Any], *rest: Any) -> Any:
+        """Tensors of loops exist only while these run; nothing in a loop is quantised."""
+        try:
+            return read(interpreter, detail, *rest)
+        except ValueError:
+            return np.zeros(detail["shape"], detail["dtype"])
+
+    import numpy as np
+
+    tfl_interpreter_utils.get_tensor_data = read_if_there
+    work = Path(request["output"])
+    plain = work.with_suffix(".float.tflite")
+    plain.write_bytes(flatbuffer)
+    try:
+        quantization = quantizer.Quantizer(str(plain))
+        for operator in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "CONV_2D_TRANSPOSE"):
+            quantization.add_static_config(
+                regex=".*", operation_name=qtyping.TFLOperationName[operator], activation_num_bits=8, weight_num_bits=8
+            )
+        samples = representative_dataset(request["calibration"], request["signatures"])()
+        rows = [row if isinstance(row, tuple) else (request["signatures"][0], row) for row in samples]
+        by_signature = {name: [row for key, row in rows if key == name] for name in request["signatures"]}
+        result = quantization.quantize(quantization.calibrate(by_signature))
+        return bytes(result.quantized_model)
+    finally:
+        plain.unlink()
 
 
 def main() -> int:
