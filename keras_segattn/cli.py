@@ -1,5 +1,6 @@
 """The command `segattn`: from a folder of pictures to a file that a phone or a server runs."""
 
+import ast
 import re
 import signal
 import sys
@@ -200,7 +201,13 @@ def predict(
             help="A trained model (.keras), unless --model names one, then pictures.", exists=True, dir_okay=False
         ),
     ],
-    model: Annotated[str | None, typer.Option(help="A model of `segattn list` instead of a trained one.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Instead of a trained one: a model of `segattn list`, a SavedModel's folder, a .tflite file, or a "
+            "name under savedmodels/."
+        ),
+    ] = None,
     weights: Annotated[
         str | None, typer.Option(help="Of --model: packaged weights or a weight file; default: its packaged ones.")
     ] = None,
@@ -209,11 +216,13 @@ def predict(
     ] = None,
     labels: Labels = None,
 ) -> None:
-    """Name what is in pictures, or segment them and write them with the classes laid over.
+    """Name what is in pictures, or segment them, or find their objects, and write them with what was found.
 
     A model named by --model is taken to know ImageNet's classes, unless --labels says otherwise.
     """
     from keras_segattn.classification.imagenet import imagenet_names
+    from keras_segattn.export.detections import is_detector
+    from keras_segattn.exported import find_exported, keras_detector, load_detector
 
     if model is None:
         trained, *pictures = files
@@ -224,9 +233,15 @@ def predict(
         if not pictures:
             raise ValueError(f"expected pictures after {trained}, received none")
         network, names = load_model(trained), parse_labels(labels, beside=trained)
+    elif (exported := find_exported(model)) is not None:
+        write_instances(load_detector(exported), files, destination, parse_labels(labels))
+        return
     else:
         pictures = files
         network, names = named_model(model, weights), parse_labels(labels)
+    if isinstance(network.output, dict) and is_detector(network.output):
+        write_instances(keras_detector(network, names), pictures, destination, names)
+        return
     if len(getattr(network.output, "shape", ())) == 4:
         if destination is None:
             raise ValueError(f"{network.name!r} segments pictures: say with --output where the overlays go")
@@ -286,6 +301,64 @@ def export(
             labels=names,
         )
     output.print(report.table())
+
+
+@app.command()
+def convert(
+    file: Annotated[Path, typer.Argument(help="A weight file, such as torchvision's .pth.", exists=True)],
+    model: Annotated[str, typer.Option(help="The model of `segattn list` whose weights they are.")],
+    destination: Annotated[
+        Path, typer.Option("--output", "-o", help="A .tflite file, or the base directory of a SavedModel.")
+    ],
+    argument: Annotated[
+        list[str] | None, typer.Option(help="Of the model's builder, NAME=VALUE, such as classes=3; may be repeated.")
+    ] = None,
+    size: ImageSize = None,
+    quantize: Annotated[
+        Literal["float16", "dynamic", "int8"] | None, typer.Option(help="Of a .tflite file; default: float32.")
+    ] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="Folder of typical pictures, needed by int8.")
+    ] = None,
+    labels: Labels = None,
+) -> None:
+    """Turn somebody's weight file into a file that a phone (.tflite) or a server (any other name) runs."""
+    import keras_segattn
+    from keras_segattn import export as exporters
+    from keras_segattn import weights as weight_files
+
+    card = keras_segattn.model_card(model)
+    height, width = parse_size(size) if size else (card.input_shape[0] or 0, card.input_shape[1] or 0)
+    network = card.builder(input_shape=(height, width, 3), **parse_arguments(argument or []))
+    typer.echo(weight_files.load(network, file).summary())
+    if destination.suffix != ".tflite":
+        if quantize is not None or calibration is not None:
+            raise ValueError("--quantize and --calibration are for .tflite files; a server runs float32")
+        report = exporters.saved_model(network, destination, labels=parse_labels(labels))
+    else:
+        samples = None
+        if calibration is not None:
+            samples = read_calibration(calibration, (height, width), keras_segattn.preprocessing_of(network))
+        report = exporters.tflite(
+            network, destination, quantize=quantize, calibration=samples, labels=parse_labels(labels)
+        )
+    output.print(report.table())
+
+
+@app.command()
+def scenes(
+    stamps: Annotated[Path, typer.Argument(help="tuxpaint-stamps-default_*.deb, or its folder.", exists=True)],
+    photographs: Annotated[
+        Path, typer.Argument(help="gcompris-qt-data_*.deb, or a folder of photographs.", exists=True)
+    ],
+    destination: Annotated[Path, typer.Option("--output", "-o", help="Directory for train, validation and test.")],
+    train: Annotated[int, typer.Option(help="Scenes to train on; a seventh as many for the other two splits.")] = 1500,
+) -> None:
+    """Compose Tux Paint scenes: real cut-outs on photographs with exact masks, as COCO JSON, split by cut-out."""
+    from keras_segattn import data as datasets
+
+    for split, count in (("train", train), ("validation", max(1, train * 2 // 15)), ("test", max(1, train * 2 // 15))):
+        typer.echo(datasets.TuxPaintScenes(split, count=count).write(stamps, photographs, destination / split))
 
 
 @app.command()
@@ -363,6 +436,43 @@ def write_overlays(network: Any, pictures: list[Path], destination: Path, names:
         target.parent.mkdir(parents=True, exist_ok=True)
         visualize.save(visualize.overlay(image, mask, labels=names), target)
         typer.echo(target)
+
+
+def write_instances(detector: Any, pictures: list[Path], destination: Path | None, names: list[str] | None) -> None:
+    """Find the instances in pictures, print them, and write each picture with them drawn."""
+    from keras_segattn import data as datasets
+    from keras_segattn import visualize
+
+    if destination is None:
+        raise ValueError("a detector draws what it finds: say with --output where the pictures go")
+    names = names or detector.labels
+    for path in pictures:
+        image = datasets.read_image(path)
+        found = detector.detect(image)
+        several = len(pictures) > 1 or destination.is_dir()
+        target = destination / f"{path.stem}_instances.png" if several else destination
+        target.parent.mkdir(parents=True, exist_ok=True)
+        visualize.save(visualize.draw_instances(image, **found, names=names), target)
+        table = Table(Column(Text(str(path))), "score", "box")
+        for label, score, box in zip(found["classes"], found["scores"], found["boxes"], strict=True):
+            name = names[label - 1] if names else f"class {label}"
+            table.add_row(Text(name), f"{score:.4f}", " ".join(f"{v:.1f}" for v in box))
+        output.print(table)
+        typer.echo(target)
+
+
+def parse_arguments(texts: list[str]) -> dict[str, Any]:
+    """`["classes=3", "variant=detectron2"]` → `{"classes": 3, "variant": "detectron2"}`."""
+    arguments = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise ValueError(f"expected NAME=VALUE, received {text!r}")
+        try:
+            arguments[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            arguments[name] = value
+    return arguments
 
 
 def print_classes(network: Any, pictures: list[Path], names: list[str] | None) -> None:

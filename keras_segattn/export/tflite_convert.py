@@ -6,7 +6,8 @@ The converter leaks memory, and a fresh process that never loads Keras keeps it 
 
 The request holds `saved_model`, `signatures` (a list), `quantize`, `calibration` (an `.npz` of `signature/input` →
 samples `(n, *input shape)`, or null), `layers_only` and `output`. With `layers_only`, int8 is for the layers with
-weights and the rest stays float, as the arithmetic of boxes must. A failure is written to `error` as the converter worded it.
+weights and the rest stays float, as the arithmetic of boxes must. A failure is written to `error` as the converter
+worded it.
 """
 
 import json

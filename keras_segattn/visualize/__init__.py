@@ -1,8 +1,20 @@
-"""Pictures: masks over images, confusion matrices, training curves. Nothing here touches pyplot's global state."""
+"""Pictures: masks and instances over images, confusion matrices, curves. Nothing here touches pyplot's global state."""
 
 from keras_segattn.visualize.charts import Panel, confusion_matrix, line_charts, training_curves
 from keras_segattn.visualize.colours import palette
 from keras_segattn.visualize.figure import save
+from keras_segattn.visualize.instances import draw_instances, panels
 from keras_segattn.visualize.masks import overlay, side_by_side
 
-__all__ = ["Panel", "confusion_matrix", "line_charts", "overlay", "palette", "save", "side_by_side", "training_curves"]
+__all__ = [
+    "Panel",
+    "confusion_matrix",
+    "draw_instances",
+    "line_charts",
+    "overlay",
+    "palette",
+    "panels",
+    "save",
+    "side_by_side",
+    "training_curves",
+]

@@ -1,0 +1,116 @@
+"""Exported detectors at work: a SavedModel or a `.tflite` finds the instances in a picture."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from keras_segattn.data.fitting import fit_picture
+from keras_segattn.export.detections import is_detector
+from keras_segattn.export.saved_model import LABELS_FILE
+from keras_segattn.export.tflite_metadata import read_metadata
+from keras_segattn.preprocessing import Preprocessing
+from keras_segattn.registry import preprocessing_of
+from keras_segattn.training.instance_evaluation import in_picture
+
+# Where a size is open: the longer side of what a detector sees.
+USUAL_SIDE = 512
+
+
+class Detector(NamedTuple):
+    """A detector, however it is stored.
+
+    Attributes:
+        run: uint8 images `(1, height, width, 3)` → its outputs.
+        size: (height, width) that it takes.
+        labels: names of its classes from 1, or `None`.
+    """
+
+    run: Callable[[np.ndarray], dict[str, Any]]
+    size: tuple[int, int]
+    labels: list[str] | None
+
+    def detect(self, picture: np.ndarray) -> dict[str, np.ndarray]:
+        """The instances in a picture uint8 `(height, width, 3)`: `boxes`, `scores`, `classes`, `masks` in its frame."""
+        image, factor = fit_picture(picture, self.size)
+        return in_picture(self.run(image[None]), picture.shape[:2], factor)
+
+
+def find_exported(name: str) -> Path | None:
+    """The exported model that a name means: a path, or a folder of `savedmodels/` here or beside the package."""
+    path = Path(name)
+    if path.suffix == ".tflite" and path.is_file():
+        return path
+    for folder in (path, Path("savedmodels") / name, Path(__file__).parents[1] / "savedmodels" / name):
+        if (folder / "saved_model.pb").is_file():
+            return folder
+        versions = [child for child in folder.glob("[0-9]*") if (child / "saved_model.pb").is_file()]
+        if versions:
+            return max(versions, key=lambda child: int(child.name))
+    return None
+
+
+def load_detector(path: Path) -> Detector:
+    """A detector written by `export.saved_model` or `export.tflite`.
+
+    Raises:
+        ValueError: if the file holds no detector, or a `.tflite` does not say how its input is normalised.
+        ExportError: if a `.tflite` was written by other means.
+
+    Example:
+        >>> load_detector(Path("savedmodels/maskrcnn_tux/1")).detect(picture)["classes"]
+    """
+    return _tflite(path) if path.suffix == ".tflite" else _saved_model(path)
+
+
+def keras_detector(model: keras.Model, labels: list[str] | None) -> Detector:
+    """A Keras model as a detector."""
+    height, width = model.input_shape[1:3]
+    preprocessing = preprocessing_of(model)
+
+    def run(images: np.ndarray) -> dict[str, Any]:
+        return model.predict_on_batch(keras.ops.convert_to_numpy(preprocessing(images)))
+
+    return Detector(run, (height or USUAL_SIDE, width or USUAL_SIDE), labels)
+
+
+def _saved_model(path: Path) -> Detector:
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(path))
+    signature = loaded.signatures["serving_default"]
+    if not is_detector(signature.structured_outputs):
+        raise ValueError(f"{path} is no detector: its outputs are {sorted(signature.structured_outputs)}")
+    ((name, spec),) = signature.structured_input_signature[1].items()
+    _, height, width, _ = spec.shape
+    file = path / "assets.extra" / LABELS_FILE
+    labels = file.read_text(encoding="utf-8").splitlines() if file.is_file() else None
+
+    def run(images: np.ndarray) -> dict[str, Any]:
+        _ = loaded  # its variables live as long as it does
+        return {key: value.numpy() for key, value in signature(**{name: tf.constant(images, spec.dtype)}).items()}
+
+    return Detector(run, (height or USUAL_SIDE, width or USUAL_SIDE), labels)
+
+
+def _tflite(path: Path) -> Detector:
+    from ai_edge_litert.interpreter import Interpreter
+
+    metadata = read_metadata(path)
+    if metadata["preprocessing"] is None:
+        raise ValueError(f"{path} does not say how its input is normalised")
+    facts: dict[str, Any] = metadata["preprocessing"]
+    preprocessing = Preprocessing(facts["channels"], mean=tuple(facts["mean"]), std=tuple(facts["std"]))
+    interpreter = Interpreter(str(path), num_threads=2)
+    runner = interpreter.get_signature_runner("serving_default")
+    if not is_detector(runner.get_output_details()):
+        raise ValueError(f"{path} is no detector: its outputs are {sorted(runner.get_output_details())}")
+    ((name, details),) = runner.get_input_details().items()
+    _, height, width, _ = (int(n) for n in details["shape"])
+
+    def run(images: np.ndarray) -> dict[str, Any]:
+        return runner(**{name: keras.ops.convert_to_numpy(preprocessing(images))})
+
+    return Detector(run, (height, width), list(metadata["labels"]) or None)

@@ -1,0 +1,129 @@
+"""Instances drawn on their picture, and several pictures in a grid."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from keras_segattn.visualize.colours import palette
+
+# Of the mask over the picture.
+ALPHA = 0.45
+# A smaller picture is enlarged until its longer side has this many pixels, so that labels can be read.
+LEAST_SIDE = 512
+CELL, TITLE, GAP = 256, 28, 8
+
+
+def draw_instances(
+    image: np.ndarray,
+    boxes: np.ndarray,
+    classes: np.ndarray,
+    scores: np.ndarray | None = None,
+    masks: np.ndarray | None = None,
+    names: Sequence[str] | None = None,
+) -> Image.Image:
+    """A picture with the mask, its outline, the box, the class and the score of every instance, best on top.
+
+    Args:
+        image: uint8 `(height, width, 3)`, RGB.
+        boxes: `(n, 4)`, (x1, y1, x2, y2) in pixels.
+        classes: integers `(n,)` from 1.
+        scores: `(n,)` in 0..1, or `None`.
+        masks: bool `(n, height, width)`, or `None`.
+        names: of the classes from 1 on; `None` prints their numbers.
+
+    Returns:
+        RGB image, enlarged where the picture is small.
+
+    Raises:
+        ValueError: if a shape or dtype is wrong, or a class has no name.
+
+    Example:
+        >>> save(draw_instances(image, found["boxes"], found["classes"], found["scores"], found["masks"]), "out.png")
+    """
+    boxes, classes = np.asarray(boxes, "float64").reshape(-1, 4), np.asarray(classes).reshape(-1)
+    _check(image, boxes, classes, scores, masks, names)
+    factor = max(1, -(-LEAST_SIDE // max(image.shape[:2])))
+    pixels = image.repeat(factor, axis=0).repeat(factor, axis=1).astype("float32")
+    colours = palette(8)[np.arange(len(boxes)) % 7]  # without black
+    order = range(len(boxes) - 1, -1, -1)
+    if masks is not None:
+        for i in order:
+            mask = np.asarray(masks[i], bool).repeat(factor, axis=0).repeat(factor, axis=1)
+            pixels[mask] = (1 - ALPHA) * pixels[mask] + ALPHA * colours[i]
+            pixels[_outline(mask)] = colours[i]
+    drawn = Image.fromarray(pixels.round().astype("uint8"))
+    pen = ImageDraw.Draw(drawn)
+    font = ImageFont.load_default(size=max(12, max(drawn.size) // 48))
+    for i in order:
+        colour = tuple(colours[i].tolist())
+        x1, y1, x2, y2 = (float(v) * factor for v in boxes[i])
+        pen.rectangle((x1, y1, max(x1, x2), max(y1, y2)), outline=colour, width=max(2, max(drawn.size) // 400))
+        label = str(classes[i]) if names is None else names[int(classes[i]) - 1]
+        label = label if scores is None else f"{label} {scores[i]:.2f}"
+        left, _, right, bottom = pen.textbbox((0, 0), label, font=font)
+        x = min(max(x1, 0), max(0, drawn.width - right - 4))
+        y = y1 - bottom - 4 if y1 - bottom - 4 >= 0 else y1
+        pen.rectangle((x, y, x + right - left + 4, y + bottom + 4), fill=colour)
+        pen.text((x + 2, y + 1), label, fill="black" if sum(colour) > 380 else "white", font=font)
+    return drawn
+
+
+def panels(pictures: Sequence[tuple[str, np.ndarray]], columns: int) -> Image.Image:
+    """Pictures of any size in a grid, each under its title; small ones are enlarged pixel by pixel.
+
+    Args:
+        pictures: (title, uint8 `(h, w, 3)`).
+        columns: of the grid.
+
+    Returns:
+        RGB image.
+
+    Raises:
+        ValueError: if there are no pictures, or one is no picture.
+
+    Example:
+        >>> save(panels([("RoIAlign", aligned), ("RoIPool", pooled)], columns=2), "regions.png")
+    """
+    if not pictures or columns < 1:
+        raise ValueError(f"expected pictures and at least one column, received {len(pictures)} and {columns}")
+    rows = -(-len(pictures) // columns)
+    page = Image.new("RGB", (columns * (CELL + GAP) + GAP, rows * (CELL + TITLE + GAP) + GAP), "white")
+    pen, font = ImageDraw.Draw(page), ImageFont.load_default(size=15)
+    for number, (title, pixels) in enumerate(pictures):
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[-1] != 3 or not pixels.size:
+            raise ValueError(f"expected {title!r} as uint8 (h, w, 3), received {pixels.dtype} {pixels.shape}")
+        x, y = GAP + number % columns * (CELL + GAP), GAP + number // columns * (CELL + TITLE + GAP)
+        factor = CELL / max(pixels.shape[:2])
+        size = tuple(max(1, round(n * factor)) for n in pixels.shape[1::-1])
+        method = Image.Resampling.NEAREST if factor > 1 else Image.Resampling.LANCZOS
+        page.paste(Image.fromarray(pixels).resize(size, method), (x, y + TITLE))
+        pen.text((x, y + 4), title, fill="black", font=font)
+    return page
+
+
+def _outline(mask: np.ndarray) -> np.ndarray:
+    """Pixels of a mask that touch one outside of it."""
+    padded = np.pad(mask, 1)
+    inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return mask & ~inner
+
+
+def _check(
+    image: np.ndarray,
+    boxes: np.ndarray,
+    classes: np.ndarray,
+    scores: np.ndarray | None,
+    masks: np.ndarray | None,
+    names: Sequence[str] | None,
+) -> None:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3 or not image.size:
+        raise ValueError(f"expected an image uint8 (height, width, 3), received {image.dtype} {image.shape}")
+    count = len(boxes)
+    if len(classes) != count or (scores is not None and len(scores) != count):
+        received = (count, len(classes), None if scores is None else len(scores))
+        raise ValueError(f"expected as many classes and scores as boxes, received {received}")
+    if masks is not None and tuple(masks.shape) != (count, *image.shape[:2]):
+        raise ValueError(f"expected masks {(count, *image.shape[:2])}, received {tuple(masks.shape)}")
+    if names is not None and count and not 1 <= int(classes.min()) <= int(classes.max()) <= len(names):
+        raise ValueError(f"classes must be within 1..{len(names)}, the number of names, received {classes.tolist()}")
