@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from harness import randomise
+from harness import randomise, tiny_model
 from PIL import Image
 
-from keras_segattn import FCN8s, SqueezeNet1_1, cli
+from keras_segattn import FCN8s, SqueezeNet1_1, cli, model_card, weights
 
 # One worker makes the files that many of these tests read.
 pytestmark = pytest.mark.xdist_group("cli")
@@ -196,3 +196,37 @@ def test_export_and_verify(segattn, trained, tmp_path):
     assert "none" in segattn("verify", phone).out
     phone.write_bytes(phone.read_bytes()[:1000])
     assert "Traceback" not in segattn("verify", phone, code=1).err
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory):
+    """A small Mask R-CNN as Keras model and as TFLite, and a picture."""
+    folder = tmp_path_factory.mktemp("detector")
+    model = tiny_model(model_card("MaskRCNN"))
+    model.save(folder / "model.keras")
+    safetensors_file = weights.save(model, folder / "model.safetensors")
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 90, 3), dtype=np.uint8)).save(folder / "scene.png")
+    return folder, safetensors_file
+
+
+def test_somebody_s_weights_become_a_phone_file_that_finds_what_keras_finds(segattn, detector, tmp_path):
+    folder, file = detector
+    tiny = model_card("MaskRCNN").tiny
+    options = [f"--argument={name}={value}" for name, value in tiny.items() if name != "input_shape"]
+    phone = tmp_path / "phone.tflite"
+    done = segattn("convert", file, "--model=mask_rcnn", "-o", phone, "--size=64x96", "--labels=cat,dog,bird", *options)
+    assert "0 missing, 0 unexpected" in done.out
+    scene = folder / "scene.png"
+    by_phone = segattn("predict", "--model", phone, scene, "-o", tmp_path / "phone.png").out
+    by_keras = segattn("predict", folder / "model.keras", scene, "-o", tmp_path / "k.png", "--labels=cat,dog,bird").out
+    assert by_phone.replace("phone.png", "k.png") == by_keras
+    assert any(name in by_phone for name in ("cat", "dog", "bird"))
+    assert (tmp_path / "phone.png").read_bytes() == (tmp_path / "k.png").read_bytes()
+
+
+def test_a_detector_says_where_its_pictures_should_go(segattn, detector):
+    folder, _ = detector
+    refused = segattn("predict", folder / "model.keras", folder / "scene.png", code=1).err
+    assert "say with --output where the pictures go" in refused
+    refused = segattn("convert", folder / "model.safetensors", "--model=mask_rcnn", "-o", "x", "--argument=3", code=1)
+    assert "expected NAME=VALUE, received '3'" in refused.err

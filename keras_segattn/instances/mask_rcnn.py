@@ -80,7 +80,7 @@ def fifth_stage(shape: tuple[int, ...], backbone: str, alpha: float, stride_in_1
     landmarks={"rpn_logits", "box_deltas", "mask_logits"},
     weight_names=WEIGHT_NAMES,
     translate=translate,
-    forms={"box_align_v2": DETECTRON_PREPROCESSING, "box_fc1_bn": MATTERPORT_PREPROCESSING},
+    forms={"box_fc1_bn": MATTERPORT_PREPROCESSING, "box_align_v2": DETECTRON_PREPROCESSING},
 )
 def MaskRCNN(  # noqa: N802 - a builder is named like the model it builds
     include_top: bool = True,

@@ -35,7 +35,7 @@ def roi_align(
         scales: map pixels ÷ image pixels of each map.
         levels: int `(batch, R)`: which map each box is read from; may be left out with a single map.
         sampling_ratio: samples a cell and axis; 0 takes as many as the cell has pixels, rounded up, which needs maps
-            of known size.
+            of known size and boxes no larger than them.
         aligned: shift by half a pixel so that pixel centres are at (i + ½) (Detectron2's version 2); without it
             boxes smaller than a pixel of the map are enlarged to one.
 
