@@ -12,14 +12,21 @@ import time
 from pathlib import Path
 
 import keras
+import numpy as np
 
 import keras_segattn
-from keras_segattn import data, training
+from keras_segattn import data, export, training, visualize
+from keras_segattn.exported import at_least, keras_detector
+from keras_segattn.ops.masks import paste_masks
+from keras_segattn.ops.roi_align import roi_align
+from keras_segattn.ops.roi_pool import roi_pool
+from keras_segattn.ops.roi_warp import roi_warp
 
 SIZE = (256, 256)
 CLASSES = 6  # background and Tux Paint's five
 SLOTS = 6
 BATCH = 8
+SHOWN = (4, 1, 7, 5)  # test scenes in the README's picture
 RATE = 5e-4
 SMALL = {
     "backbone": "efficientnet_lite0",
@@ -100,24 +107,106 @@ def train(row, folder, epochs, output):
     )
 
 
+def release(model, folder, destination):
+    """`destination/maskrcnn_tux/1` for servers, with weights that float16 holds exactly, so that they compress."""
+    for weight in model.weights:
+        weight.assign(keras.ops.cast(keras.ops.cast(weight, "float16"), "float32"))
+    labels = list(scenes(folder / "test").class_names.values())
+    print(export.saved_model(model, destination, 1, labels=labels, name="maskrcnn_tux").path)
+
+
+def pictures(output, folder, destination):
+    """The README's pictures: what was found, and one object as the three region operators see it."""
+    examples = scenes(folder / "test")
+    names = list(examples.class_names.values())
+    model = keras.saving.load_model(output / "align" / "model.keras", compile=False)
+    found = keras_detector(model, names)
+    shown = []
+    for number in SHOWN:
+        image = examples[number]["image"]
+        shown.append(
+            (
+                f"scene {number}",
+                np.asarray(visualize.draw_instances(image, **at_least(found.detect(image), 0.5), names=names)),
+            )
+        )
+    visualize.save(visualize.panels(shown, columns=4), destination / "maskrcnn_tux.png")
+
+    example = examples[SHOWN[0]]
+    box = example["objects"]["bbox"][:1][None]
+    crops = [("the object", _cut(example["image"], box[0, 0]))]
+    pixels = example["image"][None].astype("float32")
+    for title, operator in (("RoIAlign 28", roi_align), ("RoIWarp 28", roi_warp), ("RoIPool 28", roi_pool)):
+        coarse = keras.ops.average_pool(pixels, 4)  # a map of stride 4, in colours that a person can look at
+        crop = keras.ops.convert_to_numpy(operator(coarse, box, 28, 1 / 4))[0, 0]
+        crops.append((title, crop.round().clip(0, 255).astype("uint8")))
+    visualize.save(visualize.panels(crops, columns=4), destination / "region_operators.png")
+    if (output / "mnc5" / "model.keras").exists():
+        stages(keras.saving.load_model(output / "mnc5" / "model.keras", compile=False), example, names, destination)
+
+
+def stages(model, example, names, destination):
+    """A scene after each stage of the cascade."""
+    image = example["image"]
+    layers = ("proposal_gradient", "bridge_gradient", "mask_split", "mask_split_ext", "all_logits")
+    tensors = {name: model.get_layer(name).output for name in layers}
+    x = keras.ops.convert_to_numpy(keras_segattn.preprocessing_of(model)(image[None]))
+    seen = {k: keras.ops.convert_to_numpy(v)[0] for k, v in keras.Model(model.input, tensors)(x).items()}
+    probabilities = np.exp(seen["all_logits"]) / np.exp(seen["all_logits"]).sum(axis=-1, keepdims=True)
+    count = len(seen["proposal_gradient"])
+    shown = []
+    for title, boxes, masks, scores in (
+        ("stage 3: masks and classes", "proposal_gradient", "mask_split", probabilities[:count]),
+        ("stage 5: on refined boxes", "bridge_gradient", "mask_split_ext", probabilities[count:]),
+    ):
+        best = np.argsort(-scores[:, 1:].max(axis=-1))[:12]
+        chosen, size = seen[boxes][best], round(seen[masks].shape[-1] ** 0.5)
+        inside = 1 / (1 + np.exp(-seen[masks][best].reshape(-1, size, size)))
+        frames = keras.ops.convert_to_numpy(paste_masks(inside[None], chosen[None], *image.shape[:2]))[0] > 0.4
+        classes = scores[best, 1:].argmax(axis=-1) + 1
+        if not shown:
+            shown.append(
+                ("stage 1: proposals", np.asarray(visualize.draw_instances(image, chosen, classes, names=[""] * 5)))
+            )
+            bare = visualize.draw_instances(image, chosen, classes, masks=frames, names=[""] * 5)
+            shown.append(("stage 2: masks", np.asarray(bare)))
+        drawn = visualize.draw_instances(image, chosen, classes, scores[best, 1:].max(axis=-1), frames, names)
+        shown.append((title, np.asarray(drawn)))
+    found = at_least(keras_detector(model, names).detect(image), 0.5)
+    shown.append(("after voting", np.asarray(visualize.draw_instances(image, **found, names=names))))
+    visualize.save(visualize.panels(shown, columns=5), destination / "mnc_stages.png")
+
+
+def _cut(image, box):
+    x1, y1, x2, y2 = box.astype(int)
+    return image[y1:y2, x1:x2]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scenes", type=Path)
     parser.add_argument("--rows", nargs="+", default=["align", "warp", "pool", "mnc5", "mnc3"])
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--output", type=Path, default=Path("out/tux_paint"))
+    parser.add_argument("--release", type=Path, help="Write the row `align` as DIRECTORY/maskrcnn_tux/1.")
+    parser.add_argument("--pictures", type=Path, help="Write the README's pictures to this directory.")
     arguments = parser.parse_args()
     for row in arguments.rows:
         if not (arguments.output / row / "scores.json").exists():
             train(row, arguments.scenes, arguments.epochs, arguments.output / row)
-    print("| row | parameters | minutes | mask AP50 | mask AP | box AP50 | box AP | AP^r 0.7 |")
-    print("|---|---|---|---|---|---|---|---|")
+    if arguments.release:
+        model = keras.saving.load_model(arguments.output / "align" / "model.keras", compile=False)
+        release(model, arguments.scenes, arguments.release)
+    if arguments.pictures:
+        pictures(arguments.output, arguments.scenes, arguments.pictures)
+    print("| row | parameters | mask AP50 | mask AP | box AP50 | box AP | AP^r 0.7 |")
+    print("|---|---|---|---|---|---|---|")
     for row in arguments.rows:
         s = json.loads((arguments.output / row / "scores.json").read_text())
         t = s["test"]
         values = (t["segm"]["AP50"], t["segm"]["AP"], t["bbox"]["AP50"], t["bbox"]["AP"], t["region"]["AP70"])
         cells = " | ".join(f"{value:.3f}" for value in values)
-        print(f"| {row} | {s['parameters']:,} | {s['minutes']:.1f} | {cells} |")
+        print(f"| {row} | {s['parameters']:,} | {cells} |")
 
 
 if __name__ == "__main__":

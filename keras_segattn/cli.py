@@ -215,6 +215,7 @@ def predict(
         Path | None, typer.Option("--output", "-o", help="Overlay to write; a directory for several pictures.")
     ] = None,
     labels: Labels = None,
+    least_score: Annotated[float, typer.Option(help="Objects that a detector is less sure of are left out.")] = 0.5,
 ) -> None:
     """Name what is in pictures, or segment them, or find their objects, and write them with what was found.
 
@@ -234,13 +235,13 @@ def predict(
             raise ValueError(f"expected pictures after {trained}, received none")
         network, names = load_model(trained), parse_labels(labels, beside=trained)
     elif (exported := find_exported(model)) is not None:
-        write_instances(load_detector(exported), files, destination, parse_labels(labels))
+        write_instances(load_detector(exported), files, destination, parse_labels(labels), least_score)
         return
     else:
         pictures = files
         network, names = named_model(model, weights), parse_labels(labels)
     if isinstance(network.output, dict) and is_detector(network.output):
-        write_instances(keras_detector(network, names), pictures, destination, names)
+        write_instances(keras_detector(network, names), pictures, destination, names, least_score)
         return
     if len(getattr(network.output, "shape", ())) == 4:
         if destination is None:
@@ -438,17 +439,20 @@ def write_overlays(network: Any, pictures: list[Path], destination: Path, names:
         typer.echo(target)
 
 
-def write_instances(detector: Any, pictures: list[Path], destination: Path | None, names: list[str] | None) -> None:
+def write_instances(
+    detector: Any, pictures: list[Path], destination: Path | None, names: list[str] | None, least_score: float
+) -> None:
     """Find the instances in pictures, print them, and write each picture with them drawn."""
     from keras_segattn import data as datasets
     from keras_segattn import visualize
+    from keras_segattn.exported import at_least
 
     if destination is None:
         raise ValueError("a detector draws what it finds: say with --output where the pictures go")
     names = names or detector.labels
     for path in pictures:
         image = datasets.read_image(path)
-        found = detector.detect(image)
+        found = at_least(detector.detect(image), least_score)
         several = len(pictures) > 1 or destination.is_dir()
         target = destination / f"{path.stem}_instances.png" if several else destination
         target.parent.mkdir(parents=True, exist_ok=True)

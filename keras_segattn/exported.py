@@ -38,6 +38,12 @@ class Detector(NamedTuple):
         return in_picture(self.run(image[None]), picture.shape[:2], factor)
 
 
+def at_least(found: dict[str, np.ndarray], score: float) -> dict[str, np.ndarray]:
+    """The detections of at least that score."""
+    kept = found["scores"] >= score
+    return {name: value[kept] for name, value in found.items()}
+
+
 def find_exported(name: str) -> Path | None:
     """The exported model that a name means: a path, or a folder of `savedmodels/` here or beside the package."""
     path = Path(name)

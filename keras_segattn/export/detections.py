@@ -40,7 +40,8 @@ class DetectionComparison(NamedTuple):
     @property
     def share(self) -> float:
         """Matched ÷ the larger number of detections; 1 if there are none on either side."""
-        return self.matched / max(self.found, self.expected, 1)
+        larger = max(self.found, self.expected)
+        return self.matched / larger if larger else 1.0
 
 
 def is_detector(names: Mapping[str, object]) -> bool:
