@@ -51,6 +51,12 @@ class SplitRegions(keras.layers.Layer):
         """Part the first axis of `inputs` into images and regions."""
         return ops.reshape(inputs, (-1, self.regions, *inputs.shape[1:]))
 
+    def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
+        """The images are as many as the rows allow; open where the rows are."""
+        rows, *rest = inputs.shape
+        batch = None if rows is None else rows // self.regions
+        return keras.KerasTensor((batch, self.regions, *rest), dtype=inputs.dtype)
+
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
         return super().get_config() | {"regions": self.regions}

@@ -16,6 +16,11 @@ def strategy_of(model: keras.Model) -> tf.distribute.Strategy | None:
     return getattr(model, "distribute_strategy", None)
 
 
+def replicas() -> int:
+    """How many replicas share the batch that is being computed; their gradients are added."""
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
 def strategy_scope(strategy: tf.distribute.Strategy | None) -> contextlib.AbstractContextManager[Any]:
     """The scope in which the variables that belong to the model's training are made."""
     return contextlib.nullcontext() if strategy is None else strategy.scope()

@@ -9,6 +9,7 @@ from keras_segattn.arguments import check_positive_integer
 from keras_segattn.layers import Proposals
 from keras_segattn.ops.boxes import encode_boxes
 from keras_segattn.ops.roi_align import roi_align
+from keras_segattn.training.distribution import replicas
 from keras_segattn.training.region_targets import Matches, match, mean_where, sample, smooth_l1
 
 
@@ -73,7 +74,8 @@ class RegionTrainer(keras.Model):
     """
 
     def __init__(self, detector: keras.Model, losses: tuple[str, ...], sampling: Sampling, seed: int) -> None:
-        super().__init__(name=f"{detector.name}_trainer")
+        # Boxes need float32, whatever the layers compute in.
+        super().__init__(name=f"{detector.name}_trainer", dtype="float32")
         for name, value in sampling._asdict().items():
             if isinstance(value, int):
                 check_positive_integer(name, value)
@@ -114,10 +116,10 @@ class RegionTrainer(keras.Model):
         sample_weight: Any = None,  # noqa: ARG002
         training: bool = True,  # noqa: ARG002
     ) -> Any:
-        """The sum of the losses that `call` gave."""
+        """The sum of the losses that `call` gave, a replica's share of it under a `tf.distribute` strategy."""
         for tracker in self.trackers:
             tracker.update_state(y_pred[tracker.name])
-        return sum(y_pred.values())
+        return sum(y_pred.values()) / replicas()
 
     def proposal_losses(self, found: dict[str, Any], boxes: Any, classes: Any) -> dict[str, Any]:
         """`rpn_objectness` and `rpn_box` (Ren et al. 2015, equation 1) of what `proposal_network` gave."""

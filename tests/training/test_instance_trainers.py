@@ -1,5 +1,11 @@
 """Training of Mask R-CNN and MNC: targets, samples, losses."""
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -168,3 +174,56 @@ def test_other_models_are_refused():
         InstanceTrainer(tiny_model(model_card("ResNet18")))
     with pytest.raises(ValueError, match="regions must be a positive integer, received 0"):
         InstanceTrainer(tiny_model(model_card("MaskRCNN")), Sampling(regions=0))
+
+
+def train_on_two_replicas():
+    """Prints what two replicas, half a batch each, report of a training: needs a process of its own."""
+    import tensorflow as tf
+
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    keras.utils.set_random_seed(0)
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope():
+        trainer = trainer_of("MaskRCNN")
+        trainer.compile(keras.optimizers.SGD(1e-6), jit_compile=False)
+    kernel = trainer.detector.get_layer("rpn_logits").kernel
+    before = kernel.numpy()
+    history = trainer.fit(Repeated(batch_of(), 2), verbose=0).history
+    copies = [copy.numpy() for copy in strategy.experimental_local_results(kernel.value)]
+    facts = {
+        "loss": history["loss"][0],
+        "parts": [history[tracker.name][0] for tracker in trainer.trackers],
+        "moved": float(np.abs(kernel.numpy() - before).max()),
+        "apart": float(np.abs(copies[0] - copies[1]).max()),
+    }
+    print(json.dumps(facts))  # noqa: T201
+
+
+def test_replicas_share_a_batch():
+    folder = Path(__file__).parent
+    code = f"import sys; sys.path[:0] = {[str(folder), str(folder.parent)]}; import test_instance_trainers as tests; "
+    code += "tests.train_on_two_replicas()"
+    # oneDNN's kernels corrupt memory when two logical devices of one processor run them at once.
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"TF_ENABLE_ONEDNN_OPTS": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    facts = json.loads(run.stdout.splitlines()[-1])
+    assert np.isfinite(facts["loss"])
+    # The loss is a whole batch's, not the sum of the replicas'.
+    assert facts["loss"] == pytest.approx(sum(facts["parts"]), rel=0.05)
+    assert facts["moved"] > 0
+    assert facts["apart"] == 0
+
+
+def test_mixed_precision_trains_in_float32_where_boxes_are():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    trainer = trainer_of("MaskRCNN")
+    losses = trainer(batch_of(), training=True)
+    assert all(np.isfinite(float(value)) for value in losses.values())
+    assert all(value.dtype == "float32" for value in losses.values())
