@@ -70,14 +70,15 @@ def decode_boxes(
     clip: float = MAX_LOG_SCALE,
     offset: float = 0.0,
 ) -> Any:
-    """Boxes from anchors and refinements, the inverse of `encode_boxes`.
+    """Boxes from anchors and refinements, the inverse of `encode_boxes` where the offset is 0.
 
     Args:
         deltas: `(…, 4)`.
         anchors: `(…, 4)`, broadcast against the deltas.
         weights: factors of (x, y, width, height) that the deltas contain.
         clip: largest log-scale that is believed.
-        offset: as in `box_iou`.
+        offset: as in `box_iou`. As in py-faster-rcnn it is not taken off again: zero refinements leave a box that is
+            larger by it.
 
     Returns:
         `(…, 4)`.
@@ -87,7 +88,7 @@ def decode_boxes(
     x, y = dx * width + x, dy * height + y
     half_width = 0.5 * ops.exp(ops.minimum(dw, clip)) * width
     half_height = 0.5 * ops.exp(ops.minimum(dh, clip)) * height
-    return ops.stack([x - half_width, y - half_height, x + half_width - offset, y + half_height - offset], axis=-1)
+    return ops.stack([x - half_width, y - half_height, x + half_width, y + half_height], axis=-1)
 
 
 def clip_boxes(boxes: Any, sizes: Any, offset: float = 0.0) -> Any:
