@@ -1,44 +1,79 @@
 """Layers and initialisers with weights, state or non-trivial maths."""
 
+from keras_segattn.layers.add_bias import AddBias
+from keras_segattn.layers.additive_attention import AdditiveAttention
 from keras_segattn.layers.anchor_generator import AnchorGenerator
+from keras_segattn.layers.attention_cell import AttentionCell
+from keras_segattn.layers.attention_gru_cell import AttentionGRUCell
+from keras_segattn.layers.attention_lstm_cell import AttentionLSTMCell
+from keras_segattn.layers.attention_rnn import AttentionRNN
+from keras_segattn.layers.attention_score import AttentionScore, Memory
 from keras_segattn.layers.bilinear_initializer import BilinearInitializer
 from keras_segattn.layers.class_masks import ClassMasks
 from keras_segattn.layers.clip_gradient import ClipGradient
 from keras_segattn.layers.crop_to_reference import CropToReference
 from keras_segattn.layers.detections import Detections
+from keras_segattn.layers.dot_attention import DotAttention, GeneralAttention
 from keras_segattn.layers.grouped_conv2d import GroupedConv2D
 from keras_segattn.layers.local_response_normalization import LocalResponseNormalization
+from keras_segattn.layers.location_attention import LocationAttention
+from keras_segattn.layers.maxout import Maxout
 from keras_segattn.layers.object_scores import ObjectScores
 from keras_segattn.layers.paste_masks import PasteMasks
+from keras_segattn.layers.projected_rnn import ProjectedCell, ProjectedRNN
 from keras_segattn.layers.proposals import Proposals
 from keras_segattn.layers.refine_regions import RefineRegions
 from keras_segattn.layers.regions import ImageSizes, MergeRegions, SplitRegions, ValidRegions
+from keras_segattn.layers.reset_before_gru_cell import ResetBeforeGRUCell
 from keras_segattn.layers.resize_mask import ResizeMask
 from keras_segattn.layers.roi_align import RoIAlign
 from keras_segattn.layers.roi_pool import RoIPool
 from keras_segattn.layers.roi_warp import RoIWarp
+from keras_segattn.layers.sequences import Earlier, Later, NotEqual, Reverse, ZeroWhereNot
+from keras_segattn.layers.uniform_attention import UniformAttention
 from keras_segattn.layers.vote_masks import VoteMasks
 
 __all__ = [
+    "AddBias",
+    "AdditiveAttention",
     "AnchorGenerator",
+    "AttentionCell",
+    "AttentionGRUCell",
+    "AttentionLSTMCell",
+    "AttentionRNN",
+    "AttentionScore",
     "BilinearInitializer",
     "ClassMasks",
     "ClipGradient",
     "CropToReference",
     "Detections",
+    "DotAttention",
+    "Earlier",
+    "GeneralAttention",
     "GroupedConv2D",
     "ImageSizes",
+    "Later",
     "LocalResponseNormalization",
+    "LocationAttention",
+    "Maxout",
+    "Memory",
     "MergeRegions",
+    "NotEqual",
     "ObjectScores",
     "PasteMasks",
+    "ProjectedCell",
+    "ProjectedRNN",
     "Proposals",
     "RefineRegions",
+    "ResetBeforeGRUCell",
     "ResizeMask",
+    "Reverse",
     "RoIAlign",
     "RoIPool",
     "RoIWarp",
     "SplitRegions",
+    "UniformAttention",
     "ValidRegions",
     "VoteMasks",
+    "ZeroWhereNot",
 ]

@@ -1,0 +1,347 @@
+"""RNNsearch (Bahdanau, Cho & Bengio, ICLR 2015, arXiv 1409.0473): translation that learns to align.
+
+A bidirectional gated network annotates the source; at each word a gated decoder attends to the annotations, reads out
+the word from its state, the last word and what it saw, by maxout, and moves on with the word. As in the released code
+(GroundHog) the state from which a word is read has consumed the words before it, and the same context then goes into
+the transition that consumes the word.
+
+Layouts: GroundHog's has biases on the embeddings, none on the gates, and an output matrix in two factors; the paper's
+text has one output matrix, and biases on every input map. `attention=None` is the paper's baseline in kind, RNNencdec:
+one annotation, the encoder's last states, for the whole sentence.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+from keras_segattn.arguments import check_choice, check_positive_integer
+from keras_segattn.decoding import BeamRules, BeamSearch, Decoder, SampleTokens, SamplingRules
+from keras_segattn.layers import (
+    AddBias,
+    AdditiveAttention,
+    AttentionGRUCell,
+    AttentionRNN,
+    Earlier,
+    GeneralAttention,
+    Later,
+    LocationAttention,
+    Maxout,
+    NotEqual,
+    ProjectedRNN,
+    ResetBeforeGRUCell,
+    Reverse,
+    UniformAttention,
+    ZeroWhereNot,
+)
+from keras_segattn.layers.attention_score import AttentionScore
+
+PAD, BOS, EOS = 0, 1, 2
+SMALL = keras.initializers.RandomNormal(stddev=0.01)
+ALIGNMENT = keras.initializers.RandomNormal(stddev=0.001)
+LAYOUTS: dict[str, dict[str, Any]] = {
+    "groundhog": {"embedding_bias": True, "gate_bias": False, "factors": True},
+    "paper": {"embedding_bias": False, "gate_bias": True, "factors": False},
+}
+ATTENTIONS = (None, "additive", "general", "location")
+
+
+def RNNSearch(  # noqa: N802 - a builder is named like the model it builds
+    source_vocabulary: int = 30001,
+    target_vocabulary: int = 30001,
+    name: str = "rnnsearch",
+    *,
+    units: int = 1000,
+    embedding: int = 620,
+    maxout: int = 500,
+    alignment: int = 1000,
+    attention: str | None = "additive",
+    layout: str = "groundhog",
+    dropout: float = 0.0,
+    unroll: bool = False,
+) -> keras.Model:
+    """RNNsearch (Bahdanau et al. 2015), as it is trained: the target is given, shifted by one word.
+
+    Args:
+        source_vocabulary: number of the source's tokens; 0 is padding, 2 ends a sentence.
+        target_vocabulary: number of the target's tokens; 0 is padding, 1 begins and 2 ends a sentence.
+        name: of the model.
+        units: width of each encoder direction and of the decoder (n).
+        embedding: width of the word embeddings (m).
+        maxout: units of the deep output (l).
+        alignment: hidden units of the additive attention (n').
+        attention: `"additive"` (the paper), `"general"` (Luong et al. 2015), `"location"` (Chorowski et al. 2015), or
+            `None`: the encoder's last states instead of attention.
+        layout: `"groundhog"` (84,349,101 parameters at the default sizes) or `"paper"`.
+        dropout: share of the embeddings and of the deep output that is dropped in training; the paper has none.
+        unroll: whether loops become graphs without loops, for sentences of known length.
+
+    Returns:
+        Model from a dict `source` int32 `(batch, S)`, padded, each sentence with its end, and `target` int32
+        `(batch, T)`, beginning of sentence first, to a dict `logits` float32 `(batch, T, target_vocabulary)` of the
+        word that follows each, and `attention` float32 `(batch, T, S)` (`(batch, T, 1)` without attention).
+
+    Raises:
+        ValueError: if an argument is wrong.
+
+    Example:
+        >>> model = RNNSearch(8000, 8000, units=256, embedding=256, maxout=256, alignment=256)
+        >>> outputs = model({"source": source, "target": target})
+    """
+    sizes = {"source_vocabulary": source_vocabulary, "target_vocabulary": target_vocabulary, "units": units}
+    sizes |= {"embedding": embedding, "maxout": maxout, "alignment": alignment}
+    for argument, size in sizes.items():
+        check_positive_integer(argument, size)
+    for argument, size in (("source_vocabulary", source_vocabulary), ("target_vocabulary", target_vocabulary)):
+        if size <= EOS:
+            raise ValueError(f"{argument} must hold padding, begin and end of sentence, received {size} tokens")
+    check_choice("attention", attention, ATTENTIONS)
+    check_choice("layout", layout, tuple(LAYOUTS))
+    form = LAYOUTS[layout]
+    source = keras.Input((None,), dtype="int32", name="source")
+    target = keras.Input((None,), dtype="int32", name="target")
+
+    annotations, mask, summary = encoder(source, source_vocabulary, embedding, units, form, dropout, unroll)
+    if attention is None:
+        annotations, mask = summary["both"], None
+    start = layers.Dense(units, activation="tanh", kernel_initializer=SMALL, name="initial_state")(summary["backward"])
+
+    parts = decoder_layers(target_vocabulary, embedding, maxout, form, dropout)
+    words = embed(parts, target)
+    cell = AttentionGRUCell(
+        units, score(attention, alignment), form["gate_bias"], SMALL, "orthogonal", SMALL, name="decoder_cell"
+    )
+    loop = AttentionRNN(cell, unroll=unroll, name="decoder")
+    found = loop(Later(name="following_words")(words), annotations, annotation_mask=mask, initial_state=[start])
+    states = Earlier(name="states_before")(found["outputs"], start)
+    previous = ZeroWhereNot(name="previous_words")(words, NotEqual(BOS, name="not_first")(target))
+    outputs = {"logits": read_out(parts, states, previous, found["context"]), "attention": found["weights"]}
+    return keras.Model({"source": source, "target": target}, outputs, name=name)
+
+
+def encoder(
+    source: Any, vocabulary: int, embedding: int, units: int, form: dict[str, Any], dropout: float, unroll: bool
+) -> tuple[Any, Any, dict[str, Any]]:
+    """Annotations, their mask, and the states that sum the sentence up."""
+    mask = NotEqual(PAD, name="source_mask")(source)
+    x = layers.Embedding(vocabulary, embedding, embeddings_initializer=SMALL, name="source_embedding")(source)
+    if form["embedding_bias"]:
+        x = AddBias(name="source_embedding_bias")(x)
+    if dropout:
+        x = layers.Dropout(dropout, name="source_dropout")(x)
+    states, last = {}, {}
+    for direction in ("forward", "backward"):
+        cell = ResetBeforeGRUCell(units, form["gate_bias"], SMALL, name=f"{direction}_cell")
+        loop = ProjectedRNN(
+            cell,
+            return_sequences=True,
+            return_state=True,
+            go_backwards=direction == "backward",
+            unroll=unroll,
+            name=direction,
+        )
+        states[direction], last[direction] = loop(x, mask=mask)
+    backward = Reverse(name="backward_reversed")(states["backward"])
+    annotations = layers.Concatenate(name="annotations")([states["forward"], backward])
+    both = layers.Concatenate(name="summary")([last["forward"], last["backward"]])
+    both = layers.Reshape((1, 2 * units), name="summary_annotation")(both)
+    return annotations, mask, {"backward": last["backward"], "both": both}
+
+
+def score(attention: str | None, alignment: int) -> AttentionScore:
+    """The attention of that name; with one annotation there is nothing to choose."""
+    additive = {"query_initializer": ALIGNMENT, "key_initializer": ALIGNMENT, "score_initializer": "zeros"}
+    if attention == "additive":
+        return AdditiveAttention(alignment, **additive, name="alignment")
+    if attention == "location":
+        return LocationAttention(alignment, **additive, name="alignment")
+    return (
+        GeneralAttention(ALIGNMENT, name="alignment") if attention == "general" else UniformAttention(name="alignment")
+    )
+
+
+def decoder_layers(
+    vocabulary: int, embedding: int, maxout: int, form: dict[str, Any], dropout: float
+) -> dict[str, layers.Layer]:
+    """The layers before and after the decoder's loop, by name."""
+    parts = [
+        layers.Embedding(vocabulary, embedding, embeddings_initializer=SMALL, name="target_embedding"),
+        layers.Dense(2 * maxout, kernel_initializer=SMALL, name="readout_state"),
+        layers.Dense(2 * maxout, use_bias=False, kernel_initializer=SMALL, name="readout_word"),
+        layers.Dense(2 * maxout, use_bias=False, kernel_initializer=SMALL, name="readout_context"),
+        layers.Add(name="readout"),
+        Maxout(2, name="maxout"),
+        layers.Dense(vocabulary, kernel_initializer=SMALL, name="logits", dtype="float32"),
+    ]
+    if form["embedding_bias"]:
+        parts.append(AddBias(name="target_embedding_bias"))
+    if form["factors"]:
+        parts.append(layers.Dense(embedding, use_bias=False, kernel_initializer=SMALL, name="readout_low_rank"))
+    if dropout:
+        parts += [layers.Dropout(dropout, name="target_dropout"), layers.Dropout(dropout, name="readout_dropout")]
+    return {layer.name: layer for layer in parts}
+
+
+def embed(parts: dict[str, layers.Layer], tokens: Any) -> Any:
+    """Word vectors."""
+    x = parts["target_embedding"](tokens)
+    for name in ("target_embedding_bias", "target_dropout"):
+        x = parts[name](x) if name in parts else x
+    return x
+
+
+def read_out(parts: dict[str, layers.Layer], states: Any, words: Any, context: Any) -> Any:
+    """Logits from the state, the word before and the context (the paper's appendix A.2.2)."""
+    x = parts["readout"](
+        [parts["readout_state"](states), parts["readout_word"](words), parts["readout_context"](context)]
+    )
+    x = parts["maxout"](x)
+    for name in ("readout_dropout", "readout_low_rank"):
+        x = parts[name](x) if name in parts else x
+    return parts["logits"](x)
+
+
+@keras.saving.register_keras_serializable(package="keras_segattn")
+class RNNSearchDecoder(Decoder):
+    """The decoder of a trained `RNNSearch`, for the searches of `keras_segattn.decoding`.
+
+    Reads `annotations` `(batch, L, D)`, if there is one `mask` bool `(batch, L)`, and `state` `(batch, units)`.
+
+    Args:
+        cell: the decoder's.
+        parts: the layers around it.
+        bos: id after which the state does not move and no word is read.
+
+    Example:
+        >>> search = BeamSearch(RNNSearchDecoder(cell, parts, bos=1), bos=1, eos=2)
+    """
+
+    def __init__(self, cell: AttentionGRUCell, parts: list[layers.Layer], bos: int = BOS, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.cell, self.bos = cell, bos
+        self.parts = {part.name: part for part in parts}
+        self.vocabulary = self.parts["logits"].units
+
+    def build_layers(self, encoded_shape: dict[str, Any]) -> None:
+        """Weights of the cell and of the layers around it."""
+        width, context = self.parts["target_embedding"].output_dim, encoded_shape["annotations"]
+        if not self.cell.built:
+            self.cell.build((None, width), context)
+            self.cell.built = True
+        words = embed(self.parts, keras.KerasTensor((None,), dtype="int32"))
+        states = keras.KerasTensor((None, self.cell.units))
+        read_out(self.parts, states, words, keras.KerasTensor((None, context[-1])))
+
+    def start(self, encoded: dict[str, Any], hypotheses: int) -> tuple[list[Any], Any]:
+        """The state before the first word, what was seen last (nothing), and the annotations with their keys."""
+        memory = self.cell.attention.remember(encoded["annotations"], encoded.get("mask")).repeated(hypotheses)
+        states = self.cell.start([ops.repeat(encoded["state"], hypotheses, axis=0)], memory)
+        return [*states, ops.zeros_like(memory.annotations[:, 0])], memory
+
+    def step(self, tokens: Any, states: list[Any], memory: Any) -> tuple[Any, Any, list[Any]]:
+        """Move on with the word and what was seen for it; then attend, and read out."""
+        *states, context = states
+        words = embed(self.parts, tokens)
+        moved = self.cell.advance(self.cell.project(words), context, states[:1])
+        later = ops.not_equal(tokens, self.bos)[:, None]
+        states = [ops.where(later, moved[0], states[0]), *states[1:]]
+        context, weights = self.cell.look(states, memory)
+        words = words * ops.cast(later, words.dtype)
+        states = [states[0], weights] if self.cell.attention.needs_previous else states
+        return read_out(self.parts, states[0], words, context), weights, [*states, context]
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild the layer."""
+        cell = keras.saving.serialize_keras_object(self.cell)
+        parts = [keras.saving.serialize_keras_object(part) for part in self.parts.values()]
+        return super().get_config() | {"cell": cell, "parts": parts, "bos": self.bos}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "RNNSearchDecoder":
+        """The decoder with its layers."""
+        cell = keras.saving.deserialize_keras_object(config["cell"])
+        parts = [keras.saving.deserialize_keras_object(part) for part in config["parts"]]
+        return cls(**config | {"cell": cell, "parts": parts})
+
+
+PARTS = (
+    "target_embedding",
+    "target_embedding_bias",
+    "target_dropout",
+    "readout_state",
+    "readout_word",
+    "readout_context",
+    "readout",
+    "maxout",
+    "readout_dropout",
+    "readout_low_rank",
+    "logits",
+)
+
+
+def encoded(model: keras.Model) -> dict[str, Any]:
+    """What the decoder of a trained model reads, as tensors of its graph."""
+    tensors = {"state": model.get_layer("initial_state").output}
+    if isinstance(model.get_layer("decoder").cell.attention, UniformAttention):
+        return tensors | {"annotations": model.get_layer("summary_annotation").output}
+    names = {"annotations": "annotations", "mask": "source_mask"}
+    return tensors | {key: model.get_layer(name).output for key, name in names.items()}
+
+
+def decoder_of(model: keras.Model) -> RNNSearchDecoder:
+    """The decoder of a trained model, on its layers."""
+    names = {layer.name for layer in model.layers}
+    if "decoder" not in names or "readout_state" not in names:
+        raise ValueError(f"expected a model that RNNSearch built, received {model.name} without its decoder")
+    parts = [model.get_layer(name) for name in PARTS if name in names]
+    return RNNSearchDecoder(model.get_layer("decoder").cell, parts, name="decoder_step")
+
+
+def translator(model: keras.Model, rules: BeamRules | None = None) -> keras.Model:
+    """A trained `RNNSearch` with beam search: from source to translations.
+
+    Args:
+        model: that `RNNSearch` built; its weights are shared.
+        rules: of the search.
+
+    Returns:
+        Model from `source` int32 `(batch, S)` to a dict as `BeamSearch` gives it.
+
+    Raises:
+        ValueError: if the model is another.
+
+    Example:
+        >>> translations = translator(model, BeamRules(beams=12, length=50))(source)["tokens"][:, 0]
+    """
+    search = BeamSearch(decoder_of(model), BOS, EOS, _of_words(rules or BeamRules()), name="search")
+    return keras.Model(model.input["source"], search(encoded(model)), name=f"{model.name}_translator")
+
+
+def sampler(model: keras.Model, rules: SamplingRules | None = None) -> keras.Model:
+    """A trained `RNNSearch` that draws translations.
+
+    Args:
+        model: that `RNNSearch` built; its weights are shared.
+        rules: of the draw.
+
+    Returns:
+        Model from `source` int32 `(batch, S)` and `noise` float32 `(batch, T)` in [0, 1) to a dict as `SampleTokens`
+        gives it.
+
+    Raises:
+        ValueError: if the model is another.
+
+    Example:
+        >>> drawn = sampler(model, SamplingRules(length=50))({"source": source, "noise": noise})
+    """
+    rules = _of_words(rules or SamplingRules())
+    noise = keras.Input((rules.length,), name="noise")
+    search = SampleTokens(decoder_of(model), BOS, EOS, rules, name="search")
+    inputs = {"source": model.input["source"], "noise": noise}
+    return keras.Model(inputs, search(encoded(model), noise), name=f"{model.name}_sampler")
+
+
+def _of_words(rules: Any) -> Any:
+    """Rules by which padding and beginnings of sentences are never written."""
+    return replace(rules, forbidden=tuple({*rules.forbidden, PAD, BOS}))

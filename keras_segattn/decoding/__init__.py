@@ -1,0 +1,17 @@
+"""Searches for token sequences, as layers: beams of several published kinds, greedy search and sampling."""
+
+from keras_segattn.decoding.beam_search import BeamRules, beam_search
+from keras_segattn.decoding.decoder import Decoder
+from keras_segattn.decoding.sampling import SamplingRules, draw, sample_tokens
+from keras_segattn.decoding.searches import BeamSearch, SampleTokens
+
+__all__ = [
+    "BeamRules",
+    "BeamSearch",
+    "Decoder",
+    "SampleTokens",
+    "SamplingRules",
+    "beam_search",
+    "draw",
+    "sample_tokens",
+]

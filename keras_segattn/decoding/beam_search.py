@@ -1,0 +1,269 @@
+"""Beam search in tensors of fixed size: the same graph trains nowhere, and runs in Keras, servers and phones alike."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from keras_segattn.arguments import check_choice, check_positive_integer
+
+# The log-probability of what cannot be. Sums of a few stay finite.
+IMPOSSIBLE = -1e9
+Step = Callable[[Any, list[Any]], tuple[Any, Any, list[Any]]]
+
+
+@dataclass(frozen=True)
+class BeamRules:
+    """What makes one published beam search different from another.
+
+    Args:
+        beams: hypotheses an example, K.
+        length: most tokens of a hypothesis, the end of sentence included, T.
+        finished: `"keep"`: a finished hypothesis stays in the beam and competes (TensorFlow Addons, GNMT); `"shrink"`:
+            it leaves, and the beam is one smaller from then on (Show, Attend and Tell's and GroundHog's code).
+        normalize: what a sum of log-probabilities is divided by where hypotheses are compared: `None`, `"length"`, or
+            `"gnmt"`: ((5 + length) / 6) ** alpha (Wu et al. 2016, equation 14). With `"shrink"` at the end only.
+        alpha: exponent of `"gnmt"`.
+        coverage: weight of Wu et al.'s coverage penalty; only with `"keep"`.
+        least: tokens before the end of sentence may come.
+        forbidden: tokens that never come, such as the unknown word.
+
+    Raises:
+        ValueError: if an argument is wrong.
+    """
+
+    beams: int = 5
+    length: int = 50
+    finished: str = "keep"
+    normalize: str | None = None
+    alpha: float = 1.0
+    coverage: float = 0.0
+    least: int = 0
+    forbidden: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_positive_integer("beams", self.beams)
+        check_positive_integer("length", self.length)
+        check_choice("finished", self.finished, ("keep", "shrink"))
+        check_choice("normalize", self.normalize, (None, "length", "gnmt"))
+        if not 0 <= self.least < self.length:
+            raise ValueError(f"least must be within 0..{self.length - 1}, received {self.least!r}")
+        if self.coverage and self.finished == "shrink":
+            raise ValueError('the coverage penalty is defined with finished="keep"')
+
+    def penalty(self, lengths: Any) -> Any:
+        """What sums of log-probabilities are divided by."""
+        lengths = ops.cast(lengths, "float32")
+        if self.normalize == "length":
+            return ops.maximum(lengths, 1.0)
+        if self.normalize == "gnmt":
+            return ops.power((5.0 + lengths) / 6.0, self.alpha)
+        return ops.ones_like(lengths)
+
+
+def beam_search(
+    step: Step, states: list[Any], locations: Any, rules: BeamRules, vocabulary: int, bos: int, eos: int
+) -> dict[str, Any]:
+    """The best hypotheses of each example, best first.
+
+    Args:
+        step: from tokens int32 `(B·K,)` and states to logits `(B·K, V)`, attention weights `(B·K, L)` and new states.
+        states: tensors `(B·K, …)`, each example's K times in a row.
+        locations: L, a number or a scalar tensor.
+        rules: of the search.
+        vocabulary: V.
+        bos: token before the first.
+        eos: token after the last.
+
+    Returns:
+        dict `tokens` int32 `(B, K, T)`, eos and what follows it being eos; `scores` float32 `(B, K)`, by which they are
+        ordered, and `log_probabilities` float32 `(B, K)`; `lengths` int32 `(B, K)`, eos included; `attention` float32
+        `(B, K, T, L)`, 0 from there on. Where there are fewer hypotheses than K, the last have the score -1e9.
+
+    Raises:
+        ValueError: if a forbidden token is none.
+    """
+    for token in rules.forbidden:
+        if not 0 <= token < vocabulary:
+            raise ValueError(f"forbidden tokens must be within 0..{vocabulary - 1}, received {token}")
+    beam = _Beam(step, rules, vocabulary, eos)
+    batch = ops.shape(states[0])[0] // rules.beams
+    shape = (batch, rules.beams)
+    first = np.full((1, rules.beams), IMPOSSIBLE, "float32")
+    first[0, 0] = 0.0  # all hypotheses are one, before the first token
+    sums = ops.broadcast_to(first, shape)
+    tokens = ops.full((*shape, rules.length), eos, dtype="int32")
+    attention = ops.zeros((*shape, rules.length, locations), dtype="float32")
+    lengths = ops.zeros(shape, dtype="int32")
+    previous = ops.full((batch * rules.beams,), bos, dtype="int32")
+    search = beam.keep if rules.finished == "keep" else beam.shrink
+    return search(sums, tokens, attention, lengths, previous, states)
+
+
+class _Beam:
+    """The two searches; what they share are the candidates of a step."""
+
+    def __init__(self, step: Step, rules: BeamRules, vocabulary: int, eos: int) -> None:
+        self.step, self.rules, self.vocabulary, self.eos = step, rules, vocabulary, eos
+        self.is_eos = np.arange(vocabulary) == eos
+        self.forbidden = np.isin(np.arange(vocabulary), rules.forbidden) * np.float32(IMPOSSIBLE)
+
+    def candidates(self, time: Any, previous: Any, states: Sequence[Any]) -> tuple[Any, Any, list[Any]]:
+        """Log-probabilities `(B, K, V)` of the next tokens, weights `(B, K, L)`, states."""
+        logits, weights, new = self.step(previous, list(states))
+        found = ops.log_softmax(ops.cast(logits, "float32"), axis=-1) + self.forbidden
+        if self.rules.least:
+            found = ops.where(ops.logical_and(self.is_eos, time < self.rules.least), IMPOSSIBLE, found)
+        split = (-1, self.rules.beams)
+        weights = ops.reshape(ops.cast(weights, "float32"), (*split, _size(weights, 1)))
+        return ops.reshape(found, (*split, self.vocabulary)), weights, new
+
+    def best(self, scores: Any) -> tuple[Any, Any, Any]:
+        """The K best of `(B, K, V)`: scores, which hypothesis they continue, by which token."""
+        found, index = ops.top_k(ops.reshape(scores, (-1, self.rules.beams * self.vocabulary)), self.rules.beams)
+        index = ops.cast(index, "int32")
+        parents = index // self.vocabulary
+        return found, parents, index - parents * self.vocabulary
+
+    def write(self, history: Any, time: Any, values: Any) -> Any:
+        """`history` `(B, K, T, …)` with `values` `(B, K, …)` at one time."""
+        now = np.arange(self.rules.length).reshape(-1, *[1] * (len(history.shape) - 3))
+        return ops.where(now == time, ops.expand_dims(values, 2), history)
+
+    def keep(self, sums: Any, tokens: Any, attention: Any, lengths: Any, previous: Any, states: list[Any]) -> Any:
+        """Finished hypotheses stay, and go on with eos for nothing."""
+        finished = sums < 0.0  # the hypotheses that there are not yet
+
+        def unfinished(*loop: Any) -> Any:
+            return ops.logical_and(loop[0] < self.rules.length, ops.logical_not(ops.all(loop[6])))
+
+        def body(
+            time: Any,
+            _: Any,
+            sums: Any,
+            tokens: Any,
+            attention: Any,
+            lengths: Any,
+            finished: Any,
+            previous: Any,
+            *states: Any,
+        ) -> tuple[Any, ...]:
+            found, weights, new = self.candidates(time, previous, states)
+            found = ops.where(finished[..., None], np.where(self.is_eos, 0.0, IMPOSSIBLE).astype("float32"), found)
+            found = found + sums[..., None]
+            weights = weights * ops.cast(ops.logical_not(finished), "float32")[..., None]
+            # An end of sentence counts from the step after it, as in TensorFlow Addons.
+            grown = ops.logical_and(ops.logical_not(finished)[..., None], ops.logical_not(self.is_eos))
+            scores = found / self.rules.penalty(lengths[..., None] + ops.cast(grown, "int32"))
+            if self.rules.coverage:
+                covered = ops.sum(attention, axis=2) + weights
+                covered = ops.where(covered == 0.0, 1.0, ops.minimum(covered, 1.0))
+                scores = scores + self.rules.coverage * ops.sum(ops.log(covered), axis=-1)[..., None]
+            scores, parents, chosen = self.best(scores)
+            found = ops.reshape(found, (-1, self.rules.beams * self.vocabulary))
+            sums = ops.take_along_axis(found, parents * self.vocabulary + chosen, axis=1)
+            was_finished = _of(finished, parents)
+            return (
+                time + 1,
+                scores,
+                sums,
+                self.write(_of(tokens, parents), time, chosen),
+                self.write(_of(attention, parents), time, _of(weights, parents)),
+                _of(lengths, parents) + ops.cast(ops.logical_not(was_finished), "int32"),
+                ops.logical_or(was_finished, chosen == self.eos),
+                ops.reshape(chosen, (-1,)),
+                *(_flat(_of(_split(state, self.rules.beams), parents)) for state in new),
+            )
+
+        start = (0, sums, sums, tokens, attention, lengths, finished, previous, *states)
+        _, scores, sums, tokens, attention, lengths, *_ = ops.while_loop(unfinished, body, start)
+        return _hypotheses(tokens, scores, sums, lengths, attention)
+
+    def shrink(self, sums: Any, tokens: Any, attention: Any, lengths: Any, previous: Any, states: list[Any]) -> Any:
+        """Finished hypotheses leave for a pool; when none is left, or no time, the living follow them."""
+        beams = self.rules.beams
+        ranks = np.arange(beams)
+
+        def unfinished(*loop: Any) -> Any:
+            return ops.logical_and(loop[0] < self.rules.length, ops.any(loop[4] < beams))
+
+        def body(
+            time: Any,
+            sums: Any,
+            tokens: Any,
+            attention: Any,
+            dead: Any,
+            pool: tuple[Any, ...],
+            previous: Any,
+            *states: Any,
+        ) -> tuple[Any, ...]:
+            found, weights, new = self.candidates(time, previous, states)
+            sums, parents, chosen = self.best(ops.maximum(found + sums[..., None], IMPOSSIBLE))
+            tokens = self.write(_of(tokens, parents), time, chosen)
+            attention = self.write(_of(attention, parents), time, _of(weights, parents))
+            real = ops.logical_and(ranks < (beams - dead)[:, None], sums > IMPOSSIBLE / 2)
+            ended = ops.logical_and(real, chosen == self.eos)
+            pool = _into_pool(pool, dead, ended, sums, tokens, attention, ops.full_like(chosen, 1) * (time + 1))
+            sums = ops.where(ops.logical_and(real, ops.logical_not(ended)), sums, IMPOSSIBLE)
+            dead = dead + ops.sum(ops.cast(ended, "int32"), axis=1)
+            states = tuple(_flat(_of(_split(state, beams), parents)) for state in new)
+            return time + 1, sums, tokens, attention, dead, pool, ops.reshape(chosen, (-1,)), *states
+
+        pool = (ops.full_like(sums, IMPOSSIBLE), tokens, attention, lengths)
+        dead = ops.zeros_like(lengths[:, 0])
+        start = (0, sums, tokens, attention, dead, pool, previous, *states)
+        time, sums, tokens, attention, dead, pool, *_ = ops.while_loop(unfinished, body, start)
+        living = sums > IMPOSSIBLE / 2
+        pool = _into_pool(pool, dead, living, sums, tokens, attention, ops.zeros_like(lengths) + time)
+        sums, tokens, attention, lengths = pool
+        scores = ops.where(lengths > 0, sums / self.rules.penalty(lengths), IMPOSSIBLE)
+        scores, order = ops.top_k(scores, beams)
+        order = ops.cast(order, "int32")
+        return _hypotheses(_of(tokens, order), scores, _of(sums, order), _of(lengths, order), _of(attention, order))
+
+
+def _into_pool(pool: tuple[Any, ...], dead: Any, which: Any, *hypotheses: Any) -> tuple[Any, ...]:
+    """Hypotheses `which` `(B, K)` after the `dead` `(B,)` ones that are there."""
+    sums, tokens, attention, lengths = hypotheses
+    beams = which.shape[1]
+    place = dead[:, None] + ops.cumsum(ops.cast(which, "int32"), axis=1) - 1
+    takes = ops.logical_and(place[:, None] == np.arange(beams)[:, None], which[:, None])  # (B, place, hypothesis)
+    taken = ops.any(takes, axis=2)
+    source = ops.sum(ops.cast(takes, "int32") * np.arange(beams, dtype="int32"), axis=2)
+    merged = []
+    for old, new in zip(pool, (sums, tokens, attention, lengths), strict=True):
+        there = ops.reshape(taken, (-1, beams, *[1] * (len(old.shape) - 2)))
+        merged.append(ops.where(there, _of(new, source), old))
+    return tuple(merged)
+
+
+def _hypotheses(tokens: Any, scores: Any, sums: Any, lengths: Any, attention: Any) -> dict[str, Any]:
+    return {
+        "tokens": tokens,
+        "scores": scores,
+        "log_probabilities": sums,
+        "lengths": lengths,
+        "attention": attention,
+    }
+
+
+def _size(x: Any, axis: int) -> Any:
+    return ops.shape(x)[axis] if x.shape[axis] is None else x.shape[axis]
+
+
+def _split(x: Any, beams: int) -> Any:
+    return ops.reshape(x, (-1, beams, *(_size(x, axis) for axis in range(1, len(x.shape)))))
+
+
+def _flat(x: Any) -> Any:
+    return ops.reshape(x, (-1, *(_size(x, axis) for axis in range(2, len(x.shape)))))
+
+
+def _of(x: Any, parents: Any) -> Any:
+    """The hypotheses `parents` `(B, K)` of `x` `(B, K, …)`."""
+    beams = x.shape[1]
+    first = ops.arange(ops.shape(parents)[0], dtype="int32") * beams
+    chosen = ops.take(_flat(x), ops.reshape(parents + first[:, None], (-1,)), axis=0)
+    return _split(chosen, beams)

@@ -1,0 +1,118 @@
+"""Drawing tokens by their probabilities, with the noise as an input."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from keras_segattn.arguments import check_positive_integer
+from keras_segattn.decoding.beam_search import IMPOSSIBLE, Step
+
+
+@dataclass(frozen=True)
+class SamplingRules:
+    """What tokens are drawn from.
+
+    Args:
+        length: most tokens of a sequence, the end of sentence included, T.
+        temperature: what logits are divided by; 0 takes the most probable token (greedy search).
+        top_k: only so many of the most probable tokens are drawn from; 0 for all.
+        nucleus: only the most probable tokens that together have at least this probability are drawn from (Holtzman
+            et al. 2020, arXiv 1904.09751); 1.0 for all.
+        forbidden: tokens that never come, such as the unknown word.
+
+    Raises:
+        ValueError: if an argument is wrong.
+    """
+
+    length: int = 50
+    temperature: float = 1.0
+    top_k: int = 0
+    nucleus: float = 1.0
+    forbidden: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_positive_integer("length", self.length)
+        if not self.temperature >= 0:
+            raise ValueError(f"temperature must be at least 0, received {self.temperature!r}")
+        if isinstance(self.top_k, bool) or not isinstance(self.top_k, int) or self.top_k < 0:
+            raise ValueError(f"top_k must be an integer from 0, received {self.top_k!r}")
+        if not 0 < self.nucleus <= 1:
+            raise ValueError(f"nucleus must be above 0 and at most 1, received {self.nucleus!r}")
+
+
+def draw(logits: Any, uniform: Any, rules: SamplingRules) -> Any:
+    """Tokens int32 `(batch,)` from logits `(batch, V)` and noise `(batch,)` in [0, 1).
+
+    The noise is looked up in the distribution's running sum over tokens from the most probable down.
+    """
+    vocabulary = logits.shape[-1]
+    logits = logits + np.isin(np.arange(vocabulary), rules.forbidden) * np.float32(IMPOSSIBLE)
+    kept = vocabulary if rules.top_k == 0 else min(rules.top_k, vocabulary)
+    if rules.temperature == 0:
+        return ops.cast(ops.top_k(logits, 1)[1], "int32")[:, 0]
+    logits, tokens = ops.top_k(logits / rules.temperature, kept)
+    shares = ops.softmax(logits, axis=-1)
+    reached = ops.cumsum(shares, axis=-1)
+    shares = ops.where(reached - shares < rules.nucleus, shares, 0.0)
+    reached = ops.cumsum(shares, axis=-1)
+    place = ops.sum(ops.cast(reached <= uniform[:, None] * reached[:, -1:], "int32"), axis=-1)
+    place = ops.minimum(place, kept - 1)
+    return ops.cast(ops.take_along_axis(tokens, place[:, None], axis=1), "int32")[:, 0]
+
+
+def sample_tokens(
+    step: Step, states: list[Any], locations: Any, noise: Any, rules: SamplingRules, bos: int, eos: int
+) -> dict[str, Any]:
+    """One sequence an example, token by token.
+
+    Args:
+        step: from tokens int32 `(batch,)` and states to logits `(batch, V)`, weights `(batch, L)` and new states.
+        states: tensors `(batch, …)`.
+        locations: L, a number or a scalar tensor.
+        noise: float32 `(batch, T)` in [0, 1).
+        rules: of the draw.
+        bos: token before the first.
+        eos: token after the last.
+
+    Returns:
+        dict `tokens` int32 `(batch, T)`, eos from the end on; `log_probabilities` float32 `(batch,)`; `lengths` int32
+        `(batch,)`, eos included; `attention` float32 `(batch, T, L)`, 0 from the end on.
+    """
+    batch = ops.shape(states[0])[0]
+    times = np.arange(rules.length)
+    previous = ops.full((batch,), bos, dtype="int32")
+    tokens = ops.full((batch, rules.length), eos, dtype="int32")
+    attention = ops.zeros((batch, rules.length, locations), dtype="float32")
+    sums, lengths = ops.zeros((batch,), dtype="float32"), ops.zeros((batch,), dtype="int32")
+    finished = ops.zeros((batch,), dtype="bool")
+
+    def unfinished(time: Any, finished: Any, *_: Any) -> Any:
+        return ops.logical_and(time < rules.length, ops.logical_not(ops.all(finished)))
+
+    def body(
+        time: Any, finished: Any, previous: Any, tokens: Any, attention: Any, sums: Any, lengths: Any, *states: Any
+    ) -> tuple[Any, ...]:
+        logits, weights, new = step(previous, list(states))
+        logits = ops.cast(logits, "float32")
+        now = times == time
+        uniform = ops.sum(ops.where(now, noise, 0.0), axis=1)
+        chosen = ops.where(finished, eos, draw(logits, uniform, rules))
+        going = ops.logical_not(finished)
+        gain = ops.take_along_axis(ops.log_softmax(logits, axis=-1), chosen[:, None], axis=1)[:, 0]
+        weights = ops.cast(weights, "float32") * ops.cast(going, "float32")[:, None]
+        return (
+            time + 1,
+            ops.logical_or(finished, chosen == eos),
+            chosen,
+            ops.where(now, chosen[:, None], tokens),
+            ops.where(now[:, None], weights[:, None], attention),
+            sums + ops.where(going, gain, 0.0),
+            lengths + ops.cast(going, "int32"),
+            *new,
+        )
+
+    start = (0, finished, previous, tokens, attention, sums, lengths, *states)
+    _, _, _, tokens, attention, sums, lengths, *_ = ops.while_loop(unfinished, body, start)
+    return {"tokens": tokens, "log_probabilities": sums, "lengths": lengths, "attention": attention}

@@ -1,0 +1,152 @@
+"""Searches as layers of a functional model: saved, served and converted with it."""
+
+from dataclasses import asdict
+from typing import Any
+
+import keras
+
+from keras_segattn.decoding.beam_search import BeamRules, beam_search
+from keras_segattn.decoding.decoder import Decoder
+from keras_segattn.decoding.sampling import SamplingRules, sample_tokens
+
+
+class Search(keras.layers.Layer):
+    """Base of the searches: a decoder, and the ids of the tokens before the first and after the last."""
+
+    def __init__(self, decoder: Decoder, bos: int, eos: int, rules: Any, **kwargs: Any) -> None:
+        super().__init__(**({"dtype": "float32"} | kwargs))
+        if not isinstance(decoder, Decoder):
+            raise TypeError(f"decoder must be a keras_segattn.decoding.Decoder, received {decoder!r}")
+        for name, token in (("bos", bos), ("eos", eos)):
+            if isinstance(token, bool) or not isinstance(token, int) or not 0 <= token < decoder.vocabulary:
+                raise ValueError(f"{name} must be an id within 0..{decoder.vocabulary - 1}, received {token!r}")
+        self.decoder, self.bos, self.eos, self.rules = decoder, bos, eos, rules
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild the layer."""
+        decoder = keras.saving.serialize_keras_object(self.decoder)
+        rules = asdict(self.rules)
+        return super().get_config() | {"decoder": decoder, "bos": self.bos, "eos": self.eos, "rules": rules}
+
+
+@keras.saving.register_keras_serializable(package="keras_segattn")
+class BeamSearch(Search):
+    """The K best token sequences that a decoder can write for each example, best first.
+
+    Replaces `tfa.seq2seq.BeamSearchDecoder`.
+
+    Args:
+        decoder: what is asked for the next token.
+        bos, eos: ids of the tokens before the first and after the last.
+        rules: of the search.
+
+    Call arguments:
+        encoded: what the decoder's `start` reads: a dict of tensors of one batch.
+
+    Output:
+        dict `tokens` int32 `(batch, K, T)`, eos from the end on; `scores` float32 `(batch, K)`, by which they are
+        ordered, and `log_probabilities` float32 `(batch, K)`; `lengths` int32 `(batch, K)`, eos included; `attention`
+        float32 `(batch, K, T, L)`, 0 from the end on.
+
+    Raises:
+        TypeError, ValueError: if an argument is wrong.
+
+    Example:
+        >>> found = BeamSearch(decoder, bos=1, eos=2, rules=BeamRules(beams=12, length=50))(encoded)
+    """
+
+    def __init__(self, decoder: Decoder, bos: int, eos: int, rules: BeamRules | None = None, **kwargs: Any) -> None:
+        super().__init__(decoder, bos, eos, BeamRules() if rules is None else rules, **kwargs)
+
+    def build(self, encoded_shape: dict[str, Any]) -> None:
+        """Make the weights of a decoder that comes from a file."""
+        self.decoder.build_layers(encoded_shape)
+
+    def call(self, encoded: dict[str, Any]) -> dict[str, Any]:
+        """Search."""
+        states, memory = self.decoder.start(encoded, self.rules.beams)
+        locations = self.decoder.locations(encoded)
+
+        def step(tokens: Any, states: list[Any]) -> tuple[Any, Any, list[Any]]:
+            return self.decoder.step(tokens, states, memory)
+
+        return beam_search(step, states, locations, self.rules, self.decoder.vocabulary, self.bos, self.eos)
+
+    def compute_output_spec(self, encoded: dict[str, Any]) -> dict[str, keras.KerasTensor]:
+        """K hypotheses of T tokens."""
+        batch, locations = self.decoder.sizes(encoded)
+        shape = (batch, self.rules.beams)
+        return {
+            "tokens": keras.KerasTensor((*shape, self.rules.length), dtype="int32"),
+            "scores": keras.KerasTensor(shape, dtype="float32"),
+            "log_probabilities": keras.KerasTensor(shape, dtype="float32"),
+            "lengths": keras.KerasTensor(shape, dtype="int32"),
+            "attention": keras.KerasTensor((*shape, self.rules.length, locations), dtype="float32"),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "BeamSearch":
+        """The search with its decoder and rules."""
+        rules = BeamRules(**config["rules"] | {"forbidden": tuple(config["rules"]["forbidden"])})
+        return cls(**config | {"decoder": keras.saving.deserialize_keras_object(config["decoder"]), "rules": rules})
+
+
+@keras.saving.register_keras_serializable(package="keras_segattn")
+class SampleTokens(Search):
+    """One token sequence an example, each token drawn by what the decoder thinks of it.
+
+    Args:
+        decoder: what is asked for the next token.
+        bos, eos: ids of the tokens before the first and after the last.
+        rules: of the draw.
+
+    Call arguments:
+        encoded: what the decoder's `start` reads: a dict of tensors of one batch.
+        noise: float32 `(batch, T)`, uniform in [0, 1): the same noise gives the same tokens everywhere.
+
+    Output:
+        dict `tokens` int32 `(batch, T)`, eos from the end on; `log_probabilities` float32 `(batch,)`, of the sequence
+        as the model has it; `lengths` int32 `(batch,)`, eos included; `attention` float32 `(batch, T, L)`.
+
+    Raises:
+        TypeError, ValueError: if an argument is wrong.
+
+    Example:
+        >>> rules = SamplingRules(length=50, temperature=0.8, nucleus=0.95)
+        >>> drawn = SampleTokens(decoder, bos=1, eos=2, rules=rules)(encoded, noise)
+    """
+
+    def __init__(self, decoder: Decoder, bos: int, eos: int, rules: SamplingRules | None = None, **kwargs: Any) -> None:
+        super().__init__(decoder, bos, eos, SamplingRules() if rules is None else rules, **kwargs)
+
+    def build(self, encoded_shape: dict[str, Any], noise_shape: tuple[int | None, ...]) -> None:
+        """Make the weights of a decoder that comes from a file."""
+        if noise_shape[-1] != self.rules.length:
+            raise ValueError(f"noise must be (batch, {self.rules.length}), received the shape {tuple(noise_shape)}")
+        self.decoder.build_layers(encoded_shape)
+
+    def call(self, encoded: dict[str, Any], noise: Any) -> dict[str, Any]:
+        """Draw."""
+        states, memory = self.decoder.start(encoded, 1)
+        locations = self.decoder.locations(encoded)
+
+        def step(tokens: Any, states: list[Any]) -> tuple[Any, Any, list[Any]]:
+            return self.decoder.step(tokens, states, memory)
+
+        return sample_tokens(step, states, locations, noise, self.rules, self.bos, self.eos)
+
+    def compute_output_spec(self, encoded: dict[str, Any], noise: Any) -> dict[str, keras.KerasTensor]:  # noqa: ARG002
+        """One sequence of T tokens."""
+        batch, locations = self.decoder.sizes(encoded)
+        return {
+            "tokens": keras.KerasTensor((batch, self.rules.length), dtype="int32"),
+            "log_probabilities": keras.KerasTensor((batch,), dtype="float32"),
+            "lengths": keras.KerasTensor((batch,), dtype="int32"),
+            "attention": keras.KerasTensor((batch, self.rules.length, locations), dtype="float32"),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "SampleTokens":
+        """The layer with its decoder and rules."""
+        rules = SamplingRules(**config["rules"] | {"forbidden": tuple(config["rules"]["forbidden"])})
+        return cls(**config | {"decoder": keras.saving.deserialize_keras_object(config["decoder"]), "rules": rules})

@@ -1,0 +1,23 @@
+"""A bias by itself."""
+
+from typing import Any
+
+import keras
+
+
+@keras.saving.register_keras_serializable(package="keras_segattn")
+class AddBias(keras.layers.Layer):
+    """Adds a learned vector: what an embedding lacks to be an affine map of one-hot words.
+
+    Example:
+        >>> AddBias()(keras.ops.ones((2, 30, 620))).shape
+        TensorShape([2, 30, 620])
+    """
+
+    def build(self, inputs_shape: tuple[int | None, ...]) -> None:
+        """Make the vector."""
+        self.bias = self.add_weight(name="bias", shape=(inputs_shape[-1],), initializer="zeros")
+
+    def call(self, inputs: Any) -> Any:
+        """Add."""
+        return inputs + self.bias

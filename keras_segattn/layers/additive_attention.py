@@ -1,0 +1,109 @@
+"""Additive attention (Bahdanau, Cho & Bengio 2015, arXiv 1409.0473)."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_segattn.arguments import check_positive_integer
+from keras_segattn.layers.attention_score import AttentionScore
+
+
+@keras.saving.register_keras_serializable(package="keras_segattn")
+class AdditiveAttention(AttentionScore):
+    """Scores v·tanh(s·W + h·U) of annotations h for a query s (the paper's appendix A.1.2).
+
+    Replaces `tfa.seq2seq.BahdanauAttention`. Keys h·U are computed once for all queries.
+
+    Args:
+        units: width of the hidden layer, A.
+        key_bias: whether keys have a bias.
+        key_layers: further layers tanh(keys·W + b) on the keys (Show, Attend and Tell's released code has one).
+        score_bias: whether a number is added to all scores, which does not change the weights but is in released files.
+        query_initializer, key_initializer, layer_initializer, score_initializer: of the kernels.
+
+    Call arguments, output: as `AttentionScore`.
+
+    Raises:
+        ValueError: if an argument or a shape is wrong.
+
+    Example:
+        >>> attention = AdditiveAttention(1000)
+        >>> attention(keras.ops.ones((2, 1000)), keras.ops.ones((2, 30, 2000)))["weights"].shape
+        TensorShape([2, 30])
+    """
+
+    def __init__(
+        self,
+        units: int,
+        key_bias: bool = False,
+        key_layers: int = 0,
+        score_bias: bool = False,
+        query_initializer: Any = "glorot_uniform",
+        key_initializer: Any = "glorot_uniform",
+        layer_initializer: Any = "glorot_uniform",
+        score_initializer: Any = "glorot_uniform",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        check_positive_integer("units", units)
+        if isinstance(key_layers, bool) or not isinstance(key_layers, int) or key_layers < 0:
+            raise ValueError(f"key_layers must be an integer from 0, received {key_layers!r}")
+        self.units, self.key_bias, self.key_layers, self.score_bias = units, key_bias, key_layers, score_bias
+        self.query_initializer = keras.initializers.get(query_initializer)
+        self.key_initializer = keras.initializers.get(key_initializer)
+        self.layer_initializer = keras.initializers.get(layer_initializer)
+        self.score_initializer = keras.initializers.get(score_initializer)
+
+    def build(
+        self, query_shape: tuple[int | None, ...], annotations_shape: tuple[int | None, ...], mask_shape: Any = None
+    ) -> None:
+        """Make the weights."""
+        super().build(query_shape, annotations_shape)
+        self.query_kernel = self.add_weight(
+            name="query_kernel", shape=(query_shape[-1], self.units), initializer=self.query_initializer
+        )
+        self.key_kernel = self.add_weight(
+            name="key_kernel", shape=(annotations_shape[-1], self.units), initializer=self.key_initializer
+        )
+        self.bias = self._bias("key_bias", (self.units,)) if self.key_bias else None
+        self.deeper = []
+        for number in range(1, self.key_layers + 1):
+            kernel = self.add_weight(
+                name=f"layer{number}_kernel", shape=(self.units, self.units), initializer=self.layer_initializer
+            )
+            self.deeper.append((kernel, self._bias(f"layer{number}_bias", (self.units,))))
+        self.score_kernel = self.add_weight(
+            name="score_kernel", shape=(self.units, 1), initializer=self.score_initializer
+        )
+        self.offset = self._bias("score_bias", (1,)) if self.score_bias else None
+
+    def _bias(self, name: str, shape: tuple[int, ...]) -> Any:
+        return self.add_weight(name=name, shape=shape, initializer="zeros")
+
+    def keys(self, annotations: Any) -> Any:
+        """h·U, and the further layers."""
+        keys = ops.matmul(annotations, self.key_kernel)
+        if self.bias is not None:
+            keys = keys + self.bias
+        for kernel, bias in self.deeper:
+            keys = ops.tanh(ops.matmul(keys, kernel) + bias)
+        return keys
+
+    def scores(self, query: Any, keys: Any, previous: Any) -> Any:
+        """v·tanh(s·W + keys)."""
+        return self._scored(ops.matmul(query, self.query_kernel)[:, None] + keys)
+
+    def _scored(self, hidden: Any) -> Any:
+        scores = ops.matmul(ops.tanh(hidden), self.score_kernel)[..., 0]
+        return scores if self.offset is None else scores + self.offset
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild the layer."""
+        names = ("units", "key_bias", "key_layers", "score_bias")
+        initializers = ("query_initializer", "key_initializer", "layer_initializer", "score_initializer")
+        return (
+            super().get_config()
+            | {name: getattr(self, name) for name in names}
+            | {name: keras.initializers.serialize(getattr(self, name)) for name in initializers}
+        )

@@ -1,0 +1,99 @@
+"""What cells that look at annotations at every step have in common."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_segattn.layers.attention_score import AttentionScore, Memory
+from keras_segattn.layers.projected_rnn import ProjectedCell
+
+
+class AttentionCell(ProjectedCell):
+    """Base of the cells for `AttentionRNN`: attend with the state that was, then move on with what was seen.
+
+    A subclass has `attention`, `units`, `state_sizes`, `project` and `advance`; states are its own, and after them the
+    last weights if the attention needs them.
+    """
+
+    attention: AttentionScore
+    units: int
+    state_sizes: list[int]
+
+    def __init__(self, attention: AttentionScore, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(attention, AttentionScore):
+            raise TypeError(f"attention must be one of keras_segattn.layers' attentions, received {attention!r}")
+        self.attention = attention
+        self._memory: list[Memory] = []
+
+    @property
+    def state_size(self) -> list[int]:
+        """Widths of the states (that of the last weights is a loop's own affair)."""
+        return self.state_sizes
+
+    @property
+    def output_size(self) -> int:
+        """Unknown: the weights are as many as the annotations; `AttentionRNN` computes it."""
+        return self.units
+
+    def build(self, inputs_shape: tuple[int | None, ...], annotations_shape: tuple[int | None, ...]) -> None:
+        """Make the attention's weights; subclasses add theirs."""
+        if not self.attention.built:
+            self.attention.build((inputs_shape[0], self.units), annotations_shape)
+            self.attention.built = True
+
+    def gated(self, context: Any, states: list[Any]) -> Any:
+        """The context as the cell and the output see it."""
+        return context
+
+    def advance(self, projected: Any, context: Any, states: list[Any]) -> list[Any]:
+        """New states."""
+        raise NotImplementedError
+
+    def look(self, states: list[Any], memory: Memory) -> tuple[Any, Any]:
+        """Context and weights, of the state before the step."""
+        own = len(self.state_sizes)
+        context, weights = self.attention.attend(states[0], memory, states[own] if len(states) > own else None)
+        return self.gated(context, states), weights
+
+    def attend_and_advance(self, projected: Any, states: list[Any], memory: Memory) -> tuple[Any, Any, list[Any]]:
+        """Context, weights and new states."""
+        context, weights = self.look(states, memory)
+        new = self.advance(projected, context, states[: len(self.state_sizes)])
+        return context, weights, [*new, weights] if self.attention.needs_previous else new
+
+    def start(self, states: list[Any], memory: Memory) -> list[Any]:
+        """States before the first step: the given ones, and weights of none."""
+        if not self.attention.needs_previous:
+            return states
+        return [*states, ops.zeros_like(memory.annotations[..., 0])]
+
+    @contextlib.contextmanager
+    def reading(self, memory: Memory) -> Iterator[None]:
+        """While a loop is traced, this is what the cell attends to."""
+        self._memory.append(memory)
+        try:
+            yield
+        finally:
+            self._memory.pop()
+
+    def step(self, projected: Any, states: Any, training: bool) -> tuple[Any, list[Any]]:
+        """State, context and weights in one vector, as Keras's loop wants it; and the new states."""
+        if not self._memory:
+            raise ValueError(
+                f"{self.name} has no annotations to attend to: run it by keras_segattn.layers.AttentionRNN"
+            )
+        context, weights, states = self.attend_and_advance(projected, list(states), self._memory[-1])
+        return ops.concatenate([states[0], context, weights], axis=-1), states
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild the layer."""
+        return super().get_config() | {"attention": keras.saving.serialize_keras_object(self.attention)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "AttentionCell":
+        """The cell with its attention."""
+        return cls(**config | {"attention": keras.saving.deserialize_keras_object(config["attention"])})

@@ -1,0 +1,81 @@
+"""Multiplicative attention (Luong, Pham & Manning, EMNLP 2015, arXiv 1508.04025)."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_segattn.layers.attention_score import AttentionScore
+
+
+@keras.saving.register_keras_serializable(package="keras_segattn")
+class DotAttention(AttentionScore):
+    """Scores s·h of annotations h for a query s (equation 7, "dot").
+
+    Call arguments, output: as `AttentionScore`; the query is as wide as the annotations.
+
+    Raises:
+        ValueError: if the widths differ.
+
+    Example:
+        >>> DotAttention()(keras.ops.ones((2, 512)), keras.ops.ones((2, 30, 512)))["context"].shape
+        TensorShape([2, 512])
+    """
+
+    def build(
+        self, query_shape: tuple[int | None, ...], annotations_shape: tuple[int | None, ...], mask_shape: Any = None
+    ) -> None:
+        """Check that the two can be multiplied."""
+        super().build(query_shape, annotations_shape)
+        if query_shape[-1] != annotations_shape[-1]:
+            raise ValueError(
+                f"query and annotations must be of one size, received {query_shape[-1]} and {annotations_shape[-1]}"
+            )
+
+    def scores(self, query: Any, keys: Any, previous: Any) -> Any:
+        """The products."""
+        return ops.matmul(keys, query[..., None])[..., 0]
+
+
+@keras.saving.register_keras_serializable(package="keras_segattn")
+class GeneralAttention(AttentionScore):
+    """Scores s·W·h of annotations h for a query s (equation 7, "general").
+
+    Replaces `tfa.seq2seq.LuongAttention`. Keys W·h are computed once for all queries.
+
+    Args:
+        kernel_initializer: of W.
+
+    Call arguments, output: as `AttentionScore`.
+
+    Raises:
+        ValueError: if a shape is wrong.
+
+    Example:
+        >>> GeneralAttention()(keras.ops.ones((2, 500)), keras.ops.ones((2, 30, 512)))["context"].shape
+        TensorShape([2, 512])
+    """
+
+    def __init__(self, kernel_initializer: Any = "glorot_uniform", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+
+    def build(
+        self, query_shape: tuple[int | None, ...], annotations_shape: tuple[int | None, ...], mask_shape: Any = None
+    ) -> None:
+        """Make W `(D, Q)`."""
+        super().build(query_shape, annotations_shape)
+        shape = (annotations_shape[-1], query_shape[-1])
+        self.kernel = self.add_weight(name="kernel", shape=shape, initializer=self.kernel_initializer)
+
+    def keys(self, annotations: Any) -> Any:
+        """W·h."""
+        return ops.matmul(annotations, self.kernel)
+
+    def scores(self, query: Any, keys: Any, previous: Any) -> Any:
+        """The products."""
+        return ops.matmul(keys, query[..., None])[..., 0]
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild the layer."""
+        return super().get_config() | {"kernel_initializer": keras.initializers.serialize(self.kernel_initializer)}

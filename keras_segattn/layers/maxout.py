@@ -1,0 +1,44 @@
+"""Maxout (Goodfellow et al. 2013, arXiv 1302.4389)."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_segattn.arguments import check_positive_integer
+
+
+@keras.saving.register_keras_serializable(package="keras_segattn")
+class Maxout(keras.layers.Layer):
+    """The largest of each `pieces` neighbouring channels.
+
+    Args:
+        pieces: channels of which one is left.
+
+    Raises:
+        ValueError: if `pieces` is not a positive integer, or does not divide the channels.
+
+    Example:
+        >>> Maxout(2)(keras.ops.ones((2, 30, 1000))).shape
+        TensorShape([2, 30, 500])
+    """
+
+    def __init__(self, pieces: int = 2, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        check_positive_integer("pieces", pieces)
+        self.pieces = pieces
+
+    def call(self, inputs: Any) -> Any:
+        """Maxima."""
+        leading = [ops.shape(inputs)[i] if n is None else n for i, n in enumerate(inputs.shape[:-1])]
+        return ops.max(ops.reshape(inputs, (*leading, -1, self.pieces)), axis=-1)
+
+    def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
+        """A fraction of the channels."""
+        if inputs.shape[-1] % self.pieces:
+            raise ValueError(f"expected channels in groups of {self.pieces}, received {inputs.shape[-1]}")
+        return keras.KerasTensor((*inputs.shape[:-1], inputs.shape[-1] // self.pieces), dtype=inputs.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild the layer."""
+        return super().get_config() | {"pieces": self.pieces}

@@ -1,0 +1,29 @@
+"""Attention that does not look: the baseline."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_segattn.layers.attention_score import AttentionScore
+
+
+@keras.saving.register_keras_serializable(package="keras_segattn")
+class UniformAttention(AttentionScore):
+    """Equal weights for all annotations: what a model without attention has in its place.
+
+    Call arguments, output: as `AttentionScore`.
+
+    Example:
+        >>> UniformAttention()(keras.ops.ones((2, 512)), keras.ops.ones((2, 4, 512)))["weights"][0]
+        <tf.Tensor: shape=(4,), dtype=float32, numpy=array([0.25, 0.25, 0.25, 0.25], dtype=float32)>
+    """
+
+    def scores(self, query: Any, keys: Any, previous: Any) -> Any:
+        """None better than another."""
+        return ops.ones_like(keys[..., 0])
+
+    def align(self, scores: Any, mask: Any) -> Any:
+        """One over how many there are."""
+        there = scores if mask is None else scores * ops.cast(mask, scores.dtype)
+        return there / ops.maximum(ops.sum(there, axis=-1, keepdims=True), 1.0)
