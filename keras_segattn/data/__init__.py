@@ -10,6 +10,7 @@ is trained on.
 from keras_segattn.data.augmentation import Augmentation
 from keras_segattn.data.batches import Batches
 from keras_segattn.data.blue_marble import BLUE_MARBLE_LABELS, BlueMarble, blue_marble
+from keras_segattn.data.cmudict import cmudict
 from keras_segattn.data.coco import coco_instances
 from keras_segattn.data.fashion_mnist import FASHION_MNIST_FOLDER, FASHION_MNIST_LABELS, fashion_mnist, read_idx
 from keras_segattn.data.fitting import fit_picture
@@ -17,12 +18,15 @@ from keras_segattn.data.folder import folder
 from keras_segattn.data.instance_batches import InstanceBatches
 from keras_segattn.data.instance_folder import instance_folder
 from keras_segattn.data.instances import Instances
+from keras_segattn.data.parallel_text import parallel_text
 from keras_segattn.data.pictures import read_image, read_mask
+from keras_segattn.data.sequence_batches import SequenceBatches
 from keras_segattn.data.tfds_instances import tfds_instances
 from keras_segattn.data.tfds_segmentation import tfds_segmentation
 from keras_segattn.data.tux_paint import TuxPaintScenes
 from keras_segattn.data.tux_paint_sources import TUX_PAINT_CLASSES
 from keras_segattn.data.voc import voc
+from keras_segattn.data.vocabulary import Vocabulary
 
 __all__ = [
     "BLUE_MARBLE_LABELS",
@@ -34,13 +38,17 @@ __all__ = [
     "BlueMarble",
     "InstanceBatches",
     "Instances",
+    "SequenceBatches",
     "TuxPaintScenes",
+    "Vocabulary",
     "blue_marble",
+    "cmudict",
     "coco_instances",
     "fashion_mnist",
     "fit_picture",
     "folder",
     "instance_folder",
+    "parallel_text",
     "read_idx",
     "read_image",
     "read_mask",

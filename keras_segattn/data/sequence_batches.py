@@ -1,0 +1,113 @@
+"""From pairs of token ids to the batches that sequence models are trained on."""
+
+import math
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+from keras_segattn.arguments import check_choice, check_positive_integer
+from keras_segattn.data.vocabulary import BOS, EOS, PAD
+
+IdPair = tuple[Sequence[int], Sequence[int]]
+Batch = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
+
+
+class SequenceBatches(keras.utils.PyDataset):
+    """Batches of sentences of about one length (Bahdanau et al. 2015, appendix B): for `fit`, or to iterate over.
+
+    Each epoch, pairs are taken `buckets` batches at a time, sorted by length and cut into batches, so that little of a
+    batch is padding. A batch is a pair of dicts of arrays:
+
+    * inputs: `source` int32 `(B, S)`, with its end, then padding; `target` int32 `(B, T)`, its beginning, then the
+      sentence
+    * targets: `logits` int32 `(B, T)`, the sentence, then its end: what follows each of `target`; 0 counts nothing
+
+    Args:
+        pairs: ids of source and target, without beginning and end.
+        batch_size: pairs a batch; the last batches of an epoch may be smaller.
+        longest: pairs with more tokens on a side are left out; the attribute `left_out` says how many.
+        buckets: batches that are sorted together.
+        multiple: S and T are rounded up to multiples of it, so that there are few shapes to compile.
+        shuffle: whether each epoch has an order of its own.
+        seed: of the order, a function of it and of the attribute `epoch`.
+        workers: threads that make batches ahead.
+
+    Raises:
+        ValueError: if an argument is wrong, a side of a pair is empty, or nothing is left.
+
+    Example:
+        >>> batches = SequenceBatches(pairs, batch_size=80, longest=50, shuffle=True)
+        >>> model.fit(batches, epochs=5)
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[IdPair],
+        batch_size: int = 80,
+        *,
+        longest: int = 50,
+        buckets: int = 20,
+        multiple: int = 1,
+        shuffle: bool = False,
+        seed: int = 0,
+        workers: int = 1,
+    ) -> None:
+        super().__init__(workers=workers)
+        for name, value in (("batch_size", batch_size), ("longest", longest), ("buckets", buckets)):
+            check_positive_integer(name, value)
+        check_positive_integer("multiple", multiple)
+        check_choice("shuffle", shuffle, (True, False))
+        for index, (source, target) in enumerate(pairs):
+            if not len(source) or not len(target):
+                raise ValueError(f"pair {index}: expected tokens on both sides, received {source!r} and {target!r}")
+        self.pairs = [pair for pair in pairs if max(map(len, pair)) <= longest]
+        self.left_out = len(pairs) - len(self.pairs)
+        if not self.pairs:
+            raise ValueError(f"no pairs of at most {longest} tokens among {len(pairs)}")
+        self.batch_size, self.buckets, self.multiple = batch_size, buckets, multiple
+        self.shuffle, self.seed, self.epoch = shuffle, seed, 0
+        self._arranged: tuple[int, list[np.ndarray]] | None = None
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return math.ceil(len(self.pairs) / self.batch_size)
+
+    def on_epoch_end(self) -> None:
+        """The next epoch has another order."""
+        self.epoch += 1
+
+    def __getitem__(self, index: int) -> Batch:
+        """Batch `index` of this epoch."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"expected a batch within 0..{len(self) - 1}, received {index}")
+        if self._arranged is None or self._arranged[0] != self.epoch:
+            self._arranged = (self.epoch, self._batches())
+        return self.batch([self.pairs[i] for i in self._arranged[1][index]])
+
+    def _batches(self) -> list[np.ndarray]:
+        random = np.random.default_rng([self.seed, self.epoch])
+        order = random.permutation(len(self.pairs)) if self.shuffle else np.arange(len(self.pairs))
+        lengths = np.array([(len(target), len(source)) for source, target in self.pairs])
+        batches = []
+        step = self.buckets * self.batch_size
+        for first in range(0, len(order), step):
+            part = order[first : first + step]
+            part = part[np.lexsort((lengths[part, 1], lengths[part, 0]))]
+            batches += [part[i : i + self.batch_size] for i in range(0, len(part), self.batch_size)]
+        return [batches[i] for i in random.permutation(len(batches))] if self.shuffle else batches
+
+    def batch(self, pairs: Sequence[IdPair]) -> Batch:
+        """Arrays of these pairs."""
+        source = self.padded([[*source, EOS] for source, _ in pairs])
+        target = self.padded([[BOS, *target] for _, target in pairs])
+        following = self.padded([[*target, EOS] for _, target in pairs])
+        return {"source": source, "target": target}, {"logits": following}
+
+    def padded(self, sentences: Sequence[Sequence[int]]) -> np.ndarray:
+        """Ids int32 `(B, T)`, padded to the longest or to a multiple."""
+        length = math.ceil(max(map(len, sentences)) / self.multiple) * self.multiple
+        ids = np.full((len(sentences), length), PAD, "int32")
+        for row, sentence in zip(ids, sentences, strict=True):
+            row[: len(sentence)] = sentence
+        return ids
