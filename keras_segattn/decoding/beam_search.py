@@ -137,19 +137,10 @@ class _Beam:
         finished = sums < 0.0  # the hypotheses that there are not yet
 
         def unfinished(*loop: Any) -> Any:
-            return ops.logical_and(loop[0] < self.rules.length, ops.logical_not(ops.all(loop[6])))
+            return ops.logical_and(loop[0] < self.rules.length, ops.logical_not(ops.all(loop[5])))
 
-        def body(
-            time: Any,
-            _: Any,
-            sums: Any,
-            tokens: Any,
-            attention: Any,
-            lengths: Any,
-            finished: Any,
-            previous: Any,
-            *states: Any,
-        ) -> tuple[Any, ...]:
+        def body(*loop: Any) -> tuple[Any, ...]:
+            time, sums, tokens, attention, lengths, finished, previous, *states = loop
             found, weights, new = self.candidates(time, previous, states)
             found = ops.where(finished[..., None], np.where(self.is_eos, 0.0, IMPOSSIBLE).astype("float32"), found)
             found = found + sums[..., None]
@@ -158,16 +149,13 @@ class _Beam:
             grown = ops.logical_and(ops.logical_not(finished)[..., None], ops.logical_not(self.is_eos))
             scores = found / self.rules.penalty(lengths[..., None] + ops.cast(grown, "int32"))
             if self.rules.coverage:
-                covered = ops.sum(attention, axis=2) + weights
-                covered = ops.where(covered == 0.0, 1.0, ops.minimum(covered, 1.0))
-                scores = scores + self.rules.coverage * ops.sum(ops.log(covered), axis=-1)[..., None]
-            scores, parents, chosen = self.best(scores)
+                scores = scores + self.uncovered(ops.sum(attention, axis=2) + weights)[..., None]
+            parents, chosen = self.best(scores)[1:]
             found = ops.reshape(found, (-1, self.rules.beams * self.vocabulary))
             sums = ops.take_along_axis(found, parents * self.vocabulary + chosen, axis=1)
             was_finished = _of(finished, parents)
             return (
                 time + 1,
-                scores,
                 sums,
                 self.write(_of(tokens, parents), time, chosen),
                 self.write(_of(attention, parents), time, _of(weights, parents)),
@@ -177,9 +165,20 @@ class _Beam:
                 *(_flat(_of(_split(state, self.rules.beams), parents)) for state in new),
             )
 
-        start = (0, sums, sums, tokens, attention, lengths, finished, previous, *states)
-        _, scores, sums, tokens, attention, lengths, *_ = ops.while_loop(unfinished, body, start)
-        return _hypotheses(tokens, scores, sums, lengths, attention)
+        start = (0, sums, tokens, attention, lengths, finished, previous, *states)
+        _, sums, tokens, attention, lengths, *_ = ops.while_loop(unfinished, body, start)
+        # Ends count now: one more step would do this, and whether there is one must not depend on the batch.
+        scores = sums / self.rules.penalty(lengths)
+        if self.rules.coverage:
+            scores = scores + self.uncovered(ops.sum(attention, axis=2))
+        scores, order = ops.top_k(scores, self.rules.beams)
+        order = ops.cast(order, "int32")
+        return _hypotheses(_of(tokens, order), scores, _of(sums, order), _of(lengths, order), _of(attention, order))
+
+    def uncovered(self, attention: Any) -> Any:
+        """Wu et al.'s penalty `(…)` of the weights `(…, L)` that annotations got in all (equation 15)."""
+        covered = ops.where(attention == 0.0, 1.0, ops.minimum(attention, 1.0))
+        return self.rules.coverage * ops.sum(ops.log(covered), axis=-1)
 
     def shrink(self, sums: Any, tokens: Any, attention: Any, lengths: Any, previous: Any, states: list[Any]) -> Any:
         """Finished hypotheses leave for a pool; when none is left, or no time, the living follow them."""
@@ -189,16 +188,8 @@ class _Beam:
         def unfinished(*loop: Any) -> Any:
             return ops.logical_and(loop[0] < self.rules.length, ops.any(loop[4] < beams))
 
-        def body(
-            time: Any,
-            sums: Any,
-            tokens: Any,
-            attention: Any,
-            dead: Any,
-            pool: tuple[Any, ...],
-            previous: Any,
-            *states: Any,
-        ) -> tuple[Any, ...]:
+        def body(*loop: Any) -> tuple[Any, ...]:
+            time, sums, tokens, attention, dead, pool, previous, *states = loop
             found, weights, new = self.candidates(time, previous, states)
             sums, parents, chosen = self.best(ops.maximum(found + sums[..., None], IMPOSSIBLE))
             tokens = self.write(_of(tokens, parents), time, chosen)
@@ -208,8 +199,8 @@ class _Beam:
             pool = _into_pool(pool, dead, ended, sums, tokens, attention, ops.full_like(chosen, 1) * (time + 1))
             sums = ops.where(ops.logical_and(real, ops.logical_not(ended)), sums, IMPOSSIBLE)
             dead = dead + ops.sum(ops.cast(ended, "int32"), axis=1)
-            states = tuple(_flat(_of(_split(state, beams), parents)) for state in new)
-            return time + 1, sums, tokens, attention, dead, pool, ops.reshape(chosen, (-1,)), *states
+            kept = (_flat(_of(_split(state, beams), parents)) for state in new)
+            return time + 1, sums, tokens, attention, dead, pool, ops.reshape(chosen, (-1,)), *kept
 
         pool = (ops.full_like(sums, IMPOSSIBLE), tokens, attention, lengths)
         dead = ops.zeros_like(lengths[:, 0])

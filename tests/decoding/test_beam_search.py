@@ -1,0 +1,142 @@
+"""Searches against enumeration and against plain Python."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from search_models import BOS, EOS, VOCABULARY, Chain, every_sequence, keep, shrink
+
+from keras_segattn.decoding import BeamRules, SamplingRules, beam_search, draw, sample_tokens
+
+# float32 sums of a few log-probabilities.
+TOLERANCE = 1e-5
+EXAMPLES, LOCATIONS = 3, 3
+
+
+def search(model, rules):
+    states = [ops.repeat(model.start, rules.beams, axis=0)]
+    found = beam_search(model.step, states, LOCATIONS, rules, VOCABULARY, BOS, EOS)
+    return {name: np.asarray(value) for name, value in found.items()}
+
+
+def hypotheses(found, example):
+    tokens, lengths = found["tokens"][example], found["lengths"][example]
+    return [tuple(map(int, row[:n])) for row, n in zip(tokens, lengths, strict=True)]
+
+
+@pytest.mark.parametrize("finished", ["keep", "shrink"])
+def test_a_beam_of_everything_finds_the_best_of_everything(finished):
+    model = Chain()
+    found = search(model, BeamRules(200, 3, finished))
+    for example in range(EXAMPLES):
+        best = sorted(((model.score(example, tokens), tokens) for tokens in every_sequence(3)), reverse=True)
+        assert hypotheses(found, example)[: len(best)] == [tokens for _, tokens in best]
+        np.testing.assert_allclose(
+            found["scores"][example, : len(best)], [score for score, _ in best], rtol=TOLERANCE, atol=TOLERANCE
+        )
+        # There are no more.
+        assert (found["scores"][example, len(best) :] < -1e8).all()
+
+
+@pytest.mark.parametrize("finished", ["keep", "shrink"])
+@pytest.mark.parametrize("beams", [1, 2, 4])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"normalize": "length"},
+        {"normalize": "gnmt", "alpha": 0.7},
+        {"least": 2},
+        {"forbidden": (3, 0)},
+        {"coverage": 0.3, "normalize": "gnmt", "alpha": 0.9},
+        {"length": 1},
+    ],
+    ids=str,
+)
+def test_the_published_rules(finished, beams, changes):
+    if finished == "shrink" and "coverage" in changes:
+        pytest.skip("coverage is defined where hypotheses stay")
+    rules = BeamRules(**{"beams": beams, "length": 6, "finished": finished} | changes)
+    for seed in range(4):
+        model = Chain(seed)
+        found = search(model, rules)
+        for example in range(EXAMPLES):
+            expected = (keep if finished == "keep" else shrink)(model, example, rules)
+            assert hypotheses(found, example)[: len(expected)] == [tokens for _, _, tokens, _ in expected]
+            for name, column in (("scores", 0), ("log_probabilities", 1)):
+                values = [hypothesis[column] for hypothesis in expected]
+                np.testing.assert_allclose(found[name][example, : len(values)], values, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+def test_attention_goes_with_its_hypothesis():
+    model = Chain()
+    found = search(model, BeamRules(3, 6))
+    for example in range(EXAMPLES):
+        for beam, tokens in enumerate(hypotheses(found, example)):
+            for time in range(6):
+                expected = model.log_probabilities(example, tokens[:time])[1] if time < len(tokens) else 0
+                np.testing.assert_allclose(found["attention"][example, beam, time], expected, atol=TOLERANCE)
+
+
+def test_one_beam_is_greedy_search():
+    model = Chain()
+    found = search(model, BeamRules(1, 6))
+    drawn = sample_tokens(
+        model.step, [model.start], LOCATIONS, np.zeros((EXAMPLES, 6), "float32"), SamplingRules(6, 0.0), BOS, EOS
+    )
+    np.testing.assert_array_equal(found["tokens"][:, 0], drawn["tokens"])
+    np.testing.assert_allclose(found["log_probabilities"][:, 0], drawn["log_probabilities"], rtol=TOLERANCE)
+    np.testing.assert_allclose(found["attention"][:, 0], drawn["attention"], atol=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        (SamplingRules(), [0.5, 0.25, 0.15, 0.1]),
+        (SamplingRules(top_k=2), [2 / 3, 1 / 3, 0, 0]),
+        (SamplingRules(nucleus=0.8), [0.5 / 0.9, 0.25 / 0.9, 0.15 / 0.9, 0]),
+        (SamplingRules(nucleus=0.5), [1, 0, 0, 0]),
+        (SamplingRules(forbidden=(0,)), [0, 0.5, 0.3, 0.2]),
+        (SamplingRules(temperature=0.5), np.array([0.25, 0.0625, 0.0225, 0.01]) / 0.345),
+    ],
+    ids=str,
+)
+def test_tokens_are_drawn_as_often_as_they_should(rules, expected):
+    noise = (np.arange(10000, dtype="float32") + 0.5) / 10000  # every quantile
+    logits = np.broadcast_to(np.log(np.array([0.5, 0.25, 0.15, 0.1], "float32")), (len(noise), 4))
+    drawn = np.asarray(draw(ops.convert_to_tensor(logits), ops.convert_to_tensor(noise), rules))
+    np.testing.assert_allclose(np.bincount(drawn, minlength=4) / len(noise), expected, atol=2e-4)
+
+
+def test_drawn_sequences_have_their_probability():
+    model = Chain()
+    noise = np.random.default_rng(0).random((EXAMPLES, 6)).astype("float32")
+    drawn = sample_tokens(model.step, [model.start], LOCATIONS, noise, SamplingRules(6, nucleus=0.9), BOS, EOS)
+    for example in range(EXAMPLES):
+        tokens = [int(t) for t in np.asarray(drawn["tokens"])[example, : int(drawn["lengths"][example])]]
+        expected = model.score(example, tokens)
+        np.testing.assert_allclose(drawn["log_probabilities"][example], expected, rtol=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"beams": 0}, "beams must be a positive integer, received 0"),
+        ({"finished": "drop"}, "finished must be one of 'keep', 'shrink', received 'drop'"),
+        ({"least": 50}, r"least must be within 0\.\.49, received 50"),
+        ({"coverage": 0.2, "finished": "shrink"}, "the coverage penalty is defined with"),
+    ],
+)
+def test_wrong_rules_are_named(settings, message):
+    with pytest.raises(ValueError, match=message):
+        BeamRules(**settings)
+    with pytest.raises(ValueError, match="nucleus must be above 0 and at most 1, received 0"):
+        SamplingRules(nucleus=0)
+    with pytest.raises(ValueError, match=r"forbidden tokens must be within 0\.\.4, received 5"):
+        search(Chain(), BeamRules(2, 3, forbidden=(5,)))
+
+
+def test_more_beams_than_tokens():
+    found = search(Chain(), BeamRules(9, 2))
+    assert (np.diff(found["scores"], axis=1) <= 0).all()
+    assert keras.backend.standardize_dtype(found["tokens"].dtype) == "int32"
