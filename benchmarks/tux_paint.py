@@ -148,16 +148,17 @@ def pictures(output, folder, destination):
 def stages(model, example, names, destination):
     """A scene after each stage of the cascade."""
     image = example["image"]
-    layers = ("proposal_gradient", "bridge_gradient", "mask_split", "mask_split_ext", "all_logits")
+    layers = ("stage_bridge", "mask_split", "mask_split_ext", "all_logits")
     tensors = {name: model.get_layer(name).output for name in layers}
+    tensors["proposals"] = model.get_layer("proposals").output[0]
     x = keras.ops.convert_to_numpy(keras_segattn.preprocessing_of(model)(image[None]))
     seen = {k: keras.ops.convert_to_numpy(v)[0] for k, v in keras.Model(model.input, tensors)(x).items()}
     probabilities = np.exp(seen["all_logits"]) / np.exp(seen["all_logits"]).sum(axis=-1, keepdims=True)
-    count = len(seen["proposal_gradient"])
+    count = len(seen["proposals"])
     shown = []
     for title, boxes, masks, scores in (
-        ("stage 3: masks and classes", "proposal_gradient", "mask_split", probabilities[:count]),
-        ("stage 5: on refined boxes", "bridge_gradient", "mask_split_ext", probabilities[count:]),
+        ("stage 3: masks and classes", "proposals", "mask_split", probabilities[:count]),
+        ("stage 5: on refined boxes", "stage_bridge", "mask_split_ext", probabilities[count:]),
     ):
         best = np.argsort(-scores[:, 1:].max(axis=-1))[:12]
         chosen, size = seen[boxes][best], round(seen[masks].shape[-1] ** 0.5)

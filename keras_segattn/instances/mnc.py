@@ -20,7 +20,6 @@ from keras_segattn.arguments import check_choice, check_positive_integer, image_
 from keras_segattn.instances.mnc_weights import WEIGHT_NAMES, translate
 from keras_segattn.layers import (
     AnchorGenerator,
-    ClipGradient,
     ImageSizes,
     MergeRegions,
     ObjectScores,
@@ -41,8 +40,6 @@ ANCHOR_SIZES, ANCHOR_RATIOS = (128, 256, 512), (0.5, 1.0, 2.0)
 REGION_SIZE = 14
 # py-faster-rcnn counts pixels: a box from 0 to 9 is ten wide.
 OFFSET = 1.0
-# Gradients of coordinates are clipped where a stage takes them (the released code's TRAIN.CLIP_BASE).
-COORDINATE_GRADIENT = 1 / 512
 SCORES = keras.initializers.RandomNormal(stddev=0.01)
 REFINEMENTS = keras.initializers.RandomNormal(stddev=0.001)
 
@@ -210,7 +207,7 @@ def MNC(  # noqa: N802 - a builder is named like the model it builds
         stage = instance_stage(
             features.shape[-1], classes, mask_size, scaled(mask_channels, alpha), scaled(box_channels, alpha)
         )
-        boxes = ClipGradient(COORDINATE_GRADIENT, name="proposal_gradient")(found["boxes"])
+        boxes = found["boxes"]
         regions = RoIWarp(2 * REGION_SIZE, [1 / STRIDE], quantize, name="roi_warp")([features], boxes)
         regions = MergeRegions(name="roi_merge")(regions)
         regions = layers.MaxPooling2D(2, name="roi_warp_pool")(regions)
@@ -218,7 +215,6 @@ def MNC(  # noqa: N802 - a builder is named like the model it builds
         if stages == 5:
             first = results[0][1]
             boxes = RefineRegions(name="stage_bridge")(boxes, first["deltas"], first["class_logits"], sizes)
-            boxes = ClipGradient(COORDINATE_GRADIENT, name="bridge_gradient")(boxes)
             regions = RoIWarp(REGION_SIZE, [1 / STRIDE], quantize, name="roi_warp_ext")([features], boxes)
             regions = MergeRegions(name="roi_merge_ext")(regions)
             results.append((boxes, _split(stage.call(regions), proposals, "_ext")))

@@ -10,7 +10,6 @@ from keras_segattn.layers.attention_rnn import AttentionRNN
 from keras_segattn.layers.attention_score import AttentionScore, Memory
 from keras_segattn.layers.bilinear_initializer import BilinearInitializer
 from keras_segattn.layers.class_masks import ClassMasks
-from keras_segattn.layers.clip_gradient import ClipGradient
 from keras_segattn.layers.crop_to_reference import CropToReference
 from keras_segattn.layers.detections import Detections
 from keras_segattn.layers.dot_attention import DotAttention, GeneralAttention
@@ -44,7 +43,6 @@ __all__ = [
     "AttentionScore",
     "BilinearInitializer",
     "ClassMasks",
-    "ClipGradient",
     "CropToReference",
     "Detections",
     "DotAttention",

@@ -6,11 +6,15 @@ import keras
 from keras import ops
 
 from keras_segattn.layers import RefineRegions, RoIWarp
+from keras_segattn.ops.gradients import clip_gradient
 from keras_segattn.training.region_targets import match, mean_where
 from keras_segattn.training.region_trainer import Regions, RegionTrainer, Sampling, layer_of, masks_in, of_class
 
 # Of the released code: a mask is where its probability reaches this, and an instance is right from this overlap on.
 MASK_THRESHOLD, MASK_IOU = 0.4, 0.5
+# What a later stage may ask of a refinement, an image: unclipped it is much more than what the boxes' own losses ask,
+# and the proposals move away from the objects.
+REFINEMENT_GRADIENT = 1 / 512
 STAGE_LOSSES = ("mask", "box_classification", "classification", "box")
 SAMPLING = Sampling(proposals=300, proposals_before_nms=12000, regions=64, region_positives=19)
 
@@ -18,7 +22,8 @@ SAMPLING = Sampling(proposals=300, proposals_before_nms=12000, regions=64, regio
 class CascadeTrainer(RegionTrainer):
     """An MNC with the losses of all its stages, to be compiled with an optimizer and fitted; its weights are MNC's own.
 
-    Every loss reaches the stages before it through the coordinates of the regions.
+    Every loss reaches the stages before it through the coordinates of the regions; as in the released code, that part
+    of the gradient of each refinement is clipped.
 
     Args:
         detector: made by `MNC`.
@@ -51,7 +56,6 @@ class CascadeTrainer(RegionTrainer):
         self.mask_weight = mask_weight
         self.crop = layer_of(detector, "roi_warp", RoIWarp)
         self.first = self.proposal_network(self.crop.input[:-1])
-        self.clip = detector.get_layer("proposal_gradient")
         results = ("mask_pred", "cls_score", "seg_cls_score", "bbox_pred")
         self.stage = keras.Model(
             layer_of(detector, "mask_flatten", keras.layers.Flatten).input,
@@ -67,12 +71,13 @@ class CascadeTrainer(RegionTrainer):
         found = keras.tree.map_structure(lambda x: ops.cast(x, "float32"), found)
         boxes, classes = batch["boxes"], batch["classes"]
         losses = self.proposal_losses(found, boxes, classes)
+        limit = REFINEMENT_GRADIENT / ops.cast(ops.shape(boxes)[0], "float32")  # losses are means over the images
+        found["deltas"] = [clip_gradient(deltas, limit) for deltas in found["deltas"]]
         regions = self.sample_regions(found, boxes, classes)
         for suffix in self.suffixes:
-            regions = regions._replace(boxes=self.clip(regions.boxes))
             stage, deltas, logits = self._stage(found["maps"], regions, batch, training)
             losses |= {f"{name}{suffix}": value for name, value in stage.items()}
-            moved = self.bridge(regions.boxes, deltas, logits, found["sizes"])
+            moved = self.bridge(regions.boxes, clip_gradient(deltas, limit), logits, found["sizes"])
             s = self.sampling
             matches = match(ops.stop_gradient(moved), boxes, classes, s.region_foreground, s.region_foreground)
             positive, counts = (ops.logical_and(m, regions.counts) for m in (matches.positive, regions.counts))
