@@ -21,7 +21,7 @@ from keras_segattn.decoding import BeamRules
 from keras_segattn.losses import SequenceCrossEntropy
 
 ROWS = {"attention": "additive", "location": "location", "general": "general", "none": None}
-SIZES = {"units": 256, "embedding": 128, "maxout": 128, "alignment": 256, "dropout": 0.3}
+SIZES = {"units": 256, "embedding": 128, "maxout": 128, "alignment": 256, "dropout": 0.3, "initialization": "scaled"}
 LONGEST, STEPS = 24, 24
 RATE = 2e-3
 

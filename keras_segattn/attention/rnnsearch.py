@@ -10,7 +10,7 @@ text has one output matrix, and biases on every input map. `attention=None` is t
 one annotation, the encoder's last states, for the whole sentence.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -38,11 +38,39 @@ from keras_segattn.layers import (
 from keras_segattn.layers.attention_score import AttentionScore
 
 PAD, BOS, EOS = 0, 1, 2
-SMALL = keras.initializers.RandomNormal(stddev=0.01)
-ALIGNMENT = keras.initializers.RandomNormal(stddev=0.001)
-LAYOUTS: dict[str, dict[str, Any]] = {
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a layout and an initialisation settle for all layers."""
+
+    embedding_bias: bool
+    gate_bias: bool
+    factors: bool  # whether the output matrix is a product of two
+    words: Any
+    kernels: Any
+    alignment: Any
+    energies: Any
+
+
+LAYOUTS: dict[str, dict[str, bool]] = {
     "groundhog": {"embedding_bias": True, "gate_bias": False, "factors": True},
     "paper": {"embedding_bias": False, "gate_bias": True, "factors": False},
+}
+# The paper's deviations are made for a thousand units; a network of a few hundred hardly learns from them.
+INITIALIZATIONS: dict[str, dict[str, Any]] = {
+    "paper": {
+        "words": keras.initializers.RandomNormal(stddev=0.01),
+        "kernels": keras.initializers.RandomNormal(stddev=0.01),
+        "alignment": keras.initializers.RandomNormal(stddev=0.001),
+        "energies": "zeros",
+    },
+    "scaled": {
+        "words": keras.initializers.VarianceScaling(1.0, "fan_out"),
+        "kernels": "glorot_uniform",
+        "alignment": "glorot_uniform",
+        "energies": "glorot_uniform",
+    },
 }
 ATTENTIONS = (None, "additive", "general", "location")
 
@@ -58,6 +86,7 @@ def RNNSearch(  # noqa: N802 - a builder is named like the model it builds
     alignment: int = 1000,
     attention: str | None = "additive",
     layout: str = "groundhog",
+    initialization: str = "paper",
     dropout: float = 0.0,
     unroll: bool = False,
 ) -> keras.Model:
@@ -74,6 +103,8 @@ def RNNSearch(  # noqa: N802 - a builder is named like the model it builds
         attention: `"additive"` (the paper), `"general"` (Luong et al. 2015), `"location"` (Chorowski et al. 2015), or
             `None`: the encoder's last states instead of attention.
         layout: `"groundhog"` (84,349,101 parameters at the default sizes) or `"paper"`.
+        initialization: `"paper"`, normal with deviations for its sizes, or `"scaled"`, by the widths of the layers,
+            which networks much smaller need.
         dropout: share of the embeddings and of the deep output that is dropped in training; the paper has none.
         unroll: whether loops become graphs without loops, for sentences of known length.
 
@@ -98,19 +129,28 @@ def RNNSearch(  # noqa: N802 - a builder is named like the model it builds
             raise ValueError(f"{argument} must hold padding, begin and end of sentence, received {size} tokens")
     check_choice("attention", attention, ATTENTIONS)
     check_choice("layout", layout, tuple(LAYOUTS))
-    form = LAYOUTS[layout]
+    check_choice("initialization", initialization, tuple(INITIALIZATIONS))
+    form = Form(**LAYOUTS[layout], **INITIALIZATIONS[initialization])
     source = keras.Input((None,), dtype="int32", name="source")
     target = keras.Input((None,), dtype="int32", name="target")
 
     annotations, mask, summary = encoder(source, source_vocabulary, embedding, units, form, dropout, unroll)
     if attention is None:
         annotations, mask = summary["both"], None
-    start = layers.Dense(units, activation="tanh", kernel_initializer=SMALL, name="initial_state")(summary["backward"])
+    start = layers.Dense(units, activation="tanh", kernel_initializer=form.kernels, name="initial_state")(
+        summary["backward"]
+    )
 
     parts = decoder_layers(target_vocabulary, embedding, maxout, form, dropout)
     words = embed(parts, target)
     cell = AttentionGRUCell(
-        units, score(attention, alignment), form["gate_bias"], SMALL, "orthogonal", SMALL, name="decoder_cell"
+        units,
+        score(attention, alignment, form),
+        form.gate_bias,
+        form.kernels,
+        "orthogonal",
+        form.kernels,
+        name="decoder_cell",
     )
     loop = AttentionRNN(cell, unroll=unroll, name="decoder")
     found = loop(Later(name="following_words")(words), annotations, annotation_mask=mask, initial_state=[start])
@@ -121,18 +161,18 @@ def RNNSearch(  # noqa: N802 - a builder is named like the model it builds
 
 
 def encoder(
-    source: Any, vocabulary: int, embedding: int, units: int, form: dict[str, Any], dropout: float, unroll: bool
+    source: Any, vocabulary: int, embedding: int, units: int, form: Form, dropout: float, unroll: bool
 ) -> tuple[Any, Any, dict[str, Any]]:
     """Annotations, their mask, and the states that sum the sentence up."""
     mask = NotEqual(PAD, name="source_mask")(source)
-    x = layers.Embedding(vocabulary, embedding, embeddings_initializer=SMALL, name="source_embedding")(source)
-    if form["embedding_bias"]:
+    x = layers.Embedding(vocabulary, embedding, embeddings_initializer=form.words, name="source_embedding")(source)
+    if form.embedding_bias:
         x = AddBias(name="source_embedding_bias")(x)
     if dropout:
         x = layers.Dropout(dropout, name="source_dropout")(x)
     states, last = {}, {}
     for direction in ("forward", "backward"):
-        cell = ResetBeforeGRUCell(units, form["gate_bias"], SMALL, name=f"{direction}_cell")
+        cell = ResetBeforeGRUCell(units, form.gate_bias, form.kernels, name=f"{direction}_cell")
         loop = ProjectedRNN(
             cell,
             return_sequences=True,
@@ -149,35 +189,36 @@ def encoder(
     return annotations, mask, {"backward": last["backward"], "both": both}
 
 
-def score(attention: str | None, alignment: int) -> AttentionScore:
+def score(attention: str | None, alignment: int, form: Form) -> AttentionScore:
     """The attention of that name; with one annotation there is nothing to choose."""
-    additive = {"query_initializer": ALIGNMENT, "key_initializer": ALIGNMENT, "score_initializer": "zeros"}
+    additive = {"query_initializer": form.alignment, "key_initializer": form.alignment}
+    additive |= {"score_initializer": form.energies}
     if attention == "additive":
         return AdditiveAttention(alignment, **additive, name="alignment")
     if attention == "location":
         return LocationAttention(alignment, **additive, name="alignment")
     return (
-        GeneralAttention(ALIGNMENT, name="alignment") if attention == "general" else UniformAttention(name="alignment")
+        GeneralAttention(form.alignment, name="alignment")
+        if attention == "general"
+        else UniformAttention(name="alignment")
     )
 
 
-def decoder_layers(
-    vocabulary: int, embedding: int, maxout: int, form: dict[str, Any], dropout: float
-) -> dict[str, layers.Layer]:
+def decoder_layers(vocabulary: int, embedding: int, maxout: int, form: Form, dropout: float) -> dict[str, layers.Layer]:
     """The layers before and after the decoder's loop, by name."""
     parts = [
-        layers.Embedding(vocabulary, embedding, embeddings_initializer=SMALL, name="target_embedding"),
-        layers.Dense(2 * maxout, kernel_initializer=SMALL, name="readout_state"),
-        layers.Dense(2 * maxout, use_bias=False, kernel_initializer=SMALL, name="readout_word"),
-        layers.Dense(2 * maxout, use_bias=False, kernel_initializer=SMALL, name="readout_context"),
+        layers.Embedding(vocabulary, embedding, embeddings_initializer=form.words, name="target_embedding"),
+        layers.Dense(2 * maxout, kernel_initializer=form.kernels, name="readout_state"),
+        layers.Dense(2 * maxout, use_bias=False, kernel_initializer=form.kernels, name="readout_word"),
+        layers.Dense(2 * maxout, use_bias=False, kernel_initializer=form.kernels, name="readout_context"),
         layers.Add(name="readout"),
         Maxout(2, name="maxout"),
-        layers.Dense(vocabulary, kernel_initializer=SMALL, name="logits", dtype="float32"),
+        layers.Dense(vocabulary, kernel_initializer=form.kernels, name="logits"),
     ]
-    if form["embedding_bias"]:
+    if form.embedding_bias:
         parts.append(AddBias(name="target_embedding_bias"))
-    if form["factors"]:
-        parts.append(layers.Dense(embedding, use_bias=False, kernel_initializer=SMALL, name="readout_low_rank"))
+    if form.factors:
+        parts.append(layers.Dense(embedding, use_bias=False, kernel_initializer=form.kernels, name="readout_low_rank"))
     if dropout:
         parts += [layers.Dropout(dropout, name="target_dropout"), layers.Dropout(dropout, name="readout_dropout")]
     return {layer.name: layer for layer in parts}

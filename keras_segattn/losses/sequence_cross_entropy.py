@@ -38,11 +38,11 @@ class SequenceCrossEntropy(keras.losses.Loss):
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """A sum a sentence."""
         y_true = ops.cast(y_true, "int32")
-        log = ops.log_softmax(ops.cast(y_pred, "float32"), axis=-1)
+        log = ops.log_softmax(ops.cast(y_pred, keras.backend.result_type(y_pred.dtype, "float32")), axis=-1)
         loss = -ops.take_along_axis(log, y_true[..., None], axis=-1)[..., 0]
         if self.label_smoothing:
             loss = (1 - self.label_smoothing) * loss - self.label_smoothing * ops.mean(log, axis=-1)
-        return ops.sum(loss * ops.cast(ops.not_equal(y_true, self.padding), "float32"), axis=-1)
+        return ops.sum(loss * ops.cast(ops.not_equal(y_true, self.padding), loss.dtype), axis=-1)
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the loss."""
