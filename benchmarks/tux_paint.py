@@ -115,6 +115,32 @@ def release(model, folder, destination):
     print(export.saved_model(model, destination, 1, labels=labels, name="maskrcnn_tux").path)
 
 
+def exports(model, folder, destination):
+    """A table of the exported row `align`, and of a network for phones; examples and sizes as in the README."""
+    calibration = [example["image"][None].astype("float32") for example in scenes(folder / "validation")[:24]]
+    preprocess = keras_segattn.preprocessing_of(model)
+    examples = np.concatenate([preprocess(image) for image in calibration])
+    phone = keras_segattn.MaskRCNN(**SMALL | {"input_shape": (320, 320, 3), "weights": None}, **PYRAMID)
+    phone.set_weights(model.get_weights())  # they do not depend on the size
+    large = np.stack([keras.ops.image.resize(image, (320, 320)) for image in examples])
+    destination.mkdir(parents=True, exist_ok=True)
+    print("| network | precision | MiB | ms | delegated | int8 operators | detections |")
+    print("|---|---|---|---|---|---|---|")
+    for name, network, inputs, quantizations in (
+        ("256 px", model, examples, (None, "float16", "dynamic", "int8")),
+        ("320 px, 100 proposals", phone, large, (None, "dynamic", "int8")),
+    ):
+        for precision in quantizations:
+            path = destination / f"{name.split()[0]}_{precision or 'float32'}.tflite"
+            report = export.tflite(network, path, quantize=precision, calibration=inputs)
+            runtime = report.runtimes[0]
+            found = next((check.measured for check in report.checks if "detections" in check.name), "")
+            cells = f"{report.size_bytes / 2**20:.1f} | {runtime.latency_ms:.0f} | {runtime.delegated_share:.0%}"
+            print(
+                f"| {name} | {precision or 'float32'} | {cells} | {sum(report.integer_operators.values())} | {found} |"
+            )
+
+
 def pictures(output, folder, destination):
     """The README's pictures: what was found, and one object as the three region operators see it."""
     examples = scenes(folder / "test")
@@ -190,6 +216,7 @@ def main():
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--output", type=Path, default=Path("out/tux_paint"))
     parser.add_argument("--release", type=Path, help="Write the row `align` as DIRECTORY/maskrcnn_tux/1.")
+    parser.add_argument("--exports", type=Path, help="Write the row `align` as .tflite files to this directory.")
     parser.add_argument("--pictures", type=Path, help="Write the README's pictures to this directory.")
     arguments = parser.parse_args()
     for row in arguments.rows:
@@ -198,6 +225,9 @@ def main():
     if arguments.release:
         model = keras.saving.load_model(arguments.output / "align" / "model.keras", compile=False)
         release(model, arguments.scenes, arguments.release)
+    if arguments.exports:
+        model = keras.saving.load_model(arguments.output / "align" / "model.keras", compile=False)
+        exports(model, arguments.scenes, arguments.exports)
     if arguments.pictures:
         pictures(arguments.output, arguments.scenes, arguments.pictures)
     print("| row | parameters | mask AP50 | mask AP | box AP50 | box AP | AP^r 0.7 |")

@@ -10,13 +10,14 @@ text has one output matrix, and biases on every input map. `attention=None` is t
 one annotation, the encoder's last states, for the whole sentence.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 from keras import layers, ops
 
 from keras_segattn.arguments import check_choice, check_positive_integer
+from keras_segattn.attention.vocabulary import BOS, EOS, PAD, check_vocabulary, of_words
 from keras_segattn.decoding import BeamRules, BeamSearch, Decoder, SampleTokens, SamplingRules
 from keras_segattn.layers import (
     AddBias,
@@ -36,8 +37,6 @@ from keras_segattn.layers import (
     ZeroWhereNot,
 )
 from keras_segattn.layers.attention_score import AttentionScore
-
-PAD, BOS, EOS = 0, 1, 2
 
 
 @dataclass(frozen=True)
@@ -120,13 +119,11 @@ def RNNSearch(  # noqa: N802 - a builder is named like the model it builds
         >>> model = RNNSearch(8000, 8000, units=256, embedding=256, maxout=256, alignment=256)
         >>> outputs = model({"source": source, "target": target})
     """
-    sizes = {"source_vocabulary": source_vocabulary, "target_vocabulary": target_vocabulary, "units": units}
-    sizes |= {"embedding": embedding, "maxout": maxout, "alignment": alignment}
+    sizes = {"units": units, "embedding": embedding, "maxout": maxout, "alignment": alignment}
     for argument, size in sizes.items():
         check_positive_integer(argument, size)
-    for argument, size in (("source_vocabulary", source_vocabulary), ("target_vocabulary", target_vocabulary)):
-        if size <= EOS:
-            raise ValueError(f"{argument} must hold padding, begin and end of sentence, received {size} tokens")
+    check_vocabulary("source_vocabulary", source_vocabulary)
+    check_vocabulary("target_vocabulary", target_vocabulary)
     check_choice("attention", attention, ATTENTIONS)
     check_choice("layout", layout, tuple(LAYOUTS))
     check_choice("initialization", initialization, tuple(INITIALIZATIONS))
@@ -259,17 +256,13 @@ class RNNSearchDecoder(Decoder):
     """
 
     def __init__(self, cell: AttentionGRUCell, parts: list[layers.Layer], bos: int = BOS, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.cell, self.bos = cell, bos
-        self.parts = {part.name: part for part in parts}
-        self.vocabulary = self.parts["logits"].units
+        super().__init__(cell, parts, **kwargs)
+        self.bos = bos
 
     def build_layers(self, encoded_shape: dict[str, Any]) -> None:
         """Weights of the cell and of the layers around it."""
         width, context = self.parts["target_embedding"].output_dim, encoded_shape["annotations"]
-        if not self.cell.built:
-            self.cell.build((None, width), context)
-            self.cell.built = True
+        self.build_cell(width, context)
         words = embed(self.parts, keras.KerasTensor((None,), dtype="int32"))
         states = keras.KerasTensor((None, self.cell.units))
         read_out(self.parts, states, words, keras.KerasTensor((None, context[-1])))
@@ -294,16 +287,7 @@ class RNNSearchDecoder(Decoder):
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
-        cell = keras.saving.serialize_keras_object(self.cell)
-        parts = [keras.saving.serialize_keras_object(part) for part in self.parts.values()]
-        return super().get_config() | {"cell": cell, "parts": parts, "bos": self.bos}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "RNNSearchDecoder":
-        """The decoder with its layers."""
-        cell = keras.saving.deserialize_keras_object(config["cell"])
-        parts = [keras.saving.deserialize_keras_object(part) for part in config["parts"]]
-        return cls(**config | {"cell": cell, "parts": parts})
+        return super().get_config() | {"bos": self.bos}
 
 
 PARTS = (
@@ -355,7 +339,7 @@ def translator(model: keras.Model, rules: BeamRules | None = None) -> keras.Mode
     Example:
         >>> translations = translator(model, BeamRules(beams=12, length=50))(source)["tokens"][:, 0]
     """
-    search = BeamSearch(decoder_of(model), BOS, EOS, _of_words(rules or BeamRules()), name="search")
+    search = BeamSearch(decoder_of(model), BOS, EOS, of_words(rules or BeamRules()), name="search")
     return keras.Model(model.input["source"], search(encoded(model)), name=f"{model.name}_translator")
 
 
@@ -376,13 +360,8 @@ def sampler(model: keras.Model, rules: SamplingRules | None = None) -> keras.Mod
     Example:
         >>> drawn = sampler(model, SamplingRules(length=50))({"source": source, "noise": noise})
     """
-    rules = _of_words(rules or SamplingRules())
+    rules = of_words(rules or SamplingRules())
     noise = keras.Input((rules.length,), name="noise")
     search = SampleTokens(decoder_of(model), BOS, EOS, rules, name="search")
     inputs = {"source": model.input["source"], "noise": noise}
     return keras.Model(inputs, search(encoded(model), noise), name=f"{model.name}_sampler")
-
-
-def _of_words(rules: Any) -> Any:
-    """Rules by which padding and beginnings of sentences are never written."""
-    return replace(rules, forbidden=tuple({*rules.forbidden, PAD, BOS}))

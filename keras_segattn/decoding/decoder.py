@@ -1,23 +1,39 @@
 """What the searches ask of a model that writes one token after the other."""
 
-from typing import Any
+from typing import Any, Self
 
 import keras
 from keras import ops
+
+from keras_segattn.layers import AttentionCell
 
 
 class Decoder(keras.layers.Layer):
     """Base of the decoders: what a search calls step by step, in a loop inside the graph.
 
-    A subclass is registered as serialisable, holds the layers of its training model, and reads from `encoded`, a dict
-    of tensors of which `annotations` is `(batch, L, D)`.
+    A subclass is registered as serialisable, and reads from `encoded`, a dict of tensors of which `annotations` is
+    `(batch, L, D)`.
+
+    Args:
+        cell: of the training model's loop.
+        parts: the layers around it; that named `logits` has a unit a token.
     """
 
-    vocabulary: int  # how many tokens there are
+    def __init__(self, cell: AttentionCell, parts: list[keras.layers.Layer], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.cell = cell
+        self.parts = {part.name: part for part in parts}
+        self.vocabulary: int = self.parts["logits"].units
 
     def build_layers(self, encoded_shape: dict[str, Any]) -> None:
         """Make the weights of layers that have none yet."""
         raise NotImplementedError
+
+    def build_cell(self, width: int, annotations_shape: tuple[int | None, ...]) -> None:
+        """Make the weights of a cell for words of `width` that has none yet."""
+        if not self.cell.built:
+            self.cell.build((None, width), annotations_shape)
+            self.cell.built = True
 
     def start(self, encoded: dict[str, Any], hypotheses: int) -> tuple[list[Any], Any]:
         """States before the first token and memory, each example's `hypotheses` times in a row."""
@@ -35,3 +51,16 @@ class Decoder(keras.layers.Layer):
     def sizes(self, encoded: dict[str, Any]) -> tuple[int | None, int | None]:
         """Batch and L as far as they are known."""
         return encoded["annotations"].shape[:2]
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild the layer."""
+        cell = keras.saving.serialize_keras_object(self.cell)
+        parts = [keras.saving.serialize_keras_object(part) for part in self.parts.values()]
+        return super().get_config() | {"cell": cell, "parts": parts}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """The decoder with its layers."""
+        cell = keras.saving.deserialize_keras_object(config["cell"])
+        parts = [keras.saving.deserialize_keras_object(part) for part in config["parts"]]
+        return cls(**config | {"cell": cell, "parts": parts})

@@ -1,0 +1,240 @@
+"""Show, Attend and Tell (Xu et al., ICML 2015, arXiv 1502.03044): captions that look at the picture word by word.
+
+A trunk's map is a grid of annotations; an LSTM attends to them before each word, gates what it saw, and reads out the
+word from its state, the last word and the gated context. As in the released code (capgen.py) the gate is one number,
+keys pass a second layer, the output has a hyperbolic tangent, and before the first word the embedding is zero.
+
+The default is the code's configuration for COCO: 35,333,450 parameters behind VGG-19's last convolution. Its files drop
+by keeping half at test time; ours keep all and scale in training, which halves the kernels behind a dropout.
+"""
+
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+from keras_segattn import registry
+from keras_segattn.arguments import check_choice, check_positive_integer, image_input
+from keras_segattn.attention.vocabulary import BOS, EOS, check_vocabulary, of_words
+from keras_segattn.decoding import BeamRules, BeamSearch, Decoder
+from keras_segattn.layers import (
+    AdditiveAttention,
+    AttentionLSTMCell,
+    AttentionRNN,
+    NotEqual,
+    UniformAttention,
+    ZeroWhereNot,
+)
+
+SMALL = keras.initializers.RandomNormal(stddev=0.01)
+# The released code makes square matrices orthogonal.
+SQUARE = "orthogonal"
+TAPS = {"VGG19": "block5_conv4", "VGG16": "block5_conv3"}
+
+
+def ShowAttendTell(  # noqa: N802 - a builder is named like the model it builds
+    vocabulary: int = 10000,
+    weights: str | None = None,
+    input_tensor: Any = None,
+    input_shape: tuple[int | None, ...] | None = (224, 224, 3),
+    name: str = "show_attend_tell",
+    *,
+    backbone: str | None = "vgg19",
+    tap: str | None = None,
+    alpha: float = 1.0,
+    units: int = 1800,
+    embedding: int = 512,
+    attention: str = "additive",
+    key_layers: int = 1,
+    initial_layers: int = 1,
+    dropout: float = 0.5,
+    unroll: bool = False,
+) -> keras.Model:
+    """Show, Attend and Tell (Xu et al. 2015), as it is trained: the caption is given, shifted by one word.
+
+    Args:
+        vocabulary: number of tokens; 0 is padding, 1 begins and 2 ends a caption.
+        weights: `None` (random) or the name of weights packaged for the backbone, such as `"imagenet"` with
+            `backbone="efficientnet_lite0"`.
+        input_tensor: symbolic tensor to build on, instead of `input_shape`.
+        input_shape: `(height, width, channels)` of the picture, or, without a backbone, `(locations, size)` of
+            annotations that are computed elsewhere.
+        name: of the model.
+        backbone: a registered trunk, or `None`.
+        tap: its layer; by default the last before pooling of VGG-19 and VGG-16, the coarsest tap of others.
+        alpha: width multiplier of the trunk.
+        units: width of the LSTM.
+        embedding: width of the word embeddings.
+        attention: `"additive"`, or `"uniform"`: the mean of the picture at each word, to compare with.
+        key_layers: layers of the attention's keys after the first.
+        initial_layers: hidden layers between the mean annotation and the first state.
+        dropout: rate before the readout's layers and in the initial state's.
+        unroll: whether the loop becomes a graph without a loop, for captions of known length.
+
+    Returns:
+        Model from a dict `image` float32 `(batch, height, width, channels)`, preprocessed for the backbone (or
+        `annotations` float32 `(batch, L, D)`), and `target` int32 `(batch, T)`, beginning of caption first, to a dict
+        `logits` float32 `(batch, T, vocabulary)` of the word that follows each, and `attention` float32
+        `(batch, T, L)`, row by row of the grid.
+
+    Raises:
+        ValueError: if an argument is wrong.
+
+    Example:
+        >>> model = ShowAttendTell()
+        >>> outputs = model({"image": images, "target": captions})
+    """
+    for argument, size in (("units", units), ("embedding", embedding)):
+        check_positive_integer(argument, size)
+    check_vocabulary("vocabulary", vocabulary)
+    check_choice("attention", attention, ("additive", "uniform"))
+    inputs, annotations = annotations_of(backbone, tap, weights, input_tensor, input_shape, alpha)
+    width = annotations.shape[-1]
+    target = keras.Input((None,), dtype="int32", name="target")
+
+    mean = layers.GlobalAveragePooling1D(name="mean_annotation")(annotations)
+    for number in range(1, initial_layers + 1):
+        mean = layers.Dense(width, activation="relu", kernel_initializer=SQUARE, name=f"initial_layer{number}")(mean)
+        mean = layers.Dropout(dropout, name=f"initial_dropout{number}")(mean)
+    start = [
+        layers.Dense(units, activation="tanh", kernel_initializer=SMALL, name=f"initial_{part}")(mean)
+        for part in ("state", "memory")
+    ]
+    parts = decoder_layers(vocabulary, embedding, dropout)
+    words = ZeroWhereNot(name="words")(parts["embedding"](target), NotEqual(BOS, name="not_first")(target))
+    score: AdditiveAttention | UniformAttention = UniformAttention(name="alignment")
+    if attention == "additive":
+        score = AdditiveAttention(
+            width,
+            key_bias=True,
+            key_layers=key_layers,
+            score_bias=True,
+            query_initializer=SMALL,
+            key_initializer=SMALL,
+            layer_initializer=SQUARE,
+            score_initializer=SMALL,
+            name="alignment",
+        )
+    cell = AttentionLSTMCell(
+        units, score, "scalar", kernel_initializer=SMALL, context_initializer=SMALL, name="decoder_cell"
+    )
+    found = AttentionRNN(cell, unroll=unroll, name="decoder")(words, annotations, initial_state=start)
+    logits = read_out(parts, found["outputs"], words, found["context"])
+    outputs = {"logits": logits, "attention": found["weights"]}
+    return keras.Model(inputs | {"target": target}, outputs, name=name)
+
+
+def annotations_of(
+    backbone: str | None,
+    tap: str | None,
+    weights: str | None,
+    input_tensor: Any,
+    input_shape: tuple[int | None, ...] | None,
+    alpha: float,
+) -> tuple[dict[str, Any], Any]:
+    """The model's first input by name, and annotations `(batch, L, D)`."""
+    if backbone is None:
+        if input_shape is None or len(input_shape) != 2:
+            raise ValueError(f"without a backbone input_shape must be (locations, size), received {input_shape!r}")
+        annotations = keras.Input(input_shape, name="annotations")
+        return {"annotations": annotations}, annotations
+    card = registry.model_card(backbone)
+    image = image_input(input_tensor, input_shape)
+    trunk = card.builder(include_top=False, input_tensor=image, weights=weights, alpha=alpha)
+    coarsest = max(card.taps, key=lambda layer: card.taps[layer].stride)
+    grid = trunk.get_layer(tap or TAPS.get(card.name, coarsest)).output
+    return {"image": image}, layers.Reshape((-1, grid.shape[-1]), name="annotations")(grid)
+
+
+def decoder_layers(vocabulary: int, embedding: int, dropout: float) -> dict[str, layers.Layer]:
+    """The layers before and after the decoder's loop, by name."""
+    parts = [
+        layers.Embedding(vocabulary, embedding, embeddings_initializer=SMALL, name="embedding"),
+        layers.Dropout(dropout, name="state_dropout"),
+        layers.Dense(embedding, kernel_initializer=SMALL, name="readout_state"),
+        layers.Dense(embedding, kernel_initializer=SMALL, name="readout_context"),
+        layers.Add(name="readout_sum"),
+        layers.Activation("tanh", name="readout"),
+        layers.Dropout(dropout, name="readout_dropout"),
+        layers.Dense(vocabulary, kernel_initializer=SMALL, name="logits"),
+    ]
+    return {layer.name: layer for layer in parts}
+
+
+def read_out(parts: dict[str, layers.Layer], states: Any, words: Any, context: Any) -> Any:
+    """Logits from the state, the word before and the gated context (the paper's equation 7)."""
+    x = parts["readout_state"](parts["state_dropout"](states))
+    x = parts["readout_sum"]([x, words, parts["readout_context"](context)])
+    return parts["logits"](parts["readout_dropout"](parts["readout"](x)))
+
+
+@keras.saving.register_keras_serializable(package="keras_segattn")
+class ShowAttendTellDecoder(Decoder):
+    """The decoder of a trained `ShowAttendTell`, for the searches of `keras_segattn.decoding`.
+
+    Reads `annotations` `(batch, L, D)`, `state` and `memory` `(batch, units)`.
+
+    Args:
+        cell: the decoder's.
+        parts: the layers around it.
+        bos: id in whose place there is no word.
+
+    Example:
+        >>> search = BeamSearch(ShowAttendTellDecoder(cell, parts, bos=1), bos=1, eos=2)
+    """
+
+    def __init__(self, cell: AttentionLSTMCell, parts: list[layers.Layer], bos: int = BOS, **kwargs: Any) -> None:
+        super().__init__(cell, parts, **kwargs)
+        self.bos = bos
+
+    def build_layers(self, encoded_shape: dict[str, Any]) -> None:
+        """Weights of the cell and of the layers around it."""
+        self.build_cell(self.parts["embedding"].output_dim, encoded_shape["annotations"])
+        words = self.parts["embedding"](keras.KerasTensor((None,), dtype="int32"))
+        states, context = (keras.KerasTensor((None, n)) for n in (self.cell.units, encoded_shape["annotations"][-1]))
+        read_out(self.parts, states, words, context)
+
+    def start(self, encoded: dict[str, Any], hypotheses: int) -> tuple[list[Any], Any]:
+        """The states before the first word, and the annotations with their keys."""
+        memory = self.cell.attention.remember(encoded["annotations"]).repeated(hypotheses)
+        states = [ops.repeat(encoded[name], hypotheses, axis=0) for name in ("state", "memory")]
+        return self.cell.start(states, memory), memory
+
+    def step(self, tokens: Any, states: list[Any], memory: Any) -> tuple[Any, Any, list[Any]]:
+        """Attend, move on with the word, and read out the next."""
+        words = self.parts["embedding"](tokens)
+        words = words * ops.cast(ops.not_equal(tokens, self.bos), words.dtype)[:, None]
+        context, weights, states = self.cell.attend_and_advance(self.cell.project(words), states, memory)
+        return read_out(self.parts, states[0], words, context), weights, states
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild the layer."""
+        return super().get_config() | {"bos": self.bos}
+
+
+def captioner(model: keras.Model, rules: BeamRules | None = None) -> keras.Model:
+    """A trained `ShowAttendTell` with beam search: from picture to captions.
+
+    Args:
+        model: that `ShowAttendTell` built; its weights are shared.
+        rules: of the search; the released code's are `BeamRules(5, 30, "shrink")`.
+
+    Returns:
+        Model from the picture (or annotations) to a dict as `BeamSearch` gives it.
+
+    Raises:
+        ValueError: if the model is another.
+
+    Example:
+        >>> captions = captioner(model)(images)["tokens"][:, 0]
+    """
+    names = {layer.name for layer in model.layers}
+    if not {"decoder", "readout_context", "initial_memory"} <= names:
+        raise ValueError(f"expected a model that ShowAttendTell built, received {model.name} without its decoder")
+    parts = [model.get_layer(name) for name in decoder_layers(EOS + 1, 1, 0.0)]
+    decoder = ShowAttendTellDecoder(model.get_layer("decoder").cell, parts, name="decoder_step")
+    search = BeamSearch(decoder, BOS, EOS, of_words(rules or BeamRules(length=30)), name="search")
+    encoded = {key: model.get_layer(f"initial_{key}").output for key in ("state", "memory")}
+    encoded["annotations"] = model.get_layer("annotations").output
+    picture = next(tensor for key, tensor in model.input.items() if key != "target")
+    return keras.Model(picture, search(encoded), name=f"{model.name}_captioner")

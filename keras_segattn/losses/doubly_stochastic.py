@@ -1,0 +1,41 @@
+"""The penalty of Show, Attend and Tell (Xu et al., ICML 2015, arXiv 1502.03044, equation 14)."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_segattn")
+class DoublyStochastic(keras.losses.Loss):
+    """Σ over locations of (1 − what a location got over all words)²: a caption is to look at every part of the picture.
+
+    Args:
+        weight: λ.
+        padding: id of what is no word, whose weights do not count.
+        name: of the loss.
+
+    Call arguments:
+        y_true: ids `(batch, T)` of the words that were predicted.
+        y_pred: attention weights `(batch, T, L)`.
+
+    Output:
+        float32 scalar.
+
+    Example:
+        >>> model.compile("adam", loss={"logits": SequenceCrossEntropy(), "attention": DoublyStochastic()})
+    """
+
+    def __init__(self, weight: float = 1.0, padding: int = 0, name: str = "doubly_stochastic") -> None:
+        super().__init__(name=name, reduction="sum_over_batch_size")
+        self.weight, self.padding = weight, padding
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """A number a caption."""
+        counts = ops.cast(ops.not_equal(y_true, self.padding), y_pred.dtype)
+        seen = ops.sum(y_pred * counts[..., None], axis=1)
+        return self.weight * ops.sum(ops.square(1.0 - seen), axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild the loss."""
+        return {"weight": self.weight, "padding": self.padding, "name": self.name}
