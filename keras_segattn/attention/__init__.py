@@ -4,7 +4,7 @@ A builder gives the model that is trained; `translator` and `captioner` give one
 """
 
 from keras_segattn.attention.rnnsearch import RNNSearch, RNNSearchDecoder, sampler, translator
-from keras_segattn.attention.show_attend_tell import ShowAttendTell, ShowAttendTellDecoder, captioner
+from keras_segattn.attention.show_attend_tell import ShowAttendTell, ShowAttendTellDecoder, captioner, drawing
 
 __all__ = [
     "RNNSearch",
@@ -12,6 +12,7 @@ __all__ = [
     "ShowAttendTell",
     "ShowAttendTellDecoder",
     "captioner",
+    "drawing",
     "sampler",
     "translator",
 ]

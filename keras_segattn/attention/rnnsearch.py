@@ -280,10 +280,10 @@ class RNNSearchDecoder(Decoder):
         moved = self.cell.advance(self.cell.project(words), context, states[:1])
         later = ops.not_equal(tokens, self.bos)[:, None]
         states = [ops.where(later, moved[0], states[0]), *states[1:]]
-        context, weights = self.cell.look(states, memory)
+        seen = self.cell.look(states, memory)
         words = words * ops.cast(later, words.dtype)
-        states = [states[0], weights] if self.cell.attention.needs_previous else states
-        return read_out(self.parts, states[0], words, context), weights, [*states, context]
+        states = [states[0], seen.weights] if self.cell.attention.needs_previous else states
+        return read_out(self.parts, states[0], words, seen.context), seen.weights, [*states, seen.context]
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""

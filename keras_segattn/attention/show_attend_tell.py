@@ -21,10 +21,12 @@ from keras_segattn.layers import (
     AdditiveAttention,
     AttentionLSTMCell,
     AttentionRNN,
+    HardAttention,
     NotEqual,
     UniformAttention,
     ZeroWhereNot,
 )
+from keras_segattn.layers.attention_score import AttentionScore
 
 SMALL = keras.initializers.RandomNormal(stddev=0.01)
 # The released code makes square matrices orthogonal.
@@ -65,7 +67,8 @@ def ShowAttendTell(  # noqa: N802 - a builder is named like the model it builds
         alpha: width multiplier of the trunk.
         units: width of the LSTM.
         embedding: width of the word embeddings.
-        attention: `"additive"`, or `"uniform"`: the mean of the picture at each word, to compare with.
+        attention: `"additive"`; `"hard"`, the same to be trained by `training.HardAttentionTrainer`, which draws one
+            location a word; or `"uniform"`: the mean of the picture at each word, to compare with.
         key_layers: layers of the attention's keys after the first.
         initial_layers: hidden layers between the mean annotation and the first state.
         dropout: rate before the readout's layers and in the initial state's.
@@ -87,7 +90,7 @@ def ShowAttendTell(  # noqa: N802 - a builder is named like the model it builds
     for argument, size in (("units", units), ("embedding", embedding)):
         check_positive_integer(argument, size)
     check_vocabulary("vocabulary", vocabulary)
-    check_choice("attention", attention, ("additive", "uniform"))
+    check_choice("attention", attention, ("additive", "hard", "uniform"))
     inputs, annotations = annotations_of(backbone, tap, weights, input_tensor, input_shape, alpha)
     width = annotations.shape[-1]
     target = keras.Input((None,), dtype="int32", name="target")
@@ -102,19 +105,7 @@ def ShowAttendTell(  # noqa: N802 - a builder is named like the model it builds
     ]
     parts = decoder_layers(vocabulary, embedding, dropout)
     words = ZeroWhereNot(name="words")(parts["embedding"](target), NotEqual(BOS, name="not_first")(target))
-    score: AdditiveAttention | UniformAttention = UniformAttention(name="alignment")
-    if attention == "additive":
-        score = AdditiveAttention(
-            width,
-            key_bias=True,
-            key_layers=key_layers,
-            score_bias=True,
-            query_initializer=SMALL,
-            key_initializer=SMALL,
-            layer_initializer=SQUARE,
-            score_initializer=SMALL,
-            name="alignment",
-        )
+    score = score_of(attention, width, key_layers)
     cell = AttentionLSTMCell(
         units, score, "scalar", kernel_initializer=SMALL, context_initializer=SMALL, name="decoder_cell"
     )
@@ -144,6 +135,24 @@ def annotations_of(
     coarsest = max(card.taps, key=lambda layer: card.taps[layer].stride)
     grid = trunk.get_layer(tap or TAPS.get(card.name, coarsest)).output
     return {"image": image}, layers.Reshape((-1, grid.shape[-1]), name="annotations")(grid)
+
+
+def score_of(attention: str, width: int, key_layers: int) -> AttentionScore:
+    """The attention of that name."""
+    if attention == "uniform":
+        return UniformAttention(name="alignment")
+    additive = AdditiveAttention(
+        width,
+        key_bias=True,
+        key_layers=key_layers,
+        score_bias=True,
+        query_initializer=SMALL,
+        key_initializer=SMALL,
+        layer_initializer=SQUARE,
+        score_initializer=SMALL,
+        name="alignment",
+    )
+    return HardAttention(additive, name="drawn_alignment") if attention == "hard" else additive
 
 
 def decoder_layers(vocabulary: int, embedding: int, dropout: float) -> dict[str, layers.Layer]:
@@ -204,12 +213,51 @@ class ShowAttendTellDecoder(Decoder):
         """Attend, move on with the word, and read out the next."""
         words = self.parts["embedding"](tokens)
         words = words * ops.cast(ops.not_equal(tokens, self.bos), words.dtype)[:, None]
-        context, weights, states = self.cell.attend_and_advance(self.cell.project(words), states, memory)
-        return read_out(self.parts, states[0], words, context), weights, states
+        seen, states = self.cell.attend_and_advance(self.cell.project(words), states, memory)
+        return read_out(self.parts, states[0], words, seen.context), seen.weights, states
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
         return super().get_config() | {"bos": self.bos}
+
+
+def drawing(model: keras.Model) -> keras.Model:
+    """A `ShowAttendTell` with hard attention on the same layers, drawing its locations.
+
+    Args:
+        model: that `ShowAttendTell(attention="hard")` built.
+
+    Returns:
+        Model from the same inputs and `noise` float32 `(batch, T, L)` in [0, 1) and `drawn` bool `(batch,)`, which
+        examples draw (the others see what is expected), to `logits`, `attention` and `choices` `(batch, T, L)`, 1 at
+        the locations drawn.
+
+    Raises:
+        ValueError: if the model is another.
+
+    Example:
+        >>> outputs = drawing(model)({"image": images, "target": captions, "noise": noise, "drawn": coin})
+    """
+    parts = parts_of(model)
+    decoder = model.get_layer("decoder")
+    if not isinstance(decoder.cell.attention, HardAttention):
+        raise ValueError(f'expected a model with attention="hard", received {model.name} with another')
+    words, annotations = model.get_layer("words").output, model.get_layer("annotations").output
+    noise = keras.Input((None, annotations.shape[1]), name="noise")
+    drawn = keras.Input((), dtype="bool", name="drawn")
+    start = [model.get_layer(f"initial_{part}").output for part in ("state", "memory")]
+    found = decoder(words, annotations, initial_state=start, noise=noise, drawn=drawn)
+    logits = read_out(parts, found["outputs"], words, found["context"])
+    outputs = {"logits": logits, "attention": found["weights"], "choices": found["choices"]}
+    return keras.Model(model.input | {"noise": noise, "drawn": drawn}, outputs, name=f"{model.name}_drawing")
+
+
+def parts_of(model: keras.Model) -> dict[str, layers.Layer]:
+    """The layers around the decoder's loop."""
+    names = {layer.name for layer in model.layers}
+    if not {"decoder", "readout_context", "initial_memory"} <= names:
+        raise ValueError(f"expected a model that ShowAttendTell built, received {model.name} without its decoder")
+    return {name: model.get_layer(name) for name in decoder_layers(EOS + 1, 1, 0.0)}
 
 
 def captioner(model: keras.Model, rules: BeamRules | None = None) -> keras.Model:
@@ -228,10 +276,7 @@ def captioner(model: keras.Model, rules: BeamRules | None = None) -> keras.Model
     Example:
         >>> captions = captioner(model)(images)["tokens"][:, 0]
     """
-    names = {layer.name for layer in model.layers}
-    if not {"decoder", "readout_context", "initial_memory"} <= names:
-        raise ValueError(f"expected a model that ShowAttendTell built, received {model.name} without its decoder")
-    parts = [model.get_layer(name) for name in decoder_layers(EOS + 1, 1, 0.0)]
+    parts = list(parts_of(model).values())
     decoder = ShowAttendTellDecoder(model.get_layer("decoder").cell, parts, name="decoder_step")
     search = BeamSearch(decoder, BOS, EOS, of_words(rules or BeamRules(length=30)), name="search")
     encoded = {key: model.get_layer(f"initial_{key}").output for key in ("state", "memory")}

@@ -14,6 +14,7 @@ from keras_segattn.layers.crop_to_reference import CropToReference
 from keras_segattn.layers.detections import Detections
 from keras_segattn.layers.dot_attention import DotAttention, GeneralAttention
 from keras_segattn.layers.grouped_conv2d import GroupedConv2D
+from keras_segattn.layers.hard_attention import HardAttention
 from keras_segattn.layers.local_response_normalization import LocalResponseNormalization
 from keras_segattn.layers.location_attention import LocationAttention
 from keras_segattn.layers.maxout import Maxout
@@ -49,6 +50,7 @@ __all__ = [
     "Earlier",
     "GeneralAttention",
     "GroupedConv2D",
+    "HardAttention",
     "ImageSizes",
     "Later",
     "LocalResponseNormalization",

@@ -7,20 +7,21 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_segattn.layers.attention_score import AttentionScore, Memory
+from keras_segattn.layers.attention_score import AttentionScore, Memory, Seen
 from keras_segattn.layers.projected_rnn import ProjectedCell
 
 
 class AttentionCell(ProjectedCell):
     """Base of the cells for `AttentionRNN`: attend with the state that was, then move on with what was seen.
 
-    A subclass has `attention`, `units`, `state_sizes`, `project` and `advance`; states are its own, and after them the
-    last weights if the attention needs them.
+    A subclass has `attention`, `units`, `state_sizes`, `projection` (the width of projected inputs), `project` and
+    `advance`; states are its own, and after them the last weights if the attention needs them.
     """
 
     attention: AttentionScore
     units: int
     state_sizes: list[int]
+    projection: int
 
     def __init__(self, attention: AttentionScore, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -53,17 +54,20 @@ class AttentionCell(ProjectedCell):
         """New states."""
         raise NotImplementedError
 
-    def look(self, states: list[Any], memory: Memory) -> tuple[Any, Any]:
-        """Context and weights, of the state before the step."""
+    def look(self, states: list[Any], memory: Memory, noise: Any = None) -> Seen:
+        """What the state before the step gets to see."""
         own = len(self.state_sizes)
-        context, weights = self.attention.attend(states[0], memory, states[own] if len(states) > own else None)
-        return self.gated(context, states), weights
+        previous = states[own] if len(states) > own else None
+        seen = self.attention.attend(states[0], memory, previous, noise)
+        return seen._replace(context=self.gated(seen.context, states))
 
-    def attend_and_advance(self, projected: Any, states: list[Any], memory: Memory) -> tuple[Any, Any, list[Any]]:
-        """Context, weights and new states."""
-        context, weights = self.look(states, memory)
-        new = self.advance(projected, context, states[: len(self.state_sizes)])
-        return context, weights, [*new, weights] if self.attention.needs_previous else new
+    def attend_and_advance(
+        self, projected: Any, states: list[Any], memory: Memory, noise: Any = None
+    ) -> tuple[Seen, list[Any]]:
+        """What is seen, and new states."""
+        seen = self.look(states, memory, noise)
+        new = self.advance(projected, seen.context, states[: len(self.state_sizes)])
+        return seen, [*new, seen.weights] if self.attention.needs_previous else new
 
     def start(self, states: list[Any], memory: Memory) -> list[Any]:
         """States before the first step: the given ones, and weights of none."""
@@ -86,8 +90,11 @@ class AttentionCell(ProjectedCell):
             raise ValueError(
                 f"{self.name} has no annotations to attend to: run it by keras_segattn.layers.AttentionRNN"
             )
-        context, weights, states = self.attend_and_advance(projected, list(states), self._memory[-1])
-        return ops.concatenate([states[0], context, weights], axis=-1), states
+        memory, width = self._memory[-1], self.projection
+        noise = None if memory.drawn is None else projected[:, width:]
+        seen, states = self.attend_and_advance(projected[:, :width], list(states), memory, noise)
+        choice = [] if noise is None else [seen.choice]
+        return ops.concatenate([states[0], seen.context, seen.weights, *choice], axis=-1), states
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""

@@ -46,6 +46,7 @@ class AttentionGRUCell(AttentionCell):
         check_positive_integer("units", units)
         check_choice("gate_bias", gate_bias, (True, False))
         self.units, self.state_sizes, self.gate_bias = units, [units], gate_bias
+        self.projection = 3 * units
         self.context_initializer = keras.initializers.get(context_initializer)
         self.unit = ResetBeforeGRUCell(
             units, gate_bias, kernel_initializer, recurrent_initializer, dtype=self.dtype_policy, name="unit"

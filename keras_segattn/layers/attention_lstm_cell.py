@@ -48,6 +48,7 @@ class AttentionLSTMCell(AttentionCell):
         check_positive_integer("units", units)
         check_choice("selector", selector, (None, "scalar", "vector"))
         self.units, self.state_sizes, self.selector = units, [units, units], selector
+        self.projection = 4 * units
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.recurrent_initializer = keras.initializers.get(recurrent_initializer)
         self.context_initializer = keras.initializers.get(context_initializer)

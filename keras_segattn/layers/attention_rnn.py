@@ -1,5 +1,6 @@
 """The loop in which a cell attends to annotations: what `keras.layers.RNN(constants=…)` was for."""
 
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -26,10 +27,13 @@ class AttentionRNN(ProjectedRNN):
         annotation_mask: bool `(batch, L)`, false for padding, or `None`.
         initial_state: list of the cell's states `(batch, units)`; zeros if left out.
         mask: bool `(batch, T)`; a step where it is false copies the states.
+        noise: float32 `(batch, T, L)` in [0, 1), what `HardAttention` draws with.
+        drawn: bool `(batch,)`, which examples draw; with `noise` only.
 
     Output:
         dict `outputs` `(batch, T, units)`, the state after each step; `context` `(batch, T, D)`, what the step saw;
-        `weights` `(batch, T, L)`; `states`, the list of the last states.
+        `weights` `(batch, T, L)`; `choices` `(batch, T, L)`, what the annotations were weighted by: the weights where
+        nothing was drawn; `states`, the list of the last states.
 
     Raises:
         TypeError: if the cell is none for attention.
@@ -66,21 +70,32 @@ class AttentionRNN(ProjectedRNN):
         annotation_mask: Any = None,
         initial_state: Any = None,
         mask: Any = None,
+        noise: Any = None,
+        drawn: Any = None,
         training: bool = False,
     ) -> dict[str, Any]:
         """Loop, and take the outputs apart."""
-        memory = self.cell.attention.remember(annotations, annotation_mask)
+        if (noise is None) != (drawn is None):
+            raise ValueError("noise and drawn go together: which examples draw, and what with")
+        memory = replace(self.cell.attention.remember(annotations, annotation_mask), drawn=drawn)
         if initial_state is None:
             batch = ops.shape(sequences)[0]
             initial_state = [ops.zeros((batch, size), self.compute_dtype) for size in self.cell.state_sizes]
         states = self.cell.start(list(initial_state), memory)
-        with self.cell.reading(memory):
-            joined, *last = super().call(sequences, initial_state=states, mask=mask, training=training)
+        projected = self.cell.project(sequences)
+        if noise is not None:
+            projected = ops.concatenate([projected, ops.cast(noise, projected.dtype)], axis=-1)
+        with self.cell.reading(memory), self.cell.fed_with_projections():
+            joined, *last = self.loop(projected, states, mask, training)
         units, width = self.cell.units, annotations.shape[-1]
+        locations = ops.shape(annotations)[1] if annotations.shape[1] is None else annotations.shape[1]
+        seen = units + width
+        weights = joined[..., seen : seen + locations]
         return {
             "outputs": joined[..., :units],
-            "context": joined[..., units : units + width],
-            "weights": joined[..., units + width :],
+            "context": joined[..., units:seen],
+            "weights": weights,
+            "choices": weights if noise is None else joined[..., seen + locations :],
             "states": list(last[: len(self.cell.state_sizes)]),
         }
 
@@ -91,6 +106,8 @@ class AttentionRNN(ProjectedRNN):
         annotation_mask: Any = None,
         initial_state: Any = None,
         mask: Any = None,
+        noise: Any = None,
+        drawn: Any = None,
         training: bool = False,
     ) -> dict[str, Any]:
         """Every part's own shape."""
@@ -100,6 +117,7 @@ class AttentionRNN(ProjectedRNN):
             "outputs": keras.KerasTensor((batch, steps, self.cell.units), dtype=dtype),
             "context": keras.KerasTensor((batch, steps, width), dtype=dtype),
             "weights": keras.KerasTensor((batch, steps, locations), dtype=dtype),
+            "choices": keras.KerasTensor((batch, steps, locations), dtype=dtype),
             "states": [keras.KerasTensor((batch, size), dtype=dtype) for size in self.cell.state_sizes],
         }
 

@@ -1,7 +1,7 @@
 """What all soft attention has in common: scores become weights, weights a mean of annotations."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
@@ -12,18 +12,30 @@ LOWEST = -3e4
 
 @dataclass(frozen=True)
 class Memory:
-    """What a decoder reads at every step, computed once: annotations `(B, L, D)`, their keys, their mask `(B, L)`."""
+    """What a decoder reads at every step, computed once: annotations `(B, L, D)`, their keys, their mask `(B, L)`.
+
+    With hard attention also `drawn`, bool `(B,)`: which examples draw a location where there is noise to draw with.
+    """
 
     annotations: Any
     keys: Any
     mask: Any = None
+    drawn: Any = None
 
     def repeated(self, times: int) -> "Memory":
         """Every example `times` times in a row, for as many hypotheses of it."""
         if times == 1:
             return self
-        tensors = (self.annotations, self.keys, self.mask)
+        tensors = (self.annotations, self.keys, self.mask, self.drawn)
         return Memory(*(None if x is None else ops.repeat(x, times, axis=0) for x in tensors))
+
+
+class Seen(NamedTuple):
+    """Context `(B, D)`, weights `(B, L)`, and what weighted the annotations `(B, L)`: the same if attention is soft."""
+
+    context: Any
+    weights: Any
+    choice: Any
 
 
 class AttentionScore(keras.layers.Layer):
@@ -62,11 +74,15 @@ class AttentionScore(keras.layers.Layer):
         """Everything that does not change from one query to the next."""
         return Memory(annotations, self.keys(annotations), None if mask is None else ops.cast(mask, "bool"))
 
-    def attend(self, query: Any, memory: Memory, previous: Any = None) -> tuple[Any, Any]:
-        """Context and weights for a query."""
+    def attend(self, query: Any, memory: Memory, previous: Any = None, noise: Any = None) -> Seen:
+        """What a query gets to see."""
         weights = self.align(self.scores(query, memory.keys, previous), memory.mask)
-        context = ops.matmul(weights[:, None], memory.annotations)[:, 0]
-        return context, weights
+        choice = self.choose(weights, memory, noise)
+        return Seen(ops.matmul(choice[:, None], memory.annotations)[:, 0], weights, choice)
+
+    def choose(self, weights: Any, memory: Memory, noise: Any) -> Any:
+        """What to weight the annotations by: the weights."""
+        return weights
 
     def align(self, scores: Any, mask: Any) -> Any:
         """Softmax over what is no padding."""
@@ -77,8 +93,8 @@ class AttentionScore(keras.layers.Layer):
 
     def call(self, query: Any, annotations: Any, mask: Any = None) -> dict[str, Any]:
         """Attend once."""
-        context, weights = self.attend(query, self.remember(annotations, mask))
-        return {"context": context, "weights": weights}
+        seen = self.attend(query, self.remember(annotations, mask))
+        return {"context": seen.context, "weights": seen.weights}
 
     def compute_output_spec(self, query: Any, annotations: Any, mask: Any = None) -> dict[str, keras.KerasTensor]:
         """A context and a weight a location."""

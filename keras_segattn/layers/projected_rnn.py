@@ -56,7 +56,11 @@ class ProjectedRNN(keras.layers.RNN):
         """Project, then loop."""
         projected = self.cell.project(sequences)
         with self.cell.fed_with_projections():
-            return super().call(projected, initial_state=initial_state, mask=mask, training=training)
+            return self.loop(projected, initial_state, mask, training)
+
+    def loop(self, projected: Any, initial_state: Any, mask: Any, training: bool) -> Any:
+        """Keras's loop, over inputs that are projected."""
+        return super().call(projected, initial_state=initial_state, mask=mask, training=training)
 
     def compute_mask(self, *_: Any) -> None:
         """Masks are arguments and outputs: those that Keras hands on by itself do not survive export."""

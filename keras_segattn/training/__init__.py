@@ -8,6 +8,7 @@ from keras_segattn.training.classifier_recipes import CLASSIFIER_RECIPES, Classi
 from keras_segattn.training.crops import crops
 from keras_segattn.training.evaluation import evaluate, predict
 from keras_segattn.training.fcn_stages import Stage, train_fcn_stages
+from keras_segattn.training.hard_attention_trainer import HardAttentionTrainer
 from keras_segattn.training.instance_evaluation import evaluate_instances
 from keras_segattn.training.instance_trainer import InstanceTrainer
 from keras_segattn.training.optimizers import CaffeSGD
@@ -24,6 +25,7 @@ __all__ = [
     "CascadeTrainer",
     "CheckpointError",
     "ClassifierRecipe",
+    "HardAttentionTrainer",
     "InceptionRMSprop",
     "InstanceTrainer",
     "Recipe",

@@ -126,7 +126,7 @@ def test_files(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"attention": "hard"}, "attention must be one of 'additive', 'uniform', received 'hard'"),
+        ({"attention": None}, "attention must be one of 'additive', 'hard', 'uniform', received None"),
         ({"vocabulary": 2}, "vocabulary must hold padding, begin and end of sentence, received 2"),
         ({"input_shape": (4,)}, r"without a backbone input_shape must be \(locations, size\), received \(4,\)"),
         ({"units": 0}, "units must be a positive integer, received 0"),

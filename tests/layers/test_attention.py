@@ -201,6 +201,7 @@ def test_shapes_are_known_before_anything_runs():
         "outputs": (None, None, UNITS),
         "context": (None, None, WIDTH),
         "weights": (None, None, LOCATIONS),
+        "choices": (None, None, LOCATIONS),
     }
 
 

@@ -1,0 +1,84 @@
+"""Hard attention: one location at a time, drawn with noise that is an input."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_segattn.layers.attention_score import AttentionScore, Memory
+
+# Log of nothing: keeps the noise finite.
+LEAST = 1e-20
+
+
+@keras.saving.register_keras_serializable(package="keras_segattn")
+class HardAttention(AttentionScore):
+    """Looks at one location, drawn by the weights of another attention (Xu et al. 2015, section 4.1).
+
+    Without noise it is that attention: the context is what is expected, as in the released code's tests. No gradient
+    flows through the draw; `training.HardAttentionTrainer` estimates it.
+
+    Args:
+        attention: whose weights are drawn from.
+        most_probable: whether, instead of drawing, to take the location of largest weight.
+
+    Call arguments, output: as `AttentionScore`. In a loop, `AttentionRNN` has the noise as a call argument: the same
+    noise gives the same locations everywhere.
+
+    Raises:
+        TypeError: if `attention` is none.
+
+    Example:
+        >>> rnn = AttentionRNN(AttentionLSTMCell(1800, HardAttention(AdditiveAttention(512))))
+        >>> found = rnn(words, annotations, noise=noise, drawn=coin)
+    """
+
+    def __init__(self, attention: AttentionScore, most_probable: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(attention, AttentionScore):
+            raise TypeError(f"attention must be one of keras_segattn.layers' attentions, received {attention!r}")
+        self.attention, self.most_probable = attention, most_probable
+        self.needs_previous = attention.needs_previous
+
+    def build(
+        self, query_shape: tuple[int | None, ...], annotations_shape: tuple[int | None, ...], mask_shape: Any = None
+    ) -> None:
+        """Make the other attention's weights."""
+        if not self.attention.built:
+            self.attention.build(query_shape, annotations_shape)
+            self.attention.built = True
+
+    def keys(self, annotations: Any) -> Any:
+        """The other attention's."""
+        return self.attention.keys(annotations)
+
+    def scores(self, query: Any, keys: Any, previous: Any) -> Any:
+        """The other attention's."""
+        return self.attention.scores(query, keys, previous)
+
+    def align(self, scores: Any, mask: Any) -> Any:
+        """The other attention's."""
+        return self.attention.align(scores, mask)
+
+    def choose(self, weights: Any, memory: Memory, noise: Any) -> Any:
+        """1 at the location drawn, by the largest of log-probability plus Gumbel noise; the weights without noise."""
+        if not self.most_probable and noise is None:
+            return weights
+        ranks = ops.log(ops.maximum(weights, LEAST))
+        if not self.most_probable:
+            ranks = ranks - ops.log(ops.maximum(-ops.log(ops.maximum(noise, LEAST)), LEAST))
+        location = ops.top_k(ranks, 1)[1][:, 0]
+        single = ops.cast(ops.equal(ops.arange(ops.shape(ranks)[1]), location[:, None]), weights.dtype)
+        if memory.drawn is None:
+            return single
+        return ops.where(ops.cast(memory.drawn, "bool")[:, None], single, weights)
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild the layer."""
+        attention = keras.saving.serialize_keras_object(self.attention)
+        return super().get_config() | {"attention": attention, "most_probable": self.most_probable}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "HardAttention":
+        """The layer with its attention."""
+        return cls(**config | {"attention": keras.saving.deserialize_keras_object(config["attention"])})
