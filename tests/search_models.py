@@ -56,21 +56,21 @@ def keep(model, example, rules):
             for token in range(VOCABULARY):
                 if finished:
                     if token == EOS:
-                        candidates.append((total, total, tokens, length, length, True, covered))
+                        candidates.append((total, tokens, length, length, True, covered, True))
                     continue
                 if token in rules.forbidden or (token == EOS and time < rules.least):
                     continue
                 counted = length + (token != EOS)
                 new = total + found[token]
-                candidates.append((new, new, (*tokens, token), length + 1, counted, token == EOS, covered + look))
+                candidates.append((new, (*tokens, token), length + 1, counted, token == EOS, covered + look, False))
         scored = []
-        for _, total, tokens, length, counted, finished, covered in candidates:
-            score = total / penalty(counted, rules) + uncovered(covered, rules)
+        for total, tokens, length, counted, finished, covered, before in candidates:
+            score = total / penalty(counted, rules) + before * uncovered(covered, rules)
             scored.append((score, total, tokens, length, finished, covered))
         beam = sorted(scored, key=lambda hypothesis: -hypothesis[0])[: rules.beams]
     found = [
-        (total / penalty(length, rules) + uncovered(covered, rules), total, tokens, length)
-        for _, total, tokens, length, _, covered in beam
+        (total / penalty(length, rules) + finished * uncovered(covered, rules), total, tokens, length)
+        for _, total, tokens, length, finished, covered in beam
     ]
     return sorted(found, key=lambda hypothesis: -hypothesis[0])
 

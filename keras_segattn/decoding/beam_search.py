@@ -149,7 +149,7 @@ class _Beam:
             grown = ops.logical_and(ops.logical_not(finished)[..., None], ops.logical_not(self.is_eos))
             scores = found / self.rules.penalty(lengths[..., None] + ops.cast(grown, "int32"))
             if self.rules.coverage:
-                scores = scores + self.uncovered(ops.sum(attention, axis=2) + weights)[..., None]
+                scores = scores + self.uncovered(ops.sum(attention, axis=2), finished)[..., None]
             parents, chosen = self.best(scores)[1:]
             found = ops.reshape(found, (-1, self.rules.beams * self.vocabulary))
             sums = ops.take_along_axis(found, parents * self.vocabulary + chosen, axis=1)
@@ -166,19 +166,22 @@ class _Beam:
             )
 
         start = (0, sums, tokens, attention, lengths, finished, previous, *states)
-        _, sums, tokens, attention, lengths, *_ = ops.while_loop(unfinished, body, start)
+        _, sums, tokens, attention, lengths, finished, *_ = ops.while_loop(unfinished, body, start)
         # Ends count now: one more step would do this, and whether there is one must not depend on the batch.
         scores = sums / self.rules.penalty(lengths)
         if self.rules.coverage:
-            scores = scores + self.uncovered(ops.sum(attention, axis=2))
+            scores = scores + self.uncovered(ops.sum(attention, axis=2), finished)
         scores, order = ops.top_k(scores, self.rules.beams)
         order = ops.cast(order, "int32")
         return _hypotheses(_of(tokens, order), scores, _of(sums, order), _of(lengths, order), _of(attention, order))
 
-    def uncovered(self, attention: Any) -> Any:
-        """Wu et al.'s penalty `(…)` of the weights `(…, L)` that annotations got in all (equation 15)."""
+    def uncovered(self, attention: Any, finished: Any) -> Any:
+        """Wu et al.'s penalty (equation 15) of the weights `(B, K, L)` that annotations got in all.
+
+        As in TensorFlow Addons only hypotheses pay that were finished before this step.
+        """
         covered = ops.where(attention == 0.0, 1.0, ops.minimum(attention, 1.0))
-        return self.rules.coverage * ops.sum(ops.log(covered), axis=-1)
+        return self.rules.coverage * ops.sum(ops.log(covered), axis=-1) * ops.cast(finished, "float32")
 
     def shrink(self, sums: Any, tokens: Any, attention: Any, lengths: Any, previous: Any, states: list[Any]) -> Any:
         """Finished hypotheses leave for a pool; when none is left, or no time, the living follow them."""

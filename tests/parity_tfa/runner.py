@@ -48,7 +48,81 @@ def sigmoid_focal_crossentropy(y_true, logits, probabilities, settings):
     return {"losses": np.stack(losses), "gradients": np.stack(gradients)}
 
 
-ORACLES = {"losses.SigmoidFocalCrossEntropy": sigmoid_focal_crossentropy}
+def attention_scores(query, memory, lengths, query_kernel, memory_kernel, score, general_kernel):
+    """Weights of `BahdanauAttention` and of `LuongAttention` for a query."""
+    addons = import_addons()
+    bahdanau = _built(addons.seq2seq.BahdanauAttention(len(score)), memory, lengths)
+    bahdanau.memory_layer.kernel.assign(memory_kernel)
+    bahdanau.setup_memory(memory, lengths)
+    bahdanau([query, np.zeros(memory.shape[:2], "float32")])
+    bahdanau.query_layer.kernel.assign(query_kernel)
+    bahdanau.attention_v.assign(score)
+    luong = _built(addons.seq2seq.LuongAttention(query.shape[1]), memory, lengths)
+    luong.memory_layer.kernel.assign(general_kernel)
+    luong.setup_memory(memory, lengths)
+    state = np.zeros(memory.shape[:2], "float32")
+    return {"bahdanau": bahdanau([query, state])[0].numpy(), "luong": luong([query, state])[0].numpy()}
+
+
+def _built(mechanism, memory, lengths):
+    """The mechanism after its first memory, with the layers that it makes then."""
+    mechanism.setup_memory(memory, lengths)
+    return mechanism
+
+
+def beam_search(memory, lengths, state, cell, embedding, settings, **weights):
+    """What `BeamSearchDecoder` finds with an `AttentionWrapper` around an LSTM, once a setting."""
+    import tensorflow as tf
+    import tf_keras
+
+    addons = import_addons()
+    found = {}
+    for number, (beams, length, length_penalty, coverage) in enumerate(settings):
+        tiled, tiled_lengths, h, c = (addons.seq2seq.tile_batch(x, beams) for x in (memory, lengths, state, cell))
+        attention = _built(addons.seq2seq.BahdanauAttention(len(weights["score"])), tiled, tiled_lengths)
+        attention.memory_layer.kernel.assign(weights["memory_kernel"])
+        attention.setup_memory(tiled, tiled_lengths)
+        layer = tf_keras.layers.Dense(weights["attention_kernel"].shape[1], use_bias=False)
+        wrapper = addons.seq2seq.AttentionWrapper(
+            tf_keras.layers.LSTMCell(state.shape[1]), attention, attention_layer=layer
+        )
+        output = tf_keras.layers.Dense(len(embedding), use_bias=False)
+        batch = len(memory) * beams
+        start = wrapper.get_initial_state(batch_size=batch, dtype=tf.float32).clone(cell_state=[h, c])
+        seen, _ = wrapper(tf.zeros((batch, embedding.shape[1])), start)  # makes the weights
+        output(seen)
+        for variable, name in (
+            (wrapper._cell.kernel, "kernel"),
+            (wrapper._cell.recurrent_kernel, "recurrent_kernel"),
+            (wrapper._cell.bias, "bias"),
+            (attention.query_layer.kernel, "query_kernel"),
+            (attention.attention_v, "score"),
+            (layer.kernel, "attention_kernel"),
+            (output.kernel, "output_kernel"),
+        ):
+            variable.assign(weights[name])
+        decoder = addons.seq2seq.BeamSearchDecoder(
+            wrapper,
+            beams,
+            output_layer=output,
+            length_penalty_weight=length_penalty,
+            coverage_penalty_weight=coverage,
+            maximum_iterations=length,
+        )
+        begins = np.ones(len(memory), "int32")
+        result, final, _ = decoder(embedding, start_tokens=begins, end_token=2, initial_state=start)
+        tokens = result.predicted_ids.numpy().transpose(0, 2, 1)
+        padded = np.full((len(memory), beams, length), 2)
+        padded[..., : tokens.shape[2]] = tokens
+        found |= {f"tokens{number}": padded, f"log_probabilities{number}": final.log_probs.numpy()}
+    return found
+
+
+ORACLES = {
+    "losses.SigmoidFocalCrossEntropy": sigmoid_focal_crossentropy,
+    "seq2seq.attention": attention_scores,
+    "seq2seq.BeamSearchDecoder": beam_search,
+}
 
 if __name__ == "__main__":
     name, inputs, options, outputs = sys.argv[1:]

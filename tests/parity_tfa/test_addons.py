@@ -5,8 +5,9 @@
 
 import os
 
+import numpy as np
 import pytest
-from parity_tfa import sigmoid_focal
+from parity_tfa import sequences, sigmoid_focal
 from parity_tfa.oracle import record, recorded, run_tfa
 
 
@@ -26,6 +27,23 @@ def test_sigmoid_focal_cross_entropy_as_recorded():
     inputs, outputs, provenance = recorded(sigmoid_focal.FIXTURE)
     assert len(outputs["losses"]) == len(provenance["settings"]) >= 10
     sigmoid_focal.assert_equal(inputs, outputs, provenance["settings"])
+
+
+@pytest.mark.parity
+def test_beam_search():
+    x = sequences.inputs()
+    sequences.assert_equal(x, run_tfa("seq2seq.BeamSearchDecoder", x, settings=sequences.SETTINGS))
+
+
+@pytest.mark.parity
+def test_attention():
+    x = sequences.inputs()
+    names = ("memory", "lengths", "query_kernel", "memory_kernel", "score")
+    general = np.random.default_rng(1).normal(size=(sequences.WIDTH, sequences.UNITS)).astype("float32")
+    given = {name: x[name] for name in names} | {"query": x["state"], "general_kernel": general}
+    outputs = run_tfa("seq2seq.attention", given)
+    for ours, theirs in zip(sequences.weights(x, general), (outputs["bahdanau"], outputs["luong"]), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
 @pytest.mark.parity

@@ -1,0 +1,91 @@
+"""A small decoder as TensorFlow Addons builds it, from our parts."""
+
+import numpy as np
+from keras import ops
+
+from keras_segattn.decoding import BeamRules, beam_search
+from keras_segattn.layers import AdditiveAttention, GeneralAttention
+
+BATCH, LOCATIONS, WIDTH, UNITS, SCORED, ATTENTION, WORDS, VOCABULARY = 4, 7, 6, 8, 5, 9, 3, 11
+LENGTH = 10
+# (beams, most steps, length penalty, coverage penalty)
+SETTINGS = [(k, LENGTH, alpha, beta) for k in (1, 3, 5) for alpha in (0.0, 0.7) for beta in (0.0, 0.3)]
+# A dozen float32 steps, each with its own rounding on both sides.
+TOLERANCE = 1e-4
+
+
+def inputs():
+    random = np.random.default_rng(0)
+    shapes = {
+        "memory": (BATCH, LOCATIONS, WIDTH),
+        "state": (BATCH, UNITS),
+        "cell": (BATCH, UNITS),
+        "embedding": (VOCABULARY, WORDS),
+        "kernel": (WORDS + ATTENTION, 4 * UNITS),
+        "recurrent_kernel": (UNITS, 4 * UNITS),
+        "bias": (4 * UNITS,),
+        "query_kernel": (UNITS, SCORED),
+        "memory_kernel": (WIDTH, SCORED),
+        "score": (SCORED,),
+        "attention_kernel": (UNITS + WIDTH, ATTENTION),
+        "output_kernel": (ATTENTION, VOCABULARY),
+    }
+    arrays = {name: random.normal(0, 0.9, shape).astype("float32") for name, shape in shapes.items()}
+    return arrays | {"lengths": np.array([7, 4, 1, 6], "int32")}
+
+
+def mask(x):
+    return np.arange(LOCATIONS) < x["lengths"][:, None]
+
+
+def weights(x, general_kernel):
+    """Weights of our two attentions for the state."""
+    additive, general = additive_attention(x), GeneralAttention()
+    general(x["state"], x["memory"])
+    general.kernel.assign(general_kernel)
+    return [np.asarray(layer(x["state"], x["memory"], mask(x))["weights"]) for layer in (additive, general)]
+
+
+def additive_attention(x):
+    layer = AdditiveAttention(SCORED)
+    layer(x["state"], x["memory"])
+    layer.query_kernel.assign(x["query_kernel"])
+    layer.key_kernel.assign(x["memory_kernel"])
+    layer.score_kernel.assign(x["score"][:, None])
+    return layer
+
+
+def search(x, beams, length, length_penalty, coverage):
+    """Our search over Addons' order: the cell first, attention by its new state, and a layer on both."""
+    attention = additive_attention(x)
+    memory = attention.remember(x["memory"], mask(x)).repeated(beams)
+
+    def step(tokens, states):
+        h, c, seen = states
+        words = ops.concatenate([ops.take(x["embedding"], tokens, axis=0), seen], axis=-1)
+        joined = ops.matmul(words, x["kernel"]) + ops.matmul(h, x["recurrent_kernel"]) + x["bias"]
+        i, f, g, o = ops.split(joined, 4, axis=-1)
+        c = ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(g)
+        h = ops.sigmoid(o) * ops.tanh(c)
+        look = attention.attend(h, memory)
+        seen = ops.matmul(ops.concatenate([h, look.context], axis=-1), x["attention_kernel"])
+        return ops.matmul(seen, x["output_kernel"]), look.weights, [h, c, seen]
+
+    states = [ops.repeat(v, beams, axis=0) for v in (x["state"], x["cell"], np.zeros((BATCH, ATTENTION), "float32"))]
+    normalize = "gnmt" if length_penalty else None
+    rules = BeamRules(beams, length, "keep", normalize, length_penalty, coverage)
+    found = beam_search(step, states, LOCATIONS, rules, VOCABULARY, 1, 2)
+    return np.asarray(found["tokens"]), np.asarray(found["log_probabilities"])
+
+
+def assert_equal(x, outputs):
+    """The same hypotheses with the same log-probabilities; Addons does not sort them after its last step."""
+    for number, setting in enumerate(SETTINGS):
+        ours, theirs = search(x, *setting), (outputs[f"tokens{number}"], outputs[f"log_probabilities{number}"])
+        for example in range(BATCH):
+            found, expected = (
+                sorted((tuple(map(int, t)), float(p)) for t, p in zip(tokens[example], sums[example], strict=True))
+                for tokens, sums in (ours, theirs)
+            )
+            assert [t for t, _ in found] == [t for t, _ in expected], (setting, example)
+            np.testing.assert_allclose([p for _, p in found], [p for _, p in expected], rtol=TOLERANCE)
