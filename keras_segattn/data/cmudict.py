@@ -1,7 +1,6 @@
 """Words and how they are pronounced: the CMU Pronouncing Dictionary."""
 
 import re
-import zipfile
 import zlib
 from os import PathLike
 from pathlib import Path
@@ -41,7 +40,7 @@ def cmudict(path: str | PathLike[str], split: str) -> list[Entry]:
         if not fields:
             continue
         word = re.sub(r"\(\d+\)$", "", fields[0])
-        if not re.fullmatch("[a-z]+", word) or SPLITS.get(zlib.crc32(word.encode()) % 20, "train") != split:
+        if not re.fullmatch("[a-z]+", word):
             continue
         phonemes = [phoneme.rstrip("012") for phoneme in fields[1:]]
         if not phonemes or not all(re.fullmatch("[A-Z]+", phoneme) for phoneme in phonemes):
@@ -50,7 +49,7 @@ def cmudict(path: str | PathLike[str], split: str) -> list[Entry]:
             words[word].append(phonemes)
     if not words:
         raise ValueError(f"{path}: found no words of the CMU Pronouncing Dictionary in it")
-    return list(words.items())
+    return [entry for entry in words.items() if SPLITS.get(zlib.crc32(entry[0].encode()) % 20, "train") == split]
 
 
 def _text(path: Path) -> str:

