@@ -1,6 +1,7 @@
 """Words and how they are pronounced: the CMU Pronouncing Dictionary."""
 
 import re
+import zipfile
 import zlib
 from os import PathLike
 from pathlib import Path
