@@ -26,7 +26,7 @@ lint: $(VENV)/.tests
 
 parity: $(VENV)/.parity
 	$(PYTEST) -m parity
-	$(JAX) $(PYTEST) -m "not parity" -k "$(NUMERIC)" tests/ops tests/layers tests/losses tests/metrics tests/test_registry.py
+	$(JAX) $(PYTEST) -m "not parity" -k "$(NUMERIC)" tests/decoding tests/ops tests/layers tests/losses tests/metrics tests/test_registry.py
 
 clean:
 	rm -rf $(VENV) out build *.egg-info

@@ -18,6 +18,7 @@ TESTS = [
     "pytest-xdist>=3.6",
     "ruff>=0.11",
     "scikit-learn>=1.5",
+    "scipy>=1.14",
     "tensorboard>=2.19",
 ]
 # Oracles are pinned: a recorded fixture names the version that produced it.

@@ -26,7 +26,7 @@ class AttentionRNN(ProjectedRNN):
         annotations: `(batch, L, D)`.
         annotation_mask: bool `(batch, L)`, false for padding, or `None`.
         initial_state: list of the cell's states `(batch, units)`; zeros if left out.
-        mask: bool `(batch, T)`; a step where it is false copies the states.
+        mask: bool `(batch, T)`; a step where it is false copies the states, and its outputs are zero.
         noise: float32 `(batch, T, L)` in [0, 1), what `HardAttention` draws with.
         drawn: bool `(batch,)`, which examples draw; with `noise` only.
 
@@ -48,7 +48,9 @@ class AttentionRNN(ProjectedRNN):
     def __init__(self, cell: AttentionCell, unroll: bool = False, **kwargs: Any) -> None:
         if not isinstance(cell, AttentionCell):
             raise TypeError(f"cell must be one of keras_segattn.layers' attention cells, received {cell!r}")
-        super().__init__(cell, return_sequences=True, return_state=True, unroll=unroll, **kwargs)
+        super().__init__(
+            cell, return_sequences=True, return_state=True, unroll=unroll, zero_output_for_mask=True, **kwargs
+        )
 
     def build(
         self,
@@ -87,6 +89,8 @@ class AttentionRNN(ProjectedRNN):
             projected = ops.concatenate([projected, ops.cast(noise, projected.dtype)], axis=-1)
         with self.cell.reading(memory), self.cell.fed_with_projections():
             joined, *last = self.loop(projected, states, mask, training)
+        if mask is not None:  # Keras's backends do not agree on what comes out of a masked step
+            joined = joined * ops.cast(mask, joined.dtype)[..., None]
         units, width = self.cell.units, annotations.shape[-1]
         locations = ops.shape(annotations)[1] if annotations.shape[1] is None else annotations.shape[1]
         seen = units + width
