@@ -362,3 +362,26 @@ def test_what_is_folded_must_fit(name, size, writers, tmp_path):
 def test_a_folder_is_no_weight_file(network):
     with pytest.raises((weights.WeightsError, IsADirectoryError, FileNotFoundError), match=r"\."):
         weights.load(network, ".")
+
+
+def test_mnc_from_a_caffemodel(writers, tmp_path):
+    card = keras_segattn.model_card("MNC")
+    model = card.builder(**card.tiny)
+    values = writers.random_values(model)
+    maps = {"fc6_maskest": (14, 14), "fc6_mask": (7, 7), "fc6_box": (7, 7)}
+    renamed = {"rpn_conv_3x3": "rpn_conv/3x3", "fc6_box": "fc6", "fc7_box": "fc7"}
+    tensors = {}
+    for name, value in values.items():
+        layer, leaf = name.split(".")
+        blob = writers.foreign_layout(value, flattened=maps.get(layer, (1, 1)) if leaf == "kernel" else (1, 1))
+        if layer == "bbox_pred":  # the file holds refinements in box sizes
+            blob = blob / np.resize([10, 10, 5, 5], len(blob)).reshape(-1, *[1] * (blob.ndim - 1))
+        layer = renamed.get(layer, layer.replace("block", "conv").replace("_conv", "_"))
+        tensors[f"{layer}.{'blob0' if leaf == 'kernel' else 'blob1'}"] = blob.astype("float32")
+    assert {"conv1_1.blob0", "rpn_conv/3x3.blob0", "fc6.blob0", "fc6_mask.blob1", "seg_cls_score.blob0"} <= set(tensors)
+    path = tmp_path / "mnc_model.caffemodel"
+    writers.write_caffemodel(path, tensors)
+    assert weights.load(model, path).complete
+    for layer in model.layers:
+        for variable in layer.weights:
+            np.testing.assert_allclose(variable, values[f"{layer.name}.{variable.name}"], rtol=1e-6)
