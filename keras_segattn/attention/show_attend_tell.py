@@ -260,6 +260,18 @@ def parts_of(model: keras.Model) -> dict[str, layers.Layer]:
     return {name: model.get_layer(name) for name in decoder_layers(EOS + 1, 1, 0.0)}
 
 
+def decoder_of(model: keras.Model) -> ShowAttendTellDecoder:
+    """The decoder of a trained model, on its layers."""
+    parts = list(parts_of(model).values())
+    return ShowAttendTellDecoder(model.get_layer("decoder").cell, parts, name="decoder_step")
+
+
+def encoded(model: keras.Model) -> dict[str, Any]:
+    """What the decoder of a trained model reads, as tensors of its graph."""
+    names = {"annotations": "annotations", "state": "initial_state", "memory": "initial_memory"}
+    return {key: model.get_layer(name).output for key, name in names.items()}
+
+
 def captioner(model: keras.Model, rules: BeamRules | None = None) -> keras.Model:
     """A trained `ShowAttendTell` with beam search: from picture to captions.
 
@@ -276,10 +288,6 @@ def captioner(model: keras.Model, rules: BeamRules | None = None) -> keras.Model
     Example:
         >>> captions = captioner(model)(images)["tokens"][:, 0]
     """
-    parts = list(parts_of(model).values())
-    decoder = ShowAttendTellDecoder(model.get_layer("decoder").cell, parts, name="decoder_step")
-    search = BeamSearch(decoder, BOS, EOS, of_words(rules or BeamRules(length=30)), name="search")
-    encoded = {key: model.get_layer(f"initial_{key}").output for key in ("state", "memory")}
-    encoded["annotations"] = model.get_layer("annotations").output
+    search = BeamSearch(decoder_of(model), BOS, EOS, of_words(rules or BeamRules(length=30)), name="search")
     picture = next(tensor for key, tensor in model.input.items() if key != "target")
-    return keras.Model(picture, search(encoded), name=f"{model.name}_captioner")
+    return keras.Model(picture, search(encoded(model)), name=f"{model.name}_captioner")

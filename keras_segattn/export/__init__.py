@@ -9,6 +9,7 @@ from pathlib import Path
 from keras_segattn.export.report import ExportError, ExportReport
 from keras_segattn.export.saved_model import saved_model
 from keras_segattn.export.saved_model_verify import verify_saved_model
+from keras_segattn.export.sequences import sequence_endpoints
 from keras_segattn.export.tflite import read_metadata, tflite
 from keras_segattn.export.tflite_verify import verify_tflite
 
@@ -17,6 +18,7 @@ __all__ = [
     "ExportReport",
     "read_metadata",
     "saved_model",
+    "sequence_endpoints",
     "tflite",
     "verify",
     "verify_saved_model",

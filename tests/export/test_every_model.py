@@ -42,6 +42,8 @@ def write_once(card_and_model, tmp_path_factory):
 
 def test_saved_model(card_and_model, tmp_path):
     card, model = card_and_model
+    if card.name not in EVERY_FORM and card.family != "instances":
+        pytest.skip("tried with another builder of the module")
     named = card.tiny["classes"] - (card.family == "instances")  # a detector's background has no name
     report = export.saved_model(model, tmp_path, labels=[f"class {i}" for i in range(named)])
     assert report.passed
