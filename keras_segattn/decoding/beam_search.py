@@ -116,9 +116,7 @@ class _Beam:
         found = ops.log_softmax(ops.cast(logits, "float32"), axis=-1) + self.forbidden
         if self.rules.least:
             found = ops.where(ops.logical_and(self.is_eos, time < self.rules.least), IMPOSSIBLE, found)
-        split = (-1, self.rules.beams)
-        weights = ops.reshape(ops.cast(weights, "float32"), (*split, _size(weights, 1)))
-        return ops.reshape(found, (*split, self.vocabulary)), weights, new
+        return _split(found, self.rules.beams), _split(ops.cast(weights, "float32"), self.rules.beams), new
 
     def best(self, scores: Any) -> tuple[Any, Any, Any]:
         """The K best of `(B, K, V)`: scores, which hypothesis they continue, by which token."""
@@ -248,11 +246,14 @@ def _size(x: Any, axis: int) -> Any:
 
 
 def _split(x: Any, beams: int) -> Any:
-    return ops.reshape(x, (-1, beams, *(_size(x, axis) for axis in range(1, len(x.shape)))))
+    # A batch that is known stays so, whatever else is open: loops want shapes that do not change.
+    batch = -1 if x.shape[0] is None else x.shape[0] // beams
+    return ops.reshape(x, (batch, beams, *(_size(x, axis) for axis in range(1, len(x.shape)))))
 
 
 def _flat(x: Any) -> Any:
-    return ops.reshape(x, (-1, *(_size(x, axis) for axis in range(2, len(x.shape)))))
+    rows = -1 if x.shape[0] is None else x.shape[0] * x.shape[1]
+    return ops.reshape(x, (rows, *(_size(x, axis) for axis in range(2, len(x.shape)))))
 
 
 def _of(x: Any, parents: Any) -> Any:

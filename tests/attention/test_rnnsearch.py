@@ -128,6 +128,16 @@ def test_batches_of_any_size(batch):
     np.testing.assert_array_equal(found["tokens"][0], found["tokens"][batch - 1 - (batch - 1) % 2])
 
 
+@pytest.mark.parametrize("finished", ["keep", "shrink"])
+def test_a_known_batch_of_open_length(finished):
+    """As `predict` has it after batches of several lengths."""
+    import tensorflow as tf
+
+    search = translator(tiny(), BeamRules(2, 4, finished))
+    traced = tf.function(lambda source: search(source)["tokens"], [tf.TensorSpec((2, None), tf.int32)])
+    np.testing.assert_array_equal(traced(SOURCE), search(SOURCE)["tokens"])
+
+
 def test_a_sentence_of_nothing_but_padding_is_finite():
     found = translator(tiny(), BeamRules(2, 4))(np.zeros((1, 5), "int32"))
     assert np.isfinite(found["scores"]).all()
