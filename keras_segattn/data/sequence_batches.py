@@ -95,7 +95,25 @@ class SequenceBatches(keras.utils.PyDataset):
             part = order[first : first + step]
             part = part[np.lexsort((lengths[part, 1], lengths[part, 0]))]
             batches += [part[i : i + self.batch_size] for i in range(0, len(part), self.batch_size)]
-        return [batches[i] for i in random.permutation(len(batches))] if self.shuffle else batches
+        if self.shuffle:
+            batches = [batches[i] for i in random.permutation(len(batches))]
+        return self._unlike_first(batches)
+
+    def _unlike_first(self, batches: list[np.ndarray]) -> list[np.ndarray]:
+        """The batches, first two of other widths: Keras takes a width to be fixed if the first two agree on it."""
+        widths = [
+            tuple(self._width(max(len(self.pairs[i][side]) for i in batch) + 1) for side in (0, 1)) for batch in batches
+        ]
+        varying = [len(set(side)) > 1 for side in zip(*widths, strict=True)]
+        for first, one in enumerate(widths):
+            for second, other in enumerate(widths[:first]):
+                if [a != b for a, b in zip(one, other, strict=True)] == varying:
+                    rest = (batch for i, batch in enumerate(batches) if i not in (first, second))
+                    return [batches[second], batches[first], *rest]
+        return batches
+
+    def _width(self, length: int) -> int:
+        return math.ceil(length / self.multiple) * self.multiple
 
     def batch(self, pairs: Sequence[IdPair]) -> Batch:
         """Arrays of these pairs."""
@@ -106,8 +124,7 @@ class SequenceBatches(keras.utils.PyDataset):
 
     def padded(self, sentences: Sequence[Sequence[int]]) -> np.ndarray:
         """Ids int32 `(B, T)`, padded to the longest or to a multiple."""
-        length = math.ceil(max(map(len, sentences)) / self.multiple) * self.multiple
-        ids = np.full((len(sentences), length), PAD, "int32")
+        ids = np.full((len(sentences), self._width(max(map(len, sentences)))), PAD, "int32")
         for row, sentence in zip(ids, sentences, strict=True):
             row[: len(sentence)] = sentence
         return ids

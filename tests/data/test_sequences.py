@@ -131,3 +131,16 @@ def test_pairs_that_cannot_be_learnt_from():
         SequenceBatches([([4] * 4, [5])], 2, longest=3)
     with pytest.raises(IndexError, match=r"expected a batch within 0\.\.0, received 1"):
         SequenceBatches(pairs, 2)[1]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_first_two_batches_differ_in_every_width_that_varies(seed):
+    """Keras takes the widths of the first two for those of all where they agree."""
+    pairs = [([4] * 6, [4] * (3 if i % 40 else 9)) for i in range(400)]
+    pairs[-1] = ([4] * 12, [4] * 3)
+    batches = SequenceBatches(pairs, batch_size=4, shuffle=True, seed=seed)
+    for _ in range(2):
+        (first, _), (second, _) = batches[0], batches[1]
+        assert first["source"].shape[1] != second["source"].shape[1]
+        assert first["target"].shape[1] != second["target"].shape[1]
+        batches.on_epoch_end()
