@@ -10,6 +10,14 @@ is trained on.
 from keras_segattn.data.augmentation import Augmentation
 from keras_segattn.data.batches import Batches
 from keras_segattn.data.blue_marble import BLUE_MARBLE_LABELS, BlueMarble, blue_marble
+from keras_segattn.data.caption_batches import CaptionBatches
+from keras_segattn.data.captions import (
+    Captioned,
+    coco_captions,
+    flickr_captions,
+    karpathy_captions,
+    tokenize_caption,
+)
 from keras_segattn.data.cmudict import cmudict
 from keras_segattn.data.coco import coco_instances
 from keras_segattn.data.fashion_mnist import FASHION_MNIST_FOLDER, FASHION_MNIST_LABELS, fashion_mnist, read_idx
@@ -36,6 +44,8 @@ __all__ = [
     "Augmentation",
     "Batches",
     "BlueMarble",
+    "CaptionBatches",
+    "Captioned",
     "InstanceBatches",
     "Instances",
     "SequenceBatches",
@@ -43,16 +53,20 @@ __all__ = [
     "Vocabulary",
     "blue_marble",
     "cmudict",
+    "coco_captions",
     "coco_instances",
     "fashion_mnist",
     "fit_picture",
+    "flickr_captions",
     "folder",
     "instance_folder",
+    "karpathy_captions",
     "parallel_text",
     "read_idx",
     "read_image",
     "read_mask",
     "tfds_instances",
     "tfds_segmentation",
+    "tokenize_caption",
     "voc",
 ]

@@ -1,6 +1,5 @@
 """Instances in the JSON of COCO (Lin et al. 2014, arXiv 1405.0312)."""
 
-import json
 from collections import defaultdict
 from os import PathLike
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from keras_segattn.arguments import check_choice
+from keras_segattn.data.coco_json import by_id, read_json
 from keras_segattn.data.instances import Example, Instances
 from keras_segattn.data.pictures import read_image
 
@@ -39,15 +39,10 @@ def coco_instances(
     """
     check_choice("contiguous", contiguous, (True, False))
     path, folder = Path(annotations), Path(images)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected a COCO instances file, found nothing")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # neither JSON nor UTF-8
-        raise ValueError(f"{path}: not a JSON file: {error}") from error
-    pictures = _by_id(path, content, "images", {"file_name": str, "height": int, "width": int})
-    categories = _by_id(path, content, "categories", {"name": str})
-    objects = _by_id(
+    content = read_json(path, "a COCO instances file")
+    pictures = by_id(path, content, "images", {"file_name": str, "height": int, "width": int})
+    categories = by_id(path, content, "categories", {"name": str})
+    objects = by_id(
         path, content, "annotations", {"image_id": int, "category_id": int, "bbox": list, "segmentation": (list, dict)}
     )
     labels = {one: place if contiguous else one for place, one in enumerate(sorted(categories), 1)}
@@ -139,23 +134,3 @@ def to_rle(segmentation: Any, height: int, width: int, name: str) -> dict[str, A
     except ValueError as error:
         raise ValueError(f"{name}: malformed compressed run lengths ({error})") from error
     return rle
-
-
-def _by_id(path: Path, content: Any, section: str, fields: dict[str, Any]) -> dict[int, dict[str, Any]]:
-    """The entries of a section by their ids, which have the fields."""
-    entries = content.get(section) if isinstance(content, dict) else None
-    if not isinstance(entries, list):
-        raise ValueError(f"{path}: expected a COCO instances file with a list {section!r}")
-    found: dict[int, dict[str, Any]] = {}
-    for place, entry in enumerate(entries):
-        if not isinstance(entry, dict) or not isinstance(entry.get("id"), int):
-            raise ValueError(f"{path}: {section}[{place}] has no integer id")
-        for field, kind in fields.items():
-            if not isinstance(entry.get(field), kind):
-                raise ValueError(
-                    f"{path}: {section} {entry['id']}: missing or wrong {field}: {entry.get(field)!r:.100}"
-                )
-        if entry["id"] in found:
-            raise ValueError(f"{path}: {section} has the id {entry['id']} twice")
-        found[entry["id"]] = entry
-    return found

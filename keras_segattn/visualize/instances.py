@@ -1,4 +1,4 @@
-"""Instances drawn on their picture, and several pictures in a grid."""
+"""Instances drawn on their picture."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,6 @@ from keras_segattn.visualize.colours import palette
 ALPHA = 0.45
 # A smaller picture is enlarged until its longer side has this many pixels, so that labels can be read.
 LEAST_SIDE = 512
-CELL, TITLE, GAP = 256, 28, 8
 
 
 def draw_instances(
@@ -67,39 +66,6 @@ def draw_instances(
         pen.rectangle((x, y, x + right - left + 4, y + bottom + 4), fill=colour)
         pen.text((x + 2, y + 1), label, fill="black" if sum(colour) > 380 else "white", font=font)
     return drawn
-
-
-def panels(pictures: Sequence[tuple[str, np.ndarray]], columns: int) -> Image.Image:
-    """Pictures of any size in a grid, each under its title; small ones are enlarged pixel by pixel.
-
-    Args:
-        pictures: (title, uint8 `(h, w, 3)`).
-        columns: of the grid.
-
-    Returns:
-        RGB image.
-
-    Raises:
-        ValueError: if there are no pictures, or one is no picture.
-
-    Example:
-        >>> save(panels([("RoIAlign", aligned), ("RoIPool", pooled)], columns=2), "regions.png")
-    """
-    if not pictures or columns < 1:
-        raise ValueError(f"expected pictures and at least one column, received {len(pictures)} and {columns}")
-    rows = -(-len(pictures) // columns)
-    page = Image.new("RGB", (columns * (CELL + GAP) + GAP, rows * (CELL + TITLE + GAP) + GAP), "white")
-    pen, font = ImageDraw.Draw(page), ImageFont.load_default(size=15)
-    for number, (title, pixels) in enumerate(pictures):
-        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[-1] != 3 or not pixels.size:
-            raise ValueError(f"expected {title!r} as uint8 (h, w, 3), received {pixels.dtype} {pixels.shape}")
-        x, y = GAP + number % columns * (CELL + GAP), GAP + number // columns * (CELL + TITLE + GAP)
-        factor = CELL / max(pixels.shape[:2])
-        size = tuple(max(1, round(n * factor)) for n in pixels.shape[1::-1])
-        method = Image.Resampling.NEAREST if factor > 1 else Image.Resampling.LANCZOS
-        page.paste(Image.fromarray(pixels).resize(size, method), (x, y + TITLE))
-        pen.text((x, y + 4), title, fill="black", font=font)
-    return page
 
 
 def _outline(mask: np.ndarray) -> np.ndarray:

@@ -1,0 +1,71 @@
+"""Scores of translations and captions, by the libraries that everybody reports them with."""
+
+from collections.abc import Sequence
+from typing import Any
+
+Sentence = Sequence[str]
+
+
+def bleu(found: Sequence[Sentence], references: Sequence[Sequence[Sentence]]) -> float:
+    """BLEU-4 of the corpus (Papineni et al. 2002), of the tokens as they are; by sacrebleu.
+
+    Args:
+        found: one list of tokens a sentence.
+        references: for every sentence one or more lists of tokens.
+
+    Returns:
+        Score in 0..100.
+
+    Raises:
+        ValueError: if there is nothing to score, or the numbers of sentences differ.
+
+    Example:
+        >>> bleu([["a", "small", "dog", "runs"]], [[["a", "small", "dog", "runs"]]])
+        100.0
+    """
+    import sacrebleu
+
+    _check(found, references)
+    most = max(map(len, references))
+    # sacrebleu takes `None` for a reference that a sentence lacks, which its annotations do not say.
+    columns: Any = [[" ".join(one[i]) if i < len(one) else None for one in references] for i in range(most)]
+    lines = [" ".join(sentence) for sentence in found]
+    # `force` says that the tokens are meant to be parted; exact matches score 100 up to rounding.
+    return min(100.0, sacrebleu.corpus_bleu(lines, columns, tokenize="none", force=True).score)
+
+
+def cider(found: Sequence[Sentence], references: Sequence[Sequence[Sentence]]) -> float:
+    """CIDEr-D of the corpus (Vedantam, Zitnick & Parikh, CVPR 2015), as COCO's evaluation computes it.
+
+    Args:
+        found: one list of tokens a picture.
+        references: for every picture one or more lists of tokens; rare words count by how few pictures have them.
+
+    Returns:
+        Score in 0..10; published tables show it times 100.
+
+    Raises:
+        ModuleNotFoundError: if `pycocoevalcap`, which the package does not require, is not installed.
+        ValueError: if there is nothing to score, or the numbers of pictures differ.
+
+    Example:
+        >>> cider([["a", "small", "dog"], ["two", "birds"]], [[["a", "dog"]], [["two", "birds"]]])
+    """
+    try:
+        from pycocoevalcap.cider.cider import Cider
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("CIDEr needs `pip install pycocoevalcap`") from error
+    _check(found, references)
+    given = {i: [" ".join(sentence)] for i, sentence in enumerate(found)}
+    expected = {i: [" ".join(sentence) for sentence in one] for i, one in enumerate(references)}
+    return float(Cider().compute_score(expected, given)[0])
+
+
+def _check(found: Sequence[Sentence], references: Sequence[Sequence[Sentence]]) -> None:
+    if not found or len(found) != len(references):
+        raise ValueError(
+            f"expected as many sentences as references, at least one, received {len(found)}, {len(references)}"
+        )
+    for place, (sentence, one) in enumerate(zip(found, references, strict=True)):
+        if not one or isinstance(sentence, str) or any(isinstance(reference, str) for reference in one):
+            raise ValueError(f"sentence {place}: expected lists of tokens, received {sentence!r} and {one!r:.200}")

@@ -1,0 +1,123 @@
+"""Readers of captions and the batches of them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from keras_segattn.data import (
+    CaptionBatches,
+    coco_captions,
+    flickr_captions,
+    karpathy_captions,
+    tokenize_caption,
+)
+
+COCO = {
+    "images": [
+        {"id": 7, "file_name": "b.jpg", "height": 4, "width": 4},
+        {"id": 3, "file_name": "a.jpg", "height": 4, "width": 4},
+        {"id": 9, "file_name": "c.jpg", "height": 4, "width": 4},
+    ],
+    "annotations": [
+        {"id": 1, "image_id": 3, "caption": "A dog."},
+        {"id": 2, "image_id": 7, "caption": "Two birds; one's flying!"},
+        {"id": 3, "image_id": 3, "caption": "The dog runs"},
+    ],
+}
+KARPATHY = {
+    "images": [
+        {"filename": "a.jpg", "filepath": "val2014", "split": "test", "sentences": [{"tokens": ["a", "dog"]}]},
+        {"filename": "b.jpg", "split": "train", "sentences": [{"tokens": ["a", "cat"]}, {"tokens": ["cat"]}]},
+    ]
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("A man's dog, running.", ["a", "man's", "dog", "running"]),
+        ("'Quoted'  text -- 2 times\n", ["quoted", "text", "2", "times"]),
+        ("Ein großer Übermut", ["ein", "großer", "übermut"]),
+        ("...", []),
+    ],
+)
+def test_words_of_a_caption(text, tokens):
+    assert tokenize_caption(text) == tokens
+
+
+def test_coco_captions_are_gathered_by_picture(tmp_path):
+    path = tmp_path / "captions.json"
+    path.write_text(json.dumps(COCO))
+    found = coco_captions(path, "pictures")
+    assert found == [
+        (Path("pictures/b.jpg"), [["two", "birds", "one's", "flying"]]),
+        (Path("pictures/a.jpg"), [["a", "dog"], ["the", "dog", "runs"]]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"annotations": [{"id": 1, "image_id": 8, "caption": "x"}]}, "annotation 1 has the unknown image_id 8"),
+        ({"annotations": [{"id": 1, "image_id": 3, "caption": "!"}]}, "annotation 1: expected a caption with words"),
+        ({"annotations": [{"id": 1, "image_id": 3}]}, "missing or wrong caption"),
+        ({"images": None}, "expected a COCO file with a list 'images'"),
+    ],
+)
+def test_damaged_coco_captions_are_named(tmp_path, change, message):
+    path = tmp_path / "captions.json"
+    path.write_text(json.dumps(COCO | change))
+    with pytest.raises(ValueError, match=message):
+        coco_captions(path, tmp_path)
+
+
+def test_flickr_captions(tmp_path):
+    path = tmp_path / "results.token"
+    path.write_text("1.jpg#0\tA dog .\n1.jpg#1\tThe dog runs .\n2.jpg#0\tTwo birds\n")
+    assert flickr_captions(path, "p") == [
+        (Path("p/1.jpg"), [["a", "dog"], ["the", "dog", "runs"]]),
+        (Path("p/2.jpg"), [["two", "birds"]]),
+    ]
+    for line in ("1.jpg\tA dog", "1.jpg#0 A dog", "../1.jpg#0\tA dog", ""):
+        path.write_text(f"1.jpg#0\tA dog\n{line}\n")
+        with pytest.raises(ValueError, match="line 2: expected NAME#NUMBER"):
+            flickr_captions(path, "p")
+    path.write_bytes(b"1.jpg#0\t\xff\n")
+    with pytest.raises(ValueError, match="expected UTF-8"):
+        flickr_captions(path, "p")
+
+
+def test_karpathy_splits(tmp_path):
+    path = tmp_path / "dataset.json"
+    path.write_text(json.dumps(KARPATHY))
+    assert karpathy_captions(path, "p", "test") == [(Path("p/val2014/a.jpg"), [["a", "dog"]])]
+    assert karpathy_captions(path, "p", "train") == [(Path("p/b.jpg"), [["a", "cat"], ["cat"]])]
+    with pytest.raises(ValueError, match=r"expected split to be one of \['test', 'train'\], received 'val'"):
+        karpathy_captions(path, "p", "val")
+    path.write_text(json.dumps({"images": [{"filename": "a.jpg", "split": "test", "sentences": [{}]}]}))
+    with pytest.raises(ValueError, match=r"images\[0\]: expected filename, split and sentences"):
+        karpathy_captions(path, "p", "test")
+
+
+@pytest.mark.parametrize("read", [coco_captions, flickr_captions, lambda a, b: karpathy_captions(a, b, "test")])
+def test_missing_caption_files(tmp_path, read):
+    with pytest.raises(FileNotFoundError, match="found nothing"):
+        read(tmp_path / "none", tmp_path)
+
+
+def test_batches_pair_every_caption_with_its_picture():
+    pictures = np.arange(5, dtype="float32")[:, None, None] * np.ones((5, 3, 2), "float32")
+    captions = [[[10 * i + 4] * (1 + (i + k) % 3) for k in range(2)] for i in range(5)]
+    batches = CaptionBatches(captions, pictures.__getitem__, batch_size=3, shuffle=True, name="annotations")
+    seen = []
+    for inputs, targets in (batches[i] for i in range(len(batches))):
+        assert inputs["annotations"].dtype == "float32"
+        for annotations, target, following in zip(
+            inputs["annotations"], inputs["target"], targets["logits"], strict=True
+        ):
+            assert target[0] == 1
+            assert (annotations == (following[0] - 4) / 10).all()
+            seen.append(int(following[0]))
+    assert sorted(seen) == sorted(caption[0] for said in captions for caption in said)
