@@ -1,6 +1,6 @@
 """Trains Show, Attend and Tell on Tux Paint scenes, with soft, hard and no attention, and looks where it looks.
 
-    python benchmarks/captions.py tuxpaint-stamps-default_*.deb gcompris-qt-data_*.deb --epochs 20 --output out/captions
+    python benchmarks/captions.py tuxpaint-stamps-default_*.deb gcompris-qt-data_*.deb --epochs 8 --output out/captions
 
 Scenes of one to three cut-outs on photographs are composed first; test scenes are of unseen cut-outs on unseen
 photographs. A caption names the objects from left to right: "a small bird , a large mammal and a flower". As the masks
@@ -30,7 +30,8 @@ ROWS = {"soft": "additive", "hard": "hard", "uniform": "uniform"}
 COUNTS = {"train": 6000, "validation": 400, "test": 400}
 SCENES = {"size": (224, 224), "objects": (1, 3), "scale": (0.3, 0.65), "seed": 1}
 TRUNK, TAP, GRID = "efficientnet_lite0", "block5c_add", 14
-SIZES = {"units": 256, "embedding": 128, "key_layers": 0, "initial_layers": 0, "dropout": 0.3}
+SIZES = {"units": 256, "embedding": 128, "key_layers": 0, "initial_layers": 0, "dropout": 0.5}
+SIZES |= {"initialization": "scaled"}
 LARGE = 0.12  # of the picture
 RATE = 1e-3
 RULES = BeamRules(beams=3, length=16)
@@ -156,7 +157,7 @@ def main():
     parser.add_argument("stamps", type=Path)
     parser.add_argument("photographs", type=Path)
     parser.add_argument("--rows", nargs="+", choices=tuple(ROWS), default=list(ROWS))
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--output", type=Path, default=Path("out/captions"))
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)

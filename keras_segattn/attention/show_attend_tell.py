@@ -28,7 +28,11 @@ from keras_segattn.layers import (
 )
 from keras_segattn.layers.attention_score import AttentionScore
 
-SMALL = keras.initializers.RandomNormal(stddev=0.01)
+# Of rectangular matrices; the released code's deviation is made for a state of a thousand units and more.
+INITIALIZATIONS: dict[str, Any] = {
+    "paper": keras.initializers.RandomNormal(stddev=0.01),
+    "scaled": keras.initializers.GlorotUniform(),
+}
 # The released code makes square matrices orthogonal.
 SQUARE = "orthogonal"
 TAPS = {"VGG19": "block5_conv4", "VGG16": "block5_conv3"}
@@ -49,6 +53,7 @@ def ShowAttendTell(  # noqa: N802 - a builder is named like the model it builds
     attention: str = "additive",
     key_layers: int = 1,
     initial_layers: int = 1,
+    initialization: str = "paper",
     dropout: float = 0.5,
     unroll: bool = False,
 ) -> keras.Model:
@@ -71,6 +76,8 @@ def ShowAttendTell(  # noqa: N802 - a builder is named like the model it builds
             location a word; or `"uniform"`: the mean of the picture at each word, to compare with.
         key_layers: layers of the attention's keys after the first.
         initial_layers: hidden layers between the mean annotation and the first state.
+        initialization: `"paper"`, the released code's, or `"scaled"`, by the widths of the layers, from which networks
+            of a few hundred units learn sooner.
         dropout: rate before the readout's layers and in the initial state's.
         unroll: whether the loop becomes a graph without a loop, for captions of known length.
 
@@ -91,6 +98,8 @@ def ShowAttendTell(  # noqa: N802 - a builder is named like the model it builds
         check_positive_integer(argument, size)
     check_vocabulary("vocabulary", vocabulary)
     check_choice("attention", attention, ("additive", "hard", "uniform"))
+    check_choice("initialization", initialization, tuple(INITIALIZATIONS))
+    kernels = INITIALIZATIONS[initialization]
     inputs, annotations = annotations_of(backbone, tap, weights, input_tensor, input_shape, alpha)
     width = annotations.shape[-1]
     target = keras.Input((None,), dtype="int32", name="target")
@@ -100,14 +109,14 @@ def ShowAttendTell(  # noqa: N802 - a builder is named like the model it builds
         mean = layers.Dense(width, activation="relu", kernel_initializer=SQUARE, name=f"initial_layer{number}")(mean)
         mean = layers.Dropout(dropout, name=f"initial_dropout{number}")(mean)
     start = [
-        layers.Dense(units, activation="tanh", kernel_initializer=SMALL, name=f"initial_{part}")(mean)
+        layers.Dense(units, activation="tanh", kernel_initializer=kernels, name=f"initial_{part}")(mean)
         for part in ("state", "memory")
     ]
-    parts = decoder_layers(vocabulary, embedding, dropout)
+    parts = decoder_layers(vocabulary, embedding, dropout, kernels)
     words = ZeroWhereNot(name="words")(parts["embedding"](target), NotEqual(BOS, name="not_first")(target))
-    score = score_of(attention, width, key_layers)
+    score = score_of(attention, width, key_layers, kernels)
     cell = AttentionLSTMCell(
-        units, score, "scalar", kernel_initializer=SMALL, context_initializer=SMALL, name="decoder_cell"
+        units, score, "scalar", kernel_initializer=kernels, context_initializer=kernels, name="decoder_cell"
     )
     found = AttentionRNN(cell, unroll=unroll, name="decoder")(words, annotations, initial_state=start)
     logits = read_out(parts, found["outputs"], words, found["context"])
@@ -137,7 +146,7 @@ def annotations_of(
     return {"image": image}, layers.Reshape((-1, grid.shape[-1]), name="annotations")(grid)
 
 
-def score_of(attention: str, width: int, key_layers: int) -> AttentionScore:
+def score_of(attention: str, width: int, key_layers: int, kernels: Any) -> AttentionScore:
     """The attention of that name."""
     if attention == "uniform":
         return UniformAttention(name="alignment")
@@ -146,26 +155,26 @@ def score_of(attention: str, width: int, key_layers: int) -> AttentionScore:
         key_bias=True,
         key_layers=key_layers,
         score_bias=True,
-        query_initializer=SMALL,
-        key_initializer=SMALL,
+        query_initializer=kernels,
+        key_initializer=kernels,
         layer_initializer=SQUARE,
-        score_initializer=SMALL,
+        score_initializer=kernels,
         name="alignment",
     )
     return HardAttention(additive, name="drawn_alignment") if attention == "hard" else additive
 
 
-def decoder_layers(vocabulary: int, embedding: int, dropout: float) -> dict[str, layers.Layer]:
+def decoder_layers(vocabulary: int, embedding: int, dropout: float, kernels: Any) -> dict[str, layers.Layer]:
     """The layers before and after the decoder's loop, by name."""
     parts = [
-        layers.Embedding(vocabulary, embedding, embeddings_initializer=SMALL, name="embedding"),
+        layers.Embedding(vocabulary, embedding, embeddings_initializer=kernels, name="embedding"),
         layers.Dropout(dropout, name="state_dropout"),
-        layers.Dense(embedding, kernel_initializer=SMALL, name="readout_state"),
-        layers.Dense(embedding, kernel_initializer=SMALL, name="readout_context"),
+        layers.Dense(embedding, kernel_initializer=kernels, name="readout_state"),
+        layers.Dense(embedding, kernel_initializer=kernels, name="readout_context"),
         layers.Add(name="readout_sum"),
         layers.Activation("tanh", name="readout"),
         layers.Dropout(dropout, name="readout_dropout"),
-        layers.Dense(vocabulary, kernel_initializer=SMALL, name="logits"),
+        layers.Dense(vocabulary, kernel_initializer=kernels, name="logits"),
     ]
     return {layer.name: layer for layer in parts}
 
@@ -252,12 +261,24 @@ def drawing(model: keras.Model) -> keras.Model:
     return keras.Model(model.input | {"noise": noise, "drawn": drawn}, outputs, name=f"{model.name}_drawing")
 
 
+PARTS = (
+    "embedding",
+    "state_dropout",
+    "readout_state",
+    "readout_context",
+    "readout_sum",
+    "readout",
+    "readout_dropout",
+    "logits",
+)
+
+
 def parts_of(model: keras.Model) -> dict[str, layers.Layer]:
     """The layers around the decoder's loop."""
     names = {layer.name for layer in model.layers}
     if not {"decoder", "readout_context", "initial_memory"} <= names:
         raise ValueError(f"expected a model that ShowAttendTell built, received {model.name} without its decoder")
-    return {name: model.get_layer(name) for name in decoder_layers(EOS + 1, 1, 0.0)}
+    return {name: model.get_layer(name) for name in PARTS}
 
 
 def decoder_of(model: keras.Model) -> ShowAttendTellDecoder:

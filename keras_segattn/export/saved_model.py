@@ -92,8 +92,7 @@ def saved_model(
         PosixPath('savedmodels/fcn8s/1')
     """  # noqa: E501
     name = model.name if name is None else name
-    if not re.fullmatch(r"[A-Za-z_][\w.-]*", name):
-        raise ValueError(f"name must be letters, digits, '_', '-' and '.' and begin with a letter, received {name!r}")
+    check_name(name)
     signatures = check_signatures(signatures)
     check_labels(labels, model)
     check_finite(model)
@@ -121,6 +120,12 @@ def saved_model(
         report.raise_if_failed()
         write_serving_config(Path(base_dir), name)
         return dataclasses.replace(report, path=publish(temporary, parent, version))
+
+
+def check_name(name: str) -> None:
+    """Raise `ValueError` unless clients can call a model so."""
+    if not re.fullmatch(r"[A-Za-z_][\w.-]*", name):
+        raise ValueError(f"name must be letters, digits, '_', '-' and '.' and begin with a letter, received {name!r}")
 
 
 def check_signatures(signatures: Sequence[str]) -> tuple[str, ...]:

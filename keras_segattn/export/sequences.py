@@ -11,12 +11,14 @@ from keras_segattn.attention.vocabulary import BOS, EOS, of_words
 from keras_segattn.decoding import BeamRules, beam_search
 from keras_segattn.export.archive import Endpoint
 from keras_segattn.layers import Memory
+from keras_segattn.preprocessing import Preprocessing
 
 
 def sequence_endpoints(
     model: keras.Model,
     rules: BeamRules | None = None,
     *,
+    preprocessing: Preprocessing | None = None,
     batch: int | None = None,
     source: Mapping[str, tuple[int, ...]] | None = None,
     target_length: int | None = None,
@@ -34,6 +36,7 @@ def sequence_endpoints(
     Args:
         model: the model that was trained, made by `RNNSearch` or `ShowAttendTell`.
         rules: of the beam search; `decode_greedy` has its length and forbidden tokens.
+        preprocessing: of a picture; with it the input `image` is uint8 RGB, and is normalised in the graph.
         batch: 1 for phones, `None` for servers.
         source: input name → shape without the batch, where the model leaves it open; open for servers.
         target_length: tokens of `score`; open for servers.
@@ -42,7 +45,7 @@ def sequence_endpoints(
         Signature → endpoint, the first being the default.
 
     Raises:
-        ValueError: if the model is another.
+        ValueError: if the model is another, or `preprocessing` is given to one that takes no picture.
 
     Example:
         >>> endpoints = sequence_endpoints(model, BeamRules(5, 50), batch=1, source={"source": (50,)}, target_length=50)
@@ -54,10 +57,17 @@ def sequence_endpoints(
     decoder, encoded, rules = module.decoder_of(model), module.encoded(model), of_words(rules or BeamRules())
     inputs = {name: tensor for name, tensor in model.input.items() if name != "target"}
     specs = {name: spec(tensor, batch, (source or {}).get(name), name) for name, tensor in inputs.items()}
+    if preprocessing is not None:
+        if "image" not in specs:
+            raise ValueError(f"preprocessing is of pictures, {model.name!r} takes {sorted(specs)}")
+        specs["image"] = tf.TensorSpec(specs["image"].shape, "uint8", name="image")
     encoder = keras.Model(inputs, encoded, name=f"{model.name}_encoder")
 
+    def normalised(given: dict[str, Any]) -> dict[str, Any]:
+        return given if preprocessing is None else given | {"image": preprocessing(given["image"])}
+
     def encode(given: dict[str, Any]) -> dict[str, Any]:
-        tensors = encoder(given, training=False)
+        tensors = encoder(normalised(given), training=False)
         states, memory = decoder.start(tensors, 1)
         mask = {} if memory.mask is None else {"mask": memory.mask}
         named = {f"state{number}": state for number, state in enumerate(states)}
@@ -71,7 +81,7 @@ def sequence_endpoints(
         return {"log_probabilities": ops.log_softmax(logits, axis=-1), "attention": attention, **named}
 
     def search(given: dict[str, Any], searched: BeamRules) -> dict[str, Any]:
-        tensors = encoder(given, training=False)
+        tensors = encoder(normalised(given), training=False)
         states, memory = decoder.start(tensors, searched.beams)
         return beam_search(
             lambda tokens, states: decoder.step(tokens, states, memory),
@@ -90,7 +100,7 @@ def sequence_endpoints(
         return {name: value[:, 0] for name, value in found.items() if name != "scores"}
 
     def score(given: dict[str, Any]) -> dict[str, Any]:
-        given = {name: ops.convert_to_tensor(value) for name, value in given.items()}
+        given = normalised({name: ops.convert_to_tensor(value) for name, value in given.items()})
         target = given["target"]
         begun = ops.concatenate([ops.full_like(target[:, :1], BOS), target[:, :-1]], axis=1)
         logits = model(given | {"target": begun}, training=False)["logits"]

@@ -1,0 +1,130 @@
+"""Models that write sentences at work: from a text to its translations, from a picture to its captions."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from keras_segattn.data.vocabulary import EOS, UNK, Vocabulary
+
+
+class Written(NamedTuple):
+    """A sentence that a model wrote.
+
+    Attributes:
+        tokens: the sentence, without its end.
+        score: what hypotheses are ordered by.
+        attention: float32 `(T, L)`, a row for every token.
+    """
+
+    tokens: list[str]
+    score: float
+    attention: np.ndarray
+
+
+class Writer(NamedTuple):
+    """A translator or captioner, as it was exported.
+
+    Attributes:
+        run: a batch of its input → its outputs.
+        target: vocabulary of what it writes.
+        source: vocabulary of what it reads; `None` if it looks at pictures.
+        size: (height, width) of the picture; `None` if it reads text.
+    """
+
+    run: Callable[[np.ndarray], dict[str, np.ndarray]]
+    target: Vocabulary
+    source: Vocabulary | None
+    size: tuple[int, int] | None
+
+    def split(self, text: str) -> list[str]:
+        """The tokens of a text, its end last: signs if the vocabulary has nothing longer, else words.
+
+        In lower case if the vocabulary has no other.
+
+        Raises:
+            ValueError: if the model looks at pictures, or the text is empty.
+        """
+        if self.source is None:
+            raise ValueError("this model describes pictures, it reads no text")
+        own = self.source.tokens[UNK + 1 :]
+        text = text.lower() if all(token == token.lower() for token in own) else text
+        tokens = text.split() if any(len(token) > 1 for token in own) else list("".join(text.split()))
+        if not tokens:
+            raise ValueError(f"expected a text, received {text!r}")
+        return [*tokens, self.source.tokens[EOS]]
+
+    def translate(self, text: str) -> list[Written]:
+        """Translations of a text, best first.
+
+        Raises:
+            ValueError: if the model looks at pictures, or the text is empty.
+
+        Example:
+            >>> load_writer(Path("savedmodels/g2p/1")).translate("attention")[0].tokens
+            ['AH', 'T', 'EH', 'N', 'SH', 'AH', 'N']
+        """
+        tokens = self.split(text)
+        return self._written(np.array([self.source.encode(tokens)], "int32"))  # type: ignore[union-attr]
+
+    def describe(self, picture: np.ndarray) -> list[Written]:
+        """Captions of a picture, best first.
+
+        Args:
+            picture: uint8 `(height, width, 3)` RGB of any size; it is scaled to the model's.
+
+        Raises:
+            ValueError: if the model reads text.
+        """
+        if self.size is None:
+            raise ValueError("this model translates text, it looks at no pictures")
+        scaled = Image.fromarray(picture).resize(self.size[::-1], Image.Resampling.BILINEAR)
+        return self._written(np.asarray(scaled)[None])
+
+    def _written(self, inputs: np.ndarray) -> list[Written]:
+        found = self.run(inputs)
+        hypotheses = zip(*(found[name][0] for name in ("tokens", "scores", "attention")), strict=True)
+        written = []
+        for ids, score, attention in hypotheses:
+            tokens = self.target.decode(ids)
+            written.append(Written(tokens, float(score), attention[: len(tokens)]))
+        return written
+
+
+def load_writer(path: Path) -> Writer:
+    """A translator or captioner that `export.saved_sequences` wrote.
+
+    Args:
+        path: its version directory.
+
+    Raises:
+        ValueError: if it is another model, or lacks a vocabulary.
+
+    Example:
+        >>> load_writer(Path("savedmodels/captions_tux/1")).describe(picture)[0].tokens
+    """
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(path))
+    signature = loaded.signatures.get("decode_beam")
+    if signature is None:
+        raise ValueError(f"{path} writes no sentences: its signatures are {sorted(loaded.signatures)}")
+    ((name, spec),) = signature.structured_input_signature[1].items()
+    words = {side: path / "assets.extra" / f"{side}.txt" for side in ("source", "target")}
+    needed: Sequence[str] = ("source", "target") if name == "source" else ("target",)
+    for side in needed:
+        if not words[side].is_file():
+            raise ValueError(f"{path}: expected a vocabulary {words[side].name} in assets.extra, found none")
+    if name == "annotations":
+        raise ValueError(f"{path} describes what a trunk makes of pictures; export the model with its trunk")
+
+    def run(inputs: np.ndarray) -> dict[str, Any]:
+        _ = loaded  # its variables live as long as it does
+        return {key: value.numpy() for key, value in signature(**{name: tf.constant(inputs, spec.dtype)}).items()}
+
+    target = Vocabulary.load(words["target"])
+    if name == "source":
+        return Writer(run, target, Vocabulary.load(words["source"]), None)
+    return Writer(run, target, None, (spec.shape[1], spec.shape[2]))
