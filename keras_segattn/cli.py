@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from keras_segattn.cli_sequences import caption, translate
+
 app = typer.Typer(
     name="segattn",
     no_args_is_help=True,
@@ -34,6 +36,9 @@ Labels = Annotated[
     str | None, typer.Option(help="Class names a,b,c or a text file of them; default: labels.txt beside the model.")
 ]
 ImageSize = Annotated[str | None, typer.Option(metavar="HxW", help="Image size in pixels, such as 256x320.")]
+
+app.command()(translate)
+app.command()(caption)
 
 # How many classes `segattn predict` names.
 TOP = 5
@@ -347,59 +352,6 @@ def convert(
 
 
 @app.command()
-def translate(
-    texts: Annotated[list[str], typer.Argument(help="What to translate; quote a sentence.")],
-    model: Annotated[str, typer.Option(help="A SavedModel's folder, or a name under savedmodels/, such as g2p.")],
-    destination: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Alignment to write; a directory for several texts.")
-    ] = None,
-    best: Annotated[int, typer.Option(min=1, help="How many translations to show.")] = 1,
-) -> None:
-    """Translate texts, and show which part of the text each word of the translation attended to."""
-    from keras_segattn import visualize
-
-    writer = open_writer(model)
-    for text in texts:
-        tokens = writer.split(text)
-        warn_of_unknown(tokens, writer.source)
-        first, *_ = found = writer.translate(text)
-        print_written(text, found[:best])
-        print_attention(first, tokens)
-        if destination is not None:
-            several = len(texts) > 1 or destination.is_dir()
-            target = destination / f"{'_'.join(text.split())}_alignment.png" if several else destination
-            target.parent.mkdir(parents=True, exist_ok=True)
-            visualize.save(visualize.alignment(first.attention, tokens, first.tokens), target)
-            typer.echo(target)
-
-
-@app.command()
-def caption(
-    pictures: Annotated[list[Path], typer.Argument(help="Pictures.", exists=True, dir_okay=False)],
-    model: Annotated[str, typer.Option(help="A SavedModel's folder, or a name under savedmodels/.")] = "captions_tux",
-    destination: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Picture to write; a directory for several pictures.")
-    ] = None,
-    best: Annotated[int, typer.Option(min=1, help="How many captions to show.")] = 1,
-) -> None:
-    """Describe pictures, and draw where each word of the description attended to."""
-    from keras_segattn import data as datasets
-    from keras_segattn import visualize
-
-    writer = open_writer(model)
-    for path in pictures:
-        image = datasets.read_image(path)
-        first, *_ = found = writer.describe(image)
-        print_written(str(path), found[:best])
-        folder = Path() if destination is None else destination
-        several = destination is None or len(pictures) > 1 or folder.is_dir()
-        target = folder / f"{path.stem}_caption.png" if several else folder
-        target.parent.mkdir(parents=True, exist_ok=True)
-        visualize.save(visualize.attended_words(image, first.tokens, first.attention), target)
-        typer.echo(target)
-
-
-@app.command()
 def scenes(
     stamps: Annotated[Path, typer.Argument(help="tuxpaint-stamps-default_*.deb, or its folder.", exists=True)],
     photographs: Annotated[
@@ -516,43 +468,6 @@ def write_instances(
             table.add_row(Text(name), f"{score:.4f}", " ".join(f"{v:.1f}" for v in box))
         output.print(table)
         typer.echo(target)
-
-
-def open_writer(name: str) -> Any:
-    """The exported translator or captioner of that name."""
-    from keras_segattn.exported import find_exported
-    from keras_segattn.exported_sequences import load_writer
-
-    path = find_exported(name)
-    if path is None or path.suffix == ".tflite":
-        raise ValueError(f"expected --model to be a SavedModel's folder or a name under savedmodels/, received {name}")
-    return load_writer(path)
-
-
-def warn_of_unknown(tokens: list[str], vocabulary: Any) -> None:
-    """Say which tokens the model reads as `<unk>`."""
-    unknown = [token for token in tokens if token not in vocabulary]
-    if unknown:
-        errors.print(Text(f"unknown to the model: {' '.join(unknown)}", style="yellow"))
-
-
-def print_written(title: str, found: Any) -> None:
-    """Print sentences and their scores, best first."""
-    table = Table(Column(Text(title)), "score")
-    for written in found:
-        table.add_row(Text(" ".join(written.tokens)), f"{written.score:.3f}")
-    output.print(table)
-
-
-def print_attention(written: Any, tokens: list[str]) -> None:
-    """Print what each word of a sentence attended to, down to a tenth."""
-    table = Table("word", "attended to")
-    for word, weights in zip(written.tokens, written.attention, strict=True):
-        # Without attention there is one annotation, the whole text.
-        read = tokens if len(weights) == len(tokens) else ["everything"]
-        attended = [f"{read[i]} {weights[i]:.2f}" for i in (-weights).argsort(kind="stable") if weights[i] >= 0.1]
-        table.add_row(Text(word), Text("  ".join(attended)))
-    output.print(table)
 
 
 def parse_arguments(texts: list[str]) -> dict[str, Any]:

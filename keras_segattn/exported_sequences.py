@@ -1,5 +1,6 @@
 """Models that write sentences at work: from a text to its translations, from a picture to its captions."""
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -7,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from keras_segattn.data.vocabulary import EOS, UNK, Vocabulary
+from keras_segattn.data.vocabulary import EOS, SPECIAL, UNK, Vocabulary
 
 
 class Written(NamedTuple):
@@ -16,12 +17,17 @@ class Written(NamedTuple):
     Attributes:
         tokens: the sentence, without its end.
         score: what hypotheses are ordered by.
-        attention: float32 `(T, L)`, a row for every token.
+        attention: float32 `(T, L)`, a row for every token, and one for the end if it was written.
     """
 
     tokens: list[str]
     score: float
     attention: np.ndarray
+
+    @property
+    def words(self) -> list[str]:
+        """A token for every row of attention: the sentence, and its end if it was written."""
+        return [*self.tokens, SPECIAL[EOS]][: len(self.attention)]
 
 
 class Writer(NamedTuple):
@@ -54,7 +60,7 @@ class Writer(NamedTuple):
         tokens = text.split() if any(len(token) > 1 for token in own) else list("".join(text.split()))
         if not tokens:
             raise ValueError(f"expected a text, received {text!r}")
-        return [*tokens, self.source.tokens[EOS]]
+        return [*tokens, SPECIAL[EOS]]
 
     def translate(self, text: str) -> list[Written]:
         """Translations of a text, best first.
@@ -83,14 +89,20 @@ class Writer(NamedTuple):
         scaled = Image.fromarray(picture).resize(self.size[::-1], Image.Resampling.BILINEAR)
         return self._written(np.asarray(scaled)[None])
 
+    def grid(self, locations: int) -> tuple[int, int]:
+        """Rows and columns of a picture's locations: of the grids of so many, that with the squarest cells."""
+        height, width = self.size  # type: ignore[misc]
+        rows = [n for n in range(1, locations + 1) if locations % n == 0]
+        best = min(rows, key=lambda n: abs(math.log((height / n) / (width * n / locations))))
+        return best, locations // best
+
     def _written(self, inputs: np.ndarray) -> list[Written]:
         found = self.run(inputs)
-        hypotheses = zip(*(found[name][0] for name in ("tokens", "scores", "attention")), strict=True)
-        written = []
-        for ids, score, attention in hypotheses:
-            tokens = self.target.decode(ids)
-            written.append(Written(tokens, float(score), attention[: len(tokens)]))
-        return written
+        hypotheses = zip(*(found[name][0] for name in ("tokens", "scores", "attention", "lengths")), strict=True)
+        return [
+            Written(self.target.decode(ids), float(score), attention[:length])
+            for ids, score, attention, length in hypotheses
+        ]
 
 
 def load_writer(path: Path) -> Writer:

@@ -17,3 +17,11 @@ def _fresh_keras():
     keras.utils.set_random_seed(0)
     yield
     keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture(scope="session")
+def written_models(tmp_path_factory):
+    """A folder of tiny sequence models for servers, `speller` and `describer`, and the Keras models with reports."""
+    import sequence_exports
+
+    return sequence_exports.write(tmp_path_factory.mktemp("written"))

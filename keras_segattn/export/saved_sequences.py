@@ -85,8 +85,9 @@ def saved_sequences(
         write_warmup(temporary, name, requests)
         for key, words in vocabularies.items():
             words.save(temporary / "assets.extra" / f"{key}.txt")
+        references = {id(endpoint): in_arrays(endpoint) for endpoint in endpoints.values()}
         samples = [
-            Sample(signature, inputs, in_arrays(endpoints[signature]), timed=batch == 1)
+            Sample(signature, inputs, references[id(endpoints[signature])], timed=batch == 1)
             for batch, signatures in calls.items()
             for signature, inputs in signatures.items()
         ]
