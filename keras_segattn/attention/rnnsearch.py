@@ -8,6 +8,9 @@ the transition that consumes the word.
 Layouts: GroundHog's has biases on the embeddings, none on the gates, and an output matrix in two factors; the paper's
 text has one output matrix, and biases on every input map. `attention=None` is the paper's baseline in kind, RNNencdec:
 one annotation, the encoder's last states, for the whole sentence.
+
+Luong, Pham & Manning (EMNLP 2015, arXiv 1508.04025) turn the decoder round: it moves on with the word first, attends
+with its new state, and writes the word from a layer on both, which is also fed into the next step.
 """
 
 from dataclasses import dataclass
@@ -26,7 +29,9 @@ from keras_segattn.layers import (
     AttentionRNN,
     Earlier,
     GeneralAttention,
+    InputFeedingCell,
     Later,
+    LocalAttention,
     LocationAttention,
     Maxout,
     NotEqual,
@@ -71,7 +76,8 @@ INITIALIZATIONS: dict[str, dict[str, Any]] = {
         "energies": "glorot_uniform",
     },
 }
-ATTENTIONS = (None, "additive", "general", "location")
+ATTENTIONS = (None, "additive", "general", "location", "local-m", "local-p")
+ORDERS = ("bahdanau", "luong")
 
 
 def RNNSearch(  # noqa: N802 - a builder is named like the model it builds
@@ -84,6 +90,7 @@ def RNNSearch(  # noqa: N802 - a builder is named like the model it builds
     maxout: int = 500,
     alignment: int = 1000,
     attention: str | None = "additive",
+    order: str = "bahdanau",
     layout: str = "groundhog",
     initialization: str = "paper",
     dropout: float = 0.0,
@@ -97,10 +104,12 @@ def RNNSearch(  # noqa: N802 - a builder is named like the model it builds
         name: of the model.
         units: width of each encoder direction and of the decoder (n).
         embedding: width of the word embeddings (m).
-        maxout: units of the deep output (l).
+        maxout: units of the deep output (l); in Luong's order, which has no maxout, the width of h̃.
         alignment: hidden units of the additive attention (n').
-        attention: `"additive"` (the paper), `"general"` (Luong et al. 2015), `"location"` (Chorowski et al. 2015), or
-            `None`: the encoder's last states instead of attention.
+        attention: `"additive"` (the paper); `"general"`, `"local-m"`, `"local-p"` (Luong et al. 2015, the last two in a
+            window of 10 to each side, scored as the first); `"location"` (Chorowski et al. 2015); or `None`: the
+            encoder's last states instead of attention.
+        order: `"bahdanau"`: attend, then move on; or `"luong"`.
         layout: `"groundhog"` (84,349,101 parameters at the default sizes) or `"paper"`.
         initialization: `"paper"`, normal with deviations for its sizes, or `"scaled"`, by the widths of the layers,
             which networks much smaller need.
@@ -125,6 +134,7 @@ def RNNSearch(  # noqa: N802 - a builder is named like the model it builds
     check_vocabulary("source_vocabulary", source_vocabulary)
     check_vocabulary("target_vocabulary", target_vocabulary)
     check_choice("attention", attention, ATTENTIONS)
+    check_choice("order", order, ORDERS)
     check_choice("layout", layout, tuple(LAYOUTS))
     check_choice("initialization", initialization, tuple(INITIALIZATIONS))
     form = Form(**LAYOUTS[layout], **INITIALIZATIONS[initialization])
@@ -138,7 +148,7 @@ def RNNSearch(  # noqa: N802 - a builder is named like the model it builds
         summary["backward"]
     )
 
-    parts = decoder_layers(target_vocabulary, embedding, maxout, form, dropout)
+    parts = decoder_layers(target_vocabulary, embedding, maxout, order, form, dropout)
     words = embed(parts, target)
     cell = AttentionGRUCell(
         units,
@@ -149,11 +159,20 @@ def RNNSearch(  # noqa: N802 - a builder is named like the model it builds
         form.kernels,
         name="decoder_cell",
     )
-    loop = AttentionRNN(cell, unroll=unroll, name="decoder")
-    found = loop(Later(name="following_words")(words), annotations, annotation_mask=mask, initial_state=[start])
-    states = Earlier(name="states_before")(found["outputs"], start)
-    previous = ZeroWhereNot(name="previous_words")(words, NotEqual(BOS, name="not_first")(target))
-    outputs = {"logits": read_out(parts, states, previous, found["context"]), "attention": found["weights"]}
+    if order == "luong":
+        cell = InputFeedingCell(cell, maxout, form.kernels, name="input_feeding_cell")
+        found = AttentionRNN(cell, unroll=unroll, name="decoder")(
+            words, annotations, annotation_mask=mask, initial_state=[start]
+        )
+        logits = write(parts, found["outputs"])
+    else:
+        loop = AttentionRNN(cell, unroll=unroll, name="decoder")
+        following = Later(name="following_words")(words)
+        found = loop(following, annotations, annotation_mask=mask, initial_state=[start])
+        states = Earlier(name="states_before")(found["outputs"], start)
+        previous = ZeroWhereNot(name="previous_words")(words, NotEqual(BOS, name="not_first")(target))
+        logits = read_out(parts, states, previous, found["context"])
+    outputs = {"logits": logits, "attention": found["weights"]}
     return keras.Model({"source": source, "target": target}, outputs, name=name)
 
 
@@ -194,6 +213,10 @@ def score(attention: str | None, alignment: int, form: Form) -> AttentionScore:
         return AdditiveAttention(alignment, **additive, name="alignment")
     if attention == "location":
         return LocationAttention(alignment, **additive, name="alignment")
+    if attention in ("local-m", "local-p"):
+        centre = {"local-m": "monotonic", "local-p": "predictive"}[attention]
+        general = GeneralAttention(form.alignment, name="window_alignment")
+        return LocalAttention(general, centre, kernel_initializer=form.alignment, name="alignment")
     return (
         GeneralAttention(form.alignment, name="alignment")
         if attention == "general"
@@ -201,17 +224,22 @@ def score(attention: str | None, alignment: int, form: Form) -> AttentionScore:
     )
 
 
-def decoder_layers(vocabulary: int, embedding: int, maxout: int, form: Form, dropout: float) -> dict[str, layers.Layer]:
+def decoder_layers(
+    vocabulary: int, embedding: int, maxout: int, order: str, form: Form, dropout: float
+) -> dict[str, layers.Layer]:
     """The layers before and after the decoder's loop, by name."""
     parts = [
         layers.Embedding(vocabulary, embedding, embeddings_initializer=form.words, name="target_embedding"),
-        layers.Dense(2 * maxout, kernel_initializer=form.kernels, name="readout_state"),
-        layers.Dense(2 * maxout, use_bias=False, kernel_initializer=form.kernels, name="readout_word"),
-        layers.Dense(2 * maxout, use_bias=False, kernel_initializer=form.kernels, name="readout_context"),
-        layers.Add(name="readout"),
-        Maxout(2, name="maxout"),
         layers.Dense(vocabulary, kernel_initializer=form.kernels, name="logits"),
     ]
+    if order == "bahdanau":
+        parts += [
+            layers.Dense(2 * maxout, kernel_initializer=form.kernels, name="readout_state"),
+            layers.Dense(2 * maxout, use_bias=False, kernel_initializer=form.kernels, name="readout_word"),
+            layers.Dense(2 * maxout, use_bias=False, kernel_initializer=form.kernels, name="readout_context"),
+            layers.Add(name="readout"),
+            Maxout(2, name="maxout"),
+        ]
     if form.embedding_bias:
         parts.append(AddBias(name="target_embedding_bias"))
     if form.factors:
@@ -234,7 +262,11 @@ def read_out(parts: dict[str, layers.Layer], states: Any, words: Any, context: A
     x = parts["readout"](
         [parts["readout_state"](states), parts["readout_word"](words), parts["readout_context"](context)]
     )
-    x = parts["maxout"](x)
+    return write(parts, parts["maxout"](x))
+
+
+def write(parts: dict[str, layers.Layer], x: Any) -> Any:
+    """Logits from the deep output, or from h̃."""
     for name in ("readout_dropout", "readout_low_rank"):
         x = parts[name](x) if name in parts else x
     return parts["logits"](x)
@@ -282,12 +314,44 @@ class RNNSearchDecoder(Decoder):
         states = [ops.where(later, moved[0], states[0]), *states[1:]]
         seen = self.cell.look(states, memory)
         words = words * ops.cast(later, words.dtype)
-        states = [states[0], seen.weights] if self.cell.attention.needs_previous else states
+        states = [states[0], *self.cell.carried(seen, self.cell.previous(states))]
         return read_out(self.parts, states[0], words, seen.context), seen.weights, [*states, seen.context]
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
         return super().get_config() | {"bos": self.bos}
+
+
+@keras.saving.register_keras_serializable(package="keras_segattn")
+class LuongDecoder(Decoder):
+    """The decoder of a trained `RNNSearch(order="luong")`, for the searches of `keras_segattn.decoding`.
+
+    Reads what `RNNSearchDecoder` reads.
+
+    Args:
+        cell: the decoder's.
+        parts: the layers around it.
+
+    Example:
+        >>> search = BeamSearch(LuongDecoder(cell, parts), bos=1, eos=2)
+    """
+
+    def build_layers(self, encoded_shape: dict[str, Any]) -> None:
+        """Weights of the cell and of the layers around it."""
+        self.build_cell(self.parts["target_embedding"].output_dim, encoded_shape["annotations"])
+        embed(self.parts, keras.KerasTensor((None,), dtype="int32"))
+        write(self.parts, keras.KerasTensor((None, self.cell.units)))
+
+    def start(self, encoded: dict[str, Any], hypotheses: int) -> tuple[list[Any], Any]:
+        """The state before the first word with nothing fed in, and the annotations with their keys."""
+        memory = self.cell.attention.remember(encoded["annotations"], encoded.get("mask")).repeated(hypotheses)
+        return self.cell.start([ops.repeat(encoded["state"], hypotheses, axis=0)], memory), memory
+
+    def step(self, tokens: Any, states: list[Any], memory: Any) -> tuple[Any, Any, list[Any]]:
+        """Move on with the word, attend, and write."""
+        projected = self.cell.project(embed(self.parts, tokens))
+        seen, states = self.cell.attend_and_advance(projected, states, memory)
+        return write(self.parts, states[0]), seen.weights, states
 
 
 PARTS = (
@@ -314,13 +378,14 @@ def encoded(model: keras.Model) -> dict[str, Any]:
     return tensors | {key: model.get_layer(name).output for key, name in names.items()}
 
 
-def decoder_of(model: keras.Model) -> RNNSearchDecoder:
+def decoder_of(model: keras.Model) -> RNNSearchDecoder | LuongDecoder:
     """The decoder of a trained model, on its layers."""
     names = {layer.name for layer in model.layers}
-    if "decoder" not in names or "readout_state" not in names:
+    if "decoder" not in names or "target_embedding" not in names:
         raise ValueError(f"expected a model that RNNSearch built, received {model.name} without its decoder")
     parts = [model.get_layer(name) for name in PARTS if name in names]
-    return RNNSearchDecoder(model.get_layer("decoder").cell, parts, name="decoder_step")
+    kind = LuongDecoder if "readout_state" not in names else RNNSearchDecoder
+    return kind(model.get_layer("decoder").cell, parts, name="decoder_step")
 
 
 def translator(model: keras.Model, rules: BeamRules | None = None) -> keras.Model:

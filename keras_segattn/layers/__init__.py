@@ -15,6 +15,8 @@ from keras_segattn.layers.detections import Detections
 from keras_segattn.layers.dot_attention import DotAttention, GeneralAttention
 from keras_segattn.layers.grouped_conv2d import GroupedConv2D
 from keras_segattn.layers.hard_attention import HardAttention
+from keras_segattn.layers.input_feeding_cell import InputFeedingCell
+from keras_segattn.layers.local_attention import LocalAttention
 from keras_segattn.layers.local_response_normalization import LocalResponseNormalization
 from keras_segattn.layers.location_attention import LocationAttention
 from keras_segattn.layers.maxout import Maxout
@@ -52,7 +54,9 @@ __all__ = [
     "GroupedConv2D",
     "HardAttention",
     "ImageSizes",
+    "InputFeedingCell",
     "Later",
+    "LocalAttention",
     "LocalResponseNormalization",
     "LocationAttention",
     "Maxout",

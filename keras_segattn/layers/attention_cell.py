@@ -15,7 +15,7 @@ class AttentionCell(ProjectedCell):
     """Base of the cells for `AttentionRNN`: attend with the state that was, then move on with what was seen.
 
     A subclass has `attention`, `units`, `state_sizes`, `projection` (the width of projected inputs), `project` and
-    `advance`; states are its own, and after them the last weights if the attention needs them.
+    `advance`; states are its own, and after them what the attention carries from step to step, if anything.
     """
 
     attention: AttentionScore
@@ -32,7 +32,7 @@ class AttentionCell(ProjectedCell):
 
     @property
     def state_size(self) -> list[int]:
-        """Widths of the states (that of the last weights is a loop's own affair)."""
+        """Widths of the states (that of the attention's is a loop's own affair)."""
         return self.state_sizes
 
     @property
@@ -56,21 +56,31 @@ class AttentionCell(ProjectedCell):
 
     def look(self, states: list[Any], memory: Memory, noise: Any = None) -> Seen:
         """What the state before the step gets to see."""
-        own = len(self.state_sizes)
-        previous = states[own] if len(states) > own else None
-        seen = self.attention.attend(states[0], memory, previous, noise)
+        seen = self.attention.attend(states[0], memory, self.previous(states), noise)
         return seen._replace(context=self.gated(seen.context, states))
+
+    def own(self, states: list[Any]) -> list[Any]:
+        """The cell's part of the states."""
+        return states[: len(self.state_sizes)]
+
+    def previous(self, states: list[Any]) -> Any:
+        """The attention's part of the states, if it has one."""
+        return states[-1] if len(states) > len(self.state_sizes) else None
+
+    def carried(self, seen: Seen, previous: Any) -> list[Any]:
+        """The attention's part of the new states."""
+        return [self.attention.carried(seen, previous)] if self.attention.needs_previous else []
 
     def attend_and_advance(
         self, projected: Any, states: list[Any], memory: Memory, noise: Any = None
     ) -> tuple[Seen, list[Any]]:
         """What is seen, and new states."""
         seen = self.look(states, memory, noise)
-        new = self.advance(projected, seen.context, states[: len(self.state_sizes)])
-        return seen, [*new, seen.weights] if self.attention.needs_previous else new
+        new = self.advance(projected, seen.context, self.own(states))
+        return seen, [*new, *self.carried(seen, self.previous(states))]
 
     def start(self, states: list[Any], memory: Memory) -> list[Any]:
-        """States before the first step: the given ones, and weights of none."""
+        """States before the first step: the given ones, and zeros for the attention."""
         if not self.attention.needs_previous:
             return states
         return [*states, ops.zeros_like(memory.annotations[..., 0])]

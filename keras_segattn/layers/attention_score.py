@@ -51,7 +51,7 @@ class AttentionScore(keras.layers.Layer):
         (to 0 where everything is padding).
     """
 
-    needs_previous = False  # whether `scores` reads the weights of the step before
+    needs_previous = False  # whether a step reads something of the step before, at first zeros
 
     def build(
         self, query_shape: tuple[int | None, ...], annotations_shape: tuple[int | None, ...], mask_shape: Any = None
@@ -76,9 +76,17 @@ class AttentionScore(keras.layers.Layer):
 
     def attend(self, query: Any, memory: Memory, previous: Any = None, noise: Any = None) -> Seen:
         """What a query gets to see."""
-        weights = self.align(self.scores(query, memory.keys, previous), memory.mask)
+        weights = self.weights_of(query, memory, previous)
         choice = self.choose(weights, memory, noise)
         return Seen(ops.matmul(choice[:, None], memory.annotations)[:, 0], weights, choice)
+
+    def weights_of(self, query: Any, memory: Memory, previous: Any) -> Any:
+        """Weights `(batch, L)`."""
+        return self.align(self.scores(query, memory.keys, previous), memory.mask)
+
+    def carried(self, seen: Seen, previous: Any) -> Any:
+        """What the next step is given as `previous`, `(batch, L)`: the weights."""
+        return seen.weights
 
     def choose(self, weights: Any, memory: Memory, noise: Any) -> Any:
         """What to weight the annotations by: the weights."""

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_segattn.layers.attention_score import AttentionScore, Memory
+from keras_segattn.layers.attention_score import AttentionScore, Memory, Seen
 
 # Log of nothing: keeps the noise finite.
 LEAST = 1e-20
@@ -52,13 +52,9 @@ class HardAttention(AttentionScore):
         """The other attention's."""
         return self.attention.keys(annotations)
 
-    def scores(self, query: Any, keys: Any, previous: Any) -> Any:
+    def weights_of(self, query: Any, memory: Memory, previous: Any) -> Any:
         """The other attention's."""
-        return self.attention.scores(query, keys, previous)
-
-    def align(self, scores: Any, mask: Any) -> Any:
-        """The other attention's."""
-        return self.attention.align(scores, mask)
+        return self.attention.weights_of(query, memory, previous)
 
     def choose(self, weights: Any, memory: Memory, noise: Any) -> Any:
         """1 at the location drawn, by the largest of log-probability plus Gumbel noise; the weights without noise."""
@@ -72,6 +68,10 @@ class HardAttention(AttentionScore):
         if memory.drawn is None:
             return single
         return ops.where(ops.cast(memory.drawn, "bool")[:, None], single, weights)
+
+    def carried(self, seen: Seen, previous: Any) -> Any:
+        """The other attention's."""
+        return self.attention.carried(seen, previous)
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""

@@ -94,10 +94,16 @@ def test_the_paper_s_appendix(layout):
         assert not np.asarray(outputs["attention"])[i, :, words:].any()
 
 
-@pytest.mark.parametrize("attention", ["additive", "general", "location", None])
+VARIANTS = [
+    *({"attention": attention} for attention in ("additive", "general", "location", "local-m", None)),
+    *({"attention": attention, "order": "luong"} for attention in ("general", "local-m", "local-p", None)),
+]
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: "-".join(map(str, v.values())))
 @pytest.mark.parametrize("finished", ["keep", "shrink"])
-def test_the_search_s_scores_are_the_training_model_s(attention, finished):
-    model = tiny(attention=attention)
+def test_the_search_s_scores_are_the_training_model_s(variant, finished):
+    model = tiny(**variant)
     search = translator(model, BeamRules(3, 6, finished))
     found = {name: np.asarray(value) for name, value in search(SOURCE).items()}
     tokens, lengths = found["tokens"].reshape(6, 6), found["lengths"].reshape(6)
@@ -144,9 +150,11 @@ def test_a_sentence_of_nothing_but_padding_is_finite():
     assert not np.asarray(found["attention"]).any()
 
 
-@pytest.mark.parametrize("attention", ["additive", "location", None])
-def test_files(attention, tmp_path):
-    model = tiny(attention=attention, dropout=0.1)
+@pytest.mark.parametrize(
+    "variant", [VARIANTS[i] for i in (0, 2, 4, 6, 7)], ids=lambda v: "-".join(map(str, v.values()))
+)
+def test_files(variant, tmp_path):
+    model = tiny(**variant, dropout=0.1)
     for whole, inputs in (
         (model, {"source": SOURCE, "target": TARGET}),
         (translator(model, BeamRules(3, 6, forbidden=(3,))), SOURCE),
@@ -206,7 +214,8 @@ def test_it_learns_to_copy_and_attends_along_the_diagonal():
     ("changes", "message"),
     [
         ({"units": 0}, "units must be a positive integer, received 0"),
-        ({"attention": "dot"}, "attention must be one of None, 'additive', 'general', 'location', received 'dot'"),
+        ({"attention": "dot"}, "attention must be one of None, 'additive', 'general', 'location', .* received 'dot'"),
+        ({"order": "vaswani"}, "order must be one of 'bahdanau', 'luong', received 'vaswani'"),
         ({"layout": "blocks"}, "layout must be one of 'groundhog', 'paper', received 'blocks'"),
         ({"target_vocabulary": 2}, "target_vocabulary must hold padding, begin and end of sentence, received 2"),
     ],

@@ -16,8 +16,8 @@ TARGET = np.array([[4, 5, 6, 2], [7, 8, 2, 0]], "int32")
 TOLERANCE = 1e-4
 
 
-def rnnsearch(attention):
-    model = RNNSearch(11, 9, units=8, embedding=6, maxout=5, alignment=7, attention=attention)
+def rnnsearch(attention, order="bahdanau"):
+    model = RNNSearch(11, 9, units=8, embedding=6, maxout=5, alignment=7, attention=attention, order=order)
     source = {"source": np.array([[4, 5, 6, 7, 2], [8, 9, 2, 0, 0]], "int32")}
     return model, source, {"source": (5,)}
 
@@ -27,13 +27,17 @@ def show_attend_tell(attention):
     return model, {"annotations": np.random.default_rng(0).normal(size=(2, 4, 6)).astype("float32")}, None
 
 
-MODELS = [(rnnsearch, "additive"), (rnnsearch, "location"), (show_attend_tell, "hard")]
+MODELS = [
+    (rnnsearch, "location"),
+    (rnnsearch, "local-p", "luong"),
+    (show_attend_tell, "hard"),
+]
 
 
-@pytest.fixture(params=MODELS, ids=lambda pair: f"{pair[0].__name__}-{pair[1]}")
+@pytest.fixture(params=MODELS, ids=lambda param: f"{param[0].__name__}-{param[1]}")
 def trained(request):
-    make, attention = request.param
-    model, inputs, shapes = make(attention)
+    make, *variant = request.param
+    model, inputs, shapes = make(*variant)
     random = np.random.default_rng(0)
     for weight in model.weights:
         if weight.dtype == "float32":

@@ -12,6 +12,9 @@ from keras_segattn.layers import (
     AttentionRNN,
     DotAttention,
     GeneralAttention,
+    HardAttention,
+    InputFeedingCell,
+    LocalAttention,
     LocationAttention,
     Maxout,
     ProjectedRNN,
@@ -168,6 +171,68 @@ def test_the_loop_is_its_equations(make, kind, unroll):
         np.testing.assert_allclose(state, expected, rtol=10 * TOLERANCE, atol=TOLERANCE)
 
 
+def local_weights(attention, w, scores, query, mask, t):
+    """Luong et al.'s equations 9 and 10, one example at a time."""
+    rows = []
+    for score, q, there in zip(scores, query, mask, strict=True):
+        last, j = there.sum() - 1, np.arange(len(there))
+        if attention.centre == "predictive":
+            p = last * sigmoid(np.tanh(q @ w["centre_kernel"]) @ w["centre_score"])[0]
+        else:
+            p = min(t, last)
+        row = softmax(np.where(there & (np.abs(j - p) <= attention.window), score, -np.inf))
+        deviation = attention.window / 2
+        rows.append(row * np.exp(-((j - p) ** 2) / (2 * deviation**2)) if attention.centre == "predictive" else row)
+    return np.stack(rows)
+
+
+@pytest.mark.parametrize("kind", ["gru", "lstm"])
+@pytest.mark.parametrize("centre", [None, "monotonic", "predictive"])
+def test_luong_s_order_is_its_equations(kind, centre):
+    x, mask = data(), data()["annotation_mask"]
+    attention = GeneralAttention() if centre is None else LocalAttention(GeneralAttention(), centre, window=1)
+    inner = AttentionGRUCell(UNITS, attention) if kind == "gru" else AttentionLSTMCell(UNITS, attention)
+    rnn = AttentionRNN(InputFeedingCell(inner, 5))
+    random = np.random.default_rng(2)
+    states = [random.normal(size=(BATCH, UNITS)).astype("float32") for _ in inner.state_sizes]
+    found = randomised(rnn, **x, initial_state=states)(**x, initial_state=states)
+    score, w, fed = values(attention), values(inner, attention.weights), np.zeros((BATCH, 5))
+    kernel = np.asarray(rnn.cell.kernel, "float64")
+    for t in range(STEPS):
+        new = (x["sequences"][:, t], fed)
+        states = [gru(w, *new, *states)] if kind == "gru" else lstm(w, *new, *states)
+        general = attention if centre is None else attention.attention
+        scores = scores_of(general, score, states[0], x["annotations"], None)
+        if centre is None:
+            weights = weights_of(scores, mask)
+        else:
+            weights = local_weights(attention, score, scores, states[0], mask, t)
+        context = np.einsum("bl,bld->bd", weights, x["annotations"])
+        fed = np.tanh(np.concatenate([context, states[0]], axis=1) @ kernel)
+        for name, expected in (("outputs", fed), ("context", context), ("weights", weights)):
+            np.testing.assert_allclose(
+                np.asarray(found[name])[:, t], expected, rtol=10 * TOLERANCE, atol=TOLERANCE, err_msg=f"{name} {t}"
+            )
+    assert [tuple(state.shape) for state in found["states"]] == [(BATCH, 5), *(s.shape for s in states)]
+    whole = rnn(**x)["outputs"]  # every state zero
+    np.testing.assert_allclose(whole, rnn(**x, initial_state=[np.zeros_like(s) for s in states])["outputs"], atol=1e-6)
+
+
+def test_a_window_past_the_end_stays_at_the_last():
+    annotations = np.eye(3, dtype="float32")[None]
+    rnn = AttentionRNN(AttentionGRUCell(4, LocalAttention(UniformAttention(), "monotonic", window=1)))
+    weights = rnn(np.ones((1, 5, 2), "float32"), annotations)["weights"][0]
+    third = [1 / 3, 1 / 3, 1 / 3]
+    np.testing.assert_allclose(weights, [[0.5, 0.5, 0], third, *[[0, 0.5, 0.5]] * 3], atol=TOLERANCE)
+
+
+def test_hard_attention_to_a_window():
+    local = LocalAttention(UniformAttention(), "monotonic", window=1)
+    rnn = AttentionRNN(AttentionGRUCell(4, HardAttention(local, most_probable=True)))
+    weights = rnn(np.ones((1, 4, 2), "float32"), np.eye(6, dtype="float32")[None])["weights"][0]
+    np.testing.assert_array_equal(np.asarray(weights).nonzero()[1], [0, 1, 0, 1, 2, 1, 2, 3, 2, 3, 4])
+
+
 @pytest.mark.parametrize("gate_bias", [False, True])
 def test_the_gated_unit_is_keras_s_with_the_update_gate_negated(gate_bias):
     x = data()["sequences"]
@@ -220,5 +285,13 @@ def test_wrong_parts_are_named():
         AttentionLSTMCell(4, GeneralAttention(), "matrix")
     with pytest.raises(ValueError, match="width must be odd, received 4"):
         LocationAttention(4, width=4)
+    with pytest.raises(TypeError, match="one that does not read the step before"):
+        LocalAttention(LocationAttention(4))
+    with pytest.raises(ValueError, match="centre must be one of 'monotonic', 'predictive', received 'fixed'"):
+        LocalAttention(GeneralAttention(), "fixed")
+    with pytest.raises(TypeError, match="cell must be one of keras_segattn"):
+        InputFeedingCell(keras.layers.LSTMCell(4), 4)
+    with pytest.raises(ValueError, match="expected a cell without a selector, received 'scalar'"):
+        InputFeedingCell(AttentionLSTMCell(4, GeneralAttention(), "scalar"), 4)
     with pytest.raises(ValueError, match="has no annotations to attend to"):
         AttentionGRUCell(4, UniformAttention()).step(None, [], False)

@@ -82,7 +82,7 @@ def beam_search(memory, lengths, state, cell, embedding, settings, **weights):
         attention = _built(addons.seq2seq.BahdanauAttention(len(weights["score"])), tiled, tiled_lengths)
         attention.memory_layer.kernel.assign(weights["memory_kernel"])
         attention.setup_memory(tiled, tiled_lengths)
-        layer = tf_keras.layers.Dense(weights["attention_kernel"].shape[1], use_bias=False)
+        layer = tf_keras.layers.Dense(weights["attention_kernel"].shape[1], "tanh", use_bias=False)
         wrapper = addons.seq2seq.AttentionWrapper(
             tf_keras.layers.LSTMCell(state.shape[1]), attention, attention_layer=layer
         )

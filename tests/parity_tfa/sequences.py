@@ -4,7 +4,7 @@ import numpy as np
 from keras import ops
 
 from keras_segattn.decoding import BeamRules, beam_search
-from keras_segattn.layers import AdditiveAttention, GeneralAttention
+from keras_segattn.layers import AdditiveAttention, AttentionLSTMCell, GeneralAttention, InputFeedingCell
 
 BATCH, LOCATIONS, WIDTH, UNITS, SCORED, ATTENTION, WORDS, VOCABULARY = 4, 7, 6, 8, 5, 9, 3, 11
 LENGTH = 10
@@ -56,22 +56,25 @@ def additive_attention(x):
 
 
 def search(x, beams, length, length_penalty, coverage):
-    """Our search over Addons' order: the cell first, attention by its new state, and a layer on both."""
+    """Our search with our cell in Addons' order: it moves, attends, and a layer on both is fed into the next step."""
     attention = additive_attention(x)
+    cell = InputFeedingCell(AttentionLSTMCell(UNITS, attention), ATTENTION)
+    cell.build((None, WORDS), x["memory"].shape)
+    words, fed = np.split(x["kernel"], [WORDS])  # of the words, and of what is fed in
+    cell.cell.kernel.assign(words)
+    cell.cell.context_kernel.assign(fed)
+    cell.cell.recurrent_kernel.assign(x["recurrent_kernel"])
+    cell.cell.bias.assign(x["bias"])
+    state, context = np.split(x["attention_kernel"], [UNITS])
+    cell.kernel.assign(np.concatenate([context, state]))
     memory = attention.remember(x["memory"], mask(x)).repeated(beams)
 
     def step(tokens, states):
-        h, c, seen = states
-        words = ops.concatenate([ops.take(x["embedding"], tokens, axis=0), seen], axis=-1)
-        joined = ops.matmul(words, x["kernel"]) + ops.matmul(h, x["recurrent_kernel"]) + x["bias"]
-        i, f, g, o = ops.split(joined, 4, axis=-1)
-        c = ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(g)
-        h = ops.sigmoid(o) * ops.tanh(c)
-        look = attention.attend(h, memory)
-        seen = ops.matmul(ops.concatenate([h, look.context], axis=-1), x["attention_kernel"])
-        return ops.matmul(seen, x["output_kernel"]), look.weights, [h, c, seen]
+        words = ops.take(x["embedding"], tokens, axis=0)
+        seen, states = cell.attend_and_advance(cell.project(words), states, memory)
+        return ops.matmul(states[0], x["output_kernel"]), seen.weights, states
 
-    states = [ops.repeat(v, beams, axis=0) for v in (x["state"], x["cell"], np.zeros((BATCH, ATTENTION), "float32"))]
+    states = cell.start([ops.repeat(x[name], beams, axis=0) for name in ("state", "cell")], memory)
     normalize = "gnmt" if length_penalty else None
     rules = BeamRules(beams, length, "keep", normalize, length_penalty, coverage)
     found = beam_search(step, states, LOCATIONS, rules, VOCABULARY, 1, 2)

@@ -1,0 +1,97 @@
+"""Attention after the step, fed into the next (Luong, Pham & Manning, EMNLP 2015, arXiv 1508.04025)."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_segattn.arguments import check_positive_integer
+from keras_segattn.layers.attention_cell import AttentionCell
+from keras_segattn.layers.attention_score import Memory, Seen
+
+
+@keras.saving.register_keras_serializable(package="keras_segattn")
+class InputFeedingCell(AttentionCell):
+    """Another cell in Luong's order: it moves on, attends with its new state, and both make what it gives out.
+
+        h' = cell(x, h̃, h)    c = attention(h')    h̃' = tanh([c, h']·W)
+
+    The vector h̃ goes into the next step where the cell has its context: input feeding (sections 3.1 and 3.3). Replaces
+    `tfa.seq2seq.AttentionWrapper`.
+
+    Args:
+        cell: `AttentionLSTMCell` or `AttentionGRUCell`, and with it the attention.
+        units: width of h̃, which is also what the loop gives out and the first of its states; it begins as zeros.
+        kernel_initializer: of W.
+
+    Raises:
+        TypeError, ValueError: if an argument is wrong.
+
+    Example:
+        >>> rnn = AttentionRNN(InputFeedingCell(AttentionLSTMCell(1000, GeneralAttention()), 1000))
+        >>> found = rnn(words, annotations, initial_state=[h, c])
+    """
+
+    def __init__(
+        self, cell: AttentionCell, units: int, kernel_initializer: Any = "glorot_uniform", **kwargs: Any
+    ) -> None:
+        if not isinstance(cell, AttentionCell):
+            raise TypeError(f"cell must be one of keras_segattn.layers' attention cells, received {cell!r}")
+        if getattr(cell, "selector", None) is not None:
+            raise ValueError(f"expected a cell without a selector, received {cell.selector!r}")
+        super().__init__(cell.attention, **kwargs)
+        check_positive_integer("units", units)
+        self.cell, self.units, self.state_sizes = cell, units, [units, *cell.state_sizes]
+        self.projection = cell.projection
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+
+    def build(self, inputs_shape: tuple[int | None, ...], annotations_shape: tuple[int | None, ...]) -> None:
+        """Make the weights: the attention's for its own annotations, the cell's for h̃ as its context."""
+        if not self.attention.built:
+            self.attention.build((inputs_shape[0], self.cell.units), annotations_shape)
+            self.attention.built = True
+        if not self.cell.built:
+            self.cell.build(inputs_shape, (inputs_shape[0], None, self.units))
+            self.cell.built = True
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(int(annotations_shape[-1] or 0) + self.cell.units, self.units),
+            initializer=self.kernel_initializer,
+        )
+
+    def project(self, inputs: Any) -> Any:
+        """The cell's."""
+        return self.cell.project(inputs)
+
+    def attend_and_advance(
+        self, projected: Any, states: list[Any], memory: Memory, noise: Any = None
+    ) -> tuple[Seen, list[Any]]:
+        """What is seen by the new state, and new states."""
+        fed, *inner = self.own(states)
+        inner = self.cell.advance(projected, fed, inner)
+        previous = self.previous(states)
+        seen = self.attention.attend(inner[0], memory, previous, noise)
+        out = ops.tanh(ops.matmul(ops.concatenate([seen.context, inner[0]], axis=-1), self.kernel))
+        return seen, [out, *inner, *self.carried(seen, previous)]
+
+    def start(self, states: list[Any], memory: Memory) -> list[Any]:
+        """States before the first step: the cell's may be given without h̃."""
+        if len(states) == len(self.cell.state_sizes):
+            first = ops.zeros_like(states[0][:, :1])
+            states = [ops.repeat(first, self.units, axis=1), *states]
+        return super().start(states, memory)
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild the layer."""
+        config = super().get_config()
+        del config["attention"]
+        return config | {
+            "cell": keras.saving.serialize_keras_object(self.cell),
+            "units": self.units,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "InputFeedingCell":
+        """The cell with that inside it."""
+        return cls(**config | {"cell": keras.saving.deserialize_keras_object(config["cell"])})

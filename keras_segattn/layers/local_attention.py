@@ -1,0 +1,110 @@
+"""Local attention (Luong, Pham & Manning, EMNLP 2015, arXiv 1508.04025)."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_segattn.arguments import check_choice, check_positive_integer
+from keras_segattn.layers.attention_score import AttentionScore, Memory, Seen
+
+CENTRES = ("monotonic", "predictive")
+
+
+@keras.saving.register_keras_serializable(package="keras_segattn")
+class LocalAttention(AttentionScore):
+    """Another attention within a window of the annotations (section 3.2, equations 9 and 10).
+
+        local-m, monotonic:   p = t                         α = softmax over [p − D, p + D]
+        local-p, predictive:  p = (S − 1)·σ(v·tanh(s·W))    α = softmax over [p − D, p + D] · exp(−(j − p)² / 2(D/2)²)
+
+    Steps t and locations j count from 0, of S that are no padding. Past the end of the annotations a monotonic window
+    stays at the last. The predictive weights are not made to add to 1 again, as in the paper.
+
+    Args:
+        attention: whose scores are used.
+        centre: `"monotonic"` or `"predictive"`.
+        window: D, locations to each side of the centre.
+        kernel_initializer: of W and v.
+
+    Call arguments, output: as `AttentionScore`; called by itself, a monotonic one is at step 0.
+
+    Raises:
+        TypeError, ValueError: if an argument is wrong, or `attention` itself depends on the step before.
+
+    Example:
+        >>> cell = AttentionGRUCell(256, LocalAttention(GeneralAttention(), "predictive"))
+    """
+
+    def __init__(
+        self,
+        attention: AttentionScore,
+        centre: str = "predictive",
+        window: int = 10,
+        kernel_initializer: Any = "glorot_uniform",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(attention, AttentionScore) or attention.needs_previous:
+            raise TypeError(f"attention must be one that does not read the step before, received {attention!r}")
+        check_choice("centre", centre, CENTRES)
+        check_positive_integer("window", window)
+        self.attention, self.centre, self.window = attention, centre, window
+        self.needs_previous = centre == "monotonic"
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+
+    def build(
+        self, query_shape: tuple[int | None, ...], annotations_shape: tuple[int | None, ...], mask_shape: Any = None
+    ) -> None:
+        """Make the weights of the other attention, and those that predict the centre."""
+        super().build(query_shape, annotations_shape)
+        if not self.attention.built:
+            self.attention.build(query_shape, annotations_shape)
+            self.attention.built = True
+        if self.centre == "predictive":
+            size = query_shape[-1]
+            self.centre_kernel = self.add_weight(
+                name="centre_kernel", shape=(size, size), initializer=self.kernel_initializer
+            )
+            self.centre_score = self.add_weight(
+                name="centre_score", shape=(size, 1), initializer=self.kernel_initializer
+            )
+
+    def keys(self, annotations: Any) -> Any:
+        """The other attention's."""
+        return self.attention.keys(annotations)
+
+    def weights_of(self, query: Any, memory: Memory, previous: Any) -> Any:
+        """The other attention's through the window."""
+        scores = self.attention.scores(query, memory.keys, None)
+        there = ops.ones_like(scores) if memory.mask is None else ops.cast(memory.mask, scores.dtype)
+        last = ops.sum(there, axis=-1, keepdims=True) - 1
+        if self.centre == "predictive":
+            hidden = ops.tanh(ops.matmul(query, self.centre_kernel))
+            centre = last * ops.sigmoid(ops.matmul(hidden, self.centre_score))
+        else:
+            centre = last * 0 if previous is None else ops.minimum(previous, last)
+        offsets = ops.cumsum(ops.ones_like(scores), axis=-1) - 1 - centre
+        within = ops.logical_and(ops.abs(offsets) <= self.window, there > 0)
+        weights = self.attention.align(scores, within)
+        if self.centre == "predictive":
+            weights = weights * ops.exp(-2 * ops.square(offsets / self.window))
+        return weights
+
+    def carried(self, seen: Seen, previous: Any) -> Any:
+        """The number of the next step, at every location."""
+        return previous + 1
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild the layer."""
+        return super().get_config() | {
+            "attention": keras.saving.serialize_keras_object(self.attention),
+            "centre": self.centre,
+            "window": self.window,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "LocalAttention":
+        """The layer with its attention."""
+        return cls(**config | {"attention": keras.saving.deserialize_keras_object(config["attention"])})
