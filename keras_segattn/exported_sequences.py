@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from keras_segattn.data.vocabulary import EOS, SPECIAL, UNK, Vocabulary
+from keras_segattn.decoding.beam_search import IMPOSSIBLE
 
 
 class Written(NamedTuple):
@@ -98,6 +99,8 @@ class Writer(NamedTuple):
 
     def _written(self, inputs: np.ndarray) -> list[Written]:
         found = self.run(inputs)
+        if not found["scores"][0, 0] > IMPOSSIBLE:  # nor of NaN
+            raise ValueError(f"the model gave scores {found['scores'][0].tolist()}: it found no sentence")
         hypotheses = zip(*(found[name][0] for name in ("tokens", "scores", "attention", "lengths")), strict=True)
         return [
             Written(self.target.decode(ids), float(score), attention[:length])

@@ -25,7 +25,8 @@ class CaptionBatches(SequenceBatches):
         name: of the input: `"annotations"` if `read` gives what a trunk made of the pictures.
 
     Raises:
-        ValueError: if an argument is wrong, a caption is empty, or nothing is left.
+        ValueError: if an argument is wrong, a caption is empty, nothing is left, or, of a batch, if what was read is
+            not finite.
 
     Example:
         >>> batches = CaptionBatches(captions, features.__getitem__, batch_size=64, shuffle=True, name="annotations")
@@ -61,5 +62,11 @@ class CaptionBatches(SequenceBatches):
     def batch(self, pairs: Sequence[IdPair]) -> Batch:
         """Arrays of these pictures' places and captions."""
         inputs, targets = super().batch(pairs)
-        pictures = self.read(np.array([place for (place,), _ in pairs]))
+        places = np.array([place for (place,), _ in pairs])
+        pictures = np.asarray(self.read(places))
+        if pictures.dtype.kind == "f":
+            finite = np.isfinite(pictures).reshape(len(places), -1).all(axis=1)
+            if not finite.all():
+                wrong = np.unique(places[~finite]).tolist()
+                raise ValueError(f"expected finite {self.name}, received NaN or infinity in those of pictures {wrong}")
         return {self.name: pictures, "target": inputs["target"]}, targets

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_segattn.decoding.beam_search import BeamRules, beam_search
 from keras_segattn.decoding.decoder import Decoder
@@ -21,6 +22,19 @@ class Search(keras.layers.Layer):
             if isinstance(token, bool) or not isinstance(token, int) or not 0 <= token < decoder.vocabulary:
                 raise ValueError(f"{name} must be an id within 0..{decoder.vocabulary - 1}, received {token!r}")
         self.decoder, self.bos, self.eos, self.rules = decoder, bos, eos, rules
+
+    def check_finite(self, encoded: dict[str, Any]) -> None:
+        """Refuse what is not finite where values are known: outside of graphs."""
+        for name, tensor in encoded.items():
+            try:
+                values = np.asarray(tensor)
+            except (NotImplementedError, TypeError):  # a symbol of TensorFlow's, a tracer of JAX'
+                return
+            if values.dtype.kind == "f":
+                finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+                if not finite.all():
+                    wrong = np.flatnonzero(~finite).tolist()
+                    raise ValueError(f"expected finite {name}, received NaN or infinity in examples {wrong}")
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
@@ -49,7 +63,8 @@ class BeamSearch(Search):
         float32 `(batch, K, T, L)`, 0 from the end on.
 
     Raises:
-        TypeError, ValueError: if an argument is wrong.
+        TypeError, ValueError: if an argument is wrong; if what is read is not finite, unless it runs in a graph: there
+            the scores of such an example are NaN or, with `finished="shrink"`, -1e9, and no other's change.
 
     Example:
         >>> found = BeamSearch(decoder, bos=1, eos=2, rules=BeamRules(beams=12, length=50))(encoded)
@@ -64,6 +79,7 @@ class BeamSearch(Search):
 
     def call(self, encoded: dict[str, Any]) -> dict[str, Any]:
         """Search."""
+        self.check_finite(encoded)
         states, memory = self.decoder.start(encoded, self.rules.beams)
         locations = self.decoder.locations(encoded)
 
@@ -109,7 +125,7 @@ class SampleTokens(Search):
         as the model has it; `lengths` int32 `(batch,)`, eos included; `attention` float32 `(batch, T, L)`.
 
     Raises:
-        TypeError, ValueError: if an argument is wrong.
+        TypeError, ValueError: if an argument is wrong; if what is read is not finite, as `BeamSearch`.
 
     Example:
         >>> rules = SamplingRules(length=50, temperature=0.8, nucleus=0.95)
@@ -127,6 +143,7 @@ class SampleTokens(Search):
 
     def call(self, encoded: dict[str, Any], noise: Any) -> dict[str, Any]:
         """Draw."""
+        self.check_finite(encoded)
         states, memory = self.decoder.start(encoded, 1)
         locations = self.decoder.locations(encoded)
 

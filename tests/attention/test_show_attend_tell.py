@@ -113,6 +113,21 @@ def test_losses_are_the_paper_s():
         SequenceCrossEntropy(1)
 
 
+@pytest.mark.parametrize("finished", ["keep", "shrink"])
+def test_annotations_that_are_not_finite(finished):
+    """An error where values are known; in a graph a score that says so, and the others as ever."""
+    search = captioner(tiny(), BeamRules(3, 5, finished))
+    good = np.resize(annotations(), (3, *annotations().shape[1:]))
+    bad = good.copy()
+    bad[1, 2, 3] = np.nan
+    with pytest.raises(ValueError, match=r"expected finite annotations, received NaN or infinity in examples \[1\]"):
+        search(bad)
+    expected, found = search(good), search.predict_on_batch(bad)
+    for name in ("tokens", "scores", "lengths"):
+        np.testing.assert_array_equal(np.asarray(found[name])[[0, 2]], np.asarray(expected[name])[[0, 2]])
+    assert not (found["scores"][1] > -1e9).any()
+
+
 def test_files(tmp_path):
     model = tiny(backbone="squeezenet1_1", input_shape=(64, 64, 3), alpha=0.125)
     image = np.random.default_rng(0).normal(size=(2, 64, 64, 3)).astype("float32")

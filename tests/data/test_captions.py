@@ -121,3 +121,11 @@ def test_batches_pair_every_caption_with_its_picture():
             assert (annotations == (following[0] - 4) / 10).all()
             seen.append(int(following[0]))
     assert sorted(seen) == sorted(caption[0] for said in captions for caption in said)
+
+
+def test_what_was_read_is_finite():
+    pictures = np.ones((3, 4, 2), "float32")
+    pictures[2, 1, 1] = np.inf
+    batches = CaptionBatches([[[4]], [[5]], [[6]]], pictures.__getitem__, batch_size=3, name="annotations")
+    with pytest.raises(ValueError, match=r"expected finite annotations, .* in those of pictures \[2\]"):
+        batches[0]
