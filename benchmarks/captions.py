@@ -12,6 +12,7 @@ The annotations are EfficientNet-Lite0's 14×14 of ImageNet, not trained. Each r
 """
 
 import argparse
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -24,9 +25,8 @@ import keras_segattn
 from keras_segattn import data, export, visualize
 from keras_segattn.attention import ShowAttendTell, captioner
 from keras_segattn.decoding import BeamRules
-from keras_segattn.losses import SequenceCrossEntropy
 from keras_segattn.metrics import bleu, cider
-from keras_segattn.training import HardAttentionTrainer
+from keras_segattn.training import SEQUENCE_RECIPES, HardAttentionTrainer
 
 ROWS = {"soft": "additive", "hard": "hard", "uniform": "uniform"}
 COUNTS = {"train": 10000, "validation": 400, "test": 400}
@@ -35,7 +35,7 @@ TRUNK, TAP, GRID = "efficientnet_lite0", "block5c_add", 14
 SIZES = {"units": 256, "embedding": 128, "key_layers": 0, "initial_layers": 0, "dropout": 0.5}
 SIZES |= {"initialization": "scaled"}
 LARGE = 0.12  # of the picture
-RATE = 1e-3
+RECIPE = dataclasses.replace(SEQUENCE_RECIPES["adam-cosine"], warmup=100, label_smoothing=0.0)
 # Of so few words; the default, of the paper, is for longer captions and holds these weights uniform.
 ENTROPY = 1e-4
 RULES = BeamRules(beams=3, length=16)
@@ -111,16 +111,12 @@ def train(row, splits, words, epochs, output):
     model = ShowAttendTell(
         len(words), backbone=None, input_shape=shape, attention=ROWS[row], name=f"tux_{row}", **SIZES
     )
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0, epochs * len(training) - 100, warmup_target=RATE, warmup_steps=100
-    )
-    optimizer = keras.optimizers.Adam(rate, global_clipnorm=5.0)
     trained = model
     if row == "hard":
         trained = HardAttentionTrainer(model, entropy=ENTROPY)
-        trained.compile(optimizer, jit_compile=False)
+        trained.compile(RECIPE.make_optimizer(epochs, len(training)), jit_compile=False)
     else:
-        trained.compile(optimizer, {"logits": SequenceCrossEntropy()}, jit_compile=False)
+        RECIPE.compile(model, epochs, len(training))
     output.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     history = trained.fit(training, validation_data=validation, epochs=epochs, verbose=2)

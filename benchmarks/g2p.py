@@ -9,6 +9,7 @@ again, and a training that was cut goes on from its last epoch. `--release saved
 """
 
 import argparse
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -19,12 +20,12 @@ import numpy as np
 from keras_segattn import data, export
 from keras_segattn.attention import RNNSearch, translator
 from keras_segattn.decoding import BeamRules
-from keras_segattn.losses import SequenceCrossEntropy
+from keras_segattn.training import SEQUENCE_RECIPES
 
 ROWS = {"attention": "additive", "location": "location", "general": "general", "none": None}
 SIZES = {"units": 256, "embedding": 128, "maxout": 128, "alignment": 256, "dropout": 0.3, "initialization": "scaled"}
 LONGEST, STEPS = 24, 24
-RATE = 2e-3
+RECIPE = dataclasses.replace(SEQUENCE_RECIPES["adam-cosine"], learning_rate=2e-3, warmup=200, label_smoothing=0.05)
 
 
 def build(row, letters, phonemes):
@@ -44,12 +45,7 @@ def train(row, splits, letters, phonemes, epochs, output):
         return data.SequenceBatches(pairs, batch_size=256, longest=LONGEST, multiple=4, **settings)
 
     model, training = build(row, letters, phonemes), batches("train", shuffle=True)
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0, epochs * len(training) - 200, warmup_target=RATE, warmup_steps=200
-    )
-    model.compile(
-        keras.optimizers.Adam(rate, global_clipnorm=5.0), loss={"logits": SequenceCrossEntropy(0.05)}, jit_compile=False
-    )
+    RECIPE.compile(model, epochs, len(training))
     output.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     backup = keras.callbacks.BackupAndRestore(output / "backup")

@@ -22,13 +22,12 @@ import sentencepiece
 from keras_segattn import data
 from keras_segattn.attention import RNNSearch, translator
 from keras_segattn.decoding import BeamRules
-from keras_segattn.losses import SequenceCrossEntropy
+from keras_segattn.training import SEQUENCE_RECIPES
 
 ROWS = {"attention": "additive", "general": "general", "none": None}
 SIZES = {"units": 256, "embedding": 256, "maxout": 256, "alignment": 256, "dropout": 0.4, "initialization": "scaled"}
 PIECES = 6000  # of both languages
 LONGEST, STEPS = 48, 48
-RATE = 1e-3
 LENGTHS = ((1, 8), (9, 11), (12, 14), (15, 18), (19, 40))
 RULES = {"greedy": BeamRules(1, STEPS), "5 beams": BeamRules(5, STEPS, normalize="gnmt", alpha=1.0)}
 
@@ -64,11 +63,7 @@ def train(row, folder, epochs, output):
     training = data.SequenceBatches(pairs, batch_size=64, longest=LONGEST, multiple=4, shuffle=True)
     validation = data.SequenceBatches(held_out, batch_size=64, longest=LONGEST, multiple=4)
     model = RNNSearch(*map(len, vocabularies), attention=ROWS[row], name=f"multi30k_{row}", **SIZES)
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0, epochs * len(training) - 400, warmup_target=RATE, warmup_steps=400
-    )
-    loss = {"logits": SequenceCrossEntropy(label_smoothing=0.1)}
-    model.compile(keras.optimizers.Adam(rate, global_clipnorm=5.0), loss, jit_compile=False)
+    SEQUENCE_RECIPES["adam-cosine"].compile(model, epochs, len(training))
     for name, vocabulary in zip(("en.txt", "de.txt"), vocabularies, strict=True):
         vocabulary.save(output / name)
     started = time.perf_counter()

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from types import ModuleType
 
 from keras_segattn import layers, losses, metrics, ops, weights
+from keras_segattn.attention import RNNSearch, ShowAttendTell
 from keras_segattn.classification import (
     VGG16,
     VGG19,
@@ -49,11 +50,13 @@ __all__ = [
     "InceptionV4",
     "MaskRCNN",
     "Preprocessing",
+    "RNNSearch",
     "ResNet18",
     "ResNet34",
     "ResNet50",
     "ResNet101",
     "ResNet152",
+    "ShowAttendTell",
     "SqueezeNet1_1",
     "get_model",
     "layers",

@@ -15,7 +15,8 @@ class CaptionBatches(SequenceBatches):
 
     * inputs: `image` as `read` gives it, `(B, height, width, 3)`; `target` int32 `(B, T)`, its beginning, then the
       caption
-    * targets: `logits` int32 `(B, T)`, the caption, then its end; 0 counts nothing
+    * targets: `logits` int32 `(B, T)`, the caption, then its end; 0 counts nothing. `attention`, the same, is what
+      `losses.DoublyStochastic` wants, and without that loss unused
 
     Args:
         captions: for every picture a list of captions, each a list of ids without beginning and end.
@@ -69,4 +70,4 @@ class CaptionBatches(SequenceBatches):
             if not finite.all():
                 wrong = np.unique(places[~finite]).tolist()
                 raise ValueError(f"expected finite {self.name}, received NaN or infinity in those of pictures {wrong}")
-        return {self.name: pictures, "target": inputs["target"]}, targets
+        return {self.name: pictures, "target": inputs["target"]}, targets | {"attention": targets["logits"]}

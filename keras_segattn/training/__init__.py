@@ -1,4 +1,4 @@
-"""Training, evaluation and prediction of segmentation models, classifiers and detectors."""
+"""Training, evaluation and prediction of segmentation models, classifiers and detectors; recipes of sequence models."""
 
 from keras_segattn.training.cascade_trainer import CascadeTrainer
 from keras_segattn.training.checkpoint import CheckpointError
@@ -17,10 +17,12 @@ from keras_segattn.training.recorder import TrainingDivergedError
 from keras_segattn.training.region_trainer import Sampling, freeze_batch_norm
 from keras_segattn.training.rmsprop import InceptionRMSprop
 from keras_segattn.training.segmenter import train_segmenter
+from keras_segattn.training.sequence_recipes import SEQUENCE_RECIPES, SequenceRecipe
 
 __all__ = [
     "CLASSIFIER_RECIPES",
     "RECIPES",
+    "SEQUENCE_RECIPES",
     "CaffeSGD",
     "CascadeTrainer",
     "CheckpointError",
@@ -30,6 +32,7 @@ __all__ = [
     "InstanceTrainer",
     "Recipe",
     "Sampling",
+    "SequenceRecipe",
     "Stage",
     "TrainingDivergedError",
     "classify",
