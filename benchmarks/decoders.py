@@ -64,6 +64,16 @@ def inputs(batch):
     return weights, given
 
 
+def trained(forward, following, variables):
+    """The loss, and the sum of the squares of its gradients, in either Keras's TensorFlow."""
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(following, forward()))
+    gradients = tape.gradient(loss, variables)
+    return tf.stack([loss, sum(tf.reduce_sum(tf.square(tf.convert_to_tensor(g))) for g in gradients)])
+
+
 def ours(work, batch, compiled):
     import tensorflow as tf
     from keras import ops
@@ -97,11 +107,7 @@ def ours(work, batch, compiled):
         return tf.matmul(found["outputs"], output)
 
     def training():
-        with tf.GradientTape() as tape:
-            costs = tf.nn.sparse_softmax_cross_entropy_with_logits(x["following"], forward())
-            loss = tf.reduce_mean(costs)
-        gradients = tape.gradient(loss, variables)
-        return tf.stack([loss, sum(tf.reduce_sum(tf.square(tf.convert_to_tensor(g))) for g in gradients)])
+        return trained(forward, x["following"], variables)
 
     def beam():
         memory = attention.remember(x["annotations"]).repeated(BEAMS)
@@ -162,11 +168,7 @@ def addons(work, batch):
         return decoder(words, initial_state=first, sequence_length=lengths)[0].rnn_output
 
     def training():
-        with tf.GradientTape() as tape:
-            costs = tf.nn.sparse_softmax_cross_entropy_with_logits(x["following"], forward())
-            loss = tf.reduce_mean(costs)
-        gradients = tape.gradient(loss, variables)
-        return tf.stack([loss, sum(tf.reduce_sum(tf.square(tf.convert_to_tensor(g))) for g in gradients)])
+        return trained(forward, x["following"], variables)
 
     def beam():
         attention.setup_memory(memory)

@@ -25,3 +25,20 @@ def written_models(tmp_path_factory):
     import sequence_exports
 
     return sequence_exports.write(tmp_path_factory.mktemp("written"))
+
+
+@pytest.fixture
+def segattn(monkeypatch, capsys):
+    """Run the command in this process: importing TensorFlow for each call would take most of the time."""
+
+    from keras_segattn import cli
+
+    def run(*arguments, code=0):
+        monkeypatch.setattr("sys.argv", ["segattn", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        done = capsys.readouterr()
+        assert (exit_.value.code or 0) == code, done.out + done.err
+        return done
+
+    return run

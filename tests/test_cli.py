@@ -16,21 +16,6 @@ from keras_segattn import FCN8s, SqueezeNet1_1, cli, model_card, weights
 pytestmark = pytest.mark.xdist_group("cli")
 
 
-@pytest.fixture
-def segattn(monkeypatch, capsys):
-    """Run the command in this process: importing TensorFlow for each call would take most of the time."""
-
-    def run(*arguments, code=0):
-        monkeypatch.setattr("sys.argv", ["segattn", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        done = capsys.readouterr()
-        assert (exit_.value.code or 0) == code, done.out + done.err
-        return done
-
-    return run
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")

@@ -4,22 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_segattn import cli
-
 pytestmark = pytest.mark.xdist_group("sequences")
-
-
-@pytest.fixture
-def segattn(monkeypatch, capsys):
-    def run(*arguments, code=0):
-        monkeypatch.setattr("sys.argv", ["segattn", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        done = capsys.readouterr()
-        assert (exit_.value.code or 0) == code, done.out + done.err
-        return done
-
-    return run
 
 
 @pytest.fixture
