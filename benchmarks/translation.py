@@ -6,7 +6,8 @@ The folder holds `train`, `val` and `test_2016_flickr` as `.en` and `.de`, token
 and write pieces of words (byte pairs learnt on both languages, `pip install sentencepiece`), since German compounds
 more words than it repeats. Scores are BLEU of whole words as the files have them (`sacrebleu`, tokenize="none"),
 greedily and with beams, and by the number of words in the source. Each row leaves `ROW/model.keras`,
-`ROW/history.json`, `ROW/scores.json` and `ROW/test.de`; a training that was cut goes on from its last epoch.
+`ROW/history.json`, `ROW/scores.json` and `ROW/test.de`; rows that have scores are not trained again, and a training
+that was cut goes on from its last epoch. `--picture docs/translation_by_length.png` draws the last table's curves.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import keras
 import numpy as np
 import sacrebleu
 import sentencepiece
+from matplotlib.figure import Figure
 
 from keras_segattn import data
 from keras_segattn.attention import RNNSearch, translator
@@ -109,23 +111,39 @@ def bleu(found, references):
     return sacrebleu.corpus_bleu(lines[0], [lines[1]], tokenize="none").score
 
 
+def draw(scores, path):
+    """BLEU by the length of the source, as figure 2 of Bahdanau et al. (2015)."""
+    figure = Figure(figsize=(6, 3.5), layout="constrained")
+    axes = figure.add_subplot(xlabel="words in the source (sentences)", ylabel="BLEU, 5 beams")
+    for row, s in scores.items():
+        counts, values = zip(*s["5 beams by length"].values(), strict=True)
+        names = [f"{length}\n({count})" for length, count in zip(s["5 beams by length"], counts, strict=True)]
+        axes.plot(names, values, "o-", label=row)
+    axes.set_ylim(bottom=0)
+    axes.legend()
+    figure.savefig(path, dpi=120)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--rows", nargs="+", choices=tuple(ROWS), default=["attention", "none"])
     parser.add_argument("--epochs", type=int, default=14)
     parser.add_argument("--output", type=Path, default=Path("out/multi30k"))
+    parser.add_argument("--picture", type=Path)
     arguments = parser.parse_args()
     for row in arguments.rows:
         if not (arguments.output / row / "scores.json").exists():
             train(row, arguments.folder, arguments.epochs, arguments.output / row)
     print(f"| row | parameters | greedy | 5 beams | {' | '.join(f'{a}-{b} words' for a, b in LENGTHS)} | minutes |")
     print("|---|---|---|---|" + "---|" * (len(LENGTHS) + 1))
-    for row in arguments.rows:
-        s = json.loads((arguments.output / row / "scores.json").read_text())
+    scores = {row: json.loads((arguments.output / row / "scores.json").read_text()) for row in arguments.rows}
+    for row, s in scores.items():
         lengths = " | ".join(f"{score:.1f}" for _, score in s["5 beams by length"].values())
         cells = f"{s['greedy']:.1f} | {s['5 beams']:.1f} | {lengths} | {s['minutes']:.0f}"
         print(f"| {row} | {s['parameters']:,} | {cells} |")
+    if arguments.picture:
+        draw(scores, arguments.picture)
 
 
 if __name__ == "__main__":
