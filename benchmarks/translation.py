@@ -7,7 +7,7 @@ and write pieces of words (byte pairs learnt on both languages, `pip install sen
 more words than it repeats. Scores are BLEU of whole words as the files have them (`sacrebleu`, tokenize="none"),
 greedily and with beams, and by the number of words in the source. Each row leaves `ROW/model.keras`,
 `ROW/history.json`, `ROW/scores.json` and `ROW/test.de`; rows that have scores are not trained again, and a training
-that was cut goes on from its last epoch. `--picture docs/translation_by_length.png` draws the last table's curves.
+that was cut goes on from its last epoch. `--pictures docs` draws the table's curves, and an alignment.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import sacrebleu
 import sentencepiece
 from matplotlib.figure import Figure
 
-from keras_segattn import data
+from keras_segattn import data, visualize
 from keras_segattn.attention import RNNSearch, translator
 from keras_segattn.decoding import BeamRules
 from keras_segattn.training import SEQUENCE_RECIPES
@@ -30,6 +30,7 @@ ROWS = {"attention": "additive", "general": "general", "none": None}
 SIZES = {"units": 256, "embedding": 256, "maxout": 256, "alignment": 256, "dropout": 0.4, "initialization": "scaled"}
 PIECES = 6000  # of both languages
 LONGEST, STEPS = 48, 48
+SHOWN = 3  # of the test's sentences, in the alignment
 LENGTHS = ((1, 8), (9, 11), (12, 14), (15, 18), (19, 40))
 RULES = {"greedy": BeamRules(1, STEPS), "5 beams": BeamRules(5, STEPS, normalize="gnmt", alpha=1.0)}
 
@@ -111,7 +112,7 @@ def bleu(found, references):
     return sacrebleu.corpus_bleu(lines[0], [lines[1]], tokenize="none").score
 
 
-def draw(scores, path):
+def by_length(scores, path):
     """BLEU by the length of the source, as figure 2 of Bahdanau et al. (2015)."""
     figure = Figure(figsize=(6, 3.5), layout="constrained")
     axes = figure.add_subplot(xlabel="words in the source (sentences)", ylabel="BLEU, 5 beams")
@@ -124,13 +125,25 @@ def draw(scores, path):
     figure.savefig(path, dpi=120)
 
 
+def alignment(folder, sentence, path):
+    """Which pieces of a sentence the pieces of its translation attended to."""
+    model = keras.saving.load_model(folder / "model.keras")
+    english, german = (data.Vocabulary.load(folder / name) for name in ("en.txt", "de.txt"))
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(folder / "pieces.model"))
+    source = [*pieces.encode(sentence, out_type=str), "<eos>"]
+    found = translator(model, RULES["5 beams"]).predict_on_batch(np.array([english.encode(source)]))
+    length = found["lengths"][0, 0]
+    said = [*german.decode(found["tokens"][0, 0]), "<eos>"][:length]
+    visualize.save(visualize.alignment(found["attention"][0, 0, :length], source, said), path)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--rows", nargs="+", choices=tuple(ROWS), default=["attention", "none"])
     parser.add_argument("--epochs", type=int, default=14)
     parser.add_argument("--output", type=Path, default=Path("out/multi30k"))
-    parser.add_argument("--picture", type=Path)
+    parser.add_argument("--pictures", type=Path)
     arguments = parser.parse_args()
     for row in arguments.rows:
         if not (arguments.output / row / "scores.json").exists():
@@ -142,8 +155,10 @@ def main():
         lengths = " | ".join(f"{score:.1f}" for _, score in s["5 beams by length"].values())
         cells = f"{s['greedy']:.1f} | {s['5 beams']:.1f} | {lengths} | {s['minutes']:.0f}"
         print(f"| {row} | {s['parameters']:,} | {cells} |")
-    if arguments.picture:
-        draw(scores, arguments.picture)
+    if arguments.pictures:
+        by_length(scores, arguments.pictures / "translation_by_length.png")
+        sentence = " ".join(read(arguments.folder, "test_2016_flickr")[SHOWN][0])
+        alignment(arguments.output / "attention", sentence, arguments.pictures / "translation_alignment.png")
 
 
 if __name__ == "__main__":

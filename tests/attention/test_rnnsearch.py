@@ -150,9 +150,7 @@ def test_a_sentence_of_nothing_but_padding_is_finite():
     assert not np.asarray(found["attention"]).any()
 
 
-@pytest.mark.parametrize(
-    "variant", [VARIANTS[i] for i in (0, 2, 4, 6, 7)], ids=lambda v: "-".join(map(str, v.values()))
-)
+@pytest.mark.parametrize("variant", [VARIANTS[i] for i in (2, 4, 6)], ids=lambda v: "-".join(map(str, v.values())))
 def test_files(variant, tmp_path):
     model = tiny(**variant, dropout=0.1)
     for whole, inputs in (
