@@ -25,6 +25,7 @@ from keras_segattn.decoding import BeamRules, BeamSearch, Decoder, SampleTokens,
 from keras_segattn.layers import (
     AddBias,
     AdditiveAttention,
+    AttentionCell,
     AttentionGRUCell,
     AttentionRNN,
     Earlier,
@@ -34,6 +35,7 @@ from keras_segattn.layers import (
     LocalAttention,
     LocationAttention,
     Maxout,
+    Memory,
     NotEqual,
     ProjectedRNN,
     ResetBeforeGRUCell,
@@ -161,14 +163,12 @@ def RNNSearch(  # noqa: N802 - a builder is named like the model it builds
     )
     if order == "luong":
         cell = InputFeedingCell(cell, maxout, form.kernels, name="input_feeding_cell")
-        found = AttentionRNN(cell, unroll=unroll, name="decoder")(
-            words, annotations, annotation_mask=mask, initial_state=[start]
-        )
+    loop = AttentionRNN(cell, unroll=unroll, name="decoder")
+    steps = words if order == "luong" else Later(name="following_words")(words)
+    found = loop(steps, annotations, annotation_mask=mask, initial_state=[start])
+    if order == "luong":
         logits = write(parts, found["outputs"])
     else:
-        loop = AttentionRNN(cell, unroll=unroll, name="decoder")
-        following = Later(name="following_words")(words)
-        found = loop(following, annotations, annotation_mask=mask, initial_state=[start])
         states = Earlier(name="states_before")(found["outputs"], start)
         previous = ZeroWhereNot(name="previous_words")(words, NotEqual(BOS, name="not_first")(target))
         logits = read_out(parts, states, previous, found["context"])
@@ -272,6 +272,12 @@ def write(parts: dict[str, layers.Layer], x: Any) -> Any:
     return parts["logits"](x)
 
 
+def begin(cell: AttentionCell, encoded: dict[str, Any], hypotheses: int) -> tuple[list[Any], Memory]:
+    """The cell's states before the first word, and the annotations with their keys."""
+    memory = cell.attention.remember(encoded["annotations"], encoded.get("mask")).repeated(hypotheses)
+    return cell.start([ops.repeat(encoded["state"], hypotheses, axis=0)], memory), memory
+
+
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class RNNSearchDecoder(Decoder):
     """The decoder of a trained `RNNSearch`, for the searches of `keras_segattn.decoding`.
@@ -301,8 +307,7 @@ class RNNSearchDecoder(Decoder):
 
     def start(self, encoded: dict[str, Any], hypotheses: int) -> tuple[list[Any], Any]:
         """The state before the first word, what was seen last (nothing), and the annotations with their keys."""
-        memory = self.cell.attention.remember(encoded["annotations"], encoded.get("mask")).repeated(hypotheses)
-        states = self.cell.start([ops.repeat(encoded["state"], hypotheses, axis=0)], memory)
+        states, memory = begin(self.cell, encoded, hypotheses)
         return [*states, ops.zeros_like(memory.annotations[:, 0])], memory
 
     def step(self, tokens: Any, states: list[Any], memory: Any) -> tuple[Any, Any, list[Any]]:
@@ -344,8 +349,7 @@ class LuongDecoder(Decoder):
 
     def start(self, encoded: dict[str, Any], hypotheses: int) -> tuple[list[Any], Any]:
         """The state before the first word with nothing fed in, and the annotations with their keys."""
-        memory = self.cell.attention.remember(encoded["annotations"], encoded.get("mask")).repeated(hypotheses)
-        return self.cell.start([ops.repeat(encoded["state"], hypotheses, axis=0)], memory), memory
+        return begin(self.cell, encoded, hypotheses)
 
     def step(self, tokens: Any, states: list[Any], memory: Any) -> tuple[Any, Any, list[Any]]:
         """Move on with the word, attend, and write."""

@@ -77,13 +77,17 @@ class Recipe:
             return float(self.learning_rate)
         if self.schedule == "polynomial":
             return keras.optimizers.schedules.PolynomialDecay(self.learning_rate, steps, 0.0, power=0.9)
-        warmup = round(self.warmup * steps)
-        return keras.optimizers.schedules.CosineDecay(
-            0.0 if warmup else self.learning_rate,
-            max(1, steps - warmup),
-            warmup_target=self.learning_rate if warmup else None,
-            warmup_steps=warmup,
-        )
+        return cosine_decay(self.learning_rate, steps, round(self.warmup * steps))
+
+
+def cosine_decay(learning_rate: float, steps: int, warmup: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """A rate that rises linearly from 0 in `warmup` of the `steps`, and falls to 0 in the others."""
+    return keras.optimizers.schedules.CosineDecay(
+        0.0 if warmup else learning_rate,
+        max(1, steps - warmup),
+        warmup_target=learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
 
 
 RECIPES: dict[str, Recipe] = {

@@ -8,6 +8,7 @@ import keras
 
 from keras_segattn.arguments import check_choice, check_positive_integer
 from keras_segattn.losses import DoublyStochastic, SequenceCrossEntropy
+from keras_segattn.training.recipes import cosine_decay
 
 OPTIMIZERS = ("adadelta", "adam", "sgd")
 SCHEDULES = ("constant", "cosine", "halving")
@@ -89,13 +90,8 @@ class SequenceRecipe:
 
     def _learning_rate(self, epochs: int, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
         if self.schedule == "cosine":
-            warmup = min(self.warmup, epochs * steps - 1)
-            return keras.optimizers.schedules.CosineDecay(
-                0.0 if warmup else self.learning_rate,
-                epochs * steps - warmup,
-                warmup_target=self.learning_rate if warmup else None,
-                warmup_steps=warmup,
-            )
+            updates = epochs * steps
+            return cosine_decay(self.learning_rate, updates, min(self.warmup, updates - 1))
         if self.schedule == "halving" and epochs > 5:
             ends = [epoch * steps for epoch in range(5, epochs)]
             rates = [self.learning_rate * 0.5**number for number in range(len(ends) + 1)]
