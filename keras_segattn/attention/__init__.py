@@ -5,12 +5,14 @@ A builder gives the model that is trained; `translator` and `captioner` give one
 
 from keras_segattn.attention.rnnsearch import RNNSearch, RNNSearchDecoder, sampler, translator
 from keras_segattn.attention.show_attend_tell import ShowAttendTell, ShowAttendTellDecoder, captioner, drawing
+from keras_segattn.attention.spatial_transformer_network import SpatialTransformerNetwork
 
 __all__ = [
     "RNNSearch",
     "RNNSearchDecoder",
     "ShowAttendTell",
     "ShowAttendTellDecoder",
+    "SpatialTransformerNetwork",
     "captioner",
     "drawing",
     "sampler",

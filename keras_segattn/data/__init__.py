@@ -20,6 +20,7 @@ from keras_segattn.data.captions import (
 )
 from keras_segattn.data.cmudict import cmudict
 from keras_segattn.data.coco import coco_instances
+from keras_segattn.data.distorted_digits import DISTORTIONS, DigitSums, DistortedDigits
 from keras_segattn.data.fashion_mnist import FASHION_MNIST_FOLDER, FASHION_MNIST_LABELS, fashion_mnist, read_idx
 from keras_segattn.data.fitting import fit_picture
 from keras_segattn.data.folder import folder
@@ -38,6 +39,7 @@ from keras_segattn.data.vocabulary import Vocabulary
 
 __all__ = [
     "BLUE_MARBLE_LABELS",
+    "DISTORTIONS",
     "FASHION_MNIST_FOLDER",
     "FASHION_MNIST_LABELS",
     "TUX_PAINT_CLASSES",
@@ -46,6 +48,8 @@ __all__ = [
     "BlueMarble",
     "CaptionBatches",
     "Captioned",
+    "DigitSums",
+    "DistortedDigits",
     "InstanceBatches",
     "Instances",
     "SequenceBatches",

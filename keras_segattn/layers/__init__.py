@@ -32,6 +32,7 @@ from keras_segattn.layers.roi_align import RoIAlign
 from keras_segattn.layers.roi_pool import RoIPool
 from keras_segattn.layers.roi_warp import RoIWarp
 from keras_segattn.layers.sequences import Earlier, Later, NotEqual, Reverse, ZeroWhereNot
+from keras_segattn.layers.spatial_transformer import SpatialTransformer
 from keras_segattn.layers.uniform_attention import UniformAttention
 from keras_segattn.layers.vote_masks import VoteMasks
 
@@ -75,6 +76,7 @@ __all__ = [
     "RoIAlign",
     "RoIPool",
     "RoIWarp",
+    "SpatialTransformer",
     "SplitRegions",
     "UniformAttention",
     "ValidRegions",

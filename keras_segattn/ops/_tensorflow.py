@@ -4,10 +4,13 @@ XLA has no kernels for these: layers that may come here say that they cannot be 
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import tensorflow as tf
 from tensorflow.python.ops.linalg.sparse import sparse_csr_matrix_ops as csr
+
+from keras_segattn.ops.grid_sample import portable_sample
 
 
 @tf.custom_gradient
@@ -38,3 +41,48 @@ def weighted_sum(pixels: Any, indices: Any, weights: Any) -> tuple[Any, Callable
         return csr.sparse_matrix_mat_mul(matrix(), upstream, transpose_a=True), None, None
 
     return csr.sparse_matrix_mat_mul(matrix(), pixels), gradient
+
+
+def compiled_sample(images: Any, points: Any, settings: tuple[str, str, bool | None]) -> Any:
+    """`portable_sample` as one kernel made by XLA; so are its two gradients, each computed only where it is used.
+
+    Args:
+        images: `(batch, height, width, channels)`.
+        points: `(batch, …, 2)`.
+        settings: interpolation, padding and align_corners.
+    """
+    images = tf.convert_to_tensor(images)
+    return _compiled_sample(settings, tuple(images.shape[1:]))(images, tf.convert_to_tensor(points))
+
+
+@cache
+def _compiled_sample(
+    settings: tuple[str, str, bool | None], shape: tuple[int | None, ...]
+) -> Callable[[Any, Any], Any]:
+    # One an image shape: less retracing would otherwise forget the number of channels.
+    def compiled(function: Callable[..., Any]) -> Any:
+        return tf.function(function, jit_compile=True, reduce_retracing=True)
+
+    def sampled(images: Any, points: Any) -> Any:
+        return portable_sample(tf.ensure_shape(images, (None, *shape)), points, *settings)
+
+    def gradient_of(place: int) -> Any:
+        def gradient(images: Any, points: Any, upstream: Any) -> Any:
+            with tf.GradientTape() as tape:
+                tape.watch((images, points)[place])
+                found = sampled(images, points)
+            return tape.gradient(found, (images, points)[place], upstream, unconnected_gradients="zero")
+
+        return compiled(gradient)
+
+    forward = compiled(sampled)
+    to_images, to_points = gradient_of(0), gradient_of(1)
+
+    @tf.custom_gradient
+    def sample(images: Any, points: Any) -> tuple[Any, Callable[[Any], tuple[Any, Any]]]:
+        def gradient(upstream: Any) -> tuple[Any, Any]:
+            return to_images(images, points, upstream), to_points(images, points, upstream)
+
+        return forward(images, points), gradient
+
+    return sample

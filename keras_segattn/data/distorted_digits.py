@@ -1,0 +1,236 @@
+"""The distorted digits of Jaderberg et al. (NIPS 2015), section 4.1 and appendix A.4, drawn anew for every epoch."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_segattn.arguments import check_choice, check_positive_integer
+from keras_segattn.ops import affine_grid, grid_sample, projective_grid, thin_plate_spline_grid
+
+SIDE = 28
+# Clutter: so many squares of this side, cut from other digits.
+DISTRACTORS, DISTRACTOR = 6, 6
+Distort = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+
+def rotated(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """R: turned by up to 90°, in 28×28."""
+    angle = np.radians(generator.uniform(-90, 90, len(images)))
+    return _affine(images, angle, np.ones(len(images)), np.full((len(images), 2), (SIDE - 1) / 2), SIDE)
+
+
+def rotated_scaled_translated(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """RTS: turned by up to 45°, 0.7 to 1.2 times as large, anywhere in 42×42."""
+    return placed(images, generator, 42, (0.7, 1.2), 45)
+
+
+def placed(
+    images: np.ndarray, generator: np.random.Generator, side: int, scales: tuple[float, float], degrees: float
+) -> np.ndarray:
+    """Turned, scaled and put anywhere in `side`×`side` where the square of the unturned digit is inside."""
+    angle = np.radians(generator.uniform(-degrees, degrees, len(images)))
+    scale = generator.uniform(*scales, len(images))
+    half = (scale * SIDE / 2)[:, None]
+    centre = half + generator.random((len(images), 2)) * (side - 2 * half) - 0.5
+    return _affine(images, angle, scale, centre, side)
+
+
+def projected(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """P: 0.75 to 1 times as large, then every corner moved by N(0, 5 pixels), in 28×28."""
+    corners = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)], "float64")
+    moved = corners + _convex_moves(len(images), corners, generator)
+    # Eight equations: the moved corners of the output are read at the corners of the picture.
+    equations = np.zeros((len(images), 8, 8))
+    equations[:, 0::2, 0:2] = equations[:, 1::2, 3:5] = moved
+    equations[:, 0::2, 2] = equations[:, 1::2, 5] = 1
+    equations[:, :, 6:] = -corners.reshape(8, 1) * np.repeat(moved, 2, axis=1)
+    entries = np.linalg.solve(equations, np.tile(corners.reshape(8, 1), (len(images), 1, 1)))[..., 0]
+    theta = np.concatenate([entries, np.ones((len(images), 1))], axis=1).reshape(-1, 3, 3)
+    theta[:, :2] /= generator.uniform(0.75, 1, (len(images), 1, 1))
+    return _read(images, projective_grid(theta.astype("float32"), (SIDE, SIDE)))
+
+
+def _convex_moves(count: int, corners: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Moves of the corners, in halves of the picture; those that would fold it are drawn again."""
+    moves = np.empty((count, 4, 2))
+    left = np.arange(count)
+    while len(left):
+        moves[left] = generator.normal(0, 5 / ((SIDE - 1) / 2), (len(left), 4, 2))
+        sides = np.roll(corners + moves[left], -1, axis=1) - (corners + moves[left])
+        following = np.roll(sides, -1, axis=1)
+        turns = sides[..., 0] * following[..., 1] - sides[..., 1] * following[..., 0]
+        left = left[(turns <= 0).any(axis=1)]
+    return moves
+
+
+def elastic(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """E: a thin-plate spline whose 16 control points are moved by N(0, 1.5 pixels), in 28×28."""
+    offsets = generator.normal(0, 1.5 / ((SIDE - 1) / 2), (len(images), 16, 2)).astype("float32")
+    return _read(images, thin_plate_spline_grid(offsets, (SIDE, SIDE)))
+
+
+def cluttered(images: np.ndarray, generator: np.random.Generator, side: int = 60) -> np.ndarray:
+    """TC: anywhere in 60×60, among six 6×6 pieces of other digits of the batch."""
+    count = len(images)
+    canvas = np.zeros((count, side, side, 1), "float32")
+    rows, columns = generator.integers(0, side - SIDE + 1, (2, count))
+    for index, (image, row, column) in enumerate(zip(images, rows, columns, strict=True)):
+        canvas[index, row : row + SIDE, column : column + SIDE] = image
+    others = generator.integers(0, count, (count, DISTRACTORS))
+    cut = generator.integers(0, SIDE - DISTRACTOR + 1, (count, DISTRACTORS, 2))
+    put = generator.integers(0, side - DISTRACTOR + 1, (count, DISTRACTORS, 2))
+    for index in range(count):
+        for other, (y, x), (row, column) in zip(others[index], cut[index], put[index], strict=True):
+            piece = images[other, y : y + DISTRACTOR, x : x + DISTRACTOR]
+            place = canvas[index, row : row + DISTRACTOR, column : column + DISTRACTOR]
+            np.maximum(place, piece, out=place)
+    return canvas
+
+
+def _affine(images: np.ndarray, angle: np.ndarray, scale: np.ndarray, centre: np.ndarray, side: int) -> np.ndarray:
+    """Digits turned anticlockwise and scaled, their middle at the pixel `centre` (x, y) of `side`×`side`."""
+    half_in, half_out = (SIDE - 1) / 2, (side - 1) / 2
+    cosine, sine = np.cos(angle) / scale, np.sin(angle) / scale
+    turn = np.stack([np.stack([cosine, -sine], axis=-1), np.stack([sine, cosine], axis=-1)], axis=-2)
+    shift = turn @ (half_out - centre)[..., None]
+    theta = np.concatenate([turn * half_out, shift], axis=-1) / half_in
+    return _read(images, affine_grid(theta.astype("float32"), (side, side)))
+
+
+def _read(images: np.ndarray, grid: Any) -> np.ndarray:
+    return ops.convert_to_numpy(grid_sample(images, grid))
+
+
+class Distortion(NamedTuple):
+    """One column of the paper's table.
+
+    Attributes:
+        distort: `(n, 28, 28, 1)` → `(n, side, side, 1)`, both 0..1.
+        side: of what it makes.
+    """
+
+    distort: Distort
+    side: int
+
+
+DISTORTIONS = {
+    "none": Distortion(lambda images, _: images, SIDE),
+    "rotated": Distortion(rotated, SIDE),
+    "rotated_scaled_translated": Distortion(rotated_scaled_translated, 42),
+    "projective": Distortion(projected, SIDE),
+    "elastic": Distortion(elastic, SIDE),
+    "cluttered": Distortion(cluttered, 60),
+}
+
+
+class DistortedDigits(keras.utils.PyDataset):
+    """Batches of distorted digits: for `fit`, or to iterate over.
+
+    A batch is a pair: images float32 `(B, side, side, 1)`, 0..1, and labels int32 `(B,)`.
+
+    Args:
+        images: uint8 `(n, 28, 28)` or `(n, 28, 28, 1)`, white on black.
+        labels: integers `(n,)`.
+        distortion: a key of `DISTORTIONS`: `"rotated"`, `"rotated_scaled_translated"`, `"projective"`, `"elastic"`,
+            `"cluttered"` (60×60) or `"none"`.
+        batch_size: digits a batch; the last is smaller.
+        shuffle: whether each epoch has an order and distortions of its own; without, all epochs are the same.
+        seed: of order and distortions, functions of it and of the attribute `epoch`.
+        workers: threads that make batches ahead.
+
+    Raises:
+        ValueError: if an argument or shape is wrong.
+
+    Example:
+        >>> train = DistortedDigits(images, labels, "rotated", shuffle=True)
+        >>> model.fit(train, epochs=10)
+    """
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        distortion: str,
+        batch_size: int = 256,
+        *,
+        shuffle: bool = False,
+        seed: int = 0,
+        workers: int = 1,
+    ) -> None:
+        super().__init__(workers=workers)
+        check_choice("distortion", distortion, DISTORTIONS)
+        check_positive_integer("batch_size", batch_size)
+        check_choice("shuffle", shuffle, (True, False))
+        self.images, self.labels = check_digits(images, labels)
+        self.distortion, self.batch_size, self.shuffle, self.seed = distortion, batch_size, shuffle, seed
+        self.epoch = 0
+        self._order: tuple[int, np.ndarray] = (-1, np.arange(len(self.images)))
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return math.ceil(len(self.images) / self.batch_size)
+
+    def on_epoch_end(self) -> None:
+        """The next epoch is another one."""
+        if self.shuffle:
+            self.epoch += 1
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """The batch of that number."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"batch {index} of {len(self)}")
+        epoch = self.epoch
+        generator = np.random.default_rng([self.seed, epoch, index])
+        return self.batch(self.chosen(epoch, index), generator)
+
+    def chosen(self, epoch: int, index: int) -> np.ndarray:
+        """Which digits a batch is of."""
+        if self.shuffle and self._order[0] != epoch:
+            order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
+            self._order = (epoch, order)
+        return self._order[1][index * self.batch_size : (index + 1) * self.batch_size]
+
+    def batch(self, chosen: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """These digits, distorted."""
+        return self.distorted(chosen, generator), self.labels[chosen]
+
+    def distorted(self, chosen: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """Images float32 `(B, side, side, 1)` of these digits."""
+        return DISTORTIONS[self.distortion].distort(self.images[chosen].astype("float32") / 255, generator)
+
+
+class DigitSums(DistortedDigits):
+    """MNIST addition (appendix A.3): two digits, distorted by themselves, in two channels; the label is their sum.
+
+    A batch is a pair: images float32 `(B, side, side, 2)`, 0..1, and sums int32 `(B,)`, 0..18. Arguments and errors
+    are those of `DistortedDigits`.
+
+    Example:
+        >>> train = DigitSums(images, labels, "rotated_scaled_translated", shuffle=True)
+    """
+
+    def batch(self, chosen: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """These digits, each with another one."""
+        others = generator.integers(0, len(self.images), len(chosen))
+        pictures = [self.distorted(digits, generator) for digits in (chosen, others)]
+        return np.concatenate(pictures, axis=-1), self.labels[chosen] + self.labels[others]
+
+
+def check_digits(images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Images uint8 `(n, 28, 28, 1)` and labels int32 `(n,)`.
+
+    Raises:
+        ValueError: if they are something else, or none.
+    """
+    images, labels = np.asarray(images), np.asarray(labels)
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.dtype != np.uint8 or images.shape[1:] != (SIDE, SIDE, 1) or not len(images):
+        raise ValueError(f"expected digits uint8 (n, 28, 28), n > 0, received {images.dtype} {images.shape}")
+    if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"expected {len(images)} integer labels, received {labels.dtype} {labels.shape}")
+    return images, labels.astype(np.int32)

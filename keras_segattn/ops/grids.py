@@ -1,0 +1,172 @@
+"""The grid generators of spatial transformers (Jaderberg et al., NIPS 2015, section 3.2).
+
+A grid says for every pixel of the output, at which point (x, y) of the input it is read. Points are normalised: -1 is
+the left or upper edge, 1 the right or lower one (see `grid_sample` for what edges are).
+"""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+# Nearer to 0 than this, a projective denominator is taken for this: its point is far outside, its gradient finite.
+SMALLEST_DENOMINATOR = 1e-6
+
+
+def regular_grid(size: tuple[int, int], align_corners: bool = True) -> np.ndarray:
+    """The identity: float64 `(rows, columns, 2)`, the points (x, y) of an output of `size` (rows, columns)."""
+    axes = []
+    for count in size:
+        if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
+            raise ValueError(f"expected a size (rows, columns) of positive integers, received {size!r}")
+        # As in torch, the only pixel of an axis is in the middle.
+        edge = (1.0 if count > 1 else 0.0) if align_corners else 1.0 - 1.0 / count
+        axes.append(np.linspace(-edge, edge, count))
+    return np.stack(np.meshgrid(axes[1], axes[0]), axis=-1)
+
+
+def affine_grid(theta: Any, size: tuple[int, int], align_corners: bool = True) -> Any:
+    """Grids of affine maps (equation 1), as `torch.nn.functional.affine_grid` computes them.
+
+    Args:
+        theta: `(batch, 2, 3)`, A of (x, y) = A (x', y', 1): from points of the output to points of the input.
+        size: (rows, columns) of the output.
+        align_corners: as of `grid_sample`.
+
+    Returns:
+        `(batch, rows, columns, 2)`, float32 unless the argument is float64.
+
+    Raises:
+        ValueError: if a shape is wrong.
+
+    Example:
+        >>> affine_grid(attention_matrix(theta), (28, 28)).shape
+        TensorShape([32, 28, 28, 2])
+    """
+    _check("theta", theta, (2, 3))
+    return ops.reshape(_mapped(theta, size, align_corners), (-1, *size, 2))
+
+
+def projective_grid(theta: Any, size: tuple[int, int], align_corners: bool = True) -> Any:
+    """Grids of projective maps.
+
+    Args:
+        theta: `(batch, 3, 3)`: (u, v, w) = A (x', y', 1), and (x, y) = (u, v) / w.
+        size: (rows, columns) of the output.
+        align_corners: as of `grid_sample`.
+
+    Returns:
+        `(batch, rows, columns, 2)`, float32 unless the argument is float64.
+
+    Raises:
+        ValueError: if a shape is wrong.
+
+    Example:
+        >>> projective_grid(homography, (28, 28))
+    """
+    _check("theta", theta, (3, 3))
+    mapped = _mapped(theta, size, align_corners)
+    depth = mapped[..., 2:]
+    depth = ops.where(ops.abs(depth) < SMALLEST_DENOMINATOR, SMALLEST_DENOMINATOR, depth)
+    return ops.reshape(mapped[..., :2] / depth, (-1, *size, 2))
+
+
+def thin_plate_spline_grid(
+    offsets: Any, size: tuple[int, int], points: tuple[int, int] = (4, 4), align_corners: bool = True
+) -> Any:
+    """Grids of thin-plate splines through a regular grid of control points (Bookstein 1989).
+
+    All that does not depend on the offsets, the inverse among it, is a constant of one product of matrices.
+
+    Args:
+        offsets: `(batch, K, 2)`: where the input is read at each control point, (x, y) less the point itself; row by
+            row of the points. 0 is the identity.
+        size: (rows, columns) of the output.
+        points: (rows, columns) of the control points, K of them, from -1 to 1; at least two each way.
+        align_corners: as of `grid_sample`.
+
+    Returns:
+        `(batch, rows, columns, 2)`, float32 unless the argument is float64.
+
+    Raises:
+        ValueError: if a shape is wrong.
+
+    Example:
+        >>> thin_plate_spline_grid(keras.ops.zeros((32, 16, 2)), (28, 28))
+    """
+    control = control_points(points)
+    _check("offsets", offsets, control.shape)
+    grid = regular_grid(size, align_corners)
+    spline = thin_plate_spline(control, grid.reshape(-1, 2))
+    offsets = at_least_float32(offsets)
+    moved = ops.matmul(ops.cast(spline, offsets.dtype), offsets)
+    return ops.reshape(moved, (-1, *size, 2)) + ops.cast(grid, offsets.dtype)
+
+
+def control_points(points: tuple[int, int]) -> np.ndarray:
+    """Control points (x, y) of a thin-plate spline, float64 `(K, 2)`, row by row from (-1, -1) to (1, 1)."""
+    if len(points) != 2 or min(points) < 2:
+        raise ValueError(f"expected at least 2 by 2 control points, received {points!r}")
+    return regular_grid(points).reshape(-1, 2)
+
+
+def thin_plate_spline(control: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """The matrix that takes values at the control points `(K, 2)` to those of their spline at `points` `(N, 2)`.
+
+    Returns:
+        float64 `(N, K)`.
+    """
+    count = len(control)
+    system = np.zeros((count + 3, count + 3))
+    system[:count, :count] = _radial(control, control)
+    system[:count, count:] = np.column_stack([np.ones(count), control])
+    system[count:, :count] = system[:count, count:].T
+    basis = np.column_stack([_radial(points, control), np.ones(len(points)), points])
+    return np.linalg.solve(system.T, basis.T).T[:, :count]
+
+
+def attention_matrix(theta: Any) -> Any:
+    """Isotropic scale and translation (equation 2): `(batch, 3)` of (s, t_x, t_y) → `(batch, 2, 3)`."""
+    _check("theta", theta, (3,))
+    scale, x, y = (theta[..., i] for i in range(3))
+    zero = ops.zeros_like(scale)
+    return _matrix([[scale, zero, x], [zero, scale, y]])
+
+
+def rotation_matrix(angle: Any) -> Any:
+    """Rotation about the middle: `(batch, 1)` radians, which turn the picture anticlockwise → `(batch, 2, 3)`."""
+    _check("angle", angle, (1,))
+    sine, cosine = ops.sin(angle[..., 0]), ops.cos(angle[..., 0])
+    zero = ops.zeros_like(sine)
+    return _matrix([[cosine, -sine, zero], [sine, cosine, zero]])
+
+
+def at_least_float32(x: Any) -> Any:
+    """`x` as a tensor in float32, or in float64 if it is: half precision cannot tell the pixels of a picture apart."""
+    x = ops.convert_to_tensor(x)
+    return x if keras.backend.standardize_dtype(x.dtype) == "float64" else ops.cast(x, "float32")
+
+
+def _matrix(rows: list[list[Any]]) -> Any:
+    return ops.stack([ops.stack(row, axis=-1) for row in rows], axis=-2)
+
+
+def _mapped(theta: Any, size: tuple[int, int], align_corners: bool) -> Any:
+    """`(batch, rows · columns, 2 or 3)`: each map applied to every point of the regular grid."""
+    grid = regular_grid(size, align_corners).reshape(-1, 2)
+    theta = at_least_float32(theta)
+    homogeneous = ops.cast(np.column_stack([grid, np.ones(len(grid))]), theta.dtype)
+    return ops.matmul(homogeneous, ops.transpose(theta, (0, 2, 1)))
+
+
+def _radial(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """U(r) = r² log r² between all pairs."""
+    squared = ((a[:, None] - b[None]) ** 2).sum(axis=-1)
+    return squared * np.log(np.where(squared > 0, squared, 1.0))
+
+
+def _check(name: str, tensor: Any, shape: tuple[int, ...]) -> None:
+    if tuple(tensor.shape[1:]) != shape or len(tensor.shape) != len(shape) + 1:
+        expected = ", ".join(map(str, shape))
+        raise ValueError(f"expected {name} (batch, {expected}), received {tuple(tensor.shape)}")
