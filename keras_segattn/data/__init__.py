@@ -2,7 +2,8 @@
 
 Every reader of masks gives a `tf.data.Dataset` with the features of TFDS's segmentation sets, so that a folder of your
 own and `tfds.load` are interchangeable: `image` uint8 `(height, width, 3)` RGB, `segmentation_mask` uint8
-`(height, width, 1)` class indices, `file_name` a string. `fashion_mnist` gives `image` and `label`, as TFDS's does.
+`(height, width, 1)` class indices, `file_name` a string. `mnist` and `fashion_mnist` give `image` and `label`, as
+TFDS's do.
 Readers of instances give lazy sequences of examples (`Instances`), which `InstanceBatches` turns into what a detector
 is trained on.
 """
@@ -21,12 +22,14 @@ from keras_segattn.data.captions import (
 from keras_segattn.data.cmudict import cmudict
 from keras_segattn.data.coco import coco_instances
 from keras_segattn.data.distorted_digits import DISTORTIONS, DigitSums, DistortedDigits
-from keras_segattn.data.fashion_mnist import FASHION_MNIST_FOLDER, FASHION_MNIST_LABELS, fashion_mnist, read_idx
+from keras_segattn.data.fashion_mnist import FASHION_MNIST_FOLDER, FASHION_MNIST_LABELS, fashion_mnist
 from keras_segattn.data.fitting import fit_picture
 from keras_segattn.data.folder import folder
+from keras_segattn.data.idx import read_idx
 from keras_segattn.data.instance_batches import InstanceBatches
 from keras_segattn.data.instance_folder import instance_folder
 from keras_segattn.data.instances import Instances
+from keras_segattn.data.mnist import MnistIdx, mnist, mnist_arrays
 from keras_segattn.data.parallel_text import parallel_text
 from keras_segattn.data.pictures import read_image, read_mask
 from keras_segattn.data.sequence_batches import SequenceBatches
@@ -52,6 +55,7 @@ __all__ = [
     "DistortedDigits",
     "InstanceBatches",
     "Instances",
+    "MnistIdx",
     "SequenceBatches",
     "TuxPaintScenes",
     "Vocabulary",
@@ -65,6 +69,8 @@ __all__ = [
     "folder",
     "instance_folder",
     "karpathy_captions",
+    "mnist",
+    "mnist_arrays",
     "parallel_text",
     "read_idx",
     "read_image",

@@ -1,8 +1,5 @@
-"""Fashion-MNIST (Xiao, Rasul & Vollgraf 2017, arXiv 1708.07747) from the files of Debian's package, and IDX files."""
+"""Fashion-MNIST (Xiao, Rasul & Vollgraf 2017, arXiv 1708.07747) from the files of Debian's package."""
 
-import gzip
-import math
-import zlib
 from os import PathLike
 from pathlib import Path
 
@@ -10,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_segattn.arguments import check_choice
+from keras_segattn.data.idx import read_idx
 
 # Where the Debian package dataset-fashion-mnist puts its files.
 FASHION_MNIST_FOLDER = Path("/usr/share/datasets/fashion-mnist")
@@ -59,40 +57,6 @@ def fashion_mnist(split: str, *, folder: str | PathLike[str] = FASHION_MNIST_FOL
     if label.max() >= len(FASHION_MNIST_LABELS):
         raise ValueError(f"{Path(folder) / prefix}-labels-idx1-ubyte.gz: expected labels 0..9, found {label.max()}")
     return tf.data.Dataset.from_tensor_slices({"image": image[..., None], "label": label.astype(np.int64)})
-
-
-def read_idx(path: str | PathLike[str]) -> np.ndarray:
-    """An array of bytes from an IDX file, the format of MNIST and its relatives.
-
-    Args:
-        path: the file, gzipped if its name ends in `.gz`.
-
-    Returns:
-        uint8 array of the shape in the file's header.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the file is damaged, no IDX file, or holds other numbers than unsigned bytes.
-
-    Example:
-        >>> read_idx("train-images-idx3-ubyte.gz").shape
-        (60000, 28, 28)
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected an IDX file, found {'a folder' if path.is_dir() else 'nothing'}")
-    try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{path}: truncated or corrupt ({error})") from error
-    # Two zeros, the type (8: unsigned byte), the rank, then every dimension as four bytes, most significant first.
-    if len(content) < 4 or content[:3] != b"\0\0\x08":
-        raise ValueError(f"{path}: expected an IDX file of unsigned bytes (00 00 08), found {content[:3].hex(' ')}")
-    start = 4 + 4 * content[3]
-    shape = tuple(int.from_bytes(content[i : i + 4], "big") for i in range(4, start, 4))
-    if len(content) - start != math.prod(shape):
-        raise ValueError(f"{path}: expected {shape} bytes after the header, found {len(content) - start}")
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
 def _part(path: Path, shape: tuple[int, ...]) -> np.ndarray:

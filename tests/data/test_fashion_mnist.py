@@ -67,9 +67,9 @@ def test_idx_files_come_back(tmp_path_factory, array, zipped):
         (b"", "IDX file of unsigned bytes"),
         (b"\x89PNG", "89 50 4e"),
         (bytes([0, 0, 13, 1, 0, 0, 0, 0]), "unsigned bytes"),  # float32
-        (idx(np.zeros((2, 3), np.uint8))[:-1], r"\(2, 3\) bytes after the header, found 5"),
+        (idx(np.zeros((2, 3), np.uint8))[:-1], r"truncated, expected \(2, 3\) bytes after the header, found 5"),
         (idx(np.zeros((2, 3), np.uint8)) + b"\0", "found 7"),
-        (bytes([0, 0, 8, 3, 0, 0]), "bytes after the header"),
+        (bytes([0, 0, 8, 3, 0, 0]), "truncated, expected a header of 16 bytes, found 6"),
     ],
 )
 def test_damaged_idx_files_are_named(tmp_path, content, message):
