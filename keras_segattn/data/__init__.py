@@ -4,7 +4,7 @@ Every reader of masks gives a `tf.data.Dataset` with the features of TFDS's segm
 own and `tfds.load` are interchangeable: `image` uint8 `(height, width, 3)` RGB, `segmentation_mask` uint8
 `(height, width, 1)` class indices, `file_name` a string. `fashion_mnist` gives `image` and `label`, as TFDS's does.
 Readers of instances give lazy sequences of examples (`Instances`), which `InstanceBatches` turns into what a detector
-is trained on.
+is trained on; `svhn` gives a list of files of house numbers with their digits, and `DigitStrings` makes its own.
 """
 
 from keras_segattn.data.augmentation import Augmentation
@@ -20,6 +20,7 @@ from keras_segattn.data.captions import (
 )
 from keras_segattn.data.cmudict import cmudict
 from keras_segattn.data.coco import coco_instances
+from keras_segattn.data.digit_strings import DigitStrings, photographs
 from keras_segattn.data.fashion_mnist import FASHION_MNIST_FOLDER, FASHION_MNIST_LABELS, fashion_mnist, read_idx
 from keras_segattn.data.fitting import fit_picture
 from keras_segattn.data.folder import folder
@@ -29,6 +30,7 @@ from keras_segattn.data.instances import Instances
 from keras_segattn.data.parallel_text import parallel_text
 from keras_segattn.data.pictures import read_image, read_mask
 from keras_segattn.data.sequence_batches import SequenceBatches
+from keras_segattn.data.svhn import BLANK, LONGEST, HouseNumber, digit_labels, number_crop, svhn
 from keras_segattn.data.tfds_instances import tfds_instances
 from keras_segattn.data.tfds_segmentation import tfds_segmentation
 from keras_segattn.data.tux_paint import TuxPaintScenes
@@ -37,15 +39,19 @@ from keras_segattn.data.voc import voc
 from keras_segattn.data.vocabulary import Vocabulary
 
 __all__ = [
+    "BLANK",
     "BLUE_MARBLE_LABELS",
     "FASHION_MNIST_FOLDER",
     "FASHION_MNIST_LABELS",
+    "LONGEST",
     "TUX_PAINT_CLASSES",
     "Augmentation",
     "Batches",
     "BlueMarble",
     "CaptionBatches",
     "Captioned",
+    "DigitStrings",
+    "HouseNumber",
     "InstanceBatches",
     "Instances",
     "SequenceBatches",
@@ -55,16 +61,20 @@ __all__ = [
     "cmudict",
     "coco_captions",
     "coco_instances",
+    "digit_labels",
     "fashion_mnist",
     "fit_picture",
     "flickr_captions",
     "folder",
     "instance_folder",
     "karpathy_captions",
+    "number_crop",
     "parallel_text",
+    "photographs",
     "read_idx",
     "read_image",
     "read_mask",
+    "svhn",
     "tfds_instances",
     "tfds_segmentation",
     "tokenize_caption",
