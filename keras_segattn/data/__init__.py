@@ -5,7 +5,7 @@ own and `tfds.load` are interchangeable: `image` uint8 `(height, width, 3)` RGB,
 `(height, width, 1)` class indices, `file_name` a string. `mnist` and `fashion_mnist` give `image` and `label`, as
 TFDS's do.
 Readers of instances give lazy sequences of examples (`Instances`), which `InstanceBatches` turns into what a detector
-is trained on.
+is trained on; `svhn` gives a list of files of house numbers with their digits, and `DigitStrings` makes its own.
 """
 
 from keras_segattn.data.augmentation import Augmentation
@@ -21,8 +21,13 @@ from keras_segattn.data.captions import (
 )
 from keras_segattn.data.cmudict import cmudict
 from keras_segattn.data.coco import coco_instances
+<<<<<<< HEAD
 from keras_segattn.data.distorted_digits import DISTORTIONS, DigitSums, DistortedDigits
 from keras_segattn.data.fashion_mnist import FASHION_MNIST_FOLDER, FASHION_MNIST_LABELS, fashion_mnist
+=======
+from keras_segattn.data.digit_strings import DigitStrings, photographs
+from keras_segattn.data.fashion_mnist import FASHION_MNIST_FOLDER, FASHION_MNIST_LABELS, fashion_mnist, read_idx
+>>>>>>> wt_svhn
 from keras_segattn.data.fitting import fit_picture
 from keras_segattn.data.folder import folder
 from keras_segattn.data.idx import read_idx
@@ -33,6 +38,7 @@ from keras_segattn.data.mnist import MnistIdx, mnist, mnist_arrays
 from keras_segattn.data.parallel_text import parallel_text
 from keras_segattn.data.pictures import read_image, read_mask
 from keras_segattn.data.sequence_batches import SequenceBatches
+from keras_segattn.data.svhn import BLANK, LONGEST, HouseNumber, digit_labels, number_crop, svhn
 from keras_segattn.data.tfds_instances import tfds_instances
 from keras_segattn.data.tfds_segmentation import tfds_segmentation
 from keras_segattn.data.tux_paint import TuxPaintScenes
@@ -41,18 +47,25 @@ from keras_segattn.data.voc import voc
 from keras_segattn.data.vocabulary import Vocabulary
 
 __all__ = [
+    "BLANK",
     "BLUE_MARBLE_LABELS",
     "DISTORTIONS",
     "FASHION_MNIST_FOLDER",
     "FASHION_MNIST_LABELS",
+    "LONGEST",
     "TUX_PAINT_CLASSES",
     "Augmentation",
     "Batches",
     "BlueMarble",
     "CaptionBatches",
     "Captioned",
+<<<<<<< HEAD
     "DigitSums",
     "DistortedDigits",
+=======
+    "DigitStrings",
+    "HouseNumber",
+>>>>>>> wt_svhn
     "InstanceBatches",
     "Instances",
     "MnistIdx",
@@ -63,18 +76,25 @@ __all__ = [
     "cmudict",
     "coco_captions",
     "coco_instances",
+    "digit_labels",
     "fashion_mnist",
     "fit_picture",
     "flickr_captions",
     "folder",
     "instance_folder",
     "karpathy_captions",
+<<<<<<< HEAD
     "mnist",
     "mnist_arrays",
+=======
+    "number_crop",
+>>>>>>> wt_svhn
     "parallel_text",
+    "photographs",
     "read_idx",
     "read_image",
     "read_mask",
+    "svhn",
     "tfds_instances",
     "tfds_segmentation",
     "tokenize_caption",

@@ -21,7 +21,7 @@ from rich.progress import track
 
 from keras_segattn.arguments import check_choice, check_positive_integer
 from keras_segattn.data.augmentation import check_integer, check_size
-from keras_segattn.data.tux_paint_sources import SPLITS, TUX_PAINT_CLASSES, read_photographs, read_stamps
+from keras_segattn.data.tux_paint_sources import SPLITS, TUX_PAINT_CLASSES, piece_of, read_photographs, read_stamps
 from keras_segattn.files import replaced
 
 ATTEMPTS = 20  # to place an object without hiding another
@@ -173,13 +173,7 @@ class TuxPaintScenes:
 
 def _crop(photograph: Image.Image, size: tuple[int, int], random: np.random.Generator) -> Image.Image:
     """A piece of a photograph, at least half as large as can be, mirrored half of the time, at (height, width)."""
-    height, width = size
-    factor = min(photograph.width / width, photograph.height / height) * random.uniform(0.5, 1)
-    extent = np.array([width, height]) * factor
-    left, top = (np.array(photograph.size) - extent) * random.random(2)
-    box = (left, top, left + extent[0], top + extent[1])
-    piece = photograph.resize((width, height), Image.Resampling.BICUBIC, box)
-    return piece.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if random.random() < 0.5 else piece
+    return piece_of(photograph, size, random.uniform(0.5, 1), random.random(2), random.random() < 0.5)
 
 
 def _annotation(identity: int, image: int, label: int, mask: np.ndarray) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The stamps and photographs that `keras_segattn.data.tux_paint` composes, split for good."""
+"""The stamps and photographs that `keras_segattn.data.tux_paint` and `digit_strings` compose, split for good."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -6,6 +6,7 @@ from io import BytesIO
 from os import PathLike
 from pathlib import PurePosixPath
 
+import numpy as np
 from PIL import Image
 
 from keras_segattn.data.debian import files_of
@@ -86,6 +87,36 @@ def read_photographs(source: str | PathLike[str], split: str, side: int) -> list
         factor = max(1, min(width, height) / side)
         photographs[name] = photographs[name].resize((round(width / factor), round(height / factor)))
     return [photographs[name] for name in chosen]
+
+
+def piece_of(
+    photograph: Image.Image,
+    size: tuple[int, int],
+    share: float,
+    place: np.ndarray,
+    mirrored: bool,
+    method: Image.Resampling = Image.Resampling.BICUBIC,
+) -> Image.Image:
+    """A piece of a photograph, resized.
+
+    Args:
+        photograph: RGB picture.
+        size: (height, width) of the result, in pixels.
+        share: sides of the piece, as a share of those of the largest one of that form, above 0 and at most 1.
+        place: where it lies, as shares (x, y) of the way from the left to the right and from the top to the bottom.
+        mirrored: whether left and right change places.
+        method: of resizing.
+
+    Returns:
+        RGB picture.
+    """
+    height, width = size
+    factor = min(photograph.width / width, photograph.height / height) * share
+    extent = np.array([width, height]) * factor
+    left, top = (np.array(photograph.size) - extent) * place
+    box = (left, top, left + extent[0], top + extent[1])
+    piece = photograph.resize((width, height), method, box)
+    return piece.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else piece
 
 
 def split_of(names: Iterable[str], split: str) -> list[str]:

