@@ -27,7 +27,7 @@ from keras_segattn.preprocessing import Preprocessing
 from keras_segattn.registry import Paper, register
 
 CLASSIFIERS = ("fcn", "cnn")
-PAPER = Paper("Spatial Transformer Networks", "Jaderberg, Simonyan, Zisserman & Kavukcuoglu", "NIPS", 2015, "1506.02025")
+PAPER = Paper("Spatial Transformer Networks", "Jaderberg et al.", "NIPS", 2015, "1506.02025")
 
 
 def fully_connected_localisation(x: Any, name: str) -> Any:

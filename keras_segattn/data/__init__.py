@@ -21,13 +21,9 @@ from keras_segattn.data.captions import (
 )
 from keras_segattn.data.cmudict import cmudict
 from keras_segattn.data.coco import coco_instances
-<<<<<<< HEAD
+from keras_segattn.data.digit_strings import DigitStrings, photographs
 from keras_segattn.data.distorted_digits import DISTORTIONS, DigitSums, DistortedDigits
 from keras_segattn.data.fashion_mnist import FASHION_MNIST_FOLDER, FASHION_MNIST_LABELS, fashion_mnist
-=======
-from keras_segattn.data.digit_strings import DigitStrings, photographs
-from keras_segattn.data.fashion_mnist import FASHION_MNIST_FOLDER, FASHION_MNIST_LABELS, fashion_mnist, read_idx
->>>>>>> wt_svhn
 from keras_segattn.data.fitting import fit_picture
 from keras_segattn.data.folder import folder
 from keras_segattn.data.idx import read_idx
@@ -59,13 +55,10 @@ __all__ = [
     "BlueMarble",
     "CaptionBatches",
     "Captioned",
-<<<<<<< HEAD
+    "DigitStrings",
     "DigitSums",
     "DistortedDigits",
-=======
-    "DigitStrings",
     "HouseNumber",
->>>>>>> wt_svhn
     "InstanceBatches",
     "Instances",
     "MnistIdx",
@@ -83,12 +76,9 @@ __all__ = [
     "folder",
     "instance_folder",
     "karpathy_captions",
-<<<<<<< HEAD
     "mnist",
     "mnist_arrays",
-=======
     "number_crop",
->>>>>>> wt_svhn
     "parallel_text",
     "photographs",
     "read_idx",
