@@ -106,26 +106,28 @@ def quick(model):
     return copy
 
 
+def logits_of(outputs):
+    return outputs["logits"] if isinstance(outputs, dict) else outputs
+
+
 def fit(model, batches, epochs, output):
     """Train, on the equal but quicker network; a training that was cut goes on from its last epoch."""
     output.mkdir(parents=True, exist_ok=True)
-    trained = quick(model)
+    copy = quick(model)
     sample = batches[0][0][:16]
-    for ours, theirs in zip(keras.tree.flatten(trained(sample)), keras.tree.flatten(model(sample)), strict=True):
+    for ours, theirs in zip(keras.tree.flatten(copy(sample)), keras.tree.flatten(model(sample)), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    accuracy = keras.metrics.SparseCategoricalAccuracy("accuracy")
-    several = isinstance(model.output, dict)
+    trained = keras.Model(copy.input, logits_of(copy.output))
     trained.compile(
         keras.optimizers.Adam(cosine_decay(RATE, epochs * len(batches), WARMUP), global_clipnorm=1.0),
-        {"logits": loss} if several else loss,
-        {"logits": [accuracy]} if several else [accuracy],
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        ["accuracy"],
         jit_compile=False,
     )
     started = time.perf_counter()
     backup = keras.callbacks.BackupAndRestore(output / "backup")
     history = trained.fit(batches, epochs=epochs, verbose=2, callbacks=[backup]).history
-    model.set_weights(trained.get_weights())
+    model.set_weights(copy.get_weights())
     minutes = (time.perf_counter() - started) / 60
     (output / "history.json").write_text(json.dumps(history | {"minutes": minutes}))
     model.save(output / "model.keras")
@@ -136,8 +138,7 @@ def error(model, batches):
     """Share of pictures that are taken for another class."""
     wrong = total = 0
     for images, labels in (batches[index] for index in range(len(batches))):
-        found = model.predict_on_batch(images)
-        logits = found["logits"] if isinstance(found, dict) else found
+        logits = logits_of(model.predict_on_batch(images))
         wrong += int((logits.argmax(axis=-1) != labels).sum())
         total += len(labels)
     return wrong / total
