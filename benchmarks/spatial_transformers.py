@@ -121,7 +121,7 @@ def fit(model, batches, epochs, output):
     trained.compile(
         keras.optimizers.Adam(cosine_decay(RATE, epochs * len(batches), WARMUP), global_clipnorm=1.0),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        ["accuracy"],
+        metrics=["accuracy"],
         jit_compile=False,
     )
     started = time.perf_counter()
