@@ -128,7 +128,8 @@ def fit(model, batches, epochs, output):
     history = []
     for epoch in range(epochs):
         # An epoch's digits at once: made batch by batch in a thread, they would hold up so small a network.
-        images, labels = (np.concatenate(parts) for parts in zip(*map(batches.__getitem__, range(len(batches)))))
+        made = [batches[index] for index in range(len(batches))]
+        images, labels = (np.concatenate(parts) for parts in zip(*made, strict=True))
         batches.on_epoch_end()
         settings = {"batch_size": BATCH, "initial_epoch": epoch, "epochs": epoch + 1, "shuffle": False, "verbose": 2}
         history.append(trained.fit(images, labels, **settings).history)

@@ -1,5 +1,6 @@
 """Spatial transformers (Jaderberg, Simonyan, Zisserman & Kavukcuoglu, NIPS 2015, arXiv 1506.02025)."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,11 +21,12 @@ class SpatialTransformer(keras.layers.Layer):
 
     Args:
         transform: `"affine"` (6 parameters, row by row of A in equation 1), `"attention"` (3: scale and translation
-            (x, y), equation 2), `"translation"` (2), `"rotation"` (1, radians), `"projective"` (8, row by row, the
+            (x, y), equation 2), `"translation"` (2, at a fixed `scale`), `"rotation"` (1, radians), `"projective"` (8, row by row, the
             ninth is 1) or `"thin_plate_spline"` (32, offsets (x, y) of 4×4 control points).
         localisation: a Keras model, or a function from symbolic tensors to such, from the layer's input to features;
             `None` if parameters are given.
         output_size: (rows, columns), or one number for both; `None` keeps those of the input.
+        scale: of `"translation"`: the side of what is read ÷ that of the input.
         count: how many transformers read the input in parallel; `None` is one, without an axis for it.
         interpolation: as of `ops.grid_sample`.
         padding: as of `ops.grid_sample`.
@@ -52,6 +54,7 @@ class SpatialTransformer(keras.layers.Layer):
         transform: str = "affine",
         localisation: keras.Model | Callable[[Any], Any] | None = None,
         output_size: int | Sequence[int] | None = None,
+        scale: float = 1.0,
         count: int | None = None,
         interpolation: str = "bilinear",
         padding: str = "zeros",
@@ -67,6 +70,8 @@ class SpatialTransformer(keras.layers.Layer):
             raise ValueError(f"localisation must be a Keras model or a function, received {localisation!r}")
         if count is not None:
             check_positive_integer("count", count)
+        if not 0 < scale < math.inf or (scale != 1 and transform != "translation"):
+            raise ValueError(f"scale must be a positive number, and 1 but for 'translation', received {scale!r}")
         if output_size is not None:
             output_size = (output_size,) * 2 if isinstance(output_size, int) else tuple(output_size)
             if len(output_size) != 2:
@@ -74,6 +79,7 @@ class SpatialTransformer(keras.layers.Layer):
             for size in output_size:
                 check_positive_integer("output_size", size)
         self.transform, self.localisation, self.output_size, self.count = transform, localisation, output_size, count
+        self.scale = scale
         self.interpolation, self.padding, self.align_corners = interpolation, padding, align_corners
         self.theta = None if localisation is None else parameter_layer(transform, count, name="theta")
         self.supports_jit = keras.backend.backend() != "tensorflow"
@@ -115,9 +121,11 @@ class SpatialTransformer(keras.layers.Layer):
 
     def grid(self, theta: Any, size: tuple[int, int]) -> Any:
         """The points that an output of `size` reads, `(batch · (count or 1), rows, columns, 2)`: see `ops.grids`."""
-        transformation = TRANSFORMATIONS[self.transform]
-        theta = ops.reshape(theta, (-1, len(transformation.identity)))
-        return transformation.grid(theta, size, self.align_corners)
+        theta = ops.reshape(theta, (-1, parameter_count(self.transform)))
+        if self.scale != 1:
+            theta = ops.pad(theta, ((0, 0), (1, 0)), constant_values=self.scale)
+            return TRANSFORMATIONS["attention"].grid(theta, size, self.align_corners)
+        return TRANSFORMATIONS[self.transform].grid(theta, size, self.align_corners)
 
     def compute_output_spec(self, inputs: Any, theta: Any = None) -> Any:
         """A picture of the output's size, and parameters."""
@@ -133,7 +141,7 @@ class SpatialTransformer(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
-        names = ("transform", "output_size", "count", "interpolation", "padding", "align_corners")
+        names = ("transform", "output_size", "scale", "count", "interpolation", "padding", "align_corners")
         localisation = keras.saving.serialize_keras_object(self.localisation)
         return super().get_config() | {name: getattr(self, name) for name in names} | {"localisation": localisation}
 
