@@ -73,15 +73,19 @@ class SpatialTransformer(keras.layers.Layer):
         if not 0 < scale < math.inf or (scale != 1 and transform != "translation"):
             raise ValueError(f"scale must be a positive number, and 1 but for 'translation', received {scale!r}")
         if output_size is not None:
-            output_size = (output_size,) * 2 if isinstance(output_size, int) else tuple(output_size)
-            if len(output_size) != 2:
+            output_size = (output_size,) * 2 if isinstance(output_size, int) else output_size
+            if not isinstance(output_size, tuple | list) or len(output_size) != 2:
                 raise ValueError(f"output_size must be (rows, columns), received {output_size!r}")
+            output_size = tuple(output_size)
             for size in output_size:
                 check_positive_integer("output_size", size)
         self.transform, self.localisation, self.output_size, self.count = transform, localisation, output_size, count
         self.scale = scale
         self.interpolation, self.padding, self.align_corners = interpolation, padding, align_corners
-        self.theta = None if localisation is None else parameter_layer(transform, count, name="theta")
+        # Half precision would round parameters to whole pixels: they stay as they are, and only the picture is cast.
+        self.autocast = False
+        theta = None if localisation is None else parameter_layer(transform, count, "theta", dtype=self.variable_dtype)
+        self.theta = theta
         self.supports_jit = keras.backend.backend() != "tensorflow"
 
     def build(self, inputs_shape: tuple[int | None, ...], theta_shape: tuple[int | None, ...] | None = None) -> None:
@@ -103,6 +107,7 @@ class SpatialTransformer(keras.layers.Layer):
 
     def call(self, inputs: Any, theta: Any = None) -> Any:
         """Warp `inputs`."""
+        inputs = ops.cast(inputs, self.compute_dtype)
         if self.localisation is None:
             return self.warp(inputs, theta)
         theta = self.theta(self._features(self.localisation(inputs)))
@@ -133,11 +138,11 @@ class SpatialTransformer(keras.layers.Layer):
         if None in size:
             raise ValueError(f"inputs of open size {tuple(inputs.shape)} need an output_size")
         parallel = () if self.count is None else (self.count,)
-        warped = keras.KerasTensor((inputs.shape[0], *parallel, *size, inputs.shape[-1]), dtype=inputs.dtype)
+        warped = keras.KerasTensor((inputs.shape[0], *parallel, *size, inputs.shape[-1]), dtype=self.compute_dtype)
         if self.localisation is None:
             return warped
         parameters = parameter_count(self.transform, self.count)
-        return warped, keras.KerasTensor((inputs.shape[0], parameters), dtype=self.compute_dtype)
+        return warped, keras.KerasTensor((inputs.shape[0], parameters), dtype=self.theta.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
@@ -156,9 +161,18 @@ def parameter_count(transform: str, count: int | None = None) -> int:
     return len(TRANSFORMATIONS[transform].identity) * (count or 1)
 
 
-def parameter_layer(transform: str, count: int | None, name: str, start: Sequence[float] = ()) -> keras.layers.Dense:
-    """The last layer of a localisation network: zero kernel, and as bias the identity, or the parameters `start`."""
+def parameter_layer(
+    transform: str, count: int | None, name: str, start: Sequence[float] = (), dtype: str | None = None
+) -> keras.layers.Dense:
+    """The last layer of a localisation network: zero kernel, and as bias the identity, or the parameters `start`.
+
+    In mixed precision it computes in float32.
+    """
     bias = list(start) or list(TRANSFORMATIONS[transform].identity) * (count or 1)
     return keras.layers.Dense(
-        len(bias), kernel_initializer="zeros", bias_initializer=keras.initializers.Constant(bias), name=name
+        len(bias),
+        kernel_initializer="zeros",
+        bias_initializer=keras.initializers.Constant(bias),
+        dtype=dtype or keras.config.dtype_policy().variable_dtype,
+        name=name,
     )
