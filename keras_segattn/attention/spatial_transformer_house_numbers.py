@@ -1,4 +1,4 @@
-"""Spatial transformers that read house numbers (Jaderberg et al., NIPS 2015, arXiv 1506.02025), section 4.2, appendix A.5.
+"""Spatial transformers for house numbers (Jaderberg et al., NIPS 2015, arXiv 1506.02025), section 4.2, appendix A.5.
 
 Eleven classes at each of five places: ten digits, and none. The baseline is the CNN of Goodfellow et al. (2013) without
 maxout. "ST-CNN Single" has one transformer before it, "ST-CNN Multi" one before each of its first four convolutions,
@@ -28,17 +28,9 @@ from keras_segattn.layers.spatial_transformer import parameter_layer
 from keras_segattn.preprocessing import Preprocessing
 from keras_segattn.registry import register
 
-# Filters of the 5×5 convolutions; pooling follows where it says so.
-CONVOLUTIONS = (
-    (48, True),
-    (64, False),
-    (128, True),
-    (160, False),
-    (192, True),
-    (192, False),
-    (192, True),
-    (192, False),
-)
+# Filters of the 5×5 convolutions, and after which of them pooling follows.
+FILTERS = (48, 64, 128, 160, 192, 192, 192, 192)
+POOLED = {1, 3, 5, 7}
 # The convolutions before which "multi" has a transformer.
 TRANSFORMED = {None: 0, "single": 1, "multi": 4}
 PLACES = 5
@@ -60,7 +52,7 @@ def localisation(x: Any, convolutional: bool, alpha: float, name: str) -> Any:
     family="attention",
     paper=PAPER,
     input_shape=(64, 64, 3),
-    parameters=28_270_669,
+    parameters=28_497_647,
     taps={},
     tiny={"input_shape": (32, 32, 3), "classes": 5, "alpha": 0.05, "units": (8, 8)},
     capabilities={"litert_builtin", "int8", "mixed_precision"},
@@ -117,14 +109,14 @@ def SpatialTransformerHouseNumbers(  # noqa: N802 - a builder is named like the 
     check_fixed_size(image, True)
 
     x, thetas, transformed = image, [], None
-    for index, (filters, pooled) in enumerate(CONVOLUTIONS, start=1):
+    for index, filters in enumerate(FILTERS, start=1):
         if index <= TRANSFORMED[transformers]:
             found = localisation(x, transformers == "single", alpha, f"st{index}_loc")
             thetas.append(parameter_layer("affine", None, name=f"st{index}_theta")(found))
             x = SpatialTransformer("affine", name=f"st{index}")(x, thetas[-1])
             transformed = x if index == 1 else transformed
         x = layers.Conv2D(scaled(filters, alpha), 5, padding="same", activation="relu", name=f"conv{index}")(x)
-        if pooled:
+        if index in POOLED:
             x = layers.MaxPooling2D(2, name=f"pool{index}")(x)
         if index > 1:
             x = layers.Dropout(dropout, name=f"conv{index}_dropout")(x)

@@ -1,9 +1,9 @@
 """Spatial transformers that find the parts of birds (Jaderberg et al., NIPS 2015, arXiv 1506.02025), section 4.3.
 
-An Inception trunk sees the whole picture and chooses where two or four crops of half its side are; each goes through an
-Inception of its own, and one linear layer classifies by all of them. The paper's trunk is Inception with batch
-normalisation, here any registered one. Pictures of 448×448 are averaged over 2×2 pixels for the localisation, so that
-the crops of 224×224 see twice its resolution.
+An Inception trunk, whose layers keep their names, sees the whole picture and chooses where two or four crops of half
+its side are; each goes through an Inception of its own, and one linear layer classifies by all of them. The paper's
+trunk is Inception with batch normalisation, here any registered one. Pictures of 448×448 are averaged over 2×2 pixels
+for the localisation, so that the crops of 224×224 see twice its resolution.
 """
 
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from keras_segattn import classification  # noqa: F401 - trunks register before what stands on them
 from keras_segattn import weights as weight_files
 from keras_segattn.arguments import (
     check_choice,
@@ -32,8 +33,8 @@ STARTS = {2: ((-0.5, 0), (0.5, 0)), 4: ((-0.5, -0.5), (0.5, -0.5), (-0.5, 0.5), 
 
 def trunk(
     x: Any, backbone: str, weights: str | None, arguments: dict[str, Any], pooling: str | None, prefix: str
-) -> Any:
-    """The map of a registered trunk, or its pooled features; `prefix` before the names of its layers."""
+) -> tuple[Any, list[layers.Layer]]:
+    """The map of a registered trunk, or its pooled features, and its layers, `prefix` before their names."""
     builder = model_card(backbone).builder
     known = set(map(id, keras.Model(source_input(x), x).layers))
     model = builder(include_top=False, input_tensor=x, pooling=pooling, **arguments)
@@ -44,15 +45,15 @@ def trunk(
             if layer.weights:
                 layer.set_weights(trained.get_layer(layer.name).get_weights())
     for layer in own:
-        layer.name = f"{prefix}_{layer.name}"
-    return model.output
+        layer.name = prefix + layer.name
+    return model.output, own
 
 
 @register(
     family="attention",
     paper=PAPER,
     input_shape=(448, 448, 3),
-    parameters=0,
+    parameters=31_622_336,
     taps={},
     tiny={
         "input_shape": (64, 64, 3),
@@ -123,7 +124,7 @@ def SpatialTransformerInception(  # noqa: N802 - a builder is named like the mod
     x = image
     if min(image.shape[1:3]) >= 2 * crop_size:
         x = layers.AveragePooling2D(min(image.shape[1:3]) // crop_size, name="localisation_average")(x)
-    x = trunk(x, backbone, backbone_weights, arguments, None, "localisation")
+    x, localisation = trunk(x, backbone, backbone_weights, arguments, None, "localisation_")
     x = layers.Conv2D(128, 1, activation="relu", name="localisation_reduce")(x)
     x = layers.Flatten(name="localisation_flatten")(x)
     x = layers.Dense(128, activation="relu", name="localisation_fc")(x)
@@ -135,7 +136,10 @@ def SpatialTransformerInception(  # noqa: N802 - a builder is named like the mod
     features = []
     for part in range(1, transformers + 1):
         crop = TakeRegion(part - 1, name=f"part{part}")(crops)
-        features.append(trunk(crop, backbone, backbone_weights, arguments, "avg", f"part{part}"))
+        features.append(trunk(crop, backbone, backbone_weights, arguments, "avg", f"part{part}_")[0])
+    # A trunk's own names say how pictures are preprocessed: now that no other needs them, one has them.
+    for layer in localisation:
+        layer.name = layer.name.removeprefix("localisation_")
     x = layers.Concatenate(name="parts")(features)
     if include_top:
         x = layers.Dropout(dropout, name="dropout")(x)

@@ -21,8 +21,8 @@ class SpatialTransformer(keras.layers.Layer):
 
     Args:
         transform: `"affine"` (6 parameters, row by row of A in equation 1), `"attention"` (3: scale and translation
-            (x, y), equation 2), `"translation"` (2, at a fixed `scale`), `"rotation"` (1, radians), `"projective"` (8, row by row, the
-            ninth is 1) or `"thin_plate_spline"` (32, offsets (x, y) of 4×4 control points).
+            (x, y), equation 2), `"translation"` (2, at a fixed `scale`), `"rotation"` (1, radians), `"projective"` (8,
+            row by row, the ninth is 1) or `"thin_plate_spline"` (32, offsets (x, y) of 4×4 control points).
         localisation: a Keras model, or a function from symbolic tensors to such, from the layer's input to features;
             `None` if parameters are given.
         output_size: (rows, columns), or one number for both; `None` keeps those of the input.
