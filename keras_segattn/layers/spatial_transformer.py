@@ -79,16 +79,18 @@ class SpatialTransformer(keras.layers.Layer):
             output_size = tuple(output_size)
             for size in output_size:
                 check_positive_integer("output_size", size)
-        self.transform, self.localisation, self.output_size, self.count = transform, localisation, output_size, count
+        self.transform, self.output_size, self.count = transform, output_size, count
+        self.localisation: Any = localisation
         self.scale = scale
         self.interpolation, self.padding, self.align_corners = interpolation, padding, align_corners
         # Half precision would round parameters to whole pixels: they stay as they are, and only the picture is cast.
         self.autocast = False
-        theta = None if localisation is None else parameter_layer(transform, count, "theta", dtype=self.variable_dtype)
-        self.theta = theta
+        self.theta: Any = None
+        if localisation is not None:
+            self.theta = parameter_layer(transform, count, name="theta", dtype=self.variable_dtype)
         self.supports_jit = keras.backend.backend() != "tensorflow"
 
-    def build(self, inputs_shape: tuple[int | None, ...], theta_shape: tuple[int | None, ...] | None = None) -> None:
+    def build(self, inputs_shape: tuple[int | None, ...], theta_shape: Any = None) -> None:
         """Check the shapes, and make the localisation network."""
         if len(inputs_shape) != 4:
             raise ValueError(f"expected inputs (batch, height, width, channels), received {inputs_shape}")

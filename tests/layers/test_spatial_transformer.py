@@ -1,5 +1,7 @@
 """The spatial transformer as a layer: where it starts, what it learns, and how it is saved."""
 
+import importlib
+
 import keras
 import numpy as np
 import pytest
@@ -12,6 +14,8 @@ from keras_segattn.ops import grid_sample
 from keras_segattn.ops.portable import portable_operators
 from keras_segattn.ops.transformations import TRANSFORMATIONS
 
+# By its module, whose name in the package is the function's.
+sampler = importlib.import_module("keras_segattn.ops.grid_sample")
 # float32: positions within 9 pixels, times differences of pixels.
 TOLERANCE = 1e-5
 NUMBERS = {"affine": 6, "attention": 3, "translation": 2, "rotation": 1, "projective": 8, "thin_plate_spline": 32}
@@ -154,6 +158,26 @@ def test_a_transformer_learns_where_the_object_is():
     before = model.evaluate(blob, target, verbose=0)
     model.fit(blob, target, epochs=30, batch_size=64, verbose=0)
     assert model.evaluate(blob, target, verbose=0) < 0.2 * before
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="compares TensorFlow's kernels with keras.ops")
+def test_both_forms_train_alike(monkeypatch):
+    x, trained = pictures(), {}
+    target = np.random.default_rng(1).normal(size=(2, 5, 4, 3)).astype("float32")
+    for form in ("portable", "compiled"):
+        if form == "compiled":
+            monkeypatch.setattr(sampler, "use_tensorflow_kernels", lambda: True)
+        keras.utils.set_random_seed(0)
+        image = keras.Input(SHAPE)
+        features = layers.Conv2D(3, 1)(image)  # a gradient for the picture too
+        model = keras.Model(image, SpatialTransformer("affine", localisation, (5, 4))(features)[0])
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+        model.fit(x, target, epochs=3, verbose=0)
+        trained[form] = model.get_weights()
+    start = TRANSFORMATIONS["affine"].identity
+    assert any(weight.shape == (6,) and np.abs(weight - start).max() > 1e-3 for weight in trained["compiled"])
+    for compiled, portable in zip(trained["compiled"], trained["portable"], strict=True):
+        np.testing.assert_allclose(compiled, portable, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("own", [True, False])
