@@ -11,6 +11,7 @@ worded it.
 """
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -83,9 +84,10 @@ def quantized_layers(flatbuffer: bytes, request: dict[str, Any]) -> bytes:
     plain.write_bytes(flatbuffer)
     try:
         quantization = quantizer.Quantizer(str(plain))
+        regex = floating(flatbuffer)
         for operator in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "CONV_2D_TRANSPOSE"):
             quantization.add_static_config(
-                regex=".*", operation_name=qtyping.TFLOperationName[operator], activation_num_bits=8, weight_num_bits=8
+                regex=regex, operation_name=qtyping.TFLOperationName[operator], activation_num_bits=8, weight_num_bits=8
             )
         samples = representative_dataset(request["calibration"], request["signatures"])()
         rows = [row if isinstance(row, tuple) else (request["signatures"][0], row) for row in samples]
@@ -94,6 +96,25 @@ def quantized_layers(flatbuffer: bytes, request: dict[str, Any]) -> bytes:
         return bytes(result.quantized_model)
     finally:
         plain.unlink()
+
+
+def floating(flatbuffer: bytes) -> str:
+    """A pattern of the operators that may be quantised: all but those that read what is an output too.
+
+    LiteRT's default kernels lose an output of which a quantised copy is made.
+    """
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    interpreter = Interpreter(model_content=flatbuffer, experimental_op_resolver_type=resolver)
+    outputs = {int(tensor["index"]) for tensor in interpreter.get_output_details()}
+    names = {int(tensor["index"]): tensor["name"] for tensor in interpreter.get_tensor_details()}
+    kept = [
+        "".join(f"{names[int(index)]};" for index in operator["outputs"])
+        for operator in interpreter._get_ops_details()
+        if outputs & {int(index) for index in operator["inputs"]}
+    ]
+    return f"^(?!(?:{'|'.join(map(re.escape, kept))})$)" if kept else ".*"
 
 
 def main() -> int:
