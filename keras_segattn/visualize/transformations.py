@@ -14,6 +14,7 @@ from keras_segattn.visualize.colours import palette
 ALONE, OF_SEVERAL = 512, 160
 # The margin around a picture, where points outside of it are seen, as a share of its side.
 LEAST_MARGIN, MOST_MARGIN = 0.08, 0.5
+CELLS = 4
 MARGIN_COLOUR = (96, 96, 96)
 _COLOURS = [tuple(colour.tolist()) for colour in palette(8)]
 UPPER, GRID, POINT = _COLOURS[1], _COLOURS[6], _COLOURS[4]  # orange, sky blue, yellow
@@ -30,7 +31,7 @@ def sampled_grid(
     offsets: np.ndarray | None = None,
     points: tuple[int, int] = (4, 4),
     align_corners: bool = True,
-    cells: int = 4,
+    cells: int | None = None,
     margin: float | None = None,
     size: int | None = None,
 ) -> Image.Image:
@@ -45,7 +46,8 @@ def sampled_grid(
             a dot where the picture is read, with a line from the ring where it is read without the offset.
         points: (rows, columns) of the control points.
         align_corners: as of the transformer.
-        cells: into how many parts lines divide the grid, each way.
+        cells: into how many parts lines divide the grid, each way; `None` is 4, or, where there are offsets, what leads
+            the lines through the control points.
         margin: around the picture, as a share of its sides; what is further outside is cut off. `None` is what the
             grid needs, from 0.08 to 0.5.
         size: pixels of the longer side, with the margin; `None` enlarges small pictures to 512.
@@ -63,8 +65,10 @@ def sampled_grid(
     """
     image, grid = _picture(image), _grid(grid)
     check_choice("align_corners", align_corners, (True, False))
-    check_positive_integer("cells", cells)
+    if cells is not None:
+        check_positive_integer("cells", cells)
     control = None if offsets is None else _control(offsets, points)
+    parts = (cells or CELLS,) * 2 if cells or control is None else (points[0] - 1, points[1] - 1)
     margin = margin_of([grid], align_corners, image.shape) if margin is None else margin
     if not 0 <= margin <= 10:
         raise ValueError(f"margin must be a share in 0..10, received {margin!r}")
@@ -85,7 +89,7 @@ def sampled_grid(
         return np.clip(shares * inner + (left, top), -8 * size * finer, 8 * size * finer) - 0.5
 
     pen, thick = ImageDraw.Draw(page), max(2.0, size / 110) * finer
-    _draw_lines(pen, placed(grid), cells, thick)
+    _draw_lines(pen, placed(grid), parts, thick)
     if control is not None:
         _draw_points(pen, placed(control[0]), placed(control[1]), thick)
     return page.reduce(finer)
@@ -102,7 +106,7 @@ def transformer_panels(
     offsets: Sequence[np.ndarray] | np.ndarray | None = None,
     points: tuple[int, int] = (4, 4),
     align_corners: bool = True,
-    cells: int = 4,
+    cells: int | None = None,
     margin: float | None = None,
     size: int = OF_SEVERAL,
 ) -> Image.Image:
@@ -174,9 +178,12 @@ def _shares(where: np.ndarray, shape: Sequence[int], align_corners: bool) -> np.
     return ((where + 1) / 2 * (sides - 1) + 0.5) / sides if align_corners else (where + 1) / 2
 
 
-def _draw_lines(pen: ImageDraw.ImageDraw, grid: np.ndarray, cells: int, thick: float) -> None:
+def _draw_lines(pen: ImageDraw.ImageDraw, grid: np.ndarray, parts: tuple[int, int], thick: float) -> None:
     """The inner lines, then the outline, its upper edge last."""
-    rows, columns = (np.linspace(0, n - 1, cells + 1).round().astype(int)[1:-1] for n in grid.shape[:2])
+    rows, columns = (
+        np.linspace(0, count - 1, cells + 1).round().astype(int)[1:-1]
+        for count, cells in zip(grid.shape[:2], parts, strict=True)
+    )
     thin = [*grid[rows], *grid[:, columns].transpose(1, 0, 2)]
     for line in thin:
         _draw_line(pen, line, GRID, thick / 3)
@@ -194,7 +201,7 @@ def _draw_line(pen: ImageDraw.ImageDraw, line: np.ndarray, colour: tuple[int, ..
 def _draw_points(pen: ImageDraw.ImageDraw, before: np.ndarray, after: np.ndarray, thick: float) -> None:
     for start, end in zip(before, after, strict=True):
         _draw_line(pen, np.stack([start, end]), POINT, thick / 2)
-    for places, radius, fill in ((before, 0.9 * thick, MARGIN_COLOUR), (after, 1.3 * thick, POINT)):
+    for places, radius, fill in ((before, 1.1 * thick, MARGIN_COLOUR), (after, 1.7 * thick, POINT)):
         for x, y in places.tolist():
             box = (x - radius, y - radius, x + radius, y + radius)
             outline = POINT if fill is MARGIN_COLOUR else (0, 0, 0)
@@ -203,7 +210,7 @@ def _draw_points(pen: ImageDraw.ImageDraw, before: np.ndarray, after: np.ndarray
 
 def _framed(picture: np.ndarray, height: int) -> Image.Image:
     """A picture of that height in a frame of the colours of a grid's outline."""
-    thick = max(2, round(height / 50))
+    thick = max(2, round(height / 80))
     inner = height - 2 * thick
     width = max(1, round(inner * picture.shape[1] / picture.shape[0]))
     page = Image.new("RGB", (width + 2 * thick, height), GRID)

@@ -57,10 +57,13 @@ def test_points_outside_the_picture_are_in_the_margin():
     assert not where(far, BLUE)[0].size
 
 
-@pytest.mark.parametrize("cells", [1, 2, 4])
-def test_lines_divide_the_grid(cells):
-    drawn = np.asarray(sampled_grid(GREY, IDENTITY, cells=cells, margin=0.1, size=512))
-    # Between the lines of the middle row, if there is one.
+@pytest.mark.parametrize(
+    ("arguments", "cells"),
+    [({"cells": 1}, 1), ({"cells": 2}, 2), ({}, 4), ({"offsets": np.zeros((9, 2)), "points": (3, 3)}, 2)],
+)
+def test_lines_divide_the_grid(arguments, cells):
+    drawn = np.asarray(sampled_grid(GREY, IDENTITY, margin=0.1, size=512, **arguments))
+    # A row of pixels without lines and points along it.
     lines = (drawn[512 // 2 + 30] != PICTURE).any(axis=-1)[60:-60]
     assert int(np.diff(lines.astype(int)).clip(min=0).sum()) == cells - 1
 
