@@ -8,7 +8,13 @@ from importlib.metadata import version
 from types import ModuleType
 
 from keras_segattn import layers, losses, metrics, ops, weights
-from keras_segattn.attention import RNNSearch, ShowAttendTell
+from keras_segattn.attention import (
+    RNNSearch,
+    ShowAttendTell,
+    SpatialTransformerHouseNumbers,
+    SpatialTransformerInception,
+    SpatialTransformerNetwork,
+)
 from keras_segattn.classification import (
     VGG16,
     VGG19,
@@ -57,6 +63,9 @@ __all__ = [
     "ResNet101",
     "ResNet152",
     "ShowAttendTell",
+    "SpatialTransformerHouseNumbers",
+    "SpatialTransformerInception",
+    "SpatialTransformerNetwork",
     "SqueezeNet1_1",
     "get_model",
     "layers",

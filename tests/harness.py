@@ -42,6 +42,8 @@ def randomise(model: keras.Model, seed: int = 0) -> None:
                 if layer.name in REFINEMENTS:
                     scale *= 1e-3
                 values = generator.normal(0, scale, weight.shape)
+                if layer.name.endswith("theta"):  # near the transformation it begins at
+                    values = 0.1 * values + ops.convert_to_numpy(weight)
             if weight.dtype != "uint32":  # a dropout's seed stays
                 weight.assign(values.astype(weight.dtype))
 
@@ -61,6 +63,12 @@ def images(shape: tuple[int, ...], batch: int = 2, seed: int = 0) -> np.ndarray:
     noise = np.random.default_rng(seed).normal(0, 1, (batch, -(-shape[0] // 4), -(-shape[1] // 4), shape[2]))
     blown_up = noise.repeat(4, axis=1).repeat(4, axis=2)
     return blown_up[:, : shape[0], : shape[1]].astype("float32")
+
+
+def logits(model: keras.Model, x: np.ndarray) -> np.ndarray:
+    """The class scores of a classifier, which may give more, in its own shape."""
+    outputs = model(x, training=False)
+    return ops.convert_to_numpy(outputs["logits"] if isinstance(outputs, dict) else outputs)
 
 
 def run(model: keras.Model, x: np.ndarray) -> np.ndarray:

@@ -1,10 +1,12 @@
-"""Models that attend: translation and captions.
+"""Models that attend: translation, captions and spatial transformers.
 
 A builder gives the model that is trained; `translator` and `captioner` give one that writes, on the same layers.
 """
 
 from keras_segattn.attention.rnnsearch import RNNSearch, RNNSearchDecoder, sampler, translator
 from keras_segattn.attention.show_attend_tell import ShowAttendTell, ShowAttendTellDecoder, captioner, drawing
+from keras_segattn.attention.spatial_transformer_house_numbers import SpatialTransformerHouseNumbers
+from keras_segattn.attention.spatial_transformer_inception import SpatialTransformerInception
 from keras_segattn.attention.spatial_transformer_network import SpatialTransformerNetwork
 
 __all__ = [
@@ -12,6 +14,8 @@ __all__ = [
     "RNNSearchDecoder",
     "ShowAttendTell",
     "ShowAttendTellDecoder",
+    "SpatialTransformerHouseNumbers",
+    "SpatialTransformerInception",
     "SpatialTransformerNetwork",
     "captioner",
     "drawing",

@@ -79,7 +79,7 @@ def side_by_side(x: Any, name: str) -> Any:
     family="attention",
     paper=PAPER,
     input_shape=(28, 28, 1),
-    parameters=0,
+    parameters=387_544,
     taps={},
     tiny={"input_shape": (28, 28, 3), "classes": 5, "units": 8, "filters": (4, 4)},
     capabilities={"litert_builtin", "int8", "mixed_precision"},

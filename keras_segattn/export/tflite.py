@@ -24,6 +24,7 @@ from keras_segattn.export.scripts import run_script
 from keras_segattn.export.tflite_metadata import append_metadata, describe, read_metadata
 from keras_segattn.export.tflite_verify import noise_scale, openvino_results, outputs_of, verify_tflite
 from keras_segattn.files import folder_for_writing, replaced
+from keras_segattn.layers import SpatialTransformer
 
 __all__ = ["QUANTIZATIONS", "Quantization", "read_metadata", "tflite", "verify_tflite"]
 
@@ -55,8 +56,8 @@ def tflite(
     * `"dynamic"`: int8 weights, a quarter of the size, for CPUs; no data needed.
     * `"int8"`: int8 weights (per channel) and activations, a quarter of the size, for NPUs; needs `calibration`.
       QUANTIZE at the start and DEQUANTIZE at the end convert; more of them in the report mean that an operator
-      between has no integer kernel (such as POW). Of a detector only the layers with weights are int8; the
-      arithmetic of boxes stays float.
+      between has no integer kernel (such as POW). Of a detector or a spatial transformer only the layers with
+      weights are int8; the arithmetic of boxes and of sampling grids stays float.
 
     Args:
         model: any Keras model whose operators TFLite has; mixed-precision models are rebuilt in float32.
@@ -100,8 +101,7 @@ def tflite(
     path = Path(path)
 
     with atomic_file(path) as temporary, tempfile.TemporaryDirectory(prefix="tflite_") as folder:
-        detector = isinstance(model.output, dict) and is_detector(model.output)
-        convert(written, temporary, Path(folder), quantize, samples, layers_only=detector)
+        convert(written, temporary, Path(folder), quantize, samples, layers_only=has_positions(model))
         append_metadata(temporary, describe(model, quantize=quantize, inputs=shapes, labels=labels))
         run = litert.run_file(temporary, spread(samples), scale=noise_scale(model))
         expected = {name: outputs_of(endpoint, run.inputs[name]) for name, endpoint in endpoints.items()}
@@ -173,6 +173,12 @@ def static_shapes(signature: str, endpoint: Endpoint) -> dict[str, tuple[int, ..
         if None in shape:
             raise ValueError(f"a .tflite has static sizes, and input {name!r} of signature {signature!r} is {shape}")
     return shapes
+
+
+def has_positions(model: keras.Model) -> bool:
+    """Whether a model computes positions in a picture, which 8 bits would round to whole pixels or worse."""
+    detector = isinstance(model.output, dict) and is_detector(model.output)
+    return detector or any(isinstance(layer, SpatialTransformer) for layer in model.layers)
 
 
 def convert(

@@ -25,7 +25,7 @@ from keras_segattn.layers.paste_masks import PasteMasks
 from keras_segattn.layers.projected_rnn import ProjectedCell, ProjectedRNN
 from keras_segattn.layers.proposals import Proposals
 from keras_segattn.layers.refine_regions import RefineRegions
-from keras_segattn.layers.regions import ImageSizes, MergeRegions, SplitRegions, ValidRegions
+from keras_segattn.layers.regions import ImageSizes, MergeRegions, SplitRegions, TakeRegion, ValidRegions
 from keras_segattn.layers.reset_before_gru_cell import ResetBeforeGRUCell
 from keras_segattn.layers.resize_mask import ResizeMask
 from keras_segattn.layers.roi_align import RoIAlign
@@ -78,6 +78,7 @@ __all__ = [
     "RoIWarp",
     "SpatialTransformer",
     "SplitRegions",
+    "TakeRegion",
     "UniformAttention",
     "ValidRegions",
     "VoteMasks",

@@ -63,6 +63,40 @@ class SplitRegions(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
+class TakeRegion(keras.layers.Layer):
+    """`(batch, regions, …)` → `(batch, …)`: one region of every image.
+
+    Args:
+        region: which, from 0.
+
+    Raises:
+        ValueError: if `region` is not an integer of at least 0.
+
+    Example:
+        >>> TakeRegion(1)(keras.ops.ones((2, 4, 224, 224, 3))).shape
+        TensorShape([2, 224, 224, 3])
+    """
+
+    def __init__(self, region: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if isinstance(region, bool) or not isinstance(region, int) or region < 0:
+            raise ValueError(f"region must be an integer of at least 0, received {region!r}")
+        self.region = region
+
+    def call(self, inputs: Any) -> Any:
+        """Take the region of `inputs`."""
+        return inputs[:, self.region]
+
+    def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
+        """A region's shape."""
+        return keras.KerasTensor((inputs.shape[0], *inputs.shape[2:]), dtype=inputs.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild the layer."""
+        return super().get_config() | {"region": self.region}
+
+
+@keras.saving.register_keras_serializable(package="keras_segattn")
 class ImageSizes(keras.layers.Layer):
     """Images `(batch, height, width, channels)` → their `(height, width)`, float32 `(batch, 2)`.
 

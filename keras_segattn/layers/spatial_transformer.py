@@ -1,5 +1,6 @@
 """Spatial transformers (Jaderberg, Simonyan, Zisserman & Kavukcuoglu, NIPS 2015, arXiv 1506.02025)."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,11 +21,12 @@ class SpatialTransformer(keras.layers.Layer):
 
     Args:
         transform: `"affine"` (6 parameters, row by row of A in equation 1), `"attention"` (3: scale and translation
-            (x, y), equation 2), `"translation"` (2), `"rotation"` (1, radians), `"projective"` (8, row by row, the
-            ninth is 1) or `"thin_plate_spline"` (32, offsets (x, y) of 4×4 control points).
+            (x, y), equation 2), `"translation"` (2, at a fixed `scale`), `"rotation"` (1, radians), `"projective"` (8,
+            row by row, the ninth is 1) or `"thin_plate_spline"` (32, offsets (x, y) of 4×4 control points).
         localisation: a Keras model, or a function from symbolic tensors to such, from the layer's input to features;
             `None` if parameters are given.
         output_size: (rows, columns), or one number for both; `None` keeps those of the input.
+        scale: of `"translation"`: the side of what is read ÷ that of the input.
         count: how many transformers read the input in parallel; `None` is one, without an axis for it.
         interpolation: as of `ops.grid_sample`.
         padding: as of `ops.grid_sample`.
@@ -52,6 +54,7 @@ class SpatialTransformer(keras.layers.Layer):
         transform: str = "affine",
         localisation: keras.Model | Callable[[Any], Any] | None = None,
         output_size: int | Sequence[int] | None = None,
+        scale: float = 1.0,
         count: int | None = None,
         interpolation: str = "bilinear",
         padding: str = "zeros",
@@ -67,18 +70,27 @@ class SpatialTransformer(keras.layers.Layer):
             raise ValueError(f"localisation must be a Keras model or a function, received {localisation!r}")
         if count is not None:
             check_positive_integer("count", count)
+        if not 0 < scale < math.inf or (scale != 1 and transform != "translation"):
+            raise ValueError(f"scale must be a positive number, and 1 but for 'translation', received {scale!r}")
         if output_size is not None:
-            output_size = (output_size,) * 2 if isinstance(output_size, int) else tuple(output_size)
-            if len(output_size) != 2:
+            output_size = (output_size,) * 2 if isinstance(output_size, int) else output_size
+            if not isinstance(output_size, tuple | list) or len(output_size) != 2:
                 raise ValueError(f"output_size must be (rows, columns), received {output_size!r}")
+            output_size = tuple(output_size)
             for size in output_size:
                 check_positive_integer("output_size", size)
-        self.transform, self.localisation, self.output_size, self.count = transform, localisation, output_size, count
+        self.transform, self.output_size, self.count = transform, output_size, count
+        self.localisation: Any = localisation
+        self.scale = scale
         self.interpolation, self.padding, self.align_corners = interpolation, padding, align_corners
-        self.theta = None if localisation is None else parameter_layer(transform, count, name="theta")
+        # Half precision would round parameters to whole pixels: they stay as they are, and only the picture is cast.
+        self.autocast = False
+        self.theta: Any = None
+        if localisation is not None:
+            self.theta = parameter_layer(transform, count, name="theta", dtype=self.variable_dtype)
         self.supports_jit = keras.backend.backend() != "tensorflow"
 
-    def build(self, inputs_shape: tuple[int | None, ...], theta_shape: tuple[int | None, ...] | None = None) -> None:
+    def build(self, inputs_shape: tuple[int | None, ...], theta_shape: Any = None) -> None:
         """Check the shapes, and make the localisation network."""
         if len(inputs_shape) != 4:
             raise ValueError(f"expected inputs (batch, height, width, channels), received {inputs_shape}")
@@ -97,6 +109,7 @@ class SpatialTransformer(keras.layers.Layer):
 
     def call(self, inputs: Any, theta: Any = None) -> Any:
         """Warp `inputs`."""
+        inputs = ops.cast(inputs, self.compute_dtype)
         if self.localisation is None:
             return self.warp(inputs, theta)
         theta = self.theta(self._features(self.localisation(inputs)))
@@ -115,9 +128,11 @@ class SpatialTransformer(keras.layers.Layer):
 
     def grid(self, theta: Any, size: tuple[int, int]) -> Any:
         """The points that an output of `size` reads, `(batch · (count or 1), rows, columns, 2)`: see `ops.grids`."""
-        transformation = TRANSFORMATIONS[self.transform]
-        theta = ops.reshape(theta, (-1, len(transformation.identity)))
-        return transformation.grid(theta, size, self.align_corners)
+        theta = ops.reshape(theta, (-1, parameter_count(self.transform)))
+        if self.scale != 1:
+            theta = ops.pad(theta, ((0, 0), (1, 0)), constant_values=self.scale)
+            return TRANSFORMATIONS["attention"].grid(theta, size, self.align_corners)
+        return TRANSFORMATIONS[self.transform].grid(theta, size, self.align_corners)
 
     def compute_output_spec(self, inputs: Any, theta: Any = None) -> Any:
         """A picture of the output's size, and parameters."""
@@ -125,15 +140,15 @@ class SpatialTransformer(keras.layers.Layer):
         if None in size:
             raise ValueError(f"inputs of open size {tuple(inputs.shape)} need an output_size")
         parallel = () if self.count is None else (self.count,)
-        warped = keras.KerasTensor((inputs.shape[0], *parallel, *size, inputs.shape[-1]), dtype=inputs.dtype)
+        warped = keras.KerasTensor((inputs.shape[0], *parallel, *size, inputs.shape[-1]), dtype=self.compute_dtype)
         if self.localisation is None:
             return warped
         parameters = parameter_count(self.transform, self.count)
-        return warped, keras.KerasTensor((inputs.shape[0], parameters), dtype=self.compute_dtype)
+        return warped, keras.KerasTensor((inputs.shape[0], parameters), dtype=self.theta.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
-        names = ("transform", "output_size", "count", "interpolation", "padding", "align_corners")
+        names = ("transform", "output_size", "scale", "count", "interpolation", "padding", "align_corners")
         localisation = keras.saving.serialize_keras_object(self.localisation)
         return super().get_config() | {name: getattr(self, name) for name in names} | {"localisation": localisation}
 
@@ -148,9 +163,18 @@ def parameter_count(transform: str, count: int | None = None) -> int:
     return len(TRANSFORMATIONS[transform].identity) * (count or 1)
 
 
-def parameter_layer(transform: str, count: int | None, name: str, start: Sequence[float] = ()) -> keras.layers.Dense:
-    """The last layer of a localisation network: zero kernel, and as bias the identity, or the parameters `start`."""
+def parameter_layer(
+    transform: str, count: int | None, name: str, start: Sequence[float] = (), dtype: str | None = None
+) -> keras.layers.Dense:
+    """The last layer of a localisation network: zero kernel, and as bias the identity, or the parameters `start`.
+
+    In mixed precision it computes in float32.
+    """
     bias = list(start) or list(TRANSFORMATIONS[transform].identity) * (count or 1)
     return keras.layers.Dense(
-        len(bias), kernel_initializer="zeros", bias_initializer=keras.initializers.Constant(bias), name=name
+        len(bias),
+        kernel_initializer="zeros",
+        bias_initializer=keras.initializers.Constant(bias),
+        dtype=dtype or keras.config.dtype_policy().variable_dtype,
+        name=name,
     )

@@ -51,19 +51,20 @@ def compiled_sample(images: Any, points: Any, settings: tuple[str, str, bool | N
         points: `(batch, …, 2)`.
         settings: interpolation, padding and align_corners.
     """
-    images = tf.convert_to_tensor(images)
-    return _compiled_sample(settings, tuple(images.shape[1:]))(images, tf.convert_to_tensor(points))
+    images, points = tf.convert_to_tensor(images), tf.convert_to_tensor(points)
+    return _compiled_sample(settings, tuple(images.shape[1:]), len(points.shape))(images, points)
 
 
 @cache
 def _compiled_sample(
-    settings: tuple[str, str, bool | None], shape: tuple[int | None, ...]
+    settings: tuple[str, str, bool | None], shape: tuple[int | None, ...], rank: int
 ) -> Callable[[Any, Any], Any]:
-    # One an image shape: less retracing would otherwise forget the number of channels.
+    # One an image shape and rank of the points: less retracing would otherwise forget both.
     def compiled(function: Callable[..., Any]) -> Any:
         return tf.function(function, jit_compile=True, reduce_retracing=True)
 
     def sampled(images: Any, points: Any) -> Any:
+        points = tf.ensure_shape(points, (*[None] * (rank - 1), 2))
         return portable_sample(tf.ensure_shape(images, (None, *shape)), points, *settings)
 
     def gradient_of(place: int) -> Any:

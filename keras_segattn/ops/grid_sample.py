@@ -12,6 +12,8 @@ INTERPOLATIONS = ("bilinear", "nearest")
 PADDINGS = ("zeros", "border", "reflection")
 # Up to so many channels, a point's four neighbours are read as one row: reading costs more than the wider table.
 FEW_CHANNELS = 4
+# Reflected from farther away than this, in pixels, float32 no longer tells one pixel from the next.
+FARTHEST = 2.0**24
 
 
 def grid_sample(
@@ -90,7 +92,7 @@ def dense_image_warp(image: Any, flow: Any) -> Any:
     Example:
         >>> moved = dense_image_warp(frame, flow)
     """
-    if len(flow.shape) != 4:
+    if len(flow.shape) != 4 or flow.shape[-1] != 2:
         raise ValueError(f"expected a flow (batch, height, width, 2), received {tuple(flow.shape)}")
     flow = at_least_float32(flow)
     height, width = ops.shape(flow)[1:3]
@@ -170,14 +172,21 @@ def _pixels(position: Any, size: Any, padding: str, align_corners: bool | None) 
         position = ((position + 1.0) * size - 1.0) / 2.0
     if padding == "reflection":
         position = _reflected(position, size, bool(align_corners))
-    low, high = (ops.cast(-1.0, position.dtype), size) if padding == "zeros" else (ops.zeros_like(size), size - 1.0)
-    return ops.where(position > low, ops.where(position < high, position, high), low)
+    if padding == "zeros":
+        # At -1 there is a slope to the first pixel already.
+        low, high = ops.cast(-1.0, position.dtype), size
+        inside = position >= low
+    else:
+        low, high = ops.zeros_like(size), size - 1.0
+        inside = position > low
+    return ops.where(inside, ops.where(position < high, position, high), low)
 
 
 def _reflected(position: Any, size: Any, align_corners: bool) -> Any:
     """Positions folded into 0 … `size - 1`, or half a pixel more on both sides without aligned corners."""
     start, span = (0.0, size - 1.0) if align_corners else (-0.5, size)
     span = ops.maximum(span, 1.0)
+    position = ops.where(ops.abs(position) < FARTHEST, position, start)
     distance = ops.abs(position - start)
     folds = ops.stop_gradient(ops.floor(distance / span))
     rest = distance - folds * span

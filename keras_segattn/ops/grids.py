@@ -16,10 +16,11 @@ SMALLEST_DENOMINATOR = 1e-6
 
 def regular_grid(size: tuple[int, int], align_corners: bool = True) -> np.ndarray:
     """The identity: float64 `(rows, columns, 2)`, the points (x, y) of an output of `size` (rows, columns)."""
+    integers = isinstance(size, tuple | list) and all(isinstance(n, int | np.integer) for n in size)
+    if not integers or len(size) != 2 or min(size) < 1 or bool in map(type, size):
+        raise ValueError(f"expected a size (rows, columns) of positive integers, received {size!r}")
     axes = []
     for count in size:
-        if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
-            raise ValueError(f"expected a size (rows, columns) of positive integers, received {size!r}")
         # As in torch, the only pixel of an axis is in the middle.
         edge = (1.0 if count > 1 else 0.0) if align_corners else 1.0 - 1.0 / count
         axes.append(np.linspace(-edge, edge, count))
@@ -106,9 +107,10 @@ def thin_plate_spline_grid(
 
 def control_points(points: tuple[int, int]) -> np.ndarray:
     """Control points (x, y) of a thin-plate spline, float64 `(K, 2)`, row by row from (-1, -1) to (1, 1)."""
-    if len(points) != 2 or min(points) < 2:
+    grid = regular_grid(points)
+    if min(points) < 2:
         raise ValueError(f"expected at least 2 by 2 control points, received {points!r}")
-    return regular_grid(points).reshape(-1, 2)
+    return grid.reshape(-1, 2)
 
 
 def thin_plate_spline(control: np.ndarray, points: np.ndarray) -> np.ndarray:

@@ -118,7 +118,18 @@ def beam_search(memory, lengths, state, cell, embedding, settings, **weights):
     return found
 
 
+def warps(image, flow, points, control, values, queries):
+    """Images at flows and points (row, column), and thin-plate splines."""
+    image_module = import_addons().image
+    return {
+        "dense_image_warp": image_module.dense_image_warp(image, flow).numpy(),
+        "interpolate_bilinear": image_module.interpolate_bilinear(image, points).numpy(),
+        "interpolate_spline": image_module.interpolate_spline(control, values, queries, order=2).numpy(),
+    }
+
+
 ORACLES = {
+    "image.warps": warps,
     "losses.SigmoidFocalCrossEntropy": sigmoid_focal_crossentropy,
     "seq2seq.attention": attention_scores,
     "seq2seq.BeamSearchDecoder": beam_search,

@@ -7,7 +7,7 @@ import os
 
 import numpy as np
 import pytest
-from parity_tfa import sequences, sigmoid_focal
+from parity_tfa import sequences, sigmoid_focal, warps
 from parity_tfa.oracle import record, recorded, run_tfa
 
 
@@ -44,6 +44,12 @@ def test_attention():
     outputs = run_tfa("seq2seq.attention", given)
     for ours, theirs in zip(sequences.weights(x, general), (outputs["bahdanau"], outputs["luong"]), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+@pytest.mark.parity
+def test_warps():
+    x = warps.inputs()
+    warps.assert_equal(x, run_tfa("image.warps", x))
 
 
 @pytest.mark.parity

@@ -1,0 +1,138 @@
+"""Spatial transformers for house numbers (Jaderberg et al., NIPS 2015, arXiv 1506.02025), section 4.2, appendix A.5.
+
+Eleven classes at each of five places: ten digits, and none. The baseline is the CNN of Goodfellow et al. (2013) without
+maxout. "ST-CNN Single" has one transformer before it, "ST-CNN Multi" one before each of its first four convolutions,
+each an affine map that two layers of 32 units choose from the feature map itself. The appendix leaves open how large
+the localisation's convolutions are, and whether two or three layers of 3072 units follow: 5×5, and `units`.
+"""
+
+from typing import Any
+
+import keras
+from keras import layers
+
+from keras_segattn import weights as weight_files
+from keras_segattn.arguments import (
+    check_choice,
+    check_classifier,
+    check_dropout,
+    check_fixed_size,
+    check_positive_integer,
+    image_input,
+    scaled,
+    source_input,
+)
+from keras_segattn.attention.spatial_transformer_network import PAPER
+from keras_segattn.layers import SpatialTransformer
+from keras_segattn.layers.spatial_transformer import parameter_layer
+from keras_segattn.preprocessing import Preprocessing
+from keras_segattn.registry import register
+
+# Filters of the 5×5 convolutions, and after which of them pooling follows.
+FILTERS = (48, 64, 128, 160, 192, 192, 192, 192)
+POOLED = {1, 3, 5, 7}
+# The convolutions before which "multi" has a transformer.
+TRANSFORMED = {None: 0, "single": 1, "multi": 4}
+PLACES = 5
+
+
+def localisation(x: Any, convolutional: bool, alpha: float, name: str) -> Any:
+    """Two layers of 32 units, on a picture after two convolutions."""
+    if convolutional:
+        x = layers.Conv2D(scaled(32, alpha), 5, padding="same", activation="relu", name=f"{name}_conv1")(x)
+        x = layers.MaxPooling2D(2, name=f"{name}_pool")(x)
+        x = layers.Conv2D(scaled(32, alpha), 5, padding="same", activation="relu", name=f"{name}_conv2")(x)
+    x = layers.Flatten(name=f"{name}_flatten")(x)
+    for index in (1, 2):
+        x = layers.Dense(32, activation="relu", name=f"{name}_fc{index}")(x)
+    return x
+
+
+@register(
+    family="attention",
+    paper=PAPER,
+    input_shape=(64, 64, 3),
+    parameters=28_497_647,
+    taps={},
+    tiny={"input_shape": (32, 32, 3), "classes": 5, "alpha": 0.05, "units": (8, 8)},
+    capabilities={"litert_builtin", "int8", "mixed_precision"},
+    landmarks={"st1_theta", "st1", "conv8", "place5"},
+    preprocessing=Preprocessing(mean=(0.0,) * 3, std=(255.0,) * 3, size=(64, 64)),
+)
+def SpatialTransformerHouseNumbers(  # noqa: N802 - a builder is named like the model it builds
+    include_top: bool = True,
+    weights: str | None = None,
+    input_tensor: Any = None,
+    input_shape: tuple[int | None, ...] | None = None,
+    classes: int = 11,
+    classifier_activation: str | None = None,
+    name: str = "spatial_transformer_house_numbers",
+    *,
+    transformers: str | None = "multi",
+    alpha: float = 1.0,
+    units: tuple[int, ...] = (3072, 3072),
+    dropout: float = 0.5,
+) -> keras.Model:
+    """The reader of house numbers: ST-CNN Multi and Single, and their baseline CNN.
+
+    Args:
+        include_top: whether to add a linear layer a place; without, the output is the last hidden layer.
+        weights: `None` (random; the transformers begin at the identity) or the path of a weight file.
+        input_tensor: symbolic tensor to build on, instead of `input_shape`.
+        input_shape: `(height, width, channels)`, default `(64, 64, 3)`; at least 16 pixels each way.
+        classes: at each place: ten digits and, last, none.
+        classifier_activation: `None` for logits or `"softmax"` for probabilities.
+        name: of the model.
+        transformers: `"single"`, `"multi"`, or `None` for the baseline.
+        alpha: width multiplier of the convolutions.
+        units: of the hidden fully connected layers.
+        dropout: rate after each hidden layer but the first convolution.
+
+    Returns:
+        Model from images `(batch, height, width, 3)` float32, 0..1, to a dict of `"logits"` `(batch, 5, classes)`,
+        of the transformers' `"theta"` `(batch, 6 · transformers)`, one after another, and of `"transformed"`, the
+        picture that the first convolution sees; the baseline to its logits.
+
+    Raises:
+        ValueError: if an argument or a shape is wrong.
+        keras_segattn.weights.WeightsError: if the weight file does not fit.
+
+    Example:
+        >>> digits = SpatialTransformerHouseNumbers()(images)["logits"].numpy().argmax(axis=-1)
+    """
+    check_classifier(include_top, classes, classifier_activation)
+    check_choice("transformers", transformers, TRANSFORMED)
+    check_dropout(dropout)
+    for width in units:
+        check_positive_integer("units", width)
+    image = image_input(input_tensor, input_shape, default=(64, 64, 3), minimum=16)
+    check_fixed_size(image, True)
+
+    x, thetas, transformed = image, [], None
+    for index, filters in enumerate(FILTERS, start=1):
+        if index <= TRANSFORMED[transformers]:
+            found = localisation(x, transformers == "single", alpha, f"st{index}_loc")
+            thetas.append(parameter_layer("affine", None, name=f"st{index}_theta")(found))
+            x = SpatialTransformer("affine", name=f"st{index}")(x, thetas[-1])
+            transformed = x if index == 1 else transformed
+        x = layers.Conv2D(scaled(filters, alpha), 5, padding="same", activation="relu", name=f"conv{index}")(x)
+        if index in POOLED:
+            x = layers.MaxPooling2D(2, name=f"pool{index}")(x)
+        if index > 1:
+            x = layers.Dropout(dropout, name=f"conv{index}_dropout")(x)
+    x = layers.Flatten(name="flatten")(x)
+    for index, width in enumerate(units, start=1):
+        x = layers.Dense(width, activation="relu", name=f"fc{index}")(x)
+        x = layers.Dropout(dropout, name=f"fc{index}_dropout")(x)
+    if include_top:
+        heads = [
+            layers.Dense(classes, activation=classifier_activation, name=f"place{place}")(x)
+            for place in range(1, PLACES + 1)
+        ]
+        x = layers.Reshape((PLACES, classes), name="logits")(layers.Concatenate(name="places")(heads))
+    if thetas:
+        theta = thetas[0] if len(thetas) == 1 else layers.Concatenate(name="theta")(thetas)
+        x = {"logits": x, "theta": theta, "transformed": transformed}
+    model = keras.Model(source_input(image), x, name=name)
+    weight_files.initialize(model, weights, {}, trunk=not include_top)
+    return model

@@ -1,0 +1,150 @@
+"""Spatial transformers that find the parts of birds (Jaderberg et al., NIPS 2015, arXiv 1506.02025), section 4.3.
+
+An Inception trunk, whose layers keep their names, sees the whole picture and chooses where two or four crops of half
+its side are; each goes through an Inception of its own, and one linear layer classifies by all of them. The paper's
+trunk is Inception with batch normalisation, here any registered one. Pictures of 448×448 are averaged over 2×2 pixels
+for the localisation, so that the crops of 224×224 see twice its resolution.
+"""
+
+from typing import Any
+
+import keras
+from keras import layers
+
+from keras_segattn import classification  # noqa: F401 - trunks register before what stands on them
+from keras_segattn import weights as weight_files
+from keras_segattn.arguments import (
+    check_choice,
+    check_classifier,
+    check_dropout,
+    check_fixed_size,
+    check_positive_integer,
+    image_input,
+    source_input,
+)
+from keras_segattn.attention.spatial_transformer_network import PAPER
+from keras_segattn.layers import SpatialTransformer, TakeRegion
+from keras_segattn.layers.spatial_transformer import parameter_layer
+from keras_segattn.registry import model_card, register
+
+# Number of crops → the middles (x, y) they begin at, side by side or in the corners.
+STARTS = {2: ((-0.5, 0), (0.5, 0)), 4: ((-0.5, -0.5), (0.5, -0.5), (-0.5, 0.5), (0.5, 0.5))}
+
+
+def trunk(
+    x: Any, backbone: str, weights: str | None, arguments: dict[str, Any], pooling: str | None, prefix: str
+) -> tuple[Any, list[layers.Layer]]:
+    """The map of a registered trunk, or its pooled features, and its layers, `prefix` before their names."""
+    builder = model_card(backbone).builder
+    known = set(map(id, keras.Model(source_input(x), x).layers))
+    model = builder(include_top=False, input_tensor=x, pooling=pooling, **arguments)
+    own = [layer for layer in model.layers if id(layer) not in known]
+    if weights is not None:
+        trained = builder(include_top=False, weights=weights, input_shape=tuple(x.shape[1:]), **arguments)
+        for layer in own:
+            if layer.weights:
+                layer.set_weights(trained.get_layer(layer.name).get_weights())
+    for layer in own:
+        layer.name = prefix + layer.name
+    return model.output, own
+
+
+@register(
+    family="attention",
+    paper=PAPER,
+    input_shape=(448, 448, 3),
+    parameters=31_622_336,
+    taps={},
+    tiny={
+        "input_shape": (64, 64, 3),
+        "classes": 5,
+        "transformers": 2,
+        "crop_size": 32,
+        "backbone": "squeezenet1_1",
+        "backbone_arguments": {"alpha": 0.125},
+    },
+    capabilities={"litert_builtin", "int8", "mixed_precision"},
+    landmarks={"localisation_reduce", "st_theta", "st", "part1", "part2"},
+)
+def SpatialTransformerInception(  # noqa: N802 - a builder is named like the model it builds
+    include_top: bool = True,
+    weights: str | None = None,
+    input_tensor: Any = None,
+    input_shape: tuple[int | None, ...] | None = None,
+    classes: int = 200,
+    classifier_activation: str | None = None,
+    name: str = "spatial_transformer_inception",
+    *,
+    transformers: int = 4,
+    crop_size: int = 224,
+    backbone: str = "googlenet",
+    backbone_weights: str | None = None,
+    backbone_arguments: dict[str, Any] | None = None,
+    dropout: float = 0.7,
+) -> keras.Model:
+    """The classifier of birds by their parts: 4×ST-CNN and 2×ST-CNN.
+
+    Args:
+        include_top: whether to add dropout and the linear layer; without, the output is the parts' features.
+        weights: `None` or the path of a weight file of the whole network.
+        input_tensor: symbolic tensor to build on, instead of `input_shape`.
+        input_shape: `(height, width, channels)`, default `(448, 448, 3)`; a multiple of the crops' side.
+        classes: number of classes, 200 kinds of birds in CUB-200-2011.
+        classifier_activation: `None` for logits or `"softmax"` for probabilities.
+        name: of the model.
+        transformers: 2 or 4 crops of half the picture's side.
+        crop_size: rows and columns at which they are read.
+        backbone: a registered classification model, for the localisation and for every crop.
+        backbone_weights: what each of them begins with: as `weights` of the backbone's builder.
+        backbone_arguments: of the backbone's builder, such as `{"variant": "torchvision"}` of `googlenet`, which has
+            the paper's batch normalisation.
+        dropout: rate before the linear layer.
+
+    Returns:
+        Model from preprocessed images `(batch, height, width, 3)` float32 to a dict of `"logits"` `(batch, classes)`,
+        `"theta"` (the crops' middles (x, y) from -1 to 1, one after another, `(batch, 2 · transformers)`) and
+        `"transformed"` (the crops, `(batch, transformers, crop_size, crop_size, 3)`).
+
+    Raises:
+        ValueError: if an argument or a shape is wrong.
+        keras_segattn.weights.WeightsError: if weights are not installed or do not fit.
+
+    Example:
+        >>> model = SpatialTransformerInception(backbone_arguments={"variant": "torchvision"})
+        >>> parts = model(images)["transformed"]
+    """
+    check_classifier(include_top, classes, classifier_activation)
+    check_choice("transformers", transformers, STARTS)
+    check_positive_integer("crop_size", crop_size)
+    check_dropout(dropout)
+    image = image_input(input_tensor, input_shape, default=(448, 448, 3), minimum=crop_size)
+    check_fixed_size(image, True)
+    arguments = dict(backbone_arguments or {})
+
+    x = image
+    if min(image.shape[1:3]) >= 2 * crop_size:
+        x = layers.AveragePooling2D(min(image.shape[1:3]) // crop_size, name="localisation_average")(x)
+    x, localisation = trunk(x, backbone, backbone_weights, arguments, None, "localisation_")
+    x = layers.Conv2D(128, 1, activation="relu", name="localisation_reduce")(x)
+    x = layers.Flatten(name="localisation_flatten")(x)
+    x = layers.Dense(128, activation="relu", name="localisation_fc")(x)
+    starts = [coordinate for middle in STARTS[transformers] for coordinate in middle]
+    theta = parameter_layer("translation", transformers, name="st_theta", start=starts)(x)
+    crops = SpatialTransformer("translation", output_size=crop_size, scale=0.5, count=transformers, name="st")(
+        image, theta
+    )
+    features = []
+    for part in range(1, transformers + 1):
+        crop = TakeRegion(part - 1, name=f"part{part}")(crops)
+        features.append(trunk(crop, backbone, backbone_weights, arguments, "avg", f"part{part}_")[0])
+    # A trunk's own names say how pictures are preprocessed: now that no other needs them, one has them.
+    for layer in localisation:
+        layer.name = layer.name.removeprefix("localisation_")
+    x = layers.Concatenate(name="parts")(features)
+    if include_top:
+        x = layers.Dropout(dropout, name="dropout")(x)
+        x = layers.Dense(classes, activation=classifier_activation, name="predictions")(x)
+    outputs = {"logits": x, "theta": theta, "transformed": crops}
+    model = keras.Model(source_input(image), outputs, name=name)
+    weight_files.initialize(model, weights, {}, trunk=not include_top)
+    return model
