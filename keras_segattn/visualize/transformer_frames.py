@@ -115,7 +115,8 @@ class TransformerFrames(keras.callbacks.Callback):
     def _draw(self) -> None:
         found = self._probe(self.images, training=False)
         layer, theta = self._transformer, found["theta"]
-        grids = layer.grid(theta, layer.output_size or self.images.shape[1:3])
+        rows, columns = layer.output_size or self.images.shape[1:3]
+        grids = layer.grid(theta, (rows, columns))
         warped = layer.warp(ops.convert_to_tensor(self.images), theta)
         page = transformer_panels(
             self.images,
