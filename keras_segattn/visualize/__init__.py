@@ -1,8 +1,9 @@
-"""Pictures: masks, instances and attention over images, alignments, confusion matrices, curves.
+"""Pictures: masks, instances, attention, spatial transformers, alignments, confusion matrices, curves, animations.
 
 Nothing here touches pyplot's global state.
 """
 
+from keras_segattn.visualize.animation import save_animation
 from keras_segattn.visualize.attention import alignment, attended_words
 from keras_segattn.visualize.charts import Panel, confusion_matrix, line_charts, training_curves
 from keras_segattn.visualize.colours import palette
@@ -10,9 +11,12 @@ from keras_segattn.visualize.figure import save
 from keras_segattn.visualize.instances import draw_instances
 from keras_segattn.visualize.masks import overlay, side_by_side
 from keras_segattn.visualize.panels import panels
+from keras_segattn.visualize.transformations import sampled_grid, transformer_panels
+from keras_segattn.visualize.transformer_frames import TransformerFrames
 
 __all__ = [
     "Panel",
+    "TransformerFrames",
     "alignment",
     "attended_words",
     "confusion_matrix",
@@ -21,7 +25,10 @@ __all__ = [
     "overlay",
     "palette",
     "panels",
+    "sampled_grid",
     "save",
+    "save_animation",
     "side_by_side",
     "training_curves",
+    "transformer_panels",
 ]

@@ -1,7 +1,7 @@
-"""What the pictures share: from a figure to an image, from an image to a file."""
+"""What the pictures share: from a figure to an image, from images to a file."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,11 +36,22 @@ def save(image: Image.Image, path: str | os.PathLike[str]) -> None:
     Example:
         >>> save(overlay(image, mask), "overlay.png")
     """
-    suffix = Path(path).suffix.lower()
-    if Image.registered_extensions().get(suffix) not in Image.SAVE:
-        raise ValueError(f"{os.fspath(path)}: expected an image suffix such as .png, received {suffix!r}")
+    format_of(path, Image.SAVE, "an image suffix such as .png")
     with replaced(path) as temporary:
         image.save(temporary)
+
+
+def format_of(path: str | os.PathLike[str], formats: Collection[str], expected: str) -> str:
+    """Pillow's name of the format that the suffix of `path` stands for.
+
+    Raises:
+        ValueError: if it is not one of `formats`.
+    """
+    suffix = Path(path).suffix.lower()
+    found = Image.registered_extensions().get(suffix, "")  # which also fills Image.SAVE
+    if found not in formats:
+        raise ValueError(f"{os.fspath(path)}: expected {expected}, received {suffix!r}")
+    return found
 
 
 def names_of(classes: int, labels: Sequence[str] | None) -> list[str]:
