@@ -57,7 +57,7 @@ def tflite(
     * `"int8"`: int8 weights (per channel) and activations, a quarter of the size, for NPUs; needs `calibration`.
       QUANTIZE at the start and DEQUANTIZE at the end convert; more of them in the report mean that an operator
       between has no integer kernel (such as POW). Of a detector or a spatial transformer only the layers with
-      weights are int8; the arithmetic of boxes and of sampling grids stays float.
+      weights are int8, and of those that predict a transformation only the weights; the rest stays float.
 
     Args:
         model: any Keras model whose operators TFLite has; mixed-precision models are rebuilt in float32.
@@ -101,7 +101,7 @@ def tflite(
     path = Path(path)
 
     with atomic_file(path) as temporary, tempfile.TemporaryDirectory(prefix="tflite_") as folder:
-        convert(written, temporary, Path(folder), quantize, samples, layers_only=has_positions(model))
+        convert(written, temporary, Path(folder), quantize, samples, **quantized_parts(model))
         append_metadata(temporary, describe(model, quantize=quantize, inputs=shapes, labels=labels))
         run = litert.run_file(temporary, spread(samples), scale=noise_scale(model))
         expected = {name: outputs_of(endpoint, run.inputs[name]) for name, endpoint in endpoints.items()}
@@ -175,10 +175,34 @@ def static_shapes(signature: str, endpoint: Endpoint) -> dict[str, tuple[int, ..
     return shapes
 
 
-def has_positions(model: keras.Model) -> bool:
-    """Whether a model computes positions in a picture, which 8 bits would round to whole pixels or worse."""
+def quantized_parts(model: keras.Model) -> dict[str, Any]:
+    """Arguments of `convert`: what of a model int8 must leave alone.
+
+    Eight bits would round positions in a picture to whole pixels or worse: those of a detector's boxes, of sampling
+    grids, and whatever the layers that predict these compute.
+    """
+    transformers = [layer for layer in model.layers if isinstance(layer, SpatialTransformer)]
     detector = isinstance(model.output, dict) and is_detector(model.output)
-    return detector or any(isinstance(layer, SpatialTransformer) for layer in model.layers)
+    return {"layers_only": detector or bool(transformers), "exact_layers": localisation_layers(model, transformers)}
+
+
+def localisation_layers(model: keras.Model, transformers: Sequence[SpatialTransformer]) -> list[str]:
+    """Names of the layers that only serve to predict parameters of transformers."""
+    readers: dict[str, set[str]] = {layer.name: set() for layer in model.layers}
+    for layer in model.layers:
+        for tensor in keras.tree.flatten(layer.input):
+            readers[tensor._keras_history.operation.name].add(layer.name)
+    found = {transformer.name for transformer in transformers}
+    predicting = {
+        tensor._keras_history.operation.name
+        for transformer in transformers
+        for tensor in keras.tree.flatten(transformer.input)[1:]
+    }
+    # Backwards, so that all that read a layer have been seen before it.
+    for layer in reversed(model.layers):
+        if layer.name in predicting or (readers[layer.name] and readers[layer.name] <= predicting):
+            predicting.add(layer.name)
+    return sorted(predicting - found)
 
 
 def convert(
@@ -189,8 +213,11 @@ def convert(
     samples: Mapping[str, litert.Arrays] | None,
     *,
     layers_only: bool = False,
+    exact_layers: Sequence[str] = (),
 ) -> None:
-    """Write the flatbuffer of the endpoints to `output`; with `layers_only`, int8 is for layers with weights.
+    """Write the flatbuffer of the endpoints to `output`.
+
+    With `layers_only`, int8 is for layers with weights; of `exact_layers` it is for the weights only.
 
     Raises:
         ExportError: if the converter refuses; the message names the operators that TFLite lacks.
@@ -202,6 +229,7 @@ def convert(
         "quantize": quantize,
         "calibration": None,
         "layers_only": layers_only,
+        "exact_layers": exact_layers,
         "output": output,
         "error": work / "error.txt",
     }

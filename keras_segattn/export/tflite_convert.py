@@ -5,8 +5,9 @@ The converter leaks memory, and a fresh process that never loads Keras keeps it 
     python -P tflite_convert.py request.json
 
 The request holds `saved_model`, `signatures` (a list), `quantize`, `calibration` (an `.npz` of `signature/input` →
-samples `(n, *input shape)`, or null), `layers_only` and `output`. With `layers_only`, int8 is for the layers with
-weights and the rest stays float, as the arithmetic of boxes must. A failure is written to `error` as the converter
+samples `(n, *input shape)`, or null), `layers_only`, `exact_layers` and `output`. With `layers_only`, int8 is for the
+layers with weights and the rest stays float, as the arithmetic of boxes must; of `exact_layers` only the weights are
+int8. A failure is written to `error` as the converter
 worded it.
 """
 
@@ -84,11 +85,13 @@ def quantized_layers(flatbuffer: bytes, request: dict[str, Any]) -> bytes:
     plain.write_bytes(flatbuffer)
     try:
         quantization = quantizer.Quantizer(str(plain))
-        regex = floating(flatbuffer)
+        exact = floating(flatbuffer, request["exact_layers"])
         for operator in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "CONV_2D_TRANSPOSE"):
+            name = qtyping.TFLOperationName[operator]
             quantization.add_static_config(
-                regex=regex, operation_name=qtyping.TFLOperationName[operator], activation_num_bits=8, weight_num_bits=8
+                regex=f"^(?!{exact})", operation_name=name, activation_num_bits=8, weight_num_bits=8
             )
+            quantization.add_weight_only_config(regex=f"^{exact}", operation_name=name, num_bits=8)
         samples = representative_dataset(request["calibration"], request["signatures"])()
         rows = [row if isinstance(row, tuple) else (request["signatures"][0], row) for row in samples]
         by_signature = {name: [row for key, row in rows if key == name] for name in request["signatures"]}
@@ -98,8 +101,8 @@ def quantized_layers(flatbuffer: bytes, request: dict[str, Any]) -> bytes:
         plain.unlink()
 
 
-def floating(flatbuffer: bytes) -> str:
-    """A pattern of the operators that may be quantised: all but those that read what is an output too.
+def floating(flatbuffer: bytes, layers: list[str]) -> str:
+    """A pattern of the operators of which only the weights are int8: of some layers, and those that read an output.
 
     LiteRT's default kernels lose an output of which a quantised copy is made.
     """
@@ -109,12 +112,15 @@ def floating(flatbuffer: bytes) -> str:
     interpreter = Interpreter(model_content=flatbuffer, experimental_op_resolver_type=resolver)
     outputs = {int(tensor["index"]) for tensor in interpreter.get_output_details()}
     names = {int(tensor["index"]): tensor["name"] for tensor in interpreter.get_tensor_details()}
-    kept = [
-        "".join(f"{names[int(index)]};" for index in operator["outputs"])
-        for operator in interpreter._get_ops_details()
-        if outputs & {int(index) for index in operator["inputs"]}
-    ]
-    return f"^(?!(?:{'|'.join(map(re.escape, kept))})$)" if kept else ".*"
+    of_layers = re.compile("|".join(rf"(?:^|/|;){re.escape(layer)}(?:_\d+)?/" for layer in layers) or "(?!)")
+    scopes = []
+    for operator in interpreter._get_ops_details():
+        scope, read = ([int(index) for index in operator[side] if index >= 0] for side in ("outputs", "inputs"))
+        # What makes an output is called by that; its weights by their layer.
+        known = "".join(f"{names[index]};" for index in scope + read)
+        if outputs & set(read) or of_layers.search(known):
+            scopes.append(re.escape("".join(f"{names[index]};" for index in scope)))
+    return f"(?:{'|'.join(scopes)})$" if scopes else "(?!)"
 
 
 def main() -> int:
