@@ -5,7 +5,8 @@
 Columns are distortions, rows networks, all of a column with about 400,000 parameters and the same training: Adam, a
 cosine from 1e-3, batches of 128, distortions drawn anew every epoch. A cell's error is over three draws of the
 distortions of the 10,000 test digits. Each leaves `COLUMN/ROW_SEED/{model.keras,history.json,scores.json}` under
-`--output`; what is there is not made again, and `--table` prints what there is.
+`--output`; what is there is not made again, `--table` prints what there is, and `--release savedmodels` writes
+`stn_rotated` from the affine ST-CNN of rotated digits.
 """
 
 import argparse
@@ -15,9 +16,10 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from ai_edge_litert.interpreter import Interpreter
 from keras import ops
 
-from keras_segattn import data
+from keras_segattn import data, export
 from keras_segattn.attention import SpatialTransformerNetwork
 from keras_segattn.training.recipes import cosine_decay
 
@@ -164,6 +166,26 @@ def run(column, row, seed, epochs, train, test, output):
     print(folder, scores, flush=True)
 
 
+def release(train, test, output, destination):
+    """`destination/stn_rotated`: version 1 for servers and two files for phones, with errors measured on these."""
+    model = keras.saving.load_model(output / "rotated" / "st_cnn_affine_0" / "model.keras")
+    for weight in model.weights:  # of float16's precision, so that they compress
+        weight.assign(ops.cast(ops.cast(weight, "float16"), "float32"))
+    labels = [str(digit) for digit in range(10)]
+    print(export.saved_model(model, destination, 1, labels=labels, name="stn_rotated").path)
+    calibration = data.DistortedDigits(*train, "rotated", 128, seed=1)[0][0]
+    for quantize in ("float16", "int8"):
+        path = destination / "stn_rotated" / f"stn_rotated_{quantize}.tflite"
+        report = export.tflite(model, path, quantize=quantize, calibration=calibration, labels=labels)
+        runner = Interpreter(str(path)).get_signature_runner("serving_default")
+        batches, wrong = data.DistortedDigits(*test, "rotated", 500, seed=1000), 0
+        for index in range(len(batches)):
+            images, digits = batches[index]
+            scores = np.concatenate([runner(image=image[None])["logits"] for image in images])
+            wrong += int((scores.argmax(axis=-1) != digits).sum())
+        print(f"{path.name}: {report.size_bytes:,} bytes, {wrong} of {len(test[1]):,} wrong", flush=True)
+
+
 def table(output):
     """Markdown: each cell our error (mean over seeds) and the paper's."""
     print("| network | " + " | ".join(TITLES.values()) + " |\n|---|" + "---|" * len(TITLES))
@@ -184,16 +206,21 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, help="instead of the column's")
     parser.add_argument("--output", type=Path, default=Path("out/spatial_transformers"))
+    parser.add_argument("--release", type=Path, metavar="SAVEDMODELS", help="write stn_rotated from what was trained")
     parser.add_argument("--table", action="store_true", help="only print the table of what was trained")
     arguments = parser.parse_args()
-    if not arguments.table:
+    if arguments.release:
+        splits = (data.mnist_arrays(split, arguments.mnist) for split in ("train", "test"))
+        release(*splits, arguments.output, arguments.release)
+    elif not arguments.table:
         train, test = (data.mnist_arrays(split, arguments.mnist) for split in ("train", "test"))
         for column in arguments.columns:
             for row in arguments.rows:
                 if column != "cluttered" or ROWS[row][1] in (None, "affine"):
                     epochs = arguments.epochs or EPOCHS[column]
                     run(column, row, arguments.seed, epochs, train, test, arguments.output)
-    table(arguments.output)
+    if not arguments.release:
+        table(arguments.output)
 
 
 if __name__ == "__main__":

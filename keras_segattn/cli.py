@@ -222,13 +222,20 @@ def predict(
     labels: Labels = None,
     least_score: Annotated[float, typer.Option(help="Objects that a detector is less sure of are left out.")] = 0.5,
 ) -> None:
-    """Name what is in pictures, or segment them, or find their objects, and write them with what was found.
+    """Name what is in pictures, segment, or rectify them, or find their objects, and write them with what was found.
 
     A model named by --model is taken to know ImageNet's classes, unless --labels says otherwise.
     """
     from keras_segattn.classification.imagenet import imagenet_names
     from keras_segattn.export.detections import is_detector
-    from keras_segattn.exported import find_exported, keras_detector, load_detector
+    from keras_segattn.exported import (
+        Rectifier,
+        find_exported,
+        is_rectifier,
+        keras_detector,
+        keras_rectifier,
+        load_exported,
+    )
 
     if model is None:
         trained, *pictures = files
@@ -240,13 +247,20 @@ def predict(
             raise ValueError(f"expected pictures after {trained}, received none")
         network, names = load_model(trained), parse_labels(labels, beside=trained)
     elif (exported := find_exported(model)) is not None:
-        write_instances(load_detector(exported), files, destination, parse_labels(labels), least_score)
+        loaded, names = load_exported(exported), parse_labels(labels)
+        if isinstance(loaded, Rectifier):
+            write_rectified(loaded, files, destination, names)
+        else:
+            write_instances(loaded, files, destination, names, least_score)
         return
     else:
         pictures = files
         network, names = named_model(model, weights), parse_labels(labels)
     if isinstance(network.output, dict) and is_detector(network.output):
         write_instances(keras_detector(network, names), pictures, destination, names, least_score)
+        return
+    if isinstance(network.output, dict) and is_rectifier(network.output):
+        write_rectified(keras_rectifier(network, names), pictures, destination, names)
         return
     if len(getattr(network.output, "shape", ())) == 4:
         if destination is None:
@@ -467,6 +481,37 @@ def write_instances(
             name = names[label - 1] if names else f"class {label}"
             table.add_row(Text(name), f"{score:.4f}", " ".join(f"{v:.1f}" for v in box))
         output.print(table)
+        typer.echo(target)
+
+
+def write_rectified(rectifier: Any, pictures: list[Path], destination: Path | None, names: list[str] | None) -> None:
+    """Print the classes of pictures and the parameters that rectified them, and write both pictures side by side."""
+    import numpy as np
+
+    from keras_segattn import data as datasets
+    from keras_segattn import visualize
+    from keras_segattn.classification.imagenet import decode_predictions
+    from keras_segattn.ops.transformations import grid_of
+
+    names = names or rectifier.labels
+    for path in pictures:
+        seen, found = rectifier.rectify(datasets.read_image(path))
+        known = names or [f"class {i}" for i in range(len(found["logits"]))]
+        [best] = decode_predictions(found["logits"][None], min(TOP, len(known)), labels=known)
+        table = Table(Column(Text(str(path))), "probability")
+        for _, name, probability in best:
+            table.add_row(Text(name), f"{probability:.4f}")
+        output.print(table)
+        typer.echo(f"theta: {' '.join(f'{value:.3f}' for value in found['theta'])}")
+        if destination is None:
+            continue
+        several = len(pictures) > 1 or destination.is_dir()
+        target = destination / f"{path.stem}_rectified.png" if several else destination
+        target.parent.mkdir(parents=True, exist_ok=True)
+        transformed = np.clip(found["transformed"], 0, 1)
+        grid = grid_of(found["theta"], transformed.shape[:2])
+        title = f"{best[0][1]}  {best[0][2]:.2f}"
+        visualize.save(visualize.transformer_panels([seen], [grid], [transformed], [title]), target)
         typer.echo(target)
 
 

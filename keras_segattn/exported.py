@@ -1,11 +1,12 @@
-"""Exported detectors at work: a SavedModel or a `.tflite` finds the instances in a picture."""
+"""Exported models at work: a SavedModel or a `.tflite` finds the instances in a picture, or rectifies it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+from PIL import Image
 
 from keras_segattn.data.fitting import fit_picture
 from keras_segattn.export.detections import is_detector
@@ -17,6 +18,24 @@ from keras_segattn.training.instance_evaluation import in_picture
 
 # Where a size is open: the longer side of what a detector sees.
 USUAL_SIDE = 512
+
+
+class Exported(NamedTuple):
+    """A model of one picture, however it is stored.
+
+    Attributes:
+        run: uint8 images `(1, height, width, channels)` → its outputs.
+        size: (height, width) that it takes.
+        channels: 1 or 3.
+        outputs: their names.
+        labels: names of its classes, or `None`.
+    """
+
+    run: Callable[[np.ndarray], dict[str, Any]]
+    size: tuple[int, int]
+    channels: int
+    outputs: frozenset[str]
+    labels: list[str] | None
 
 
 class Detector(NamedTuple):
@@ -36,6 +55,33 @@ class Detector(NamedTuple):
         """The instances in a picture uint8 `(height, width, 3)`: `boxes`, `scores`, `classes`, `masks` in its frame."""
         image, factor = fit_picture(picture, self.size)
         return in_picture(self.run(image[None]), picture.shape[:2], factor)
+
+
+class Rectifier(NamedTuple):
+    """A classifier behind a spatial transformer, however it is stored.
+
+    Attributes:
+        run: uint8 images `(1, height, width, channels)` → its outputs.
+        size: (height, width) that it takes.
+        channels: 1 or 3.
+        labels: names of its classes, or `None`.
+    """
+
+    run: Callable[[np.ndarray], dict[str, Any]]
+    size: tuple[int, int]
+    channels: int
+    labels: list[str] | None
+
+    def rectify(self, picture: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """What the model sees of a picture uint8 `(height, width, 3)`, in its size and channels, and its outputs."""
+        image = Image.fromarray(picture).convert("L" if self.channels == 1 else "RGB")
+        seen = np.asarray(image.resize(self.size[::-1], Image.Resampling.BILINEAR)).reshape(*self.size, self.channels)
+        return seen, {name: np.asarray(value)[0] for name, value in self.run(seen[None]).items()}
+
+
+def is_rectifier(names: Collection[str]) -> bool:
+    """Whether these are the outputs of a classifier that shows how it transformed its picture."""
+    return {"logits", "theta", "transformed"} <= set(names)
 
 
 def at_least(found: dict[str, np.ndarray], score: float) -> dict[str, np.ndarray]:
@@ -58,39 +104,53 @@ def find_exported(name: str) -> Path | None:
     return None
 
 
-def load_detector(path: Path) -> Detector:
-    """A detector written by `export.saved_model` or `export.tflite`.
+def load_exported(path: Path) -> Detector | Rectifier:
+    """A detector, or a classifier with a spatial transformer, written by `export.saved_model` or `export.tflite`.
 
     Raises:
-        ValueError: if the file holds no detector, or a `.tflite` does not say how its input is normalised.
+        ValueError: if the file holds neither, or a `.tflite` does not say how its input is normalised.
         ExportError: if a `.tflite` was written by other means.
 
     Example:
-        >>> load_detector(Path("savedmodels/maskrcnn_tux/1")).detect(picture)["classes"]
+        >>> load_exported(Path("savedmodels/maskrcnn_tux/1")).detect(picture)["classes"]
+        >>> seen, found = load_exported(Path("savedmodels/stn_rotated/1")).rectify(picture)
     """
-    return _tflite(path) if path.suffix == ".tflite" else _saved_model(path)
+    model = _tflite(path) if path.suffix == ".tflite" else _saved_model(path)
+    if is_detector(dict.fromkeys(model.outputs)):
+        return Detector(model.run, model.size, model.labels)
+    if is_rectifier(model.outputs):
+        return Rectifier(model.run, model.size, model.channels, model.labels)
+    raise ValueError(f"{path} neither detects nor shows how it transforms: its outputs are {sorted(model.outputs)}")
 
 
 def keras_detector(model: keras.Model, labels: list[str] | None) -> Detector:
     """A Keras model as a detector."""
     height, width = model.input_shape[1:3]
+    return Detector(_run_of(model), (height or USUAL_SIDE, width or USUAL_SIDE), labels)
+
+
+def keras_rectifier(model: keras.Model, labels: list[str] | None) -> Rectifier:
+    """A Keras model as a classifier that shows how it transformed its picture."""
+    _, height, width, channels = model.input_shape
+    return Rectifier(_run_of(model), (height, width), channels, labels)
+
+
+def _run_of(model: keras.Model) -> Callable[[np.ndarray], dict[str, Any]]:
     preprocessing = preprocessing_of(model)
 
     def run(images: np.ndarray) -> dict[str, Any]:
         return model.predict_on_batch(keras.ops.convert_to_numpy(preprocessing(images)))
 
-    return Detector(run, (height or USUAL_SIDE, width or USUAL_SIDE), labels)
+    return run
 
 
-def _saved_model(path: Path) -> Detector:
+def _saved_model(path: Path) -> Exported:
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(path))
     signature = loaded.signatures["serving_default"]
-    if not is_detector(signature.structured_outputs):
-        raise ValueError(f"{path} is no detector: its outputs are {sorted(signature.structured_outputs)}")
     ((name, spec),) = signature.structured_input_signature[1].items()
-    _, height, width, _ = spec.shape
+    _, height, width, channels = spec.shape
     file = path / "assets.extra" / LABELS_FILE
     labels = file.read_text(encoding="utf-8").splitlines() if file.is_file() else None
 
@@ -98,10 +158,11 @@ def _saved_model(path: Path) -> Detector:
         _ = loaded  # its variables live as long as it does
         return {key: value.numpy() for key, value in signature(**{name: tf.constant(images, spec.dtype)}).items()}
 
-    return Detector(run, (height or USUAL_SIDE, width or USUAL_SIDE), labels)
+    size = (height or USUAL_SIDE, width or USUAL_SIDE)
+    return Exported(run, size, channels, frozenset(signature.structured_outputs), labels)
 
 
-def _tflite(path: Path) -> Detector:
+def _tflite(path: Path) -> Exported:
     from ai_edge_litert.interpreter import Interpreter
 
     metadata = read_metadata(path)
@@ -111,12 +172,11 @@ def _tflite(path: Path) -> Detector:
     preprocessing = Preprocessing(facts["channels"], mean=tuple(facts["mean"]), std=tuple(facts["std"]))
     interpreter = Interpreter(str(path), num_threads=2)
     runner = interpreter.get_signature_runner("serving_default")
-    if not is_detector(runner.get_output_details()):
-        raise ValueError(f"{path} is no detector: its outputs are {sorted(runner.get_output_details())}")
     ((name, details),) = runner.get_input_details().items()
-    _, height, width, _ = (int(n) for n in details["shape"])
+    _, height, width, channels = (int(n) for n in details["shape"])
 
     def run(images: np.ndarray) -> dict[str, Any]:
         return runner(**{name: keras.ops.convert_to_numpy(preprocessing(images))})
 
-    return Detector(run, (height, width), list(metadata["labels"]) or None)
+    outputs = frozenset(runner.get_output_details())
+    return Exported(run, (height, width), channels, outputs, list(metadata["labels"]) or None)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 from keras import ops
 
 from keras_segattn.ops.grids import (
@@ -65,3 +66,24 @@ TRANSFORMATIONS = {
     "projective": Transformation((1, 0, 0, 0, 1, 0, 0, 0), _projective),
     "thin_plate_spline": Transformation((0,) * (2 * POINTS[0] * POINTS[1]), _thin_plate_spline),
 }
+
+
+def grid_of(theta: Any, size: tuple[int, int], align_corners: bool = True) -> np.ndarray:
+    """The grid of one transformation, whose family its number of parameters tells.
+
+    Args:
+        theta: `(P,)`, as a network predicted them.
+        size: (rows, columns) of the output.
+        align_corners: as of `grid_sample`.
+
+    Returns:
+        float32 `(rows, columns, 2)`.
+
+    Raises:
+        ValueError: if no family has as many parameters.
+    """
+    for family in TRANSFORMATIONS.values():
+        if len(family.identity) == len(theta):
+            return ops.convert_to_numpy(family.grid(ops.convert_to_tensor(theta)[None], size, align_corners))[0]
+    counts = {name: len(family.identity) for name, family in TRANSFORMATIONS.items()}
+    raise ValueError(f"expected parameters of one transformation, {counts}, received {len(theta)}")
