@@ -83,7 +83,7 @@ def side_by_side(x: Any, name: str) -> Any:
     taps={},
     tiny={"input_shape": (28, 28, 3), "classes": 5, "units": 8, "filters": (4, 4)},
     capabilities={"litert_builtin", "int8", "mixed_precision"},
-    landmarks={"st_theta", "st", "conv1", "conv2", "fc1", "predictions"},
+    landmarks={"st_theta", "st", "fc1"},
     preprocessing=Preprocessing(mean=(0.0,), std=(255.0,), size=(28, 28)),
 )
 def SpatialTransformerNetwork(  # noqa: N802 - a builder is named like the model it builds

@@ -1,0 +1,86 @@
+"""`ops.grid_sample` beside `torch.nn.functional.grid_sample`, interleaved: values and gradients for images and grid.
+
+    python benchmarks/grid_sample.py
+
+Needs `make parity`'s packages. Two threads on both sides; each takes turns with torch's.
+"""
+
+import argparse
+import time
+
+import numpy as np
+import tensorflow as tf
+import torch
+
+from keras_segattn import ops
+
+SHAPES = {"like MNIST": (256, 40, 40, 1), "like images": (8, 224, 224, 3), "like features": (32, 64, 64, 32)}
+
+
+def workloads(shape):
+    """Work → who does it → a function of no arguments that gives arrays, channels last."""
+    batch, height, width, _ = shape
+    random = np.random.default_rng(0)
+    images, upstream = random.normal(size=(2, *shape)).astype("float32")
+    theta = np.array([[0.9, 0.2, 0.05], [-0.2, 0.9, 0.03]]) + random.normal(0, 0.05, (batch, 2, 3))
+    grid = np.asarray(ops.affine_grid(theta.astype("float32"), (height, width)))
+    ours, our_grid, our_upstream = (tf.constant(array) for array in (images, grid, upstream))
+    theirs, their_upstream = (torch.tensor(array.transpose(0, 3, 1, 2).copy()) for array in (images, upstream))
+    their_grid = torch.tensor(grid)
+
+    def last(tensor):
+        return tensor.detach().numpy().transpose(0, 2, 3, 1)
+
+    def forward():
+        return [last(torch.nn.functional.grid_sample(theirs, their_grid, align_corners=True))]
+
+    def backward():
+        pixels, points = theirs.clone().requires_grad_(), their_grid.clone().requires_grad_()
+        torch.nn.functional.grid_sample(pixels, points, align_corners=True).backward(their_upstream)
+        return [last(pixels.grad), points.grad.numpy()]
+
+    @tf.function
+    def sample(pixels, points):
+        return ops.grid_sample(pixels, points)
+
+    @tf.function
+    def gradients(pixels, points):
+        with tf.GradientTape() as tape:
+            tape.watch((pixels, points))
+            sampled = ops.grid_sample(pixels, points)
+        return tape.gradient(sampled, (pixels, points), our_upstream)
+
+    return {
+        "forward": (forward, lambda: [sample(ours, our_grid).numpy()]),
+        "forward and gradients": (backward, lambda: [g.numpy() for g in gradients(ours, our_grid)]),
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=15)
+    rounds = parser.parse_args().rounds
+    torch.set_num_threads(2)
+    print(
+        "| shape | work | torch, ms | ours, ms | ÷ torch | largest difference ÷ largest value |\n|---|---|---|---|---|---|"
+    )
+    for name, shape in SHAPES.items():
+        for work, runs in workloads(shape).items():
+            expected, found = (run() for run in runs)
+            worst = max(np.abs(a - b).max() / np.abs(a).max() for a, b in zip(expected, found, strict=True))
+            seconds = [[], []]
+            for _ in range(rounds + 2):
+                for run, times in zip(runs, seconds, strict=True):
+                    start = time.perf_counter()
+                    run()
+                    times.append(time.perf_counter() - start)
+            torch_ms, our_ms = (1e3 * np.median(times[2:]) for times in seconds)
+            size = "×".join(map(str, shape))
+            ratio = our_ms / torch_ms
+            print(
+                f"| {name}, {size} | {work} | {torch_ms:.2f} | {our_ms:.2f} | {ratio:.2f} | {worst:.0e} |", flush=True
+            )
+
+
+if __name__ == "__main__":
+    main()
