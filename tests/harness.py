@@ -43,7 +43,7 @@ def randomise(model: keras.Model, seed: int = 0) -> None:
                     scale *= 1e-3
                 values = generator.normal(0, scale, weight.shape)
                 if layer.name.endswith("theta"):  # near the transformation it begins at
-                    values = 0.1 * values + ops.convert_to_numpy(weight)
+                    values = 0.01 * values + ops.convert_to_numpy(weight)
             if weight.dtype != "uint32":  # a dropout's seed stays
                 weight.assign(values.astype(weight.dtype))
 

@@ -7,7 +7,11 @@ from keras_segattn.attention.rnnsearch import RNNSearch, RNNSearchDecoder, sampl
 from keras_segattn.attention.show_attend_tell import ShowAttendTell, ShowAttendTellDecoder, captioner, drawing
 from keras_segattn.attention.spatial_transformer_house_numbers import SpatialTransformerHouseNumbers
 from keras_segattn.attention.spatial_transformer_inception import SpatialTransformerInception
-from keras_segattn.attention.spatial_transformer_network import SpatialTransformerNetwork
+from keras_segattn.attention.spatial_transformer_network import (
+    SpatialTransformerNetwork,
+    convolutional_localisation,
+    fully_connected_localisation,
+)
 
 __all__ = [
     "RNNSearch",
@@ -18,7 +22,9 @@ __all__ = [
     "SpatialTransformerInception",
     "SpatialTransformerNetwork",
     "captioner",
+    "convolutional_localisation",
     "drawing",
+    "fully_connected_localisation",
     "sampler",
     "translator",
 ]

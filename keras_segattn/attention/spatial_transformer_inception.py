@@ -52,8 +52,8 @@ def trunk(
 @register(
     family="attention",
     paper=PAPER,
-    input_shape=(448, 448, 3),
-    parameters=31_622_336,
+    input_shape=(224, 224, 3),
+    parameters=19_265_116,
     taps={},
     tiny={
         "input_shape": (64, 64, 3),
@@ -75,20 +75,20 @@ def SpatialTransformerInception(  # noqa: N802 - a builder is named like the mod
     classifier_activation: str | None = None,
     name: str = "spatial_transformer_inception",
     *,
-    transformers: int = 4,
+    transformers: int = 2,
     crop_size: int = 224,
     backbone: str = "googlenet",
     backbone_weights: str | None = None,
     backbone_arguments: dict[str, Any] | None = None,
     dropout: float = 0.7,
 ) -> keras.Model:
-    """The classifier of birds by their parts: 4×ST-CNN and 2×ST-CNN.
+    """The classifier of birds by their parts: 2×ST-CNN and 4×ST-CNN.
 
     Args:
         include_top: whether to add dropout and the linear layer; without, the output is the parts' features.
         weights: `None` or the path of a weight file of the whole network.
         input_tensor: symbolic tensor to build on, instead of `input_shape`.
-        input_shape: `(height, width, channels)`, default `(448, 448, 3)`; a multiple of the crops' side.
+        input_shape: `(height, width, channels)`, default `(224, 224, 3)`; at least the crops' side.
         classes: number of classes, 200 kinds of birds in CUB-200-2011.
         classifier_activation: `None` for logits or `"softmax"` for probabilities.
         name: of the model.
@@ -117,7 +117,7 @@ def SpatialTransformerInception(  # noqa: N802 - a builder is named like the mod
     check_choice("transformers", transformers, STARTS)
     check_positive_integer("crop_size", crop_size)
     check_dropout(dropout)
-    image = image_input(input_tensor, input_shape, default=(448, 448, 3), minimum=crop_size)
+    image = image_input(input_tensor, input_shape, default=(224, 224, 3), minimum=crop_size)
     check_fixed_size(image, True)
     arguments = dict(backbone_arguments or {})
 

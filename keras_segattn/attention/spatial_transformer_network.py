@@ -30,7 +30,7 @@ CLASSIFIERS = ("fcn", "cnn")
 PAPER = Paper("Spatial Transformer Networks", "Jaderberg et al.", "NIPS", 2015, "1506.02025")
 
 
-def fully_connected_localisation(x: Any, name: str) -> Any:
+def fully_connected_localisation(x: Any, name: str = "localisation") -> Any:
     """Three layers of 32 units, before an FCN."""
     x = layers.Flatten(name=f"{name}_flatten")(x)
     for index in (1, 2, 3):
@@ -38,7 +38,7 @@ def fully_connected_localisation(x: Any, name: str) -> Any:
     return x
 
 
-def convolutional_localisation(x: Any, name: str) -> Any:
+def convolutional_localisation(x: Any, name: str = "localisation") -> Any:
     """At half the resolution, two layers of 20 5×5 filters, pooling between them, and 20 units: before a CNN."""
     x = layers.AveragePooling2D(2, name=f"{name}_half")(x)
     x = layers.Conv2D(20, 5, activation="relu", name=f"{name}_conv1")(x)
@@ -81,7 +81,7 @@ def side_by_side(x: Any, name: str) -> Any:
     input_shape=(28, 28, 1),
     parameters=387_544,
     taps={},
-    tiny={"input_shape": (28, 28, 3), "classes": 5, "units": 8, "filters": (4, 4)},
+    tiny={"input_shape": (28, 28, 1), "classes": 5, "units": 32, "filters": (8, 16)},
     capabilities={"litert_builtin", "int8", "mixed_precision"},
     landmarks={"st_theta", "st", "fc1"},
     preprocessing=Preprocessing(mean=(0.0,), std=(255.0,), size=(28, 28)),
