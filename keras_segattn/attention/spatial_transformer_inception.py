@@ -63,7 +63,7 @@ def trunk(
         "backbone": "squeezenet1_1",
         "backbone_arguments": {"alpha": 0.125},
     },
-    capabilities={"litert_builtin", "int8", "mixed_precision"},
+    capabilities={"litert_builtin", "mixed_precision"},
     landmarks={"localisation_reduce", "st_theta", "st", "part1", "part2"},
 )
 def SpatialTransformerInception(  # noqa: N802 - a builder is named like the model it builds
