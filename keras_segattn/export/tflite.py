@@ -188,10 +188,13 @@ def quantized_parts(model: keras.Model) -> dict[str, Any]:
 
 def localisation_layers(model: keras.Model, transformers: Sequence[SpatialTransformer]) -> list[str]:
     """Names of the layers that only serve to predict parameters of transformers."""
+    if not transformers:
+        return []
     readers: dict[str, set[str]] = {layer.name: set() for layer in model.layers}
     for layer in model.layers:
-        for tensor in keras.tree.flatten(layer.input):
-            readers[tensor._keras_history.operation.name].add(layer.name)
+        # A layer that is called several times has several nodes, and no `input`.
+        for tensor in (tensor for node in layer._inbound_nodes for tensor in node.input_tensors):
+            readers.setdefault(tensor._keras_history.operation.name, set()).add(layer.name)
     found = {transformer.name for transformer in transformers}
     predicting = {
         tensor._keras_history.operation.name
