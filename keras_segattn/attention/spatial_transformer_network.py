@@ -11,6 +11,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from keras_segattn import classification  # noqa: F401 - trunks register before what stands on them
 from keras_segattn import weights as weight_files
 from keras_segattn.arguments import (
     check_choice,

@@ -26,11 +26,11 @@ class SpatialTransformer(keras.layers.Layer):
         localisation: a Keras model, or a function from symbolic tensors to such, from the layer's input to features;
             `None` if parameters are given.
         output_size: (rows, columns), or one number for both; `None` keeps those of the input.
-        scale: of `"translation"`: the side of what is read ÷ that of the input.
         count: how many transformers read the input in parallel; `None` is one, without an axis for it.
         interpolation: as of `ops.grid_sample`.
         padding: as of `ops.grid_sample`.
         align_corners: as of `ops.grid_sample`.
+        scale: of `"translation"`: the side of what is read ÷ that of the input.
 
     Call arguments:
         inputs: `(batch, height, width, channels)`.
@@ -54,11 +54,11 @@ class SpatialTransformer(keras.layers.Layer):
         transform: str = "affine",
         localisation: keras.Model | Callable[[Any], Any] | None = None,
         output_size: int | Sequence[int] | None = None,
-        scale: float = 1.0,
         count: int | None = None,
         interpolation: str = "bilinear",
         padding: str = "zeros",
         align_corners: bool = True,
+        scale: float = 1.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
