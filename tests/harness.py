@@ -12,6 +12,8 @@ from keras_segattn.registry import ModelCard
 
 # Layers that move boxes: with small weights these stay within the picture.
 REFINEMENTS = ("rpn_deltas", "box_deltas", "rpn_bbox_pred", "bbox_pred")
+# And the layer by whose scores detections are ranked: saturated ones are equal, and their order a matter of rounding.
+RANKING = ("box_logits",)
 
 
 def tiny_model(card: ModelCard, **changes) -> keras.Model:
@@ -41,6 +43,8 @@ def randomise(model: keras.Model, seed: int = 0) -> None:
                 scale = np.sqrt(2 / fan_in) if len(weight.shape) > 1 else 0.1
                 if layer.name in REFINEMENTS:
                     scale *= 1e-3
+                if layer.name in RANKING:
+                    scale *= 1e-2
                 values = generator.normal(0, scale, weight.shape)
                 if layer.name.endswith("theta"):  # near the transformation it begins at
                     values = 0.01 * values + ops.convert_to_numpy(weight)

@@ -124,7 +124,8 @@ def test_annotations_that_are_not_finite(finished):
         search(bad)
     expected, found = search(good), search.predict_on_batch(bad)
     for name in ("tokens", "scores", "lengths"):
-        np.testing.assert_array_equal(np.asarray(found[name])[[0, 2]], np.asarray(expected[name])[[0, 2]])
+        # Some processors sum the rows of a batch in other orders.
+        np.testing.assert_allclose(np.asarray(found[name])[[0, 2]], np.asarray(expected[name])[[0, 2]], rtol=1e-6)
     assert not (found["scores"][1] > -1e9).any()
 
 

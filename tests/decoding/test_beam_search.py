@@ -95,7 +95,7 @@ def test_one_beam_is_greedy_search():
         (SamplingRules(), [0.5, 0.25, 0.15, 0.1]),
         (SamplingRules(top_k=2), [2 / 3, 1 / 3, 0, 0]),
         (SamplingRules(nucleus=0.8), [0.5 / 0.9, 0.25 / 0.9, 0.15 / 0.9, 0]),
-        (SamplingRules(nucleus=0.5), [1, 0, 0, 0]),
+        (SamplingRules(nucleus=0.45), [1, 0, 0, 0]),
         (SamplingRules(forbidden=(0,)), [0, 0.5, 0.3, 0.2]),
         (SamplingRules(temperature=0.5), np.array([0.25, 0.0625, 0.0225, 0.01]) / 0.345),
     ],
