@@ -14,7 +14,7 @@ from pathlib import Path
 import keras
 import numpy as np
 from PIL import Image
-from spatial_transformers import BATCH, EPOCHS, build, logits_of, quick
+from spatial_transformers import BATCH, build, logits_of, quick
 
 from keras_segattn import data, visualize
 
@@ -72,7 +72,7 @@ def below_each_other(rows):
 
 def draw(runs, test, row, count, path):
     """A picture of all columns in which the network `row` is trained, of its lowest seed."""
-    files = {column: sorted((runs / column).glob(f"{row}_[0-9]*/model.keras")) for column in EPOCHS}
+    files = {column: sorted((runs / column).glob(f"{row}_[0-9]*/model.keras")) for column in TITLES}
     rows = [row_of(found[0], test, column, count) for column, found in files.items() if found]
     if not rows:
         print(f"{runs} has no {row} yet: {path} is not drawn")
@@ -108,7 +108,7 @@ def main():
     parser.add_argument("--row", default="st_cnn_affine", help="the network of the first picture")
     parser.add_argument("--spline-row", default="st_cnn_thin_plate_spline", help="that of the second")
     parser.add_argument("--digits", type=int, default=6, help="digits of a row, and of the film")
-    parser.add_argument("--animate", choices=EPOCHS, help="train on this column, and film it")
+    parser.add_argument("--animate", choices=TITLES, help="train on this column, and film it")
     parser.add_argument("--updates", type=int, default=600, help="of the film")
     parser.add_argument("--every", type=int, default=15, help="updates from frame to frame")
     parser.add_argument("--output", type=Path, default=Path("docs"))

@@ -67,12 +67,12 @@ class Row(NamedTuple):
 
 
 COLUMNS = {
-    "rotated": Column("R", "rotated", 14),
+    "rotated": Column("R", "rotated", 20),
     "rotated_scaled_translated": Column("RTS", "rotated_scaled_translated", 16, pooled=True),
     "projective": Column("P", "projective", 6),
     "elastic": Column("E", "elastic", 6),
     "cluttered": Column("TC", "cluttered", 6, pooled=True, transforms=("affine",)),
-    "addition": Column("addition", "rotated_scaled_translated", 8, pooled=True, digits=2),
+    "addition": Column("addition", "rotated_scaled_translated", 5, pooled=True, digits=2),
 }
 ROWS = {
     "fcn": Row("fcn", None, 1, (2.1, 5.2, 3.1, 3.2, 13.2, 47.7)),

@@ -3,6 +3,7 @@
 A builder gives the model that is trained; `translator` and `captioner` give one that writes, on the same layers.
 """
 
+from keras_segattn.attention.co_localisation import co_localiser, crop_boxes
 from keras_segattn.attention.rnnsearch import RNNSearch, RNNSearchDecoder, sampler, translator
 from keras_segattn.attention.show_attend_tell import ShowAttendTell, ShowAttendTellDecoder, captioner, drawing
 from keras_segattn.attention.spatial_transformer_house_numbers import SpatialTransformerHouseNumbers
@@ -22,7 +23,9 @@ __all__ = [
     "SpatialTransformerInception",
     "SpatialTransformerNetwork",
     "captioner",
+    "co_localiser",
     "convolutional_localisation",
+    "crop_boxes",
     "drawing",
     "fully_connected_localisation",
     "sampler",

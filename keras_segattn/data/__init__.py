@@ -22,7 +22,7 @@ from keras_segattn.data.captions import (
 from keras_segattn.data.cmudict import cmudict
 from keras_segattn.data.coco import coco_instances
 from keras_segattn.data.digit_strings import DigitStrings, photographs
-from keras_segattn.data.distorted_digits import DISTORTIONS, DigitSums, DistortedDigits
+from keras_segattn.data.distorted_digits import DISTORTIONS, DigitSums, DistortedDigits, digit_scenes
 from keras_segattn.data.fashion_mnist import FASHION_MNIST_FOLDER, FASHION_MNIST_LABELS, fashion_mnist
 from keras_segattn.data.fitting import fit_picture
 from keras_segattn.data.folder import folder
@@ -70,6 +70,7 @@ __all__ = [
     "coco_captions",
     "coco_instances",
     "digit_labels",
+    "digit_scenes",
     "fashion_mnist",
     "fit_picture",
     "flickr_captions",

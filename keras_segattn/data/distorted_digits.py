@@ -73,22 +73,60 @@ def elastic(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     return _read(images, thin_plate_spline_grid(offsets, (SIDE, SIDE)))
 
 
-def cluttered(images: np.ndarray, generator: np.random.Generator, side: int = 60) -> np.ndarray:
+def cluttered(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """TC: anywhere in 60×60, among six 6×6 pieces of other digits of the batch."""
+    return _scattered(images, generator, 60, DISTRACTORS)[0]
+
+
+def _scattered(
+    images: np.ndarray, generator: np.random.Generator, side: int, distractors: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Digits anywhere in `side`×`side` among pieces of others of the batch, and the (row, column) of their corners."""
     count = len(images)
     canvas = np.zeros((count, side, side, 1), "float32")
     rows, columns = generator.integers(0, side - SIDE + 1, (2, count))
     for index, (image, row, column) in enumerate(zip(images, rows, columns, strict=True)):
         canvas[index, row : row + SIDE, column : column + SIDE] = image
-    others = generator.integers(0, count, (count, DISTRACTORS))
-    cut = generator.integers(0, SIDE - DISTRACTOR + 1, (count, DISTRACTORS, 2))
-    put = generator.integers(0, side - DISTRACTOR + 1, (count, DISTRACTORS, 2))
+    others = generator.integers(0, count, (count, distractors))
+    cut = generator.integers(0, SIDE - DISTRACTOR + 1, (count, distractors, 2))
+    put = generator.integers(0, side - DISTRACTOR + 1, (count, distractors, 2))
     for index in range(count):
         for other, (y, x), (row, column) in zip(others[index], cut[index], put[index], strict=True):
             piece = images[other, y : y + DISTRACTOR, x : x + DISTRACTOR]
             place = canvas[index, row : row + DISTRACTOR, column : column + DISTRACTOR]
             np.maximum(place, piece, out=place)
-    return canvas
+    return canvas, np.stack([rows, columns], axis=-1)
+
+
+def digit_scenes(
+    images: np.ndarray, *, side: int = 84, distractors: int = 0, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures with a digit somewhere, for co-localisation (appendix A.2).
+
+    Args:
+        images: uint8 `(n, 28, 28)` or `(n, 28, 28, 1)`, white on black: digits of one class.
+        side: of the pictures, at least 28.
+        distractors: 6×6 pieces of other digits in each.
+        seed: of the places.
+
+    Returns:
+        Pictures float32 `(n, side, side, 1)`, 0..1, and the digits' boxes float32 `(n, 4)`, `(x1, y1, x2, y2)` in
+        pixels: the 28×28 squares they came in.
+
+    Raises:
+        ValueError: if an argument is wrong.
+
+    Example:
+        >>> scenes, boxes = digit_scenes(digits[labels == 3], distractors=16)
+    """
+    images, _ = check_digits(images, np.zeros(len(images), "int32"))
+    if not isinstance(side, int) or side < SIDE:
+        raise ValueError(f"side must be at least {SIDE}, received {side!r}")
+    if not isinstance(distractors, int) or distractors < 0:
+        raise ValueError(f"distractors must be an integer of at least 0, received {distractors!r}")
+    scenes, corners = _scattered(images.astype("float32") / 255, np.random.default_rng(seed), side, distractors)
+    corners = corners[:, ::-1].astype("float32")
+    return scenes, np.concatenate([corners, corners + SIDE], axis=-1)
 
 
 def _affine(images: np.ndarray, angle: np.ndarray, scale: np.ndarray, centre: np.ndarray, side: int) -> np.ndarray:

@@ -1,0 +1,75 @@
+"""The same thing found in many pictures, knowing only that it is in each (Jaderberg et al. 2015, appendix A.2)."""
+
+import math
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+from keras_segattn.arguments import check_positive_integer
+from keras_segattn.layers import SpatialTransformer
+
+
+def co_localiser(
+    input_shape: tuple[int, int, int] = (84, 84, 1), output_size: int = 28, start: float = 0.7
+) -> keras.Model:
+    """A spatial transformer that cuts a square out of a picture: 9×9 filters at every fourth pixel, and 8-8-3 units.
+
+    The square never leaves the picture, where there is nothing to find: outside, all crops would look the same. To be
+    trained by `training.CoLocalisationTrainer`.
+
+    Args:
+        input_shape: `(height, width, channels)`, at least 13 pixels each way.
+        output_size: side of the crop.
+        start: side of the square ÷ that of the picture before training, in 0..1; it begins in the middle.
+
+    Returns:
+        Model from images `(batch, height, width, channels)` float32, 0..1, to a dict of `"transformed"`
+        `(batch, output_size, output_size, channels)` and `"theta"` `(batch, 3)`: scale and translation (x, y).
+
+    Raises:
+        ValueError: if an argument is wrong.
+
+    Example:
+        >>> found = co_localiser()(scenes)["transformed"]
+    """
+    check_positive_integer("output_size", output_size)
+    if len(input_shape) != 3 or None in input_shape or min(input_shape[:2]) < 13:
+        raise ValueError(f"input_shape must be (height, width, channels) of at least 13×13, received {input_shape!r}")
+    if not 0 < start < 1:
+        raise ValueError(f"start must be within 0..1, received {start!r}")
+    image = keras.Input(input_shape, name="image")
+    x = layers.Conv2D(8, 9, strides=4, activation="relu", name="conv")(image)
+    x = layers.MaxPooling2D(2, name="pool")(x)
+    x = layers.Flatten(name="flatten")(x)
+    for index in (1, 2):
+        x = layers.Dense(8, activation="relu", name=f"fc{index}")(x)
+    middle = keras.initializers.Constant(math.log(start / (1 - start)))
+    scale = layers.Dense(1, "sigmoid", kernel_initializer="zeros", bias_initializer=middle, name="scale")(x)
+    shift = layers.Dense(2, "tanh", kernel_initializer="zeros", name="shift")(x)
+    theta = layers.Concatenate(name="theta")([scale, shift * (1.0 - scale)])
+    crop = SpatialTransformer("attention", output_size=output_size, name="st")(image, theta)
+    return keras.Model(image, {"transformed": crop, "theta": theta}, name="co_localiser")
+
+
+def crop_boxes(theta: Any, size: tuple[int, int]) -> Any:
+    """What an attention transformer cuts out, as boxes.
+
+    Args:
+        theta: `(batch, 3)`, scale and translation (x, y).
+        size: (height, width) of the pictures.
+
+    Returns:
+        `(batch, 4)`, `(x1, y1, x2, y2)` in pixels: (0, 0, width, height) is all of a picture.
+
+    Example:
+        >>> crop_boxes(keras.ops.array([[0.5, 0.0, 0.0]]), (84, 84))
+        [[21., 21., 63., 63.]]
+    """
+    theta = ops.convert_to_tensor(theta)
+    height, width = size
+    # Pixel centres are what a grid counts from, so that the middle of the picture is that of its pixels.
+    x = (theta[:, 1] * (width - 1) + width) / 2
+    y = (theta[:, 2] * (height - 1) + height) / 2
+    across, down = theta[:, 0] * width / 2, theta[:, 0] * height / 2
+    return ops.stack([x - across, y - down, x + across, y + down], axis=-1)
