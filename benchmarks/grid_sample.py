@@ -2,11 +2,16 @@
 
     python benchmarks/grid_sample.py
 
-Needs `make parity`'s packages. Two threads on both sides; each takes turns with torch's.
+Needs `make parity`'s packages. Two threads on both sides; each takes turns with torch's. TensorFlow Addons' sampler
+runs by itself, before and after these, in another process; the faster of its two runs counts.
 """
 
 import argparse
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -53,14 +58,25 @@ def workloads(shape):
     }
 
 
+def addons(shape, rounds):
+    """Addons' milliseconds, forward and with gradients."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "KERAS_BACKEND")}
+    command = [sys.executable, "-W", "ignore", Path(__file__).with_name("addons_sampler.py"), *shape, rounds]
+    done = subprocess.run(
+        list(map(str, command)), env=environment, capture_output=True, text=True, check=True, encoding="utf-8"
+    )
+    return [float(number) for number in done.stdout.split()[-2:]]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
     rounds = parser.parse_args().rounds
     torch.set_num_threads(2)
-    print("| shape | work | torch, ms | ours, ms | ÷ torch | largest difference ÷ largest value |")
-    print("|---|---|---|---|---|---|")
+    print("| shape | work | torch, ms | ours, ms | ÷ torch | Addons, ms | Addons ÷ ours | largest difference |")
+    print("|---|---|---|---|---|---|---|---|")
     for name, shape in SHAPES.items():
+        lines, addons_ms = [], [addons(shape, rounds)]
         for work, runs in workloads(shape).items():
             expected, found = ([array.numpy() for array in run()] for run in runs)
             expected[0] = expected[0].transpose(0, 2, 3, 1)
@@ -71,9 +87,13 @@ def main():
                     start = time.perf_counter()
                     run()
                     times.append(time.perf_counter() - start)
-            torch_ms, our_ms = (1e3 * np.median(times[2:]) for times in seconds)
-            numbers = f"{torch_ms:.2f} | {our_ms:.2f} | {our_ms / torch_ms:.2f} | {worst:.0e}"
-            print(f"| {name}, {'×'.join(map(str, shape))} | {work} | {numbers} |", flush=True)
+            lines.append((work, *(1e3 * np.median(times[2:]) for times in seconds), worst))
+        addons_ms.append(addons(shape, rounds))
+        for (work, torch_ms, our_ms, worst), their_ms in zip(lines, np.min(addons_ms, axis=0), strict=True):
+            numbers = (
+                f"{torch_ms:.2f} | {our_ms:.2f} | {our_ms / torch_ms:.2f} | {their_ms:.1f} | {their_ms / our_ms:.1f}"
+            )
+            print(f"| {name}, {'×'.join(map(str, shape))} | {work} | {numbers} | {worst:.0e} |", flush=True)
 
 
 if __name__ == "__main__":
