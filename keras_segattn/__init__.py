@@ -32,6 +32,7 @@ from keras_segattn.classification import (
     ResNet152,
     SqueezeNet1_1,
 )
+from keras_segattn.generation import DCGANDiscriminator, DCGANGenerator
 from keras_segattn.instances import MNC, MaskRCNN
 from keras_segattn.preprocessing import Preprocessing
 from keras_segattn.registry import get_model, list_models, model_card, preprocessing_of
@@ -45,6 +46,8 @@ __all__ = [
     "VGG19",
     "AlexNet",
     "CaffeNet",
+    "DCGANDiscriminator",
+    "DCGANGenerator",
     "EfficientNetLite0",
     "FCN8s",
     "FCN16s",

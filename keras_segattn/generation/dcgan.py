@@ -1,0 +1,236 @@
+"""Deep convolutional generative adversarial networks (Radford, Metz & Chintala, ICLR 2016, arXiv 1511.06434).
+
+The released networks, layer by layer: the generator projects noise to a 4×4 map and doubles it by transposed 5×5
+convolutions until it is an image, the discriminator goes the same way back by strided ones. Neither pools, has biases
+or hidden fully connected layers. All maps but the generator's image and the discriminator's first are normalised by
+the batch, in the generator's projection every unit by itself, not every channel. The release does so at all times, also
+when it samples; `statistics="moving"` is for serving.
+
+Images are -1..1 (`preprocess_input`, `pixels`). Noise is uniform on -1..1 for faces, Gaussian for house numbers.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from keras_segattn import weights as weight_files
+from keras_segattn.arguments import check_choice, check_positive_integer, image_input, source_input
+from keras_segattn.generation.blocks import (
+    STATISTICS,
+    check_generator,
+    doublings,
+    down,
+    latent_input,
+    normalize,
+    up,
+)
+from keras_segattn.preprocessing import Preprocessing
+from keras_segattn.registry import Paper, register
+
+PAPER = Paper(
+    "Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks",
+    "Radford, Metz & Chintala",
+    "ICLR",
+    2016,
+    "1511.06434",
+)
+# Arguments of the generator for the released house numbers; of the discriminator, `filters` and the shape.
+SVHN: dict[str, Any] = {"image_shape": (32, 32, 3), "filters": 64}
+FIRST = 4  # rows and columns of the first map
+EPSILON = 1e-8
+KERNELS = keras.initializers.RandomNormal(stddev=0.02)
+GAINS = keras.initializers.RandomNormal(mean=1.0, stddev=0.02)
+PREPROCESSING = Preprocessing("RGB", mean=(127.5,) * 3, std=(127.5,) * 3, size=(64, 64))
+
+
+def preprocess_input(images: Any) -> Any:
+    """RGB images `(..., 3)`, 0..255 → float32, -1..1, as the discriminator expects."""
+    return PREPROCESSING(images)
+
+
+def generator_arrays(tensors: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    """The released list [W, gain, shift of the projection; the same of every map; W of the image] under our names."""
+    if not is_released(tensors):
+        return tensors
+    project, gain, shift, *maps, image = tensors.values()
+    return {
+        # (in, out) → (out, in), and out from channels, rows, columns to rows, columns, channels.
+        "project.kernel": channels_last(project).T,
+        "project_bn.gamma": channels_last(gain),
+        "project_bn.beta": channels_last(shift),
+        **named_maps(maps, "up", 1),
+        "image.kernel": flipped(image),
+    }
+
+
+def discriminator_arrays(tensors: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    """The released list [W of the first map; W, gain, shift of every other; W of the score] under our names."""
+    if not is_released(tensors):
+        return tensors
+    first, *maps, score = tensors.values()
+    return {"down1.kernel": flipped(first), **named_maps(maps, "down", 2), "score.kernel": score.T}
+
+
+def named_maps(arrays: Sequence[np.ndarray], stem: str, first: int) -> dict[str, np.ndarray]:
+    """[W, gain, shift] of map after map, the first of them called by the number `first`."""
+    named = {}
+    for index, array in enumerate(arrays):
+        layer, part = f"{stem}{first + index // 3}", index % 3
+        named[f"{layer}.kernel" if part == 0 else f"{layer}_bn.{('gamma', 'beta')[part - 1]}"] = flipped(array)
+    return named
+
+
+def is_released(tensors: Mapping[str, np.ndarray]) -> bool:
+    """Whether tensors are a list without names, as Theano's users store them."""
+    return len(tensors) > 4 and all(name.endswith(".array") for name in tensors)
+
+
+def flipped(array: np.ndarray) -> np.ndarray:
+    """Kernels turned by 180°: Theano convolves, where Keras and PyTorch correlate."""
+    return array[..., ::-1, ::-1] if array.ndim == 4 else array
+
+
+def channels_last(array: np.ndarray) -> np.ndarray:
+    """The last axis from (channels, 4, 4), flat, to (4, 4, channels), flat."""
+    if array.ndim == 0 or array.shape[-1] % (FIRST * FIRST):
+        return array  # of another network: its shape will not fit
+    return np.moveaxis(array.reshape(*array.shape[:-1], -1, FIRST, FIRST), -3, -1).reshape(array.shape)
+
+
+@register(
+    family="generation",
+    paper=PAPER,
+    input_shape=(100,),
+    parameters=18_885_760,
+    taps={},
+    tiny={"latent": 8, "image_shape": (16, 16, 3), "filters": 4, "statistics": "moving"},
+    capabilities={"litert_builtin", "int8", "mixed_precision"},
+    landmarks={"project", "project_bn", "image"},
+    translate=generator_arrays,
+)
+def DCGANGenerator(  # noqa: N802 - a builder is named like the model it builds
+    weights: str | None = None,
+    input_tensor: Any = None,
+    name: str = "dcgan_generator",
+    *,
+    latent: int = 100,
+    image_shape: tuple[int, int, int] = (64, 64, 3),
+    filters: int = 128,
+    statistics: str = "batch",
+    upsampling: str = "transposed",
+) -> keras.Model:
+    """The generator of DCGAN (Radford et al. 2016, figure 1): noise in, images out.
+
+    Args:
+        weights: `None` (random), or the path of a weight file; of the release, the list of `.npy` files without the
+            `_NN.npy` of each, such as `"models/…/200_gen_params.jl"`.
+        input_tensor: symbolic tensor `(batch, latent)` to build on.
+        name: of the model.
+        latent: numbers of noise for an image.
+        image_shape: `(side, side, channels)`, with a side of 4 · 2ⁿ.
+        filters: channels of the map before the image; each map before has twice as many. 64 for house numbers.
+        statistics: by what batch normalisation normalises after training: `"batch"`, as in the release, so that an
+            image depends on those beside it, or `"moving"` averages, which are further variables
+            (`estimate_statistics` fills them for weights that lack them).
+        upsampling: `"transposed"` convolutions, or `"resize"`: pixels repeated, then convolved.
+
+    Returns:
+        Model from noise `(batch, latent)` float32 to images `(batch, side, side, channels)` float32, -1..1.
+
+    Raises:
+        ValueError: if an argument or a shape is wrong.
+        keras_segattn.weights.WeightsError: if the weight file does not fit.
+
+    Example:
+        >>> generator = DCGANGenerator("models/svhn_…/200_gen_params.jl", **SVHN)
+        >>> images = pixels(generator(noise("normal", 64, 100)))
+    """
+    count = check_generator(latent, image_shape, FIRST, statistics, upsampling)
+    check_positive_integer("filters", filters)
+    z = latent_input(input_tensor, (latent,))
+
+    channels = filters << (count - 1)
+    x = layers.Dense(FIRST * FIRST * channels, use_bias=False, kernel_initializer=KERNELS, name="project")(z)
+    x = normalize(x, statistics, EPSILON, "project_bn", gamma_initializer=GAINS)
+    x = layers.ReLU(name="project_relu")(x)
+    x = layers.Reshape((FIRST, FIRST, channels), name="project_map")(x)
+    for stage in range(1, count):
+        x = up(x, channels >> stage, upsampling, f"up{stage}", use_bias=False, kernel_initializer=KERNELS)
+        x = normalize(x, statistics, EPSILON, f"up{stage}_bn", gamma_initializer=GAINS)
+        x = layers.ReLU(name=f"up{stage}_relu")(x)
+    x = up(x, image_shape[-1], upsampling, "image", use_bias=False, kernel_initializer=KERNELS, activation="tanh")
+    model = keras.Model(source_input(z), x, name=name)
+    weight_files.initialize(model, weights, {})
+    return model
+
+
+@register(
+    family="generation",
+    paper=PAPER,
+    input_shape=(64, 64, 3),
+    parameters=17_232_768,
+    taps={},
+    tiny={"input_shape": (16, 16, 3), "filters": 4, "statistics": "moving"},
+    capabilities={"litert_builtin", "int8", "mixed_precision"},
+    landmarks={"down1", "down2_bn", "score"},
+    preprocessing=PREPROCESSING,
+    translate=discriminator_arrays,
+)
+def DCGANDiscriminator(  # noqa: N802 - a builder is named like the model it builds
+    include_top: bool = True,
+    weights: str | None = None,
+    input_tensor: Any = None,
+    input_shape: tuple[int | None, ...] | None = None,
+    classifier_activation: str | None = None,
+    name: str = "dcgan_discriminator",
+    *,
+    filters: int = 128,
+    statistics: str = "batch",
+) -> keras.Model:
+    """The discriminator of DCGAN (Radford et al. 2016): images in, a score out that is high for real ones.
+
+    Args:
+        include_top: whether to add the unit that scores; without, the output is the last map.
+        weights: `None` (random), or the path of a weight file, as of `DCGANGenerator`.
+        input_tensor: symbolic tensor to build on, instead of `input_shape`.
+        input_shape: `(side, side, channels)`, default `(64, 64, 3)`, with a side of 4 · 2ⁿ.
+        classifier_activation: `None` for logits or `"sigmoid"` for the probability that an image is real.
+        name: of the model.
+        filters: channels of the first map; each one after has twice as many. 64 for house numbers.
+        statistics: as of `DCGANGenerator`. Give real and generated images in batches of their own, as in the release.
+
+    Returns:
+        Model from images `(batch, side, side, channels)` float32, -1..1, to scores `(batch, 1)`.
+
+    Raises:
+        ValueError: if an argument or a shape is wrong.
+        keras_segattn.weights.WeightsError: if the weight file does not fit.
+
+    Example:
+        >>> discriminator = DCGANDiscriminator(input_shape=(32, 32, 3), filters=64, classifier_activation="sigmoid")
+        >>> probability = discriminator(generator(noise("normal", 64, 100)))
+    """
+    check_choice("include_top", include_top, (True, False))
+    check_choice("classifier_activation", classifier_activation, (None, "sigmoid"))
+    check_choice("statistics", statistics, STATISTICS)
+    check_positive_integer("filters", filters)
+    image = image_input(input_tensor, input_shape, default=(64, 64, 3))
+    count = doublings(image.shape[1:], FIRST)
+
+    x = image
+    for stage in range(1, count + 1):
+        x = down(x, filters << (stage - 1), f"down{stage}", use_bias=False, kernel_initializer=KERNELS)
+        if stage > 1:
+            x = normalize(x, statistics, EPSILON, f"down{stage}_bn", gamma_initializer=GAINS)
+        x = layers.LeakyReLU(0.2, name=f"down{stage}_lrelu")(x)
+    if include_top:
+        x = layers.Flatten(name="flatten")(x)
+        x = layers.Dense(1, use_bias=False, kernel_initializer=KERNELS, activation=classifier_activation, name="score")(
+            x
+        )
+    model = keras.Model(source_input(image), x, name=name)
+    weight_files.initialize(model, weights, {}, trunk=not include_top)
+    return model
