@@ -56,7 +56,8 @@ def latent_input(input_tensor: Any, shape: tuple[int, ...]) -> Any:
     if input_tensor is None:
         return keras.Input(shape, name="z")
     if not keras.backend.is_keras_tensor(input_tensor) or tuple(input_tensor.shape[1:]) != shape:
-        raise ValueError(f"input_tensor must be a symbolic Keras tensor of (batch, *{shape}), received {input_tensor}")
+        expected = ", ".join(map(str, ("batch", *shape)))
+        raise ValueError(f"input_tensor must be a symbolic Keras tensor of ({expected}), received {input_tensor}")
     return input_tensor
 
 

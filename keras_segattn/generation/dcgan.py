@@ -17,7 +17,13 @@ import numpy as np
 from keras import layers
 
 from keras_segattn import weights as weight_files
-from keras_segattn.arguments import check_choice, check_positive_integer, image_input, source_input
+from keras_segattn.arguments import (
+    check_choice,
+    check_fixed_size,
+    check_positive_integer,
+    image_input,
+    source_input,
+)
 from keras_segattn.generation.blocks import (
     STATISTICS,
     check_generator,
@@ -218,6 +224,7 @@ def DCGANDiscriminator(  # noqa: N802 - a builder is named like the model it bui
     check_choice("statistics", statistics, STATISTICS)
     check_positive_integer("filters", filters)
     image = image_input(input_tensor, input_shape, default=(64, 64, 3))
+    check_fixed_size(image, True)
     count = doublings(image.shape[1:], FIRST)
 
     x = image

@@ -61,7 +61,7 @@ def interpolate(start: np.ndarray, end: np.ndarray, steps: int) -> np.ndarray:
     if start.shape != end.shape:
         raise ValueError(f"expected two noises of one shape, received {start.shape} and {end.shape}")
     share = np.linspace(0, 1, steps, dtype="float32").reshape(-1, *(1,) * start.ndim)
-    return start + share * (end - start)
+    return (1 - share) * start + share * end
 
 
 def arithmetic(plus: np.ndarray, minus: np.ndarray, also_plus: np.ndarray) -> np.ndarray:

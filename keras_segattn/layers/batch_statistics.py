@@ -114,10 +114,9 @@ class RecurrentBatchNormalization(BatchStatistics):
         if not training:
             return self.normalize(inputs, self.moving_mean[step], self.moving_variance[step])
         mean, variance = batch_moments(inputs)
-        here = ops.reshape(ops.arange(self.steps) == step, (-1, 1))
+        here = ops.cast(ops.reshape(ops.arange(self.steps) == step, (-1, 1)), mean.dtype)
         for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            moved = moving * self.momentum + ops.cast(batch, moving.dtype) * (1 - self.momentum)
-            moving.assign(ops.where(here, moved, moving))
+            moving.assign(moving + (1 - self.momentum) * here * (batch - moving))
         return self.normalize(inputs, mean, variance)
 
     def get_config(self) -> dict[str, Any]:
