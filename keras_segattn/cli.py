@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from keras_segattn.cli_generation import sample
 from keras_segattn.cli_sequences import caption, translate
 
 app = typer.Typer(
@@ -39,6 +40,7 @@ ImageSize = Annotated[str | None, typer.Option(metavar="HxW", help="Image size i
 
 app.command()(translate)
 app.command()(caption)
+app.command()(sample)
 
 # How many classes `segattn predict` names.
 TOP = 5

@@ -1,7 +1,7 @@
 """Networks that draw: a generator of each, and the discriminator it was trained against."""
 
 from keras_segattn.generation.dcgan import DCGANDiscriminator, DCGANGenerator
-from keras_segattn.generation.latent import arithmetic, estimate_statistics, interpolate, noise, pixels
+from keras_segattn.generation.latent import arithmetic, estimate_statistics, interpolate, noise, pixels, sample
 
 __all__ = [
     "DCGANDiscriminator",
@@ -11,4 +11,5 @@ __all__ = [
     "interpolate",
     "noise",
     "pixels",
+    "sample",
 ]

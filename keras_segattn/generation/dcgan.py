@@ -9,7 +9,9 @@ when it samples; `statistics="moving"` is for serving.
 Images are -1..1 (`preprocess_input`, `pixels`). Noise is uniform on -1..1 for faces, Gaussian for house numbers.
 """
 
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -55,6 +57,30 @@ PREPROCESSING = Preprocessing("RGB", mean=(127.5,) * 3, std=(127.5,) * 3, size=(
 def preprocess_input(images: Any) -> Any:
     """RGB images `(..., 3)`, 0..255 → float32, -1..1, as the discriminator expects."""
     return PREPROCESSING(images)
+
+
+def released_list(folder: str | os.PathLike[str], network: str) -> Path:
+    """The list of arrays in a folder of the release that was trained longest.
+
+    Args:
+        folder: such as `models/svhn_unsup_all_conv_dcgan_100z_gaussian_lr_0.0005_64mb` of Newmu/dcgan_code.
+        network: `"gen"` or `"discrim"`.
+
+    Returns:
+        Path for `weights`, such as `…/200_gen_params.jl`.
+
+    Raises:
+        FileNotFoundError: if there is none.
+
+    Example:
+        >>> generator = DCGANGenerator(str(released_list("models/svhn_…", "gen")), **SVHN)
+    """
+    suffix = f"_{network}_params.jl_01.npy"
+    found = {path: path.name.removesuffix(suffix) for path in Path(folder).glob(f"*{suffix}")}
+    epochs = {int(epoch): path for path, epoch in found.items() if epoch.isdecimal()}
+    if not epochs:
+        raise FileNotFoundError(f"{folder}: expected files such as 200{suffix}, found none")
+    return epochs[max(epochs)].with_name(f"{max(epochs)}{suffix.removesuffix('_01.npy')}")
 
 
 def generator_arrays(tensors: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
@@ -152,7 +178,7 @@ def DCGANGenerator(  # noqa: N802 - a builder is named like the model it builds
 
     Example:
         >>> generator = DCGANGenerator("models/svhn_…/200_gen_params.jl", **SVHN)
-        >>> images = pixels(generator(noise("normal", 64, 100)))
+        >>> images = sample(generator, noise("normal", 64, 100))
     """
     count = check_generator(latent, image_shape, FIRST, statistics, upsampling)
     check_positive_integer("filters", filters)

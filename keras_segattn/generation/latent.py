@@ -54,7 +54,7 @@ def interpolate(start: np.ndarray, end: np.ndarray, steps: int) -> np.ndarray:
         ValueError: if the shapes differ or `steps` is not positive.
 
     Example:
-        >>> walk = pixels(generator(interpolate(z[0], z[1], 10)))
+        >>> walk = sample(generator, interpolate(z[0], z[1], 10))
     """
     check_positive_integer("steps", steps)
     start, end = np.asarray(start), np.asarray(end)
@@ -86,6 +86,23 @@ def arithmetic(plus: np.ndarray, minus: np.ndarray, also_plus: np.ndarray) -> np
         raise ValueError(f"expected three times (count, *shape), received {[group.shape for group in groups]}")
     first, second, third = (group.mean(axis=0) for group in groups)
     return first - second + third
+
+
+def sample(generator: keras.Model, z: Any) -> np.ndarray:
+    """The images that a generator makes of noise.
+
+    Args:
+        generator: any of this package.
+        z: its input. A generator that normalises by the batch wants many at once.
+
+    Returns:
+        uint8 `(batch, side, side, channels)`.
+
+    Example:
+        >>> images = sample(generator, noise("normal", 128, 100))
+    """
+    bounded = generator.get_layer("image").activation is keras.activations.tanh
+    return pixels(generator(z), low=-1 if bounded else 0)
 
 
 def pixels(images: Any, low: float = -1.0) -> np.ndarray:

@@ -70,9 +70,11 @@ class TransposedConv2D(keras.layers.Conv2DTranspose):
     def call(self, inputs: Any) -> Any:
         """All copies of the kernel, cropped."""
         outputs = super().call(inputs)
+        if self.crop == (0, 0):
+            return outputs
         before, after = self.crop
-        _, height, width, _ = keras.ops.shape(outputs)
-        return outputs[:, before : height - after, before : width - after, :]
+        kept = slice(before, -after if after else None)
+        return outputs[:, kept, kept, :]
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Shape of the cropped output."""
