@@ -32,7 +32,7 @@ from keras_segattn.classification import (
     ResNet152,
     SqueezeNet1_1,
 )
-from keras_segattn.generation import DCGANDiscriminator, DCGANGenerator
+from keras_segattn.generation import DCGANDiscriminator, DCGANGenerator, GRANDiscriminator, GRANGenerator
 from keras_segattn.instances import MNC, MaskRCNN
 from keras_segattn.preprocessing import Preprocessing
 from keras_segattn.registry import get_model, list_models, model_card, preprocessing_of
@@ -53,6 +53,8 @@ __all__ = [
     "FCN16s",
     "FCN32s",
     "FCNAlexNet",
+    "GRANDiscriminator",
+    "GRANGenerator",
     "GoogLeNet",
     "InceptionResNetV1",
     "InceptionResNetV2",

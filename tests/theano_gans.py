@@ -1,4 +1,7 @@
-"""Adversarial networks as their authors' Theano programs define them, in PyTorch: parameters are lists of arrays."""
+"""Adversarial networks as their authors' Theano programs define them, in PyTorch.
+
+Parameters of DCGAN are lists of arrays as the authors published them; nobody published any of GRAN, whose are ours.
+"""
 
 import numpy as np
 
@@ -116,3 +119,60 @@ def loss_and_gradients(module, arrays, x):
     loss = (output * torch.from_numpy(target)).mean()
     loss.backward()
     return loss.item(), [leaf.grad.numpy() for leaf in leaves]
+
+
+def gran_normalization(x, w, name, epsilon=1e-6):
+    """By the batch, with epsilon beside the deviation."""
+    axes = (0, 2, 3) if x.ndim == 4 else (0,)
+    shape = (1, -1, 1, 1) if x.ndim == 4 else (1, -1)
+    x = (x - x.mean(axes, keepdim=True)) / (x.std(axes, correction=0, keepdim=True) + epsilon)
+    return x * w[f"{name}.gamma"].reshape(shape) + w[f"{name}.beta"].reshape(shape)
+
+
+def gran_dense(x, w, name, *, normalized=True):
+    x = x @ w[f"{name}.kernel"] + w[f"{name}.bias"]
+    return gran_normalization(x, w, f"{name}_bn") if normalized else x
+
+
+def gran_conv(x, w, name):
+    """Of a kernel in Keras's layout."""
+    from torch.nn import functional as f
+
+    x = f.conv2d(x, w[f"{name}.kernel"].permute(3, 2, 0, 1), w.get(f"{name}.bias"), stride=2, padding=2)
+    return gran_normalization(x, w, f"{name}_bn") if f"{name}_bn.gamma" in w else x
+
+
+def gran_deconv(x, w, name):
+    from torch.nn import functional as f
+
+    kernel = w[f"{name}.kernel"].permute(3, 2, 0, 1)
+    return f.conv_transpose2d(x, kernel, w[f"{name}.bias"], stride=2, padding=2, output_padding=1)
+
+
+def gran_generator(w, z, *, steps, first, noise):
+    """`forward`, `backward` and the sum of recGenI*.py; `w`: our name of a variable → its value in our layout."""
+    import torch
+
+    doublings = sum(name.startswith("up") for name in w) // 2 + 1
+    h_c, strokes = torch.zeros(len(z), w["h_c.kernel"].shape[-1]), []
+    for step in range(steps):
+        h_z = gran_dense(z if noise == "shared" else z[:, step], w, "h_z").tanh()
+        x = gran_dense(torch.cat([h_z, h_c], 1), w, "project").relu()
+        x = x.reshape(len(z), first, first, -1).permute(0, 3, 1, 2)
+        for stage in range(1, doublings):
+            x = gran_deconv(x, w, f"up{stage}").relu()
+        strokes.append(gran_deconv(x, w, "delta"))
+        x = strokes[-1]
+        for stage in range(1, doublings + 1):
+            x = gran_conv(x, w, f"down{stage}").relu()
+        h_c = gran_dense(x.permute(0, 2, 3, 1).flatten(1), w, "h_c").tanh()
+    return sum(strokes).sigmoid()
+
+
+def gran_discriminator(w, image):
+    """`propagate` of convnet_cuda*.py before its sigmoid."""
+    doublings = sum(name.startswith("conv") and name.endswith(".kernel") for name in w)
+    x = image
+    for stage in range(1, doublings + 1):
+        x = gran_conv(x, w, f"conv{stage}").relu()
+    return gran_dense(x.permute(0, 2, 3, 1).flatten(1), w, "fc", normalized=False).tanh() @ w["score.kernel"]

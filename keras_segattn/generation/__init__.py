@@ -1,11 +1,14 @@
 """Networks that draw: a generator of each, and the discriminator it was trained against."""
 
 from keras_segattn.generation.dcgan import DCGANDiscriminator, DCGANGenerator
+from keras_segattn.generation.gran import GRANDiscriminator, GRANGenerator
 from keras_segattn.generation.latent import arithmetic, estimate_statistics, interpolate, noise, pixels, sample
 
 __all__ = [
     "DCGANDiscriminator",
     "DCGANGenerator",
+    "GRANDiscriminator",
+    "GRANGenerator",
     "arithmetic",
     "estimate_statistics",
     "interpolate",

@@ -5,46 +5,52 @@ from typing import Any
 import keras
 from keras import layers
 
-from keras_segattn.arguments import check_choice, check_positive_integer
-from keras_segattn.layers import BatchStatistics, TransposedConv2D
+from keras_segattn.layers import BatchStatistics, RecurrentBatchNormalization, TransposedConv2D
 
 STATISTICS = ("batch", "moving")
 UPSAMPLINGS = ("transposed", "resize")
 KERNEL = 5
 
 
-def up(x: Any, filters: int, upsampling: str, name: str, **arguments: Any) -> Any:
+def up(filters: int, upsampling: str, name: str, **arguments: Any) -> list[keras.layers.Layer]:
     """Twice the size by a 5×5 kernel, padded by 2 on every side as cuDNN does.
 
     `"resize"` repeats pixels and then convolves, in as many parameters: every pixel of the result sees as many kernels
     as its neighbour, so that no checkerboard is built in (Odena et al. 2016).
     """
     if upsampling == "resize":
-        x = layers.UpSampling2D(2, interpolation="nearest", name=f"{name}_resize")(x)
-        return layers.Conv2D(filters, KERNEL, padding="same", name=name, **arguments)(x)
-    return TransposedConv2D(filters, KERNEL, 2, padding=2, output_padding=1, name=name, **arguments)(x)
+        return [
+            layers.UpSampling2D(2, interpolation="nearest", name=f"{name}_resize"),
+            layers.Conv2D(filters, KERNEL, padding="same", name=name, **arguments),
+        ]
+    return [TransposedConv2D(filters, KERNEL, 2, padding=2, output_padding=1, name=name, **arguments)]
 
 
-def down(x: Any, filters: int, name: str, **arguments: Any) -> Any:
+def down(filters: int, name: str, **arguments: Any) -> list[keras.layers.Layer]:
     """Half the size by a 5×5 kernel, padded by 2 on every side as cuDNN does; Keras's "same" pads 1 and 2."""
-    x = layers.ZeroPadding2D(KERNEL // 2, name=f"{name}_pad")(x)
-    return layers.Conv2D(filters, KERNEL, 2, name=name, **arguments)(x)
+    return [
+        layers.ZeroPadding2D(KERNEL // 2, name=f"{name}_pad"),
+        layers.Conv2D(filters, KERNEL, 2, name=name, **arguments),
+    ]
 
 
-def normalize(
-    x: Any, statistics: str, epsilon: float, name: str, *, affine: bool = True, gamma_initializer: Any = "ones"
-) -> Any:
-    """Batch normalisation: by the batch at all times, or by its moving averages once training is over."""
+def normalization(statistics: str, name: str, *, steps: int | None = None, **arguments: Any) -> keras.layers.Layer:
+    """Batch normalisation: by the batch at all times, or by its moving averages once training is over.
+
+    With `steps` it stands in a loop, each of whose steps has averages of its own.
+    """
     if statistics == "batch":
-        return BatchStatistics(epsilon, affine, gamma_initializer, name=name)(x)
-    return layers.BatchNormalization(
-        momentum=0.9,
-        epsilon=epsilon,
-        center=affine,
-        scale=affine,
-        gamma_initializer=gamma_initializer,
-        name=name,
-    )(x)
+        return BatchStatistics(name=name, **arguments)
+    if steps is not None:
+        return RecurrentBatchNormalization(steps, name=name, **arguments)
+    return layers.BatchNormalization(momentum=0.9, name=name, **arguments)
+
+
+def run(stack: list[keras.layers.Layer], x: Any, step: int = 0) -> Any:
+    """One layer after the other; in a loop, those that tell its steps apart are told which it is."""
+    for layer in stack:
+        x = layer(x, step=step) if isinstance(layer, RecurrentBatchNormalization) else layer(x)
+    return x
 
 
 def latent_input(input_tensor: Any, shape: tuple[int, ...]) -> Any:
@@ -59,18 +65,6 @@ def latent_input(input_tensor: Any, shape: tuple[int, ...]) -> Any:
         expected = ", ".join(map(str, ("batch", *shape)))
         raise ValueError(f"input_tensor must be a symbolic Keras tensor of ({expected}), received {input_tensor}")
     return input_tensor
-
-
-def check_generator(latent: Any, image_shape: Any, first: int, statistics: Any, upsampling: Any) -> int:
-    """How many times a generator doubles its first map, of `first` rows and columns, to make its images.
-
-    Raises:
-        ValueError: if an argument is wrong, or no number of doublings makes such images.
-    """
-    check_positive_integer("latent", latent)
-    check_choice("statistics", statistics, STATISTICS)
-    check_choice("upsampling", upsampling, UPSAMPLINGS)
-    return doublings(image_shape, first)
 
 
 def doublings(image_shape: Any, first: int) -> int:

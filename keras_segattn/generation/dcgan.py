@@ -28,11 +28,12 @@ from keras_segattn.arguments import (
 )
 from keras_segattn.generation.blocks import (
     STATISTICS,
-    check_generator,
+    UPSAMPLINGS,
     doublings,
     down,
     latent_input,
-    normalize,
+    normalization,
+    run,
     up,
 )
 from keras_segattn.preprocessing import Preprocessing
@@ -48,9 +49,8 @@ PAPER = Paper(
 # Arguments of the generator for the released house numbers; of the discriminator, `filters` and the shape.
 SVHN: dict[str, Any] = {"image_shape": (32, 32, 3), "filters": 64}
 FIRST = 4  # rows and columns of the first map
-EPSILON = 1e-8
 KERNELS = keras.initializers.RandomNormal(stddev=0.02)
-GAINS = keras.initializers.RandomNormal(mean=1.0, stddev=0.02)
+NORMALIZATION = {"epsilon": 1e-8, "gamma_initializer": keras.initializers.RandomNormal(mean=1.0, stddev=0.02)}
 PREPROCESSING = Preprocessing("RGB", mean=(127.5,) * 3, std=(127.5,) * 3, size=(64, 64))
 
 
@@ -140,7 +140,7 @@ def channels_last(array: np.ndarray) -> np.ndarray:
     taps={},
     tiny={"latent": 8, "image_shape": (16, 16, 3), "filters": 4, "statistics": "moving"},
     capabilities={"litert_builtin", "int8", "mixed_precision"},
-    landmarks={"project", "project_bn", "image"},
+    landmarks={"project", "up1_bn", "image"},
     translate=generator_arrays,
 )
 def DCGANGenerator(  # noqa: N802 - a builder is named like the model it builds
@@ -180,20 +180,28 @@ def DCGANGenerator(  # noqa: N802 - a builder is named like the model it builds
         >>> generator = DCGANGenerator("models/svhn_…/200_gen_params.jl", **SVHN)
         >>> images = sample(generator, noise("normal", 64, 100))
     """
-    count = check_generator(latent, image_shape, FIRST, statistics, upsampling)
-    check_positive_integer("filters", filters)
+    for argument, value in (("latent", latent), ("filters", filters)):
+        check_positive_integer(argument, value)
+    check_choice("statistics", statistics, STATISTICS)
+    check_choice("upsampling", upsampling, UPSAMPLINGS)
+    count = doublings(image_shape, FIRST)
     z = latent_input(input_tensor, (latent,))
 
     channels = filters << (count - 1)
-    x = layers.Dense(FIRST * FIRST * channels, use_bias=False, kernel_initializer=KERNELS, name="project")(z)
-    x = normalize(x, statistics, EPSILON, "project_bn", gamma_initializer=GAINS)
-    x = layers.ReLU(name="project_relu")(x)
-    x = layers.Reshape((FIRST, FIRST, channels), name="project_map")(x)
+    stack = [
+        layers.Dense(FIRST * FIRST * channels, use_bias=False, kernel_initializer=KERNELS, name="project"),
+        normalization(statistics, "project_bn", **NORMALIZATION),
+        layers.ReLU(name="project_relu"),
+        layers.Reshape((FIRST, FIRST, channels), name="project_map"),
+    ]
     for stage in range(1, count):
-        x = up(x, channels >> stage, upsampling, f"up{stage}", use_bias=False, kernel_initializer=KERNELS)
-        x = normalize(x, statistics, EPSILON, f"up{stage}_bn", gamma_initializer=GAINS)
-        x = layers.ReLU(name=f"up{stage}_relu")(x)
-    x = up(x, image_shape[-1], upsampling, "image", use_bias=False, kernel_initializer=KERNELS, activation="tanh")
+        stack += [
+            *up(channels >> stage, upsampling, f"up{stage}", use_bias=False, kernel_initializer=KERNELS),
+            normalization(statistics, f"up{stage}_bn", **NORMALIZATION),
+            layers.ReLU(name=f"up{stage}_relu"),
+        ]
+    image = {"use_bias": False, "kernel_initializer": KERNELS, "activation": "tanh"}
+    x = run([*stack, *up(image_shape[-1], upsampling, "image", **image)], z)
     model = keras.Model(source_input(z), x, name=name)
     weight_files.initialize(model, weights, {})
     return model
@@ -255,9 +263,9 @@ def DCGANDiscriminator(  # noqa: N802 - a builder is named like the model it bui
 
     x = image
     for stage in range(1, count + 1):
-        x = down(x, filters << (stage - 1), f"down{stage}", use_bias=False, kernel_initializer=KERNELS)
+        x = run(down(filters << (stage - 1), f"down{stage}", use_bias=False, kernel_initializer=KERNELS), x)
         if stage > 1:
-            x = normalize(x, statistics, EPSILON, f"down{stage}_bn", gamma_initializer=GAINS)
+            x = normalization(statistics, f"down{stage}_bn", **NORMALIZATION)(x)
         x = layers.LeakyReLU(0.2, name=f"down{stage}_lrelu")(x)
     if include_top:
         x = layers.Flatten(name="flatten")(x)

@@ -14,7 +14,7 @@ QUANTIZATIONS = [None, "float16", "dynamic", "int8"]
 # in the two between which the rest lie. A detector takes ten times as long as a classifier.
 EVERY_FORM = {"AlexNet", "EfficientNetLite0", "GoogLeNet", "InceptionV4", "InceptionResNetV2", "ResNet18"}
 EVERY_FORM |= {"SqueezeNet1_1", "VGG16", "FCN32s", "FCN8s", "FCNAlexNet", "SpatialTransformerNetwork"}
-EVERY_FORM |= {"DCGANGenerator", "DCGANDiscriminator"}
+EVERY_FORM |= {"DCGANGenerator", "DCGANDiscriminator", "GRANGenerator"}
 # One and a half: a miniature's graph is larger than its weights, so the house limit of 1.1 is on the weights' part.
 MODELS = list_models()
 # By its module, whose name in the package is the function's.
