@@ -32,7 +32,14 @@ from keras_segattn.classification import (
     ResNet152,
     SqueezeNet1_1,
 )
-from keras_segattn.generation import DCGANDiscriminator, DCGANGenerator, GRANDiscriminator, GRANGenerator
+from keras_segattn.generation import (
+    ConditionalDCGANDiscriminator,
+    ConditionalDCGANGenerator,
+    DCGANDiscriminator,
+    DCGANGenerator,
+    GRANDiscriminator,
+    GRANGenerator,
+)
 from keras_segattn.instances import MNC, MaskRCNN
 from keras_segattn.preprocessing import Preprocessing
 from keras_segattn.registry import get_model, list_models, model_card, preprocessing_of
@@ -46,6 +53,8 @@ __all__ = [
     "VGG19",
     "AlexNet",
     "CaffeNet",
+    "ConditionalDCGANDiscriminator",
+    "ConditionalDCGANGenerator",
     "DCGANDiscriminator",
     "DCGANGenerator",
     "EfficientNetLite0",

@@ -176,3 +176,31 @@ def gran_discriminator(w, image):
     for stage in range(1, doublings + 1):
         x = gran_conv(x, w, f"conv{stage}").relu()
     return gran_dense(x.permute(0, 2, 3, 1).flatten(1), w, "fc", normalized=False).tanh() @ w["score.kernel"]
+
+
+def with_label(x, y):
+    """`conv_cond_concat`, or `concatenate` of vectors."""
+    import torch
+
+    y = y if x.ndim == 2 else y[:, :, None, None].expand(-1, -1, *x.shape[2:])
+    return torch.cat([x, y], 1)
+
+
+def conditional_dcgan_generator(arrays, z, y):
+    """`gen` of mnist/train_cond_dcgan.py."""
+    w, w2, w3, wx = arrays
+    h = batchnorm(with_label(z, y) @ w).relu()
+    h = batchnorm(with_label(h, y) @ w2).relu().reshape(len(z), -1, 7, 7)
+    h = batchnorm(deconv(with_label(h, y), w3)).relu()
+    return deconv(with_label(h, y), wx).sigmoid()
+
+
+def conditional_dcgan_discriminator(arrays, image, y):
+    """`discrim` of mnist/train_cond_dcgan.py before its sigmoid."""
+    from torch.nn import functional as f
+
+    w, w2, w3, wy = arrays
+    h = f.leaky_relu(conv(with_label(image, y), w), 0.2)
+    h = f.leaky_relu(batchnorm(conv(with_label(h, y), w2)), 0.2)
+    h = f.leaky_relu(batchnorm(with_label(h.flatten(1), y) @ w3), 0.2)
+    return with_label(h, y) @ wy

@@ -34,16 +34,18 @@ def down(filters: int, name: str, **arguments: Any) -> list[keras.layers.Layer]:
     ]
 
 
-def normalization(statistics: str, name: str, *, steps: int | None = None, **arguments: Any) -> keras.layers.Layer:
+def normalization(
+    statistics: str, name: str, *, steps: int | None = None, affine: bool = True, **arguments: Any
+) -> keras.layers.Layer:
     """Batch normalisation: by the batch at all times, or by its moving averages once training is over.
 
     With `steps` it stands in a loop, each of whose steps has averages of its own.
     """
     if statistics == "batch":
-        return BatchStatistics(name=name, **arguments)
+        return BatchStatistics(affine=affine, name=name, **arguments)
     if steps is not None:
-        return RecurrentBatchNormalization(steps, name=name, **arguments)
-    return layers.BatchNormalization(momentum=0.9, name=name, **arguments)
+        return RecurrentBatchNormalization(steps, affine=affine, name=name, **arguments)
+    return layers.BatchNormalization(momentum=0.9, center=affine, scale=affine, name=name, **arguments)
 
 
 def run(stack: list[keras.layers.Layer], x: Any, step: int = 0) -> Any:
