@@ -48,6 +48,11 @@ def normalization(
     return layers.BatchNormalization(momentum=0.9, center=affine, scale=affine, name=name, **arguments)
 
 
+def normal(stddev: float, mean: float = 0.0) -> keras.initializers.Initializer:
+    """A normal initialiser, new for every layer: one by itself gives the same numbers whenever it is asked."""
+    return keras.initializers.RandomNormal(mean, stddev)
+
+
 def run(stack: list[keras.layers.Layer], x: Any, step: int = 0) -> Any:
     """One layer after the other; in a loop, those that tell its steps apart are told which it is."""
     for layer in stack:

@@ -13,10 +13,9 @@ from keras import layers
 from keras_segattn import weights as weight_files
 from keras_segattn.arguments import check_choice, check_positive_integer
 from keras_segattn.generation.blocks import STATISTICS, doublings, down, normalization, run, up
+from keras_segattn.generation.dcgan import EPSILON, kernel
 
 FIRST = 7  # rows and columns of the smallest map
-EPSILON = 1e-8
-KERNELS: dict[str, Any] = {"use_bias": False, "kernel_initializer": keras.initializers.RandomNormal(stddev=0.02)}
 
 
 def normalized(x: Any, statistics: str, name: str) -> Any:
@@ -80,15 +79,15 @@ def ConditionalDCGANGenerator(  # noqa: N802 - a builder is named like the model
     z, label = keras.Input((latent,), name="z"), keras.Input((classes,), name="label")
 
     x = layers.Concatenate(name="z_with_label")([z, label])
-    x = layers.Dense(units, name="fc1", **KERNELS)(x)
+    x = layers.Dense(units, name="fc1", **kernel())(x)
     x = layers.ReLU(name="fc1_relu")(normalized(x, statistics, "fc1"))
     x = layers.Concatenate(name="fc1_with_label")([x, label])
-    x = layers.Dense(FIRST * FIRST * 2 * filters, name="fc2", **KERNELS)(x)
+    x = layers.Dense(FIRST * FIRST * 2 * filters, name="fc2", **kernel())(x)
     x = layers.ReLU(name="fc2_relu")(normalized(x, statistics, "fc2"))
     x = layers.Reshape((FIRST, FIRST, 2 * filters), name="fc2_map")(x)
-    x = run(up(filters, "transposed", "up1", **KERNELS), on_every_pixel(label, x, "fc2_map"))
+    x = run(up(filters, "transposed", "up1", **kernel()), on_every_pixel(label, x, "fc2_map"))
     x = layers.ReLU(name="up1_relu")(normalized(x, statistics, "up1"))
-    image = up(image_shape[-1], "transposed", "image", activation="sigmoid", **KERNELS)
+    image = up(image_shape[-1], "transposed", "image", activation="sigmoid", **kernel())
     x = run(image, on_every_pixel(label, x, "up1"))
     model = keras.Model({"z": z, "label": label}, x, name=name)
     weight_files.initialize(model, weights, {})
@@ -133,15 +132,15 @@ def ConditionalDCGANDiscriminator(  # noqa: N802 - a builder is named like the m
     check_choice("classifier_activation", classifier_activation, (None, "sigmoid"))
     image, label = keras.Input(input_shape, name="image"), keras.Input((classes,), name="label")
 
-    x = run(down(filters, "down1", **KERNELS), on_every_pixel(label, image, "image"))
+    x = run(down(filters, "down1", **kernel()), on_every_pixel(label, image, "image"))
     x = layers.LeakyReLU(0.2, name="down1_lrelu")(x)
-    x = run(down(2 * filters, "down2", **KERNELS), on_every_pixel(label, x, "down1"))
+    x = run(down(2 * filters, "down2", **kernel()), on_every_pixel(label, x, "down1"))
     x = layers.LeakyReLU(0.2, name="down2_lrelu")(normalized(x, statistics, "down2"))
     x = layers.Concatenate(name="down2_with_label")([layers.Flatten(name="flatten")(x), label])
-    x = layers.Dense(units, name="fc", **KERNELS)(x)
+    x = layers.Dense(units, name="fc", **kernel())(x)
     x = layers.LeakyReLU(0.2, name="fc_lrelu")(normalized(x, statistics, "fc"))
     x = layers.Concatenate(name="fc_with_label")([x, label])
-    x = layers.Dense(1, activation=classifier_activation, name="score", **KERNELS)(x)
+    x = layers.Dense(1, activation=classifier_activation, name="score", **kernel())(x)
     model = keras.Model({"image": image, "label": label}, x, name=name)
     weight_files.initialize(model, weights, {})
     return model

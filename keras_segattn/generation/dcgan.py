@@ -32,6 +32,7 @@ from keras_segattn.generation.blocks import (
     doublings,
     down,
     latent_input,
+    normal,
     normalization,
     run,
     up,
@@ -49,9 +50,18 @@ PAPER = Paper(
 # Arguments of the generator for the released house numbers; of the discriminator, `filters` and the shape.
 SVHN: dict[str, Any] = {"image_shape": (32, 32, 3), "filters": 64}
 FIRST = 4  # rows and columns of the first map
-KERNELS = keras.initializers.RandomNormal(stddev=0.02)
-NORMALIZATION = {"epsilon": 1e-8, "gamma_initializer": keras.initializers.RandomNormal(mean=1.0, stddev=0.02)}
+EPSILON = 1e-8
 PREPROCESSING = Preprocessing("RGB", mean=(127.5,) * 3, std=(127.5,) * 3, size=(64, 64))
+
+
+def kernel() -> dict[str, Any]:
+    """Arguments of every layer with a kernel: N(0, 0.02²), no bias."""
+    return {"use_bias": False, "kernel_initializer": normal(0.02)}
+
+
+def gain() -> dict[str, Any]:
+    """Arguments of every normalisation: a gain of N(1, 0.02²)."""
+    return {"epsilon": EPSILON, "gamma_initializer": normal(0.02, mean=1.0)}
 
 
 def preprocess_input(images: Any) -> Any:
@@ -189,19 +199,18 @@ def DCGANGenerator(  # noqa: N802 - a builder is named like the model it builds
 
     channels = filters << (count - 1)
     stack = [
-        layers.Dense(FIRST * FIRST * channels, use_bias=False, kernel_initializer=KERNELS, name="project"),
-        normalization(statistics, "project_bn", **NORMALIZATION),
+        layers.Dense(FIRST * FIRST * channels, **kernel(), name="project"),
+        normalization(statistics, "project_bn", **gain()),
         layers.ReLU(name="project_relu"),
         layers.Reshape((FIRST, FIRST, channels), name="project_map"),
     ]
     for stage in range(1, count):
         stack += [
-            *up(channels >> stage, upsampling, f"up{stage}", use_bias=False, kernel_initializer=KERNELS),
-            normalization(statistics, f"up{stage}_bn", **NORMALIZATION),
+            *up(channels >> stage, upsampling, f"up{stage}", **kernel()),
+            normalization(statistics, f"up{stage}_bn", **gain()),
             layers.ReLU(name=f"up{stage}_relu"),
         ]
-    image = {"use_bias": False, "kernel_initializer": KERNELS, "activation": "tanh"}
-    x = run([*stack, *up(image_shape[-1], upsampling, "image", **image)], z)
+    x = run([*stack, *up(image_shape[-1], upsampling, "image", activation="tanh", **kernel())], z)
     model = keras.Model(source_input(z), x, name=name)
     weight_files.initialize(model, weights, {})
     return model
@@ -263,15 +272,13 @@ def DCGANDiscriminator(  # noqa: N802 - a builder is named like the model it bui
 
     x = image
     for stage in range(1, count + 1):
-        x = run(down(filters << (stage - 1), f"down{stage}", use_bias=False, kernel_initializer=KERNELS), x)
+        x = run(down(filters << (stage - 1), f"down{stage}", **kernel()), x)
         if stage > 1:
-            x = normalization(statistics, f"down{stage}_bn", **NORMALIZATION)(x)
+            x = normalization(statistics, f"down{stage}_bn", **gain())(x)
         x = layers.LeakyReLU(0.2, name=f"down{stage}_lrelu")(x)
     if include_top:
         x = layers.Flatten(name="flatten")(x)
-        x = layers.Dense(1, use_bias=False, kernel_initializer=KERNELS, activation=classifier_activation, name="score")(
-            x
-        )
+        x = layers.Dense(1, **kernel(), activation=classifier_activation, name="score")(x)
     model = keras.Model(source_input(image), x, name=name)
     weight_files.initialize(model, weights, {}, trunk=not include_top)
     return model

@@ -29,6 +29,7 @@ from keras_segattn.generation.blocks import (
     doublings,
     down,
     latent_input,
+    normal,
     normalization,
     run,
     up,
@@ -44,7 +45,7 @@ NOISE = ("shared", "per_step")
 MNIST: dict[str, Any] = {"image_shape": (28, 28, 1), "filters": 128, "first": 7, "normalize_last": True}
 MNIST_DISCRIMINATOR: dict[str, Any] = {"input_shape": (28, 28, 1), "filters": 40, "first": 7}
 EPSILON = 1e-12
-KERNELS = keras.initializers.RandomNormal(stddev=0.01)
+DEVIATION = 0.01  # of the kernels
 PREPROCESSING = Preprocessing("RGB", mean=(0.0,) * 3, std=(255.0,) * 3, size=(32, 32))
 
 
@@ -129,13 +130,17 @@ def GRANGenerator(  # noqa: N802 - a builder is named like the model it builds
         layers.Reshape((first, first, channels), name="project_map"),
     ]
     for stage in range(1, count):
-        decoder += up(channels >> stage, upsampling, f"up{stage}", kernel_initializer=KERNELS, activation="relu")
-    decoder += up(image_shape[-1], upsampling, "delta", kernel_initializer=KERNELS)
+        decoder += up(
+            channels >> stage, upsampling, f"up{stage}", kernel_initializer=normal(DEVIATION), activation="relu"
+        )
+    decoder += up(image_shape[-1], upsampling, "delta", kernel_initializer=normal(DEVIATION))
     encoder: list[keras.layers.Layer] = []
     for stage in range(1, count + 1):
         normalized = stage < count or normalize_last
         convolution = f"down{stage}"
-        encoder += down(filters << (stage - 1), convolution, use_bias=not normalized, kernel_initializer=KERNELS)
+        encoder += down(
+            filters << (stage - 1), convolution, use_bias=not normalized, kernel_initializer=normal(DEVIATION)
+        )
         encoder += [norm(f"{convolution}_bn")] if normalized else []
         encoder += [layers.ReLU(name=f"{convolution}_relu")]
     encoder += [
@@ -228,7 +233,9 @@ def GRANDiscriminator(  # noqa: N802 - a builder is named like the model it buil
 
     x = image
     for stage in range(1, count + 1):
-        x = run(down(filters << (count - stage), f"conv{stage}", use_bias=False, kernel_initializer=KERNELS), x)
+        x = run(
+            down(filters << (count - stage), f"conv{stage}", use_bias=False, kernel_initializer=normal(DEVIATION)), x
+        )
         x = normalization(statistics, f"conv{stage}_bn", epsilon=EPSILON)(x)
         x = layers.ReLU(name=f"conv{stage}_relu")(x)
     x = layers.Flatten(name="flatten")(x)

@@ -101,8 +101,12 @@ def sample(generator: keras.Model, z: Any) -> np.ndarray:
     Example:
         >>> images = sample(generator, noise("normal", 128, 100))
     """
-    bounded = generator.get_layer("image").activation is keras.activations.tanh
-    return pixels(generator(z), low=-1 if bounded else 0)
+    return pixels(generator(z), black(generator))
+
+
+def black(generator: keras.Model) -> float:
+    """The least value of a generator's images: -1 after tanh, 0 after a sigmoid."""
+    return -1.0 if generator.get_layer("image").activation is keras.activations.tanh else 0.0
 
 
 def pixels(images: Any, low: float = -1.0) -> np.ndarray:

@@ -198,6 +198,19 @@ def test_upsampling_takes_the_same_sizes_and_parameters(upsampling):
     assert model.count_params() == tiny_generator().count_params()
 
 
+def test_every_layer_starts_by_itself_from_the_global_seed():
+    def kernels(seed):
+        keras.utils.set_random_seed(seed)
+        model = DCGANDiscriminator(input_shape=(32, 32, 3), filters=2)
+        return [np.asarray(model.get_layer(name).kernel) for name in ("down1", "down2")]
+
+    first, again, other = kernels(0), kernels(0), kernels(1)
+    np.testing.assert_array_equal(first[1], again[1])
+    assert (first[1] != other[1]).all()
+    assert (first[0][:, :, :2] != first[1][:, :, :, :2]).any()
+    assert np.std(first[1]) == pytest.approx(0.02, rel=0.2)
+
+
 def test_without_its_top_a_discriminator_gives_its_last_map():
     model = tiny_model(model_card("DCGANDiscriminator"), include_top=False)
     assert model.output_shape == (None, 4, 4, 8)
