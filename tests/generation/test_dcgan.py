@@ -15,7 +15,7 @@ import theano_gans as theano
 from harness import images, loss_and_gradients, tiny_model
 from torch_oracles import relative_difference
 
-from keras_segattn import DCGANDiscriminator, DCGANGenerator, model_card, weights
+from keras_segattn import DCGANDiscriminator, DCGANGenerator, export, model_card, weights
 from keras_segattn.files import replaced
 from keras_segattn.generation import arithmetic, estimate_statistics, interpolate, noise, pixels
 from keras_segattn.generation.dcgan import SVHN
@@ -189,6 +189,13 @@ def test_moving_statistics_are_the_mean_of_the_batches_and_serve_one_image(tmp_p
         estimate_statistics(tiny_generator(), batches)
     with pytest.raises(ValueError, match="received none"):
         estimate_statistics(model, [])
+
+
+def test_what_depends_on_its_batch_is_not_exported(tmp_path):
+    for write in (export.tflite, export.saved_model):
+        with pytest.raises(export.ExportError, match=r"normalises by the batch in project_bn, up1_bn, up2_bn.*partial"):
+            write(tiny_generator(), tmp_path / "model.tflite")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("upsampling", ["transposed", "resize"])
