@@ -53,3 +53,13 @@ def test_what_cannot_be_sampled_is_named(segattn, published, tmp_path):
     error = segattn("sample", "--model", tmp_path / "model.keras", *out, code=1).err
     assert "generates no images" in error
     assert not (tmp_path / "grid.png").exists()
+
+
+def test_other_commands_say_what_generators_are_for(segattn, published, tmp_path):
+    picture = tmp_path / "picture.png"
+    Image.new("RGB", (8, 8)).save(picture)
+    assert "segattn sample" in segattn("predict", "--model", "dcgan_generator", picture, code=1).err
+    list_ = published / "200_gen_params.jl_01.npy"
+    error = segattn("convert", list_, "--model", "dcgan_generator", "-o", tmp_path / "g.tflite", code=1).err
+    assert "takes noise, not pictures" in error
+    assert "DCGANGenerator" in segattn("list", "--family", "generation").out

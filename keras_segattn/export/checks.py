@@ -41,7 +41,7 @@ def check_statistics(model: keras.Model) -> None:
     names = [layer.name for layer in model.layers if type(layer) is BatchStatistics]
     if names:
         raise ExportError(
-            f"model {model.name!r} normalises by the batch in {', '.join(names)}, so that an answer would depend on the "
-            "requests beside it; build it with statistics='moving', load the same weights with partial=True and call "
-            "generation.estimate_statistics"
+            f"model {model.name!r} normalises by the batch in {', '.join(names)}, so that an answer would depend on "
+            "the requests beside it; build it with statistics='moving', load the same weights with partial=True and "
+            "call generation.estimate_statistics"
         )

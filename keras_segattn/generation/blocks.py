@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from keras_segattn.arguments import check_choice, check_positive_integer
 from keras_segattn.layers import BatchStatistics, RecurrentBatchNormalization, TransposedConv2D
 
 STATISTICS = ("batch", "moving")
@@ -58,6 +59,23 @@ def run(stack: list[keras.layers.Layer], x: Any, step: int = 0) -> Any:
     for layer in stack:
         x = layer(x, step=step) if isinstance(layer, RecurrentBatchNormalization) else layer(x)
     return x
+
+
+def check_generator(statistics: Any, upsampling: Any, **sizes: Any) -> None:
+    """Raise `ValueError` unless the arguments that all generators have make sense; sizes are positive integers."""
+    check_choice("statistics", statistics, STATISTICS)
+    check_choice("upsampling", upsampling, UPSAMPLINGS)
+    for argument, value in sizes.items():
+        check_positive_integer(argument, value)
+
+
+def check_discriminator(include_top: Any, classifier_activation: Any, statistics: Any, **sizes: Any) -> None:
+    """Raise `ValueError` unless the arguments that all discriminators have make sense; sizes are positive integers."""
+    check_choice("include_top", include_top, (True, False))
+    check_choice("classifier_activation", classifier_activation, (None, "sigmoid"))
+    check_choice("statistics", statistics, STATISTICS)
+    for argument, value in sizes.items():
+        check_positive_integer(argument, value)
 
 
 def latent_input(input_tensor: Any, shape: tuple[int, ...]) -> Any:

@@ -11,8 +11,15 @@ import keras
 from keras import layers
 
 from keras_segattn import weights as weight_files
-from keras_segattn.arguments import check_choice, check_positive_integer
-from keras_segattn.generation.blocks import STATISTICS, doublings, down, normalization, run, up
+from keras_segattn.generation.blocks import (
+    check_discriminator,
+    check_generator,
+    doublings,
+    down,
+    normalization,
+    run,
+    up,
+)
 from keras_segattn.generation.dcgan import EPSILON, kernel
 
 FIRST = 7  # rows and columns of the smallest map
@@ -31,11 +38,8 @@ def on_every_pixel(label: Any, x: Any, name: str) -> Any:
     return layers.Concatenate(name=f"{name}_with_label")([x, y])
 
 
-def check_conditional(image_shape: Any, statistics: Any, **sizes: Any) -> None:
-    """Raise `ValueError` unless the arguments of a conditional network make sense."""
-    for argument, value in sizes.items():
-        check_positive_integer(argument, value)
-    check_choice("statistics", statistics, STATISTICS)
+def check_image_shape(image_shape: Any) -> None:
+    """Raise `ValueError` unless images are of the only size that the fully connected layers are made for."""
     if doublings(image_shape, FIRST) != 2:
         raise ValueError(f"image_shape must be (28, 28, channels), received {image_shape!r}")
 
@@ -75,7 +79,8 @@ def ConditionalDCGANGenerator(  # noqa: N802 - a builder is named like the model
         >>> generator = ConditionalDCGANGenerator()
         >>> images = sample(generator, {"z": noise("uniform", 10, 100), "label": np.eye(10, dtype="float32")})
     """
-    check_conditional(image_shape, statistics, latent=latent, classes=classes, filters=filters, units=units)
+    check_generator(statistics, "transposed", latent=latent, classes=classes, filters=filters, units=units)
+    check_image_shape(image_shape)
     z, label = keras.Input((latent,), name="z"), keras.Input((classes,), name="label")
 
     x = layers.Concatenate(name="z_with_label")([z, label])
@@ -128,8 +133,8 @@ def ConditionalDCGANDiscriminator(  # noqa: N802 - a builder is named like the m
     Example:
         >>> score = ConditionalDCGANDiscriminator()({"image": images, "label": np.eye(10, dtype="float32")})
     """
-    check_conditional(input_shape, statistics, classes=classes, filters=filters, units=units)
-    check_choice("classifier_activation", classifier_activation, (None, "sigmoid"))
+    check_discriminator(True, classifier_activation, statistics, classes=classes, filters=filters, units=units)
+    check_image_shape(input_shape)
     image, label = keras.Input(input_shape, name="image"), keras.Input((classes,), name="label")
 
     x = run(down(filters, "down1", **kernel()), on_every_pixel(label, image, "image"))

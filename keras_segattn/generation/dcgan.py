@@ -20,15 +20,13 @@ from keras import layers
 
 from keras_segattn import weights as weight_files
 from keras_segattn.arguments import (
-    check_choice,
     check_fixed_size,
-    check_positive_integer,
     image_input,
     source_input,
 )
 from keras_segattn.generation.blocks import (
-    STATISTICS,
-    UPSAMPLINGS,
+    check_discriminator,
+    check_generator,
     doublings,
     down,
     latent_input,
@@ -190,10 +188,7 @@ def DCGANGenerator(  # noqa: N802 - a builder is named like the model it builds
         >>> generator = DCGANGenerator("models/svhn_…/200_gen_params.jl", **SVHN)
         >>> images = sample(generator, noise("normal", 64, 100))
     """
-    for argument, value in (("latent", latent), ("filters", filters)):
-        check_positive_integer(argument, value)
-    check_choice("statistics", statistics, STATISTICS)
-    check_choice("upsampling", upsampling, UPSAMPLINGS)
+    check_generator(statistics, upsampling, latent=latent, filters=filters)
     count = doublings(image_shape, FIRST)
     z = latent_input(input_tensor, (latent,))
 
@@ -262,10 +257,7 @@ def DCGANDiscriminator(  # noqa: N802 - a builder is named like the model it bui
         >>> discriminator = DCGANDiscriminator(input_shape=(32, 32, 3), filters=64, classifier_activation="sigmoid")
         >>> probability = discriminator(generator(noise("normal", 64, 100)))
     """
-    check_choice("include_top", include_top, (True, False))
-    check_choice("classifier_activation", classifier_activation, (None, "sigmoid"))
-    check_choice("statistics", statistics, STATISTICS)
-    check_positive_integer("filters", filters)
+    check_discriminator(include_top, classifier_activation, statistics, filters=filters)
     image = image_input(input_tensor, input_shape, default=(64, 64, 3))
     check_fixed_size(image, True)
     count = doublings(image.shape[1:], FIRST)

@@ -19,13 +19,12 @@ from keras_segattn import weights as weight_files
 from keras_segattn.arguments import (
     check_choice,
     check_fixed_size,
-    check_positive_integer,
     image_input,
     source_input,
 )
 from keras_segattn.generation.blocks import (
-    STATISTICS,
-    UPSAMPLINGS,
+    check_discriminator,
+    check_generator,
     doublings,
     down,
     latent_input,
@@ -104,11 +103,8 @@ def GRANGenerator(  # noqa: N802 - a builder is named like the model it builds
         >>> generator = GRANGenerator(steps=3)
         >>> images = sample(generator, noise("normal", 64, 100))
     """
-    for argument, value in (("latent", latent), ("filters", filters), ("first", first), ("steps", steps)):
-        check_positive_integer(argument, value)
+    check_generator(statistics, upsampling, latent=latent, filters=filters, first=first, steps=steps)
     check_choice("noise", noise, NOISE)
-    check_choice("statistics", statistics, STATISTICS)
-    check_choice("upsampling", upsampling, UPSAMPLINGS)
     check_choice("normalize_last", normalize_last, (True, False))
     count = doublings(image_shape, first)
     z = latent_input(input_tensor, (latent,) if noise == "shared" else (steps, latent))
@@ -222,11 +218,7 @@ def GRANDiscriminator(  # noqa: N802 - a builder is named like the model it buil
     Example:
         >>> discriminator = GRANDiscriminator(**MNIST_DISCRIMINATOR)
     """
-    check_choice("include_top", include_top, (True, False))
-    check_choice("classifier_activation", classifier_activation, (None, "sigmoid"))
-    check_choice("statistics", statistics, STATISTICS)
-    for argument, value in (("filters", filters), ("first", first), ("units", units)):
-        check_positive_integer(argument, value)
+    check_discriminator(include_top, classifier_activation, statistics, filters=filters, first=first, units=units)
     image = image_input(input_tensor, input_shape, default=(32, 32, 3))
     check_fixed_size(image, True)
     count = doublings(image.shape[1:], first)
