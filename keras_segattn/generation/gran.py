@@ -10,6 +10,8 @@ step. We divide by √(σ² + 10⁻¹²), the code by σ + 10⁻⁶: they differ
 gradient where nothing varies. Images are 0..1.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
@@ -45,7 +47,62 @@ MNIST: dict[str, Any] = {"image_shape": (28, 28, 1), "filters": 128, "first": 7,
 MNIST_DISCRIMINATOR: dict[str, Any] = {"input_shape": (28, 28, 1), "filters": 40, "first": 7}
 EPSILON = 1e-12
 DEVIATION = 0.01  # of the kernels
+# From a layer's name to a batch normalisation.
+Normalization = Callable[[str], keras.layers.Layer]
 PREPROCESSING = Preprocessing("RGB", mean=(0.0,) * 3, std=(255.0,) * 3, size=(32, 32))
+
+
+def reading(latent: int, norm: Normalization) -> list[keras.layers.Layer]:
+    """Noise → h_z."""
+    return [
+        layers.Dense(latent, name="h_z"),
+        norm("h_z_bn"),
+        layers.Activation("tanh", name="h_z_tanh"),
+    ]
+
+
+def decoding(
+    filters: int, image_channels: int, first: int, count: int, upsampling: str, norm: Normalization
+) -> list[keras.layers.Layer]:
+    """[h_z, h_c] → ΔC, a stroke."""
+    channels = filters << (count - 1)
+    stack = [
+        layers.Concatenate(name="r"),
+        layers.Dense(first * first * channels, name="project"),
+        norm("project_bn"),
+        layers.ReLU(name="project_relu"),
+        layers.Reshape((first, first, channels), name="project_map"),
+    ]
+    for stage in range(1, count):
+        kernel = normal(DEVIATION)
+        stack += up(channels >> stage, upsampling, f"up{stage}", kernel_initializer=kernel, activation="relu")
+    return stack + up(image_channels, upsampling, "delta", kernel_initializer=normal(DEVIATION))
+
+
+def encoding(
+    latent: int, filters: int, count: int, normalize_last: bool, norm: Normalization
+) -> list[keras.layers.Layer]:
+    """ΔC → h_c, what the next step knows of it."""
+    stack: list[keras.layers.Layer] = []
+    for stage in range(1, count + 1):
+        name, normalized = f"down{stage}", stage < count or normalize_last
+        stack += down(filters << (stage - 1), name, use_bias=not normalized, kernel_initializer=normal(DEVIATION))
+        stack += [norm(f"{name}_bn")] if normalized else []
+        stack += [layers.ReLU(name=f"{name}_relu")]
+    return [
+        *stack,
+        layers.Flatten(name="flatten"),
+        layers.Dense(latent, name="h_c"),
+        norm("h_c_bn"),
+        layers.Activation("tanh", name="h_c_tanh"),
+    ]
+
+
+def noise_of(z: Any, step: int) -> Any:
+    """The noise of one step, `(batch, latent)`, of `(batch, steps, latent)`."""
+    _, steps, latent = z.shape
+    z = layers.Cropping1D((step, steps - 1 - step), name=f"z{step}_crop")(z)
+    return layers.Reshape((latent,), name=f"z{step}")(z)
 
 
 @register(
@@ -109,42 +166,12 @@ def GRANGenerator(  # noqa: N802 - a builder is named like the model it builds
     count = doublings(image_shape, first)
     z = latent_input(input_tensor, (latent,) if noise == "shared" else (steps, latent))
 
-    def norm(name: str, steps: int = steps) -> keras.layers.Layer:
-        return normalization(statistics, name, steps=steps, epsilon=EPSILON)
+    def norm(steps: int) -> Normalization:
+        return partial(normalization, statistics, steps=steps, epsilon=EPSILON)
 
-    channels = filters << (count - 1)
-    reader = [
-        layers.Dense(latent, name="h_z"),
-        norm("h_z_bn", 1 if noise == "shared" else steps),
-        layers.Activation("tanh", name="h_z_tanh"),
-    ]
-    decoder = [
-        layers.Concatenate(name="r"),
-        layers.Dense(first * first * channels, name="project"),
-        norm("project_bn"),
-        layers.ReLU(name="project_relu"),
-        layers.Reshape((first, first, channels), name="project_map"),
-    ]
-    for stage in range(1, count):
-        decoder += up(
-            channels >> stage, upsampling, f"up{stage}", kernel_initializer=normal(DEVIATION), activation="relu"
-        )
-    decoder += up(image_shape[-1], upsampling, "delta", kernel_initializer=normal(DEVIATION))
-    encoder: list[keras.layers.Layer] = []
-    for stage in range(1, count + 1):
-        normalized = stage < count or normalize_last
-        convolution = f"down{stage}"
-        encoder += down(
-            filters << (stage - 1), convolution, use_bias=not normalized, kernel_initializer=normal(DEVIATION)
-        )
-        encoder += [norm(f"{convolution}_bn")] if normalized else []
-        encoder += [layers.ReLU(name=f"{convolution}_relu")]
-    encoder += [
-        layers.Flatten(name="flatten"),
-        layers.Dense(latent, name="h_c"),
-        norm("h_c_bn"),
-        layers.Activation("tanh", name="h_c_tanh"),
-    ]
+    reader = reading(latent, norm(1 if noise == "shared" else steps))
+    decoder = decoding(filters, image_shape[-1], first, count, upsampling, norm(steps))
+    encoder = encoding(latent, filters, count, normalize_last, norm(max(1, steps - 1)))
 
     h_z = (
         [run(reader, z)] * steps
@@ -161,13 +188,6 @@ def GRANGenerator(  # noqa: N802 - a builder is named like the model it builds
     model = keras.Model(source_input(z), x, name=name)
     weight_files.initialize(model, weights, {})
     return model
-
-
-def noise_of(z: Any, step: int) -> Any:
-    """The noise of one step, `(batch, latent)`, of `(batch, steps, latent)`."""
-    _, steps, latent = z.shape
-    z = layers.Cropping1D((step, steps - 1 - step), name=f"z{step}_crop")(z)
-    return layers.Reshape((latent,), name=f"z{step}")(z)
 
 
 @register(
