@@ -101,7 +101,8 @@ def loss_and_gradients(model: keras.Model, x: np.ndarray) -> tuple[float, list[n
 
     with tf.GradientTape() as tape:
         outputs = model(x, training=False)
-        parts = [ops.reshape(part, (len(x), -1)) for part in keras.tree.flatten(outputs)]
+        samples = len(keras.tree.flatten(x)[0])
+        parts = [ops.reshape(part, (samples, -1)) for part in keras.tree.flatten(outputs)]
         output = ops.concatenate(parts, axis=1)
         target = np.random.default_rng(1).normal(size=output.shape).astype(output.dtype.name)
         loss = ops.mean(output * target)

@@ -1,10 +1,12 @@
 """Conditional DCGAN: sizes, parity and both exports; of two inputs, it is not in the registry."""
 
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
 import theano_gans as theano
-from harness import images, randomise
+from harness import images, loss_and_gradients, randomise
 from torch_oracles import relative_difference
 
 from keras_segattn import ConditionalDCGANDiscriminator, ConditionalDCGANGenerator, export
@@ -12,6 +14,8 @@ from keras_segattn.generation import noise, sample
 
 # Sums of a few thousand float32 products in another order.
 RELATIVE_DIFFERENCE = 1e-4
+# Of gradients, whose sums over a batch cancel.
+GRADIENT_DIFFERENCE = 1e-3
 TINY = {"classes": 3, "filters": 4, "units": 6}
 
 
@@ -24,20 +28,20 @@ def labels(count=12, classes=3):
     return np.eye(classes, dtype="float32")[np.arange(count) % classes]
 
 
-def theano_arrays(model, names, rows):
-    """Kernels of layers as Theano has them; of `rows`, those behind a map of that many channels, by channel first."""
-    arrays = []
-    for name in names:
-        kernel = np.asarray(model.get_layer(name).kernel)
-        if kernel.ndim == 4:
-            kernel = kernel.transpose(3, 2, 0, 1)[:, :, ::-1, ::-1].copy()
-        if name == rows.get("out"):
-            kernel = kernel.reshape(-1, 7, 7, 8).transpose(0, 3, 1, 2).reshape(len(kernel), -1)
-        if name == rows.get("in"):
-            mapped = kernel[: 49 * 8].reshape(7, 7, 8, -1).transpose(2, 0, 1, 3).reshape(49 * 8, -1)
-            kernel = np.concatenate([mapped, kernel[49 * 8 :]])
-        arrays.append(kernel)
-    return arrays
+def generator_arrays(fc1, fc2, up1, image):
+    """Kernels, or their gradients, as Theano has them: outputs that become a map are in order of its channels."""
+    fc2 = fc2.reshape(-1, 7, 7, 8).transpose(0, 3, 1, 2).reshape(len(fc2), -1)
+    return [fc1, fc2, flipped(up1), flipped(image)]
+
+
+def discriminator_arrays(down1, down2, fc, score):
+    """The same of the discriminator: so are inputs that were a map; the class is behind them."""
+    mapped = fc[: 49 * 8].reshape(7, 7, 8, -1).transpose(2, 0, 1, 3).reshape(49 * 8, -1)
+    return [flipped(down1), flipped(down2), np.concatenate([mapped, fc[49 * 8 :]]), score]
+
+
+def flipped(kernel):
+    return kernel.transpose(3, 2, 0, 1)[:, :, ::-1, ::-1].copy()
 
 
 def test_sizes_of_the_release():
@@ -48,21 +52,28 @@ def test_sizes_of_the_release():
 
 
 @pytest.mark.parity
-def test_generator_equals_pytorchs():
-    model = randomised(ConditionalDCGANGenerator(latent=5, **TINY))
-    z, y = noise("uniform", 12, 5), labels()
-    arrays = theano_arrays(model, ("fc1", "fc2", "up1", "image"), {"out": "fc2"})
-    expected = theano.conditional_dcgan_generator(theano.tensors(arrays), *map(theano.channels_first, (z, y)))
-    assert relative_difference(model({"z": z, "label": y}), theano.channels_last(expected)) < RELATIVE_DIFFERENCE
+@pytest.mark.parametrize(
+    ("build", "arrays_of", "oracle", "name", "x"),
+    [
+        (partial(ConditionalDCGANGenerator, latent=5), generator_arrays, "generator", "z", noise("uniform", 12, 5)),
+        (ConditionalDCGANDiscriminator, discriminator_arrays, "discriminator", "image", images((28, 28, 1), batch=12)),
+    ],
+)
+def test_values_and_gradients_equal_pytorchs(build, arrays_of, oracle, name, x):
+    model = randomised(build(**TINY))
+    inputs = {name: x, "label": labels()}
+    arrays = arrays_of(*(variable.numpy() for variable in model.trainable_variables))
 
+    def module(leaves, x):
+        return getattr(theano, f"conditional_dcgan_{oracle}")(leaves, x, theano.channels_first(labels()))
 
-@pytest.mark.parity
-def test_discriminator_equals_pytorchs():
-    model = randomised(ConditionalDCGANDiscriminator(**TINY))
-    x, y = images((28, 28, 1), batch=12), labels()
-    arrays = theano_arrays(model, ("down1", "down2", "fc", "score"), {"in": "fc"})
-    expected = theano.conditional_dcgan_discriminator(theano.tensors(arrays), *map(theano.channels_first, (x, y)))
-    assert relative_difference(model({"image": x, "label": y}), theano.channels_last(expected)) < RELATIVE_DIFFERENCE
+    expected = theano.channels_last(module(theano.tensors(arrays), theano.channels_first(x)))
+    assert relative_difference(model(inputs), expected) < RELATIVE_DIFFERENCE
+    loss, gradients = loss_and_gradients(model, inputs)
+    expected_loss, expected_gradients = theano.loss_and_gradients(module, arrays, x)
+    np.testing.assert_allclose(loss, expected_loss, rtol=RELATIVE_DIFFERENCE)
+    for ours, theirs in zip(arrays_of(*gradients), expected_gradients, strict=True):
+        assert relative_difference(ours, theirs) < GRADIENT_DIFFERENCE
 
 
 def test_the_class_counts():
