@@ -14,7 +14,8 @@ import keras
 import numpy as np
 
 from keras_segattn import DCGANDiscriminator, DCGANGenerator, generation, visualize
-from keras_segattn.generation.dcgan import SVHN, released_list
+from keras_segattn.generation.dcgan import SVHN
+from keras_segattn.generation.dcgan_weights import released_list
 from keras_segattn.metrics import stride_frequency_power
 
 BATCH, SEEDS = 128, 10

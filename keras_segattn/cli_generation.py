@@ -54,6 +54,7 @@ def open_generator(name: str, weights: Path | None) -> Any:
     import keras_segattn
     from keras_segattn.cli import load_model
     from keras_segattn.generation import dcgan
+    from keras_segattn.generation.dcgan_weights import released_list
 
     if name.endswith(".keras"):
         if weights is not None:
@@ -62,7 +63,7 @@ def open_generator(name: str, weights: Path | None) -> Any:
     else:
         if weights is None:
             raise ValueError(f"no package ships weights of {name}: give --weights, or a trained model (.keras)")
-        path = str(dcgan.released_list(weights, "gen") if weights.is_dir() else weights)
+        path = str(released_list(weights, "gen") if weights.is_dir() else weights)
         if name == "dcgan_svhn":
             return dcgan.DCGANGenerator(path, **dcgan.SVHN)
         generator = keras_segattn.get_model(name, weights=path)
