@@ -157,7 +157,9 @@ def gran_generator(w, z, *, steps, first, noise):
     h_c, strokes = torch.zeros(len(z), w["h_c.kernel"].shape[-1]), []
     for step in range(steps):
         h_z = gran_dense(z if noise == "shared" else z[:, step], w, "h_z").tanh()
-        x = gran_dense(torch.cat([h_z, h_c], 1), w, "project").relu()
+        kernel = torch.cat([w["project_z.kernel"], w["project_c.kernel"]])
+        x = torch.cat([h_z, h_c], 1) @ kernel + w["project_z.bias"]
+        x = gran_normalization(x, w, "project_bn").relu()
         x = x.reshape(len(z), first, first, -1).permute(0, 3, 1, 2)
         for stage in range(1, doublings):
             x = gran_deconv(x, w, f"up{stage}").relu()

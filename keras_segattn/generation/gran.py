@@ -3,7 +3,8 @@
 A generator that paints in steps: a decoder adds to a canvas what it makes of noise and of a code of its last stroke,
 an encoder codes that stroke for the next step, and a sigmoid ends it. All steps share their weights. From the released
 code, for 32×32 and 28×28 pixels: the encoder reads the last stroke, not the canvas; all steps see the same noise
-(`noise="shared"`), where the paper's text draws it anew for each.
+(`noise="shared"`), where the paper's text draws it anew for each. The projection of [h_z, h_c] is written as the sum of
+a projection of each, the same numbers: the first step, where h_c = 0, has only the one.
 
 Batch normalisation is by the batch at all times there; `statistics="moving"` is for serving, with averages of every
 step. We divide by √(σ² + 10⁻¹²), the code by σ + 10⁻⁶: they differ by a factor of 1 + 10⁻⁶/σ at most, and ours has a
@@ -52,23 +53,22 @@ Normalization = Callable[[str], keras.layers.Layer]
 PREPROCESSING = Preprocessing("RGB", mean=(0.0,) * 3, std=(255.0,) * 3, size=(32, 32))
 
 
-def reading(latent: int, norm: Normalization) -> list[keras.layers.Layer]:
-    """Noise → h_z."""
+def reading(latent: int, units: int, norm: Normalization) -> list[keras.layers.Layer]:
+    """Noise → its share of the projection, by way of h_z."""
     return [
         layers.Dense(latent, name="h_z"),
         norm("h_z_bn"),
         layers.Activation("tanh", name="h_z_tanh"),
+        layers.Dense(units, name="project_z"),
     ]
 
 
 def decoding(
     filters: int, image_channels: int, first: int, count: int, upsampling: str, norm: Normalization
 ) -> list[keras.layers.Layer]:
-    """[h_z, h_c] → ΔC, a stroke."""
+    """The projection → ΔC, a stroke."""
     channels = filters << (count - 1)
     stack = [
-        layers.Concatenate(name="r"),
-        layers.Dense(first * first * channels, name="project"),
         norm("project_bn"),
         layers.ReLU(name="project_relu"),
         layers.Reshape((first, first, channels), name="project_map"),
@@ -80,9 +80,9 @@ def decoding(
 
 
 def encoding(
-    latent: int, filters: int, count: int, normalize_last: bool, norm: Normalization
+    latent: int, units: int, filters: int, count: int, normalize_last: bool, norm: Normalization
 ) -> list[keras.layers.Layer]:
-    """ΔC → h_c, what the next step knows of it."""
+    """ΔC → its share of the next projection, by way of h_c."""
     stack: list[keras.layers.Layer] = []
     for stage in range(1, count + 1):
         name, normalized = f"down{stage}", stage < count or normalize_last
@@ -95,6 +95,7 @@ def encoding(
         layers.Dense(latent, name="h_c"),
         norm("h_c_bn"),
         layers.Activation("tanh", name="h_c_tanh"),
+        layers.Dense(units, use_bias=False, name="project_c"),
     ]
 
 
@@ -169,20 +170,19 @@ def GRANGenerator(  # noqa: N802 - a builder is named like the model it builds
     def norm(steps: int) -> Normalization:
         return partial(normalization, statistics, steps=steps, epsilon=EPSILON)
 
-    reader = reading(latent, norm(1 if noise == "shared" else steps))
+    units = first * first * filters << (count - 1)
+    reader = reading(latent, units, norm(1 if noise == "shared" else steps))
     decoder = decoding(filters, image_shape[-1], first, count, upsampling, norm(steps))
-    encoder = encoding(latent, filters, count, normalize_last, norm(max(1, steps - 1)))
+    encoder = encoding(latent, units, filters, count, normalize_last, norm(max(1, steps - 1)))
+    project = layers.Add(name="project")
 
-    h_z = (
-        [run(reader, z)] * steps
-        if noise == "shared"
-        else [run(reader, noise_of(z, step), step) for step in range(steps)]
-    )
-    h_c = layers.Rescaling(0.0, name="h_c0")(h_z[0])  # nothing is painted yet
-    canvas = delta = run(decoder, [h_z[0], h_c])
+    if noise == "shared":
+        read = [run(reader, z)] * steps
+    else:
+        read = [run(reader, noise_of(z, step), step) for step in range(steps)]
+    canvas = delta = run(decoder, read[0])
     for step in range(1, steps):
-        h_c = run(encoder, delta, step - 1)
-        delta = run(decoder, [h_z[step], h_c], step)
+        delta = run(decoder, project([read[step], run(encoder, delta, step - 1)]), step)
         canvas = layers.Add(name=f"canvas{step}")([canvas, delta])
     x = layers.Activation("sigmoid", name="image")(canvas)
     model = keras.Model(source_input(z), x, name=name)

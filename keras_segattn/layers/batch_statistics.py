@@ -10,7 +10,7 @@ from keras_segattn.arguments import check_positive_integer
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class BatchStatistics(keras.layers.Layer):
-    """Batch normalisation by the statistics of the batch, in training and ever after (Ioffe & Szegedy 2015, eq. 1-4).
+    """Batch normalisation by the statistics of the batch, in training and ever after (Ioffe & Szegedy 2015).
 
     The first generative adversarial networks have no other. What comes out for a sample then depends on its batch:
     sample many at once, and serve a form with moving statistics. There is no state beside gain and shift.
