@@ -32,6 +32,14 @@ from keras_segattn.classification import (
     ResNet152,
     SqueezeNet1_1,
 )
+from keras_segattn.generation import (
+    ConditionalDCGANDiscriminator,
+    ConditionalDCGANGenerator,
+    DCGANDiscriminator,
+    DCGANGenerator,
+    GRANDiscriminator,
+    GRANGenerator,
+)
 from keras_segattn.instances import MNC, MaskRCNN
 from keras_segattn.preprocessing import Preprocessing
 from keras_segattn.registry import get_model, list_models, model_card, preprocessing_of
@@ -45,11 +53,17 @@ __all__ = [
     "VGG19",
     "AlexNet",
     "CaffeNet",
+    "ConditionalDCGANDiscriminator",
+    "ConditionalDCGANGenerator",
+    "DCGANDiscriminator",
+    "DCGANGenerator",
     "EfficientNetLite0",
     "FCN8s",
     "FCN16s",
     "FCN32s",
     "FCNAlexNet",
+    "GRANDiscriminator",
+    "GRANGenerator",
     "GoogLeNet",
     "InceptionResNetV1",
     "InceptionResNetV2",

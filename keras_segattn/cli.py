@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from keras_segattn.cli_generation import sample
 from keras_segattn.cli_sequences import caption, translate
 
 app = typer.Typer(
@@ -39,6 +40,7 @@ ImageSize = Annotated[str | None, typer.Option(metavar="HxW", help="Image size i
 
 app.command()(translate)
 app.command()(caption)
+app.command()(sample)
 
 # How many classes `segattn predict` names.
 TOP = 5
@@ -348,6 +350,8 @@ def convert(
     from keras_segattn import weights as weight_files
 
     card = keras_segattn.model_card(model)
+    if len(card.input_shape) != 3:
+        raise ValueError(f"{card.name} takes noise, not pictures: export it from Python, as the README does")
     height, width = parse_size(size) if size else (card.input_shape[0] or 0, card.input_shape[1] or 0)
     network = card.builder(input_shape=(height, width, 3), **parse_arguments(argument or []))
     typer.echo(weight_files.load(network, file).summary())
@@ -553,6 +557,8 @@ def named_model(name: str, weights: str | None) -> Any:
     import keras_segattn
 
     card = keras_segattn.model_card(name)
+    if card.family == "generation":
+        raise ValueError(f"{card.name} says nothing about pictures; `segattn sample` draws what generators make")
     weights = weights or next(iter(card.pretrained), None)
     if weights is None:
         raise ValueError(f"no package ships weights of {card.name}: give --weights FILE, or a trained model (.keras)")

@@ -69,6 +69,14 @@ def images(shape: tuple[int, ...], batch: int = 2, seed: int = 0) -> np.ndarray:
     return blown_up[:, : shape[0], : shape[1]].astype("float32")
 
 
+def inputs(card: ModelCard, batch: int = 2, seed: int = 0) -> np.ndarray:
+    """What the card's miniature takes: normalised pictures, or the noise that a generator starts from."""
+    if "input_shape" in card.tiny:
+        return images(card.tiny["input_shape"], batch, seed)
+    shape = card.builder(**card.tiny).input_shape[1:]
+    return np.random.default_rng(seed).normal(size=(batch, *shape)).astype("float32")
+
+
 def logits(model: keras.Model, x: np.ndarray) -> np.ndarray:
     """The class scores of a classifier, which may give more, in its own shape."""
     outputs = model(x, training=False)
@@ -93,7 +101,8 @@ def loss_and_gradients(model: keras.Model, x: np.ndarray) -> tuple[float, list[n
 
     with tf.GradientTape() as tape:
         outputs = model(x, training=False)
-        parts = [ops.reshape(part, (len(x), -1)) for part in keras.tree.flatten(outputs)]
+        samples = len(keras.tree.flatten(x)[0])
+        parts = [ops.reshape(part, (samples, -1)) for part in keras.tree.flatten(outputs)]
         output = ops.concatenate(parts, axis=1)
         target = np.random.default_rng(1).normal(size=output.shape).astype(output.dtype.name)
         loss = ops.mean(output * target)

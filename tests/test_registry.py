@@ -6,7 +6,7 @@ import math
 import keras
 import numpy as np
 import pytest
-from harness import double_precision, images, logits, loss_and_gradients, run, smooth_part, tiny_model
+from harness import double_precision, images, inputs, logits, loss_and_gradients, run, smooth_part, tiny_model
 
 import keras_segattn
 from keras_segattn import get_model, list_models, model_card
@@ -14,6 +14,8 @@ from keras_segattn.preprocessing import IMAGENET
 from keras_segattn.registry import Paper, architecture_of, cards_of, preprocessing_of, register
 
 MODELS = list_models()
+# Generators take noise, and no arguments of keras.applications but `weights`.
+READERS = [name for name in MODELS if "include_top" in inspect.signature(model_card(name).builder).parameters]
 # In float64, so small a step crosses hardly a kink of ReLU and max-pooling; those it crosses leave a little.
 STEP = 1e-7
 GRADIENT_TOLERANCE = 1e-4
@@ -28,6 +30,11 @@ def card(request):
     return model_card(request.param)
 
 
+@pytest.fixture(params=READERS)
+def reader(request):
+    return model_card(request.param)
+
+
 def relative_difference(a, b):
     return np.abs(np.asarray(a) - np.asarray(b)).max() / np.abs(np.asarray(b)).max()
 
@@ -38,11 +45,23 @@ def test_registered_names_are_public(card):
     assert card.paper.year > 1980
 
 
-def test_arguments_follow_keras_applications(card):
-    names = list(inspect.signature(card.builder).parameters)
+def test_arguments_follow_keras_applications(reader):
+    names = list(inspect.signature(reader.builder).parameters)
     assert names[:4] == ["include_top", "weights", "input_tensor", "input_shape"]
-    common = ["classes", "name"] if card.family == "instances" else ["classes", "classifier_activation", "name"]
-    assert [n for n in names if n in ("classes", "classifier_activation", "name")] == common
+    common = [["classes", "classifier_activation", "name"], ["classes", "name"], ["classifier_activation", "name"]]
+    kind = {"instances": 1, "generation": 2}.get(reader.family, 0)
+    assert [n for n in names if n in ("classes", "classifier_activation", "name")] == common[kind]
+
+
+def test_a_generator_has_arguments_of_its_own():
+    generators = set(MODELS) - set(READERS)
+    assert {model_card(name).family for name in generators} == {"generation"}
+    for name in generators:
+        parameters = inspect.signature(model_card(name).builder).parameters
+        assert list(parameters)[:3] == ["weights", "input_tensor", "name"]
+
+
+def test_no_argument_is_swallowed(card):
     kinds = {p.kind for p in inspect.signature(card.builder).parameters.values()}
     assert inspect.Parameter.VAR_KEYWORD not in kinds
 
@@ -54,8 +73,9 @@ def test_docstring_is_complete(card):
 
 
 def test_parameter_count_and_channels_are_the_published_ones(card):
-    model = get_model(card.name, input_shape=card.input_shape)
+    model = get_model(card.name, **({"input_shape": card.input_shape} if card.name in READERS else {}))
     assert model.count_params() == card.parameters
+    assert card.name in READERS or model.input_shape == (None, *card.input_shape)
     assert {layer: model.get_layer(layer).output.shape[-1] for layer in card.taps} == {
         layer: tap.channels for layer, tap in card.taps.items()
     }
@@ -63,12 +83,18 @@ def test_parameter_count_and_channels_are_the_published_ones(card):
 
 def test_output_shape_and_flat_model(card):
     model = tiny_model(card)
-    x = images(card.tiny["input_shape"])
+    x = inputs(card)
     assert not any(isinstance(layer, keras.Model) for layer in model.layers)
     if card.family == "instances":
         assert {"boxes", "scores", "classes", "masks", "count"} <= set(model.output)
         assert np.isfinite(run(model, x)).all()
         assert (np.asarray(model(x)["count"]) > 0).all()
+        return
+    if card.family == "generation":
+        y = run(model, x)
+        assert tuple(y.shape) == ((2, 1) if card.name in READERS else (2, *card.tiny["image_shape"]))
+        assert np.isfinite(y).all()
+        assert y.std() > 0
         return
     y = logits(model, x)
     classes = card.tiny["classes"]
@@ -93,7 +119,7 @@ def test_layer_names_are_deterministic(card):
 def test_gradient_against_finite_differences(card):
     with double_precision():
         model = tiny_model(card, **smooth_part(card))
-        x = images(card.tiny["input_shape"])
+        x = inputs(card)
         _, gradients = loss_and_gradients(model, x)
         assert all(np.isfinite(gradient).all() for gradient in gradients)
         norm = math.sqrt(sum(float((g**2).sum()) for g in gradients))
@@ -110,19 +136,23 @@ def test_gradient_against_finite_differences(card):
 
 def test_keras_file_round_trip(card, tmp_path):
     model = tiny_model(card)
-    x = images(card.tiny["input_shape"])
+    x = inputs(card)
     path = tmp_path / "model.keras"
     model.save(path)
     again = keras.models.load_model(path)
     np.testing.assert_array_equal(run(again, x), run(model, x))
     assert [c.name for c in cards_of(again)] == [c.name for c in cards_of(model)]
     assert cards_of(again)[0].name == architecture_of(again).name == card.name
+    if card.name not in READERS:
+        with pytest.raises(ValueError, match="holds no registered architecture"):
+            preprocessing_of(again)
+        return
     backbone = model_card(card.tiny["backbone"]) if card.preprocessing is None else card
     assert preprocessing_of(again) == backbone.preprocessing
 
 
 def test_mixed_precision(card):
-    x = images(card.tiny["input_shape"])
+    x = inputs(card)
     exact = run(tiny_model(card, **smooth_part(card)), x)
     keras.config.set_dtype_policy("mixed_bfloat16")
     model = tiny_model(card, **smooth_part(card))
@@ -131,22 +161,22 @@ def test_mixed_precision(card):
     assert bool(relative_difference(mixed, exact) < MIXED_TOLERANCE) is ("mixed_precision" in card.capabilities)
 
 
-def test_any_image_size_if_claimed(card):
+def test_any_image_size_if_claimed(reader):
     shape = (None, None, 3)
-    if "dynamic_size" not in card.capabilities:
+    if "dynamic_size" not in reader.capabilities:
         with pytest.raises(ValueError, match="fixed image size"):
-            card.builder(**{**card.tiny, "input_shape": shape})
+            reader.builder(**{**reader.tiny, "input_shape": shape})
         return
-    model = tiny_model(card, input_shape=shape, **smooth_part(card))
-    fixed = tiny_model(card, **smooth_part(card))
-    x = images(card.tiny["input_shape"])
+    model = tiny_model(reader, input_shape=shape, **smooth_part(reader))
+    fixed = tiny_model(reader, **smooth_part(reader))
+    x = images(reader.tiny["input_shape"])
     assert relative_difference(run(model, x), run(fixed, x)) < FLOAT32_TOLERANCE
     smallest = x.shape[1]
     for height, width in ((smallest, smallest + 38), (smallest + 23, smallest + 6)):
         y = run(model, images((height, width, 3), batch=1))
         assert np.isfinite(np.asarray(y)).all()
-        if card.family == "segmentation":
-            assert tuple(y.shape) == (1, height, width, card.tiny["classes"])
+        if reader.family == "segmentation":
+            assert tuple(y.shape) == (1, height, width, reader.tiny["classes"])
 
 
 @pytest.mark.parametrize("size", [(71, 90)])
@@ -188,23 +218,23 @@ def test_misspelt_argument_is_not_swallowed(card):
         card.builder(**card.tiny, clases=3)
 
 
-def test_input_tensor_and_input_channels(card):
-    shape = card.tiny["input_shape"]
+def test_input_tensor_and_input_channels(reader):
+    shape = reader.tiny["input_shape"]
     image = keras.Input((*shape[:2], 4), name="multispectral")
-    arguments = {k: v for k, v in card.tiny.items() if k != "input_shape"}
-    model = card.builder(**arguments, input_tensor=image)
+    arguments = {k: v for k, v in reader.tiny.items() if k != "input_shape"}
+    model = reader.builder(**arguments, input_tensor=image)
     assert model.input_shape == (None, *shape[:2], 4)
     with pytest.raises(ValueError, match="not both"):
-        card.builder(**card.tiny, input_tensor=image)
+        reader.builder(**reader.tiny, input_tensor=image)
     with pytest.raises(ValueError, match="must be a symbolic Keras tensor, received ndarray"):
-        card.builder(**arguments, input_tensor=np.zeros((1, *shape), "float32"))
+        reader.builder(**arguments, input_tensor=np.zeros((1, *shape), "float32"))
 
 
-def test_classifier_activation(card):
-    if card.family == "instances":
-        pytest.skip("detections are probabilities")
-    model = tiny_model(card, classifier_activation="softmax")
-    total = logits(model, images(card.tiny["input_shape"])).sum(axis=-1)
+def test_classifier_activation(reader):
+    if reader.family in ("instances", "generation"):
+        pytest.skip("detections are probabilities, and a discriminator has no classes")
+    model = tiny_model(reader, classifier_activation="softmax")
+    total = logits(model, images(reader.tiny["input_shape"])).sum(axis=-1)
     np.testing.assert_allclose(total, 1, rtol=FLOAT32_TOLERANCE)
 
 

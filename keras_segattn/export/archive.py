@@ -14,6 +14,8 @@ from keras_segattn.ops.portable import portable_operators
 # Attributes of the object that Keras saves; an endpoint of that name would replace them.
 RESERVED = frozenset({"variables", "trainable_variables", "non_trainable_variables", "signatures"})
 PROBABILITIES = ("softmax", "sigmoid")
+# The layer by which generators end.
+IMAGE = "image"
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,11 @@ class Endpoint:
 def output_name(model: keras.Model) -> str:
     """Name of the output of a model that returns one tensor.
 
-    It is `"probabilities"` after a softmax or sigmoid, else `"logits"`: one name for clients, whatever the
-    architecture calls its last layer.
+    It is `"image"` of a generator, `"probabilities"` after a softmax or sigmoid, else `"logits"`: one name for clients,
+    whatever the architecture calls its last layer.
     """
+    if model.output_names == [IMAGE]:
+        return IMAGE
     activation = getattr(model.layers[-1], "activation", None)
     return "probabilities" if getattr(activation, "__name__", None) in PROBABILITIES else "logits"
 

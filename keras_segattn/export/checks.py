@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_segattn.export.detections import is_detector
 from keras_segattn.export.report import ExportError
+from keras_segattn.layers import BatchStatistics
 
 # Layers that score the classes of a detector.
 DETECTOR_SCORES = ("box_logits", "seg_cls_score")
@@ -33,3 +34,14 @@ def check_finite(model: keras.Model) -> None:
     wrong = [w.path for w in model.weights if not np.isfinite(keras.ops.convert_to_numpy(w).astype("float64")).all()]
     if wrong:
         raise ExportError(f"model {model.name!r} holds NaN or infinity in {', '.join(wrong)}")
+
+
+def check_statistics(model: keras.Model) -> None:
+    """Raise `ExportError` if what the model says of a sample depends on its batch: on a phone there is no other."""
+    names = [layer.name for layer in model.layers if type(layer) is BatchStatistics]
+    if names:
+        raise ExportError(
+            f"model {model.name!r} normalises by the batch in {', '.join(names)}, so that an answer would depend on "
+            "the requests beside it; build it with statistics='moving', load the same weights with partial=True and "
+            "call generation.estimate_statistics"
+        )

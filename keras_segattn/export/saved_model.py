@@ -14,7 +14,7 @@ import numpy as np
 
 from keras_segattn.arguments import check_positive_integer
 from keras_segattn.export.archive import as_float32, write_archive
-from keras_segattn.export.checks import check_finite, check_labels
+from keras_segattn.export.checks import check_finite, check_labels, check_statistics
 from keras_segattn.export.folding import fold_affine
 from keras_segattn.export.report import ExportError, ExportReport
 from keras_segattn.export.saved_model_verify import Sample, report_on, verify_saved_model
@@ -83,8 +83,8 @@ def saved_model(
 
     Raises:
         ValueError: if an argument is wrong or does not fit the model.
-        ExportError: if the version exists, the folder cannot be written, the model holds NaN, or a check on the
-            written files fails. Nothing is left behind.
+        ExportError: if the version exists, the folder cannot be written, the model holds NaN or normalises by the
+            batch, or a check on the written files fails. Nothing is left behind.
 
     Example:
         >>> report = export.saved_model(model, "savedmodels", labels=["sea", "land", "lake"])
@@ -96,6 +96,7 @@ def saved_model(
     signatures = check_signatures(signatures)
     check_labels(labels, model)
     check_finite(model)
+    check_statistics(model)
     parent = Path(base_dir) / name
     check_version(parent, version)
     images = "encoded" in signatures or preprocess is not None

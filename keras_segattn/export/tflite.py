@@ -16,7 +16,7 @@ from keras_segattn.arguments import check_choice
 from keras_segattn.export import litert
 from keras_segattn.export.archive import Endpoint, as_float32, model_endpoint, write_archive
 from keras_segattn.export.calibration import calibration_samples
-from keras_segattn.export.checks import check_finite, check_labels
+from keras_segattn.export.checks import check_finite, check_labels, check_statistics
 from keras_segattn.export.detections import is_detector
 from keras_segattn.export.folding import fold_affine
 from keras_segattn.export.report import Check, ExportError, ExportReport
@@ -78,8 +78,8 @@ def tflite(
     Raises:
         ValueError: if an argument is wrong: unknown `quantize`, int8 without calibration, calibration of another
             shape or dtype, open or contradicting sizes, more or fewer labels than classes.
-        ExportError: if the file cannot be written, TFLite lacks an operator (which the message names), or a check on
-            the written file fails. Nothing is left behind.
+        ExportError: if the file cannot be written, the model holds NaN or normalises by the batch, TFLite lacks an
+            operator (which the message names), or a check on the written file fails. Nothing is left behind.
 
     Example:
         >>> model = keras_segattn.FCN8s(classes=3, backbone="squeezenet1_1")
@@ -92,6 +92,7 @@ def tflite(
     check_labels(labels, model)
     model = as_float32(model)
     check_finite(model)
+    check_statistics(model)
     endpoints = dict(signatures) if signatures else {"serving_default": static_endpoint(model, input_shape)}
     # What is written is folded; what it is compared with is the model as it was given.
     folded = model if signatures else fold_affine(model)

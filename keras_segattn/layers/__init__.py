@@ -8,6 +8,7 @@ from keras_segattn.layers.attention_gru_cell import AttentionGRUCell
 from keras_segattn.layers.attention_lstm_cell import AttentionLSTMCell
 from keras_segattn.layers.attention_rnn import AttentionRNN
 from keras_segattn.layers.attention_score import AttentionScore, Memory
+from keras_segattn.layers.batch_statistics import BatchStatistics, RecurrentBatchNormalization
 from keras_segattn.layers.bilinear_initializer import BilinearInitializer
 from keras_segattn.layers.class_masks import ClassMasks
 from keras_segattn.layers.crop_to_reference import CropToReference
@@ -33,6 +34,7 @@ from keras_segattn.layers.roi_pool import RoIPool
 from keras_segattn.layers.roi_warp import RoIWarp
 from keras_segattn.layers.sequences import Earlier, Later, NotEqual, Reverse, ZeroWhereNot
 from keras_segattn.layers.spatial_transformer import SpatialTransformer
+from keras_segattn.layers.transposed_conv2d import TransposedConv2D
 from keras_segattn.layers.uniform_attention import UniformAttention
 from keras_segattn.layers.vote_masks import VoteMasks
 
@@ -45,6 +47,7 @@ __all__ = [
     "AttentionLSTMCell",
     "AttentionRNN",
     "AttentionScore",
+    "BatchStatistics",
     "BilinearInitializer",
     "ClassMasks",
     "CropToReference",
@@ -69,6 +72,7 @@ __all__ = [
     "ProjectedCell",
     "ProjectedRNN",
     "Proposals",
+    "RecurrentBatchNormalization",
     "RefineRegions",
     "ResetBeforeGRUCell",
     "ResizeMask",
@@ -79,6 +83,7 @@ __all__ = [
     "SpatialTransformer",
     "SplitRegions",
     "TakeRegion",
+    "TransposedConv2D",
     "UniformAttention",
     "ValidRegions",
     "VoteMasks",

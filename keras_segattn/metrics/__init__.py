@@ -1,4 +1,4 @@
-"""Scores of segmentations, of detections, of sentences and of strings of digits."""
+"""Scores of segmentations, of detections, of sentences, of strings of digits and of checkerboards."""
 
 from keras_segattn.metrics.coco_average_precision import coco_average_precision
 from keras_segattn.metrics.confusion import confusion_matrix, segmentation_scores
@@ -6,6 +6,7 @@ from keras_segattn.metrics.digit_strings import StringAccuracy
 from keras_segattn.metrics.region_average_precision import region_average_precision
 from keras_segattn.metrics.scores import SegmentationScores
 from keras_segattn.metrics.sentences import bleu, cider
+from keras_segattn.metrics.stride_power import stride_frequency_power
 
 __all__ = [
     "SegmentationScores",
@@ -16,4 +17,5 @@ __all__ = [
     "confusion_matrix",
     "region_average_precision",
     "segmentation_scores",
+    "stride_frequency_power",
 ]

@@ -8,7 +8,7 @@ from keras_segattn import registry
 from keras_segattn.arguments import scaled
 from keras_segattn.classification import VGG16
 from keras_segattn.classification.heads import max_pool_3x3
-from keras_segattn.layers import BilinearInitializer, CropToReference
+from keras_segattn.layers import BilinearInitializer, CropToReference, TransposedConv2D
 
 # Zeros around the image: conv1_1 pads 100 in the release, of which its own "same" padding gives the last one.
 IMAGE_PADDING = 99
@@ -44,7 +44,7 @@ def score(x: Any, classes: int, name: str) -> Any:
 
 def upsample(x: Any, factor: int, learn: bool, name: str, kernel: int | None = None) -> Any:
     """Transposed convolution by `factor`, bilinear at the start (section 3.3), full between classes, no bias."""
-    return layers.Conv2DTranspose(
+    return TransposedConv2D(
         x.shape[-1],
         kernel or 2 * factor,
         factor,

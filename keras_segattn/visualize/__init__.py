@@ -8,6 +8,7 @@ from keras_segattn.visualize.attention import alignment, attended_words
 from keras_segattn.visualize.charts import Panel, confusion_matrix, line_charts, training_curves
 from keras_segattn.visualize.colours import palette
 from keras_segattn.visualize.figure import save
+from keras_segattn.visualize.grid import image_grid
 from keras_segattn.visualize.instances import draw_instances
 from keras_segattn.visualize.masks import overlay, side_by_side
 from keras_segattn.visualize.panels import panels
@@ -21,6 +22,7 @@ __all__ = [
     "attended_words",
     "confusion_matrix",
     "draw_instances",
+    "image_grid",
     "line_charts",
     "overlay",
     "palette",

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from keras_segattn.weights import (
+    array_list,
     caffemodel,
     keras_h5,
     packaged_pickle,
@@ -21,7 +22,7 @@ from keras_segattn.weights.weight_file import WeightFile, unreadable
 
 FORMATS = (
     "a PyTorch checkpoint (.pth, .pt), .safetensors, Keras .h5 or .weights.h5, .caffemodel, TF-slim .ckpt, "
-    "or pickled arrays"
+    "pickled arrays, or a list of .npy files"
 )
 
 
@@ -38,8 +39,8 @@ def load(model: keras.Model, path: str | PathLike[str], *, partial: bool = False
     Args:
         model: a model built here, or any functional model; changed only if the whole load succeeds.
         path: the file: PyTorch checkpoint (`.pth`, `.pt`), `.safetensors`, Keras `.h5` or `.weights.h5`,
-            `.caffemodel`, TF-slim checkpoint (the file, or the prefix of its files), or pickled NumPy arrays
-            `{layer: [kernel, bias]}`. Nothing in it is ever executed.
+            `.caffemodel`, TF-slim checkpoint (the file, or the prefix of its files), pickled NumPy arrays
+            `{layer: [kernel, bias]}`, or the prefix of the `.npy` files of a list. Nothing in it is ever executed.
         partial: accept variables without a tensor in the file, and tensors without a place in the model.
             Shapes that do not fit are never accepted.
 
@@ -63,6 +64,8 @@ def read(path: Path) -> WeightFile:
     """The tensors of a weight file of any supported format, recognised by content; see `load`."""
     if slim_checkpoint.is_checkpoint(path):
         return slim_checkpoint.read(path)
+    if array_list.is_array_list(path):
+        return array_list.read(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: expected a weight file, found {'a folder' if path.is_dir() else 'nothing'}")
     with path.open("rb") as file:

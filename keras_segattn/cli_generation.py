@@ -1,0 +1,72 @@
+"""The command of `segattn` that draws pictures out of noise."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+# Generators that normalise by the batch are meant to see this many images at once.
+BATCH = 128
+COLUMNS = 8
+
+
+def sample(
+    model: Annotated[
+        str,
+        typer.Option(help="dcgan_svhn, a generator of `segattn list`, or a trained one (.keras)."),
+    ],
+    destination: Annotated[Path, typer.Option("--output", "-o", help="Picture to write.")],
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="Unless --model is a file: a weight file, or the folder of arrays that DCGAN's authors published."
+        ),
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, help="How many images.")] = 64,
+    noise: Annotated[
+        Literal["normal", "uniform"] | None, typer.Option(help="What the generator was trained with; default: normal.")
+    ] = None,
+    seed: int = 0,
+    scale: Annotated[int, typer.Option(min=1, help="Side of the square that a pixel becomes.")] = 2,
+) -> None:
+    """Draw images from a generator, side by side."""
+    import numpy as np
+
+    from keras_segattn import generation, visualize
+
+    generator = open_generator(model, weights)
+    if isinstance(generator.input, dict):
+        raise ValueError(f"{generator.name!r} takes more than noise: {', '.join(generator.input)}")
+    batches = -(-count // BATCH)
+    z = generation.noise(noise or "normal", batches * BATCH, generator.input_shape[1:], seed)
+    images = np.concatenate([generation.sample(generator, part) for part in np.split(z, batches)])[:count]
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    visualize.save(visualize.image_grid(images, min(COLUMNS, count), scale=scale), destination)
+    typer.echo(destination)
+
+
+def open_generator(name: str, weights: Path | None) -> Any:
+    """The generator that `--model` and `--weights` name.
+
+    Raises:
+        ValueError: if they name none.
+    """
+    import keras_segattn
+    from keras_segattn.cli import load_model
+    from keras_segattn.generation import dcgan
+    from keras_segattn.generation.dcgan_weights import released_list
+
+    if name.endswith(".keras"):
+        if weights is not None:
+            raise ValueError(f"--weights is for a model that is built, {name} has its own")
+        generator = load_model(Path(name))
+    else:
+        if weights is None:
+            raise ValueError(f"no package ships weights of {name}: give --weights, or a trained model (.keras)")
+        path = str(released_list(weights, "gen") if weights.is_dir() else weights)
+        if name == "dcgan_svhn":
+            return dcgan.DCGANGenerator(path, **dcgan.SVHN)
+        generator = keras_segattn.get_model(name, weights=path)
+    if generator.output_names != ["image"]:
+        raise ValueError(f"{generator.name!r} generates no images: its output is {', '.join(generator.output_names)}")
+    return generator

@@ -1,0 +1,25 @@
+"""Networks that draw: a generator of each, and the discriminator it was trained against."""
+
+from keras_segattn.generation.battle import Adversaries, Battle, adversarial_battle
+from keras_segattn.generation.conditional_dcgan import ConditionalDCGANDiscriminator, ConditionalDCGANGenerator
+from keras_segattn.generation.dcgan import DCGANDiscriminator, DCGANGenerator
+from keras_segattn.generation.gran import GRANDiscriminator, GRANGenerator
+from keras_segattn.generation.latent import arithmetic, estimate_statistics, interpolate, noise, pixels, sample
+
+__all__ = [
+    "Adversaries",
+    "Battle",
+    "ConditionalDCGANDiscriminator",
+    "ConditionalDCGANGenerator",
+    "DCGANDiscriminator",
+    "DCGANGenerator",
+    "GRANDiscriminator",
+    "GRANGenerator",
+    "adversarial_battle",
+    "arithmetic",
+    "estimate_statistics",
+    "interpolate",
+    "noise",
+    "pixels",
+    "sample",
+]

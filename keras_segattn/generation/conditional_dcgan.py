@@ -1,0 +1,151 @@
+"""The conditional DCGAN of the release of Radford et al. (ICLR 2016, arXiv 1511.06434): digits of a wanted class.
+
+The class, one-hot, is appended to the noise and to every layer but the images, on maps as constant channels. Unlike the
+unconditional networks these have a hidden fully connected layer each and batch normalisation without gain and shift.
+Images are 0..1, noise is uniform on -1..1.
+"""
+
+from typing import Any
+
+import keras
+from keras import layers
+
+from keras_segattn import weights as weight_files
+from keras_segattn.generation.blocks import (
+    check_discriminator,
+    check_generator,
+    doublings,
+    down,
+    normalization,
+    run,
+    up,
+)
+from keras_segattn.generation.dcgan import EPSILON, kernel
+
+FIRST = 7  # rows and columns of the smallest map
+
+
+def normalized(x: Any, statistics: str, name: str) -> Any:
+    """Batch normalisation that learns nothing."""
+    return normalization(statistics, f"{name}_bn", epsilon=EPSILON, affine=False)(x)
+
+
+def on_every_pixel(label: Any, x: Any, name: str) -> Any:
+    """The class as constant channels behind those of a map."""
+    _, height, width, _ = x.shape
+    y = layers.RepeatVector(height * width, name=f"{name}_repeat")(label)
+    y = layers.Reshape((height, width, label.shape[-1]), name=f"{name}_label")(y)
+    return layers.Concatenate(name=f"{name}_with_label")([x, y])
+
+
+def check_image_shape(image_shape: Any) -> None:
+    """Raise `ValueError` unless images are of the only size that the fully connected layers are made for."""
+    if doublings(image_shape, FIRST) != 2:
+        raise ValueError(f"image_shape must be (28, 28, channels), received {image_shape!r}")
+
+
+def ConditionalDCGANGenerator(  # noqa: N802 - a builder is named like the model it builds
+    weights: str | None = None,
+    classes: int = 10,
+    name: str = "conditional_dcgan_generator",
+    *,
+    latent: int = 100,
+    image_shape: tuple[int, int, int] = (28, 28, 1),
+    filters: int = 64,
+    units: int = 1024,
+    statistics: str = "batch",
+) -> keras.Model:
+    """The conditional generator (Radford et al. 2016, released code): noise and a class in, images out.
+
+    Args:
+        weights: `None` (random), or the path of a weight file.
+        classes: how many there are.
+        name: of the model.
+        latent: numbers of noise for an image.
+        image_shape: `(28, 28, channels)`.
+        filters: channels of the map before the image; the one before has twice as many.
+        units: of the hidden layer.
+        statistics: as of `DCGANGenerator`.
+
+    Returns:
+        Model from `"z"`, noise `(batch, latent)`, and `"label"`, one-hot `(batch, classes)`, both float32, to images
+        `(batch, 28, 28, channels)` float32, 0..1.
+
+    Raises:
+        ValueError: if an argument or a shape is wrong.
+        keras_segattn.weights.WeightsError: if the weight file does not fit.
+
+    Example:
+        >>> generator = ConditionalDCGANGenerator()
+        >>> images = sample(generator, {"z": noise("uniform", 10, 100), "label": np.eye(10, dtype="float32")})
+    """
+    check_generator(statistics, "transposed", latent=latent, classes=classes, filters=filters, units=units)
+    check_image_shape(image_shape)
+    z, label = keras.Input((latent,), name="z"), keras.Input((classes,), name="label")
+
+    x = layers.Concatenate(name="z_with_label")([z, label])
+    x = layers.Dense(units, name="fc1", **kernel())(x)
+    x = layers.ReLU(name="fc1_relu")(normalized(x, statistics, "fc1"))
+    x = layers.Concatenate(name="fc1_with_label")([x, label])
+    x = layers.Dense(FIRST * FIRST * 2 * filters, name="fc2", **kernel())(x)
+    x = layers.ReLU(name="fc2_relu")(normalized(x, statistics, "fc2"))
+    x = layers.Reshape((FIRST, FIRST, 2 * filters), name="fc2_map")(x)
+    x = run(up(filters, "transposed", "up1", **kernel()), on_every_pixel(label, x, "fc2_map"))
+    x = layers.ReLU(name="up1_relu")(normalized(x, statistics, "up1"))
+    image = up(image_shape[-1], "transposed", "image", activation="sigmoid", **kernel())
+    x = run(image, on_every_pixel(label, x, "up1"))
+    model = keras.Model({"z": z, "label": label}, x, name=name)
+    weight_files.initialize(model, weights, {})
+    return model
+
+
+def ConditionalDCGANDiscriminator(  # noqa: N802 - a builder is named like the model it builds
+    weights: str | None = None,
+    input_shape: tuple[int, int, int] = (28, 28, 1),
+    classes: int = 10,
+    classifier_activation: str | None = None,
+    name: str = "conditional_dcgan_discriminator",
+    *,
+    filters: int = 64,
+    units: int = 1024,
+    statistics: str = "batch",
+) -> keras.Model:
+    """The conditional discriminator (Radford et al. 2016, released code): is this a real image of that class?
+
+    Args:
+        weights: `None` (random), or the path of a weight file.
+        input_shape: `(28, 28, channels)`.
+        classes: how many there are.
+        classifier_activation: `None` for logits or `"sigmoid"` for the probability that an image is real.
+        name: of the model.
+        filters: channels of the first map; the second has twice as many.
+        units: of the hidden layer.
+        statistics: as of `DCGANDiscriminator`.
+
+    Returns:
+        Model from `"image"` `(batch, 28, 28, channels)`, 0..1, and `"label"`, one-hot `(batch, classes)`, both float32,
+        to scores `(batch, 1)`.
+
+    Raises:
+        ValueError: if an argument or a shape is wrong.
+        keras_segattn.weights.WeightsError: if the weight file does not fit.
+
+    Example:
+        >>> score = ConditionalDCGANDiscriminator()({"image": images, "label": np.eye(10, dtype="float32")})
+    """
+    check_discriminator(True, classifier_activation, statistics, classes=classes, filters=filters, units=units)
+    check_image_shape(input_shape)
+    image, label = keras.Input(input_shape, name="image"), keras.Input((classes,), name="label")
+
+    x = run(down(filters, "down1", **kernel()), on_every_pixel(label, image, "image"))
+    x = layers.LeakyReLU(0.2, name="down1_lrelu")(x)
+    x = run(down(2 * filters, "down2", **kernel()), on_every_pixel(label, x, "down1"))
+    x = layers.LeakyReLU(0.2, name="down2_lrelu")(normalized(x, statistics, "down2"))
+    x = layers.Concatenate(name="down2_with_label")([layers.Flatten(name="flatten")(x), label])
+    x = layers.Dense(units, name="fc", **kernel())(x)
+    x = layers.LeakyReLU(0.2, name="fc_lrelu")(normalized(x, statistics, "fc"))
+    x = layers.Concatenate(name="fc_with_label")([x, label])
+    x = layers.Dense(1, activation=classifier_activation, name="score", **kernel())(x)
+    model = keras.Model({"image": image, "label": label}, x, name=name)
+    weight_files.initialize(model, weights, {})
+    return model

@@ -1,0 +1,195 @@
+"""Deep convolutional generative adversarial networks (Radford, Metz & Chintala, ICLR 2016, arXiv 1511.06434).
+
+The released networks, layer by layer: the generator projects noise to a 4×4 map and doubles it by transposed 5×5
+convolutions until it is an image, the discriminator goes the same way back by strided ones. Neither pools, has biases
+or hidden fully connected layers. All maps but the generator's image and the discriminator's first are normalised by
+the batch, in the generator's projection every unit by itself, not every channel. The release does so at all times, also
+when it samples; `statistics="moving"` is for serving.
+
+Images are -1..1 (`preprocess_input`, `pixels`). Noise is uniform on -1..1 for faces, Gaussian for house numbers.
+"""
+
+from typing import Any
+
+import keras
+from keras import layers
+
+from keras_segattn import weights as weight_files
+from keras_segattn.arguments import check_fixed_size, image_input, source_input
+from keras_segattn.generation.blocks import (
+    check_discriminator,
+    check_generator,
+    doublings,
+    down,
+    latent_input,
+    normal,
+    normalization,
+    run,
+    up,
+)
+from keras_segattn.generation.dcgan_weights import FIRST, discriminator_arrays, generator_arrays
+from keras_segattn.preprocessing import Preprocessing
+from keras_segattn.registry import Paper, register
+
+PAPER = Paper(
+    "Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks",
+    "Radford, Metz & Chintala",
+    "ICLR",
+    2016,
+    "1511.06434",
+)
+# Arguments of the generator for the released house numbers; of the discriminator, `filters` and the shape.
+SVHN: dict[str, Any] = {"image_shape": (32, 32, 3), "filters": 64}
+EPSILON = 1e-8
+PREPROCESSING = Preprocessing("RGB", mean=(127.5,) * 3, std=(127.5,) * 3, size=(64, 64))
+
+
+def kernel() -> dict[str, Any]:
+    """Arguments of every layer with a kernel: N(0, 0.02²), no bias."""
+    return {"use_bias": False, "kernel_initializer": normal(0.02)}
+
+
+def gain() -> dict[str, Any]:
+    """Arguments of every normalisation: a gain of N(1, 0.02²)."""
+    return {"epsilon": EPSILON, "gamma_initializer": normal(0.02, mean=1.0)}
+
+
+def preprocess_input(images: Any) -> Any:
+    """RGB images `(..., 3)`, 0..255 → float32, -1..1, as the discriminator expects."""
+    return PREPROCESSING(images)
+
+
+@register(
+    family="generation",
+    paper=PAPER,
+    input_shape=(100,),
+    parameters=18_885_760,
+    taps={},
+    tiny={"latent": 8, "image_shape": (16, 16, 3), "filters": 4, "statistics": "moving"},
+    capabilities={"litert_builtin", "int8", "mixed_precision"},
+    landmarks={"project", "up1_bn", "image"},
+    translate=generator_arrays,
+)
+def DCGANGenerator(  # noqa: N802 - a builder is named like the model it builds
+    weights: str | None = None,
+    input_tensor: Any = None,
+    name: str = "dcgan_generator",
+    *,
+    latent: int = 100,
+    image_shape: tuple[int, int, int] = (64, 64, 3),
+    filters: int = 128,
+    statistics: str = "batch",
+    upsampling: str = "transposed",
+) -> keras.Model:
+    """The generator of DCGAN (Radford et al. 2016, figure 1): noise in, images out.
+
+    Args:
+        weights: `None` (random), or the path of a weight file; of the release, the list of `.npy` files without the
+            `_NN.npy` of each, such as `"models/…/200_gen_params.jl"`.
+        input_tensor: symbolic tensor `(batch, latent)` to build on.
+        name: of the model.
+        latent: numbers of noise for an image.
+        image_shape: `(side, side, channels)`, with a side of 4 · 2ⁿ.
+        filters: channels of the map before the image; each map before has twice as many. 64 for house numbers.
+        statistics: by what batch normalisation normalises after training: `"batch"`, as in the release, so that an
+            image depends on those beside it, or `"moving"` averages, which are further variables
+            (`estimate_statistics` fills them for weights that lack them).
+        upsampling: `"transposed"` convolutions, or `"resize"`: pixels repeated, then convolved.
+
+    Returns:
+        Model from noise `(batch, latent)` float32 to images `(batch, side, side, channels)` float32, -1..1.
+
+    Raises:
+        ValueError: if an argument or a shape is wrong.
+        keras_segattn.weights.WeightsError: if the weight file does not fit.
+
+    Example:
+        >>> generator = DCGANGenerator("models/svhn_…/200_gen_params.jl", **SVHN)
+        >>> images = sample(generator, noise("normal", 64, 100))
+    """
+    check_generator(statistics, upsampling, latent=latent, filters=filters)
+    count = doublings(image_shape, FIRST)
+    z = latent_input(input_tensor, (latent,))
+
+    channels = filters << (count - 1)
+    stack = [
+        layers.Dense(FIRST * FIRST * channels, **kernel(), name="project"),
+        normalization(statistics, "project_bn", **gain()),
+        layers.ReLU(name="project_relu"),
+        layers.Reshape((FIRST, FIRST, channels), name="project_map"),
+    ]
+    for stage in range(1, count):
+        stack += [
+            *up(channels >> stage, upsampling, f"up{stage}", **kernel()),
+            normalization(statistics, f"up{stage}_bn", **gain()),
+            layers.ReLU(name=f"up{stage}_relu"),
+        ]
+    x = run([*stack, *up(image_shape[-1], upsampling, "image", activation="tanh", **kernel())], z)
+    model = keras.Model(source_input(z), x, name=name)
+    weight_files.initialize(model, weights, {})
+    return model
+
+
+@register(
+    family="generation",
+    paper=PAPER,
+    input_shape=(64, 64, 3),
+    parameters=17_232_768,
+    taps={},
+    tiny={"input_shape": (16, 16, 3), "filters": 4, "statistics": "moving"},
+    capabilities={"litert_builtin", "int8", "mixed_precision"},
+    landmarks={"down1", "down2_bn", "score"},
+    preprocessing=PREPROCESSING,
+    translate=discriminator_arrays,
+)
+def DCGANDiscriminator(  # noqa: N802 - a builder is named like the model it builds
+    include_top: bool = True,
+    weights: str | None = None,
+    input_tensor: Any = None,
+    input_shape: tuple[int | None, ...] | None = None,
+    classifier_activation: str | None = None,
+    name: str = "dcgan_discriminator",
+    *,
+    filters: int = 128,
+    statistics: str = "batch",
+) -> keras.Model:
+    """The discriminator of DCGAN (Radford et al. 2016): images in, a score out that is high for real ones.
+
+    Args:
+        include_top: whether to add the unit that scores; without, the output is the last map.
+        weights: `None` (random), or the path of a weight file, as of `DCGANGenerator`.
+        input_tensor: symbolic tensor to build on, instead of `input_shape`.
+        input_shape: `(side, side, channels)`, default `(64, 64, 3)`, with a side of 4 · 2ⁿ.
+        classifier_activation: `None` for logits or `"sigmoid"` for the probability that an image is real.
+        name: of the model.
+        filters: channels of the first map; each one after has twice as many. 64 for house numbers.
+        statistics: as of `DCGANGenerator`. Give real and generated images in batches of their own, as in the release.
+
+    Returns:
+        Model from images `(batch, side, side, channels)` float32, -1..1, to scores `(batch, 1)`.
+
+    Raises:
+        ValueError: if an argument or a shape is wrong.
+        keras_segattn.weights.WeightsError: if the weight file does not fit.
+
+    Example:
+        >>> discriminator = DCGANDiscriminator(input_shape=(32, 32, 3), filters=64, classifier_activation="sigmoid")
+        >>> probability = discriminator(generator(noise("normal", 64, 100)))
+    """
+    check_discriminator(include_top, classifier_activation, statistics, filters=filters)
+    image = image_input(input_tensor, input_shape, default=(64, 64, 3))
+    check_fixed_size(image, True)
+    count = doublings(image.shape[1:], FIRST)
+
+    x = image
+    for stage in range(1, count + 1):
+        x = run(down(filters << (stage - 1), f"down{stage}", **kernel()), x)
+        if stage > 1:
+            x = normalization(statistics, f"down{stage}_bn", **gain())(x)
+        x = layers.LeakyReLU(0.2, name=f"down{stage}_lrelu")(x)
+    if include_top:
+        x = layers.Flatten(name="flatten")(x)
+        x = layers.Dense(1, **kernel(), activation=classifier_activation, name="score")(x)
+    model = keras.Model(source_input(image), x, name=name)
+    weight_files.initialize(model, weights, {}, trunk=not include_top)
+    return model

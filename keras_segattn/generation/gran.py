@@ -1,0 +1,259 @@
+"""Generative recurrent adversarial networks (Im, Kim, Jiang & Memisevic, 2016, arXiv 1602.05110).
+
+A generator that paints in steps: a decoder adds to a canvas what it makes of noise and of a code of its last stroke,
+an encoder codes that stroke for the next step, and a sigmoid ends it. All steps share their weights. From the released
+code, for 32×32 and 28×28 pixels: the encoder reads the last stroke, not the canvas; all steps see the same noise
+(`noise="shared"`), where the paper's text draws it anew for each. The projection of [h_z, h_c] is written as the sum of
+a projection of each, the same numbers: the first step, where h_c = 0, has only the one.
+
+Batch normalisation is by the batch at all times there; `statistics="moving"` is for serving, with averages of every
+step. We divide by √(σ² + 10⁻¹²), the code by σ + 10⁻⁶: they differ by a factor of 1 + 10⁻⁶/σ at most, and ours has a
+gradient where nothing varies. Images are 0..1.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import keras
+from keras import layers
+
+from keras_segattn import weights as weight_files
+from keras_segattn.arguments import (
+    check_choice,
+    check_fixed_size,
+    image_input,
+    source_input,
+)
+from keras_segattn.generation.blocks import (
+    check_discriminator,
+    check_generator,
+    doublings,
+    down,
+    latent_input,
+    normal,
+    normalization,
+    run,
+    up,
+)
+from keras_segattn.preprocessing import Preprocessing
+from keras_segattn.registry import Paper, register
+
+PAPER = Paper(
+    "Generating Images with Recurrent Adversarial Networks", "Im, Kim, Jiang & Memisevic", "arXiv", 2016, "1602.05110"
+)
+NOISE = ("shared", "per_step")
+# Arguments of the generator and of the discriminator for 28×28 pixels.
+MNIST: dict[str, Any] = {"image_shape": (28, 28, 1), "filters": 128, "first": 7, "normalize_last": True}
+MNIST_DISCRIMINATOR: dict[str, Any] = {"input_shape": (28, 28, 1), "filters": 40, "first": 7}
+EPSILON = 1e-12
+DEVIATION = 0.01  # of the kernels
+# From a layer's name to a batch normalisation.
+Normalization = Callable[[str], keras.layers.Layer]
+PREPROCESSING = Preprocessing("RGB", mean=(0.0,) * 3, std=(255.0,) * 3, size=(32, 32))
+
+
+def reading(latent: int, units: int, norm: Normalization) -> list[keras.layers.Layer]:
+    """Noise → its share of the projection, by way of h_z."""
+    return [
+        layers.Dense(latent, name="h_z"),
+        norm("h_z_bn"),
+        layers.Activation("tanh", name="h_z_tanh"),
+        layers.Dense(units, name="project_z"),
+    ]
+
+
+def decoding(
+    filters: int, image_channels: int, first: int, count: int, upsampling: str, norm: Normalization
+) -> list[keras.layers.Layer]:
+    """The projection → ΔC, a stroke."""
+    channels = filters << (count - 1)
+    stack = [
+        norm("project_bn"),
+        layers.ReLU(name="project_relu"),
+        layers.Reshape((first, first, channels), name="project_map"),
+    ]
+    for stage in range(1, count):
+        kernel = normal(DEVIATION)
+        stack += up(channels >> stage, upsampling, f"up{stage}", kernel_initializer=kernel, activation="relu")
+    return stack + up(image_channels, upsampling, "delta", kernel_initializer=normal(DEVIATION))
+
+
+def encoding(
+    latent: int, units: int, filters: int, count: int, normalize_last: bool, norm: Normalization
+) -> list[keras.layers.Layer]:
+    """ΔC → its share of the next projection, by way of h_c."""
+    stack: list[keras.layers.Layer] = []
+    for stage in range(1, count + 1):
+        name, normalized = f"down{stage}", stage < count or normalize_last
+        stack += down(filters << (stage - 1), name, use_bias=not normalized, kernel_initializer=normal(DEVIATION))
+        stack += [norm(f"{name}_bn")] if normalized else []
+        stack += [layers.ReLU(name=f"{name}_relu")]
+    return [
+        *stack,
+        layers.Flatten(name="flatten"),
+        layers.Dense(latent, name="h_c"),
+        norm("h_c_bn"),
+        layers.Activation("tanh", name="h_c_tanh"),
+        layers.Dense(units, use_bias=False, name="project_c"),
+    ]
+
+
+def noise_of(z: Any, step: int) -> Any:
+    """The noise of one step, `(batch, latent)`, of `(batch, steps, latent)`."""
+    _, steps, latent = z.shape
+    z = layers.Cropping1D((step, steps - 1 - step), name=f"z{step}_crop")(z)
+    return layers.Reshape((latent,), name=f"z{step}")(z)
+
+
+@register(
+    family="generation",
+    paper=PAPER,
+    input_shape=(100,),
+    parameters=37_784_683,
+    taps={},
+    tiny={"latent": 8, "image_shape": (16, 16, 3), "filters": 4, "steps": 2, "statistics": "moving"},
+    capabilities={"litert_builtin", "int8", "mixed_precision"},
+    landmarks={"h_z", "h_z_bn", "delta", "image"},
+)
+def GRANGenerator(  # noqa: N802 - a builder is named like the model it builds
+    weights: str | None = None,
+    input_tensor: Any = None,
+    name: str = "gran_generator",
+    *,
+    latent: int = 100,
+    image_shape: tuple[int, int, int] = (32, 32, 3),
+    filters: int = 256,
+    first: int = 4,
+    steps: int = 5,
+    noise: str = "shared",
+    statistics: str = "batch",
+    upsampling: str = "transposed",
+    normalize_last: bool = False,
+) -> keras.Model:
+    """The generator of GRAN (Im et al. 2016, section 4): noise in, images out, painted in steps.
+
+    Args:
+        weights: `None` (random), or the path of a weight file.
+        input_tensor: symbolic tensor to build on, of the input's shape.
+        name: of the model.
+        latent: numbers of noise for an image or step, and of the code of a stroke.
+        image_shape: `(side, side, channels)`, with a side of `first` · 2ⁿ.
+        filters: channels of the map before the image; each map before has twice as many.
+        first: rows and columns of the first map: 4, or 7 for 28×28 pixels.
+        steps: T. From two on, the trainable parameters do not depend on it; one step needs no encoder, and has none.
+        noise: `"shared"` by all steps (the code), or `"per_step"` (the paper's text).
+        statistics: as of `DCGANGenerator`.
+        upsampling: likewise.
+        normalize_last: whether the encoder's last convolution is normalised, as the code does for 28×28 pixels only,
+            instead of having a bias.
+
+    Returns:
+        Model from noise float32, `(batch, latent)` or `(batch, steps, latent)`, to images
+        `(batch, side, side, channels)` float32, 0..1. What has been painted up to step t > 0 is the output of layer
+        `canvas{t}`, before the sigmoid.
+
+    Raises:
+        ValueError: if an argument or a shape is wrong.
+        keras_segattn.weights.WeightsError: if the weight file does not fit.
+
+    Example:
+        >>> generator = GRANGenerator(steps=3)
+        >>> images = sample(generator, noise("normal", 64, 100))
+    """
+    check_generator(statistics, upsampling, latent=latent, filters=filters, first=first, steps=steps)
+    check_choice("noise", noise, NOISE)
+    check_choice("normalize_last", normalize_last, (True, False))
+    count = doublings(image_shape, first)
+    z = latent_input(input_tensor, (latent,) if noise == "shared" else (steps, latent))
+
+    def norm(steps: int) -> Normalization:
+        return partial(normalization, statistics, steps=steps, epsilon=EPSILON)
+
+    units = first * first * filters << (count - 1)
+    reader = reading(latent, units, norm(1 if noise == "shared" else steps))
+    decoder = decoding(filters, image_shape[-1], first, count, upsampling, norm(steps))
+    encoder = encoding(latent, units, filters, count, normalize_last, norm(max(1, steps - 1)))
+    project = layers.Add(name="project")
+
+    if noise == "shared":
+        read = [run(reader, z)] * steps
+    else:
+        read = [run(reader, noise_of(z, step), step) for step in range(steps)]
+    canvas = delta = run(decoder, read[0])
+    for step in range(1, steps):
+        delta = run(decoder, project([read[step], run(encoder, delta, step - 1)]), step)
+        canvas = layers.Add(name=f"canvas{step}")([canvas, delta])
+    x = layers.Activation("sigmoid", name="image")(canvas)
+    model = keras.Model(source_input(z), x, name=name)
+    weight_files.initialize(model, weights, {})
+    return model
+
+
+@register(
+    family="generation",
+    paper=PAPER,
+    input_shape=(32, 32, 3),
+    parameters=16_874_184,
+    taps={},
+    tiny={"input_shape": (16, 16, 3), "filters": 4, "units": 8, "statistics": "moving"},
+    capabilities={"litert_builtin", "int8", "mixed_precision"},
+    landmarks={"conv1", "conv1_bn", "fc", "score"},
+    preprocessing=PREPROCESSING,
+)
+def GRANDiscriminator(  # noqa: N802 - a builder is named like the model it builds
+    include_top: bool = True,
+    weights: str | None = None,
+    input_tensor: Any = None,
+    input_shape: tuple[int | None, ...] | None = None,
+    classifier_activation: str | None = None,
+    name: str = "gran_discriminator",
+    *,
+    filters: int = 256,
+    first: int = 4,
+    units: int = 100,
+    statistics: str = "batch",
+) -> keras.Model:
+    """The discriminator of GRAN (Im et al. 2016, released code): images in, a score out that is high for real ones.
+
+    Args:
+        include_top: whether to add the unit that scores; without, the output is the hidden layer before it.
+        weights: `None` (random), or the path of a weight file.
+        input_tensor: symbolic tensor to build on, instead of `input_shape`.
+        input_shape: `(side, side, channels)`, default `(32, 32, 3)`, with a side of `first` · 2ⁿ.
+        classifier_activation: `None` for logits or `"sigmoid"` for the probability that an image is real.
+        name: of the model.
+        filters: channels of the last map; each one before has twice as many.
+        first: rows and columns of the last map: 4, or 7 for 28×28 pixels.
+        units: of the hidden layer.
+        statistics: as of `DCGANDiscriminator`.
+
+    Returns:
+        Model from images `(batch, side, side, channels)` float32, 0..1, to scores `(batch, 1)`.
+
+    Raises:
+        ValueError: if an argument or a shape is wrong.
+        keras_segattn.weights.WeightsError: if the weight file does not fit.
+
+    Example:
+        >>> discriminator = GRANDiscriminator(**MNIST_DISCRIMINATOR)
+    """
+    check_discriminator(include_top, classifier_activation, statistics, filters=filters, first=first, units=units)
+    image = image_input(input_tensor, input_shape, default=(32, 32, 3))
+    check_fixed_size(image, True)
+    count = doublings(image.shape[1:], first)
+
+    x = image
+    for stage in range(1, count + 1):
+        x = run(
+            down(filters << (count - stage), f"conv{stage}", use_bias=False, kernel_initializer=normal(DEVIATION)), x
+        )
+        x = normalization(statistics, f"conv{stage}_bn", epsilon=EPSILON)(x)
+        x = layers.ReLU(name=f"conv{stage}_relu")(x)
+    x = layers.Flatten(name="flatten")(x)
+    x = layers.Dense(units, activation="tanh", name="fc")(x)
+    if include_top:
+        x = layers.Dense(1, use_bias=False, activation=classifier_activation, name="score")(x)
+    model = keras.Model(source_input(image), x, name=name)
+    weight_files.initialize(model, weights, {}, trunk=not include_top)
+    return model

@@ -1,0 +1,65 @@
+"""`segattn sample`, as a person uses it."""
+
+import pytest
+import theano_gans as theano
+from harness import randomise
+from PIL import Image
+
+from keras_segattn import DCGANGenerator, get_model
+
+pytestmark = pytest.mark.xdist_group("cli")
+
+
+@pytest.fixture
+def published(tmp_path):
+    """A folder of random house numbers, of two epochs."""
+    shapes = theano.dcgan_generator_shapes(100, 3, 64, 3)
+    for epoch in (20, 200):
+        theano.write_list(theano.released_like(shapes, seed=epoch), tmp_path / f"{epoch}_gen_params.jl")
+    return tmp_path
+
+
+def test_the_published_arrays_become_a_grid(segattn, published, tmp_path):
+    out = tmp_path / "new" / "grid.png"
+    done = segattn("sample", "--model", "dcgan_svhn", "--weights", published, "-o", out, "--count", 6)
+    assert str(out) in "".join(done.out.split())
+    with Image.open(out) as image:
+        assert image.size == (6 * 64 + 5 * 2, 64)
+        drawn = image.tobytes()
+    segattn("sample", "--model", "dcgan_svhn", "--weights", published / "200_gen_params.jl", "-o", out, "--count", 6)
+    with Image.open(out) as image:
+        assert image.tobytes() == drawn  # the longest trained
+
+
+def test_a_trained_generator(segattn, tmp_path):
+    model = DCGANGenerator(latent=8, image_shape=(16, 16, 1), filters=2, statistics="moving")
+    randomise(model)
+    model.save(tmp_path / "model.keras")
+    options = ("sample", "--model", tmp_path / "model.keras", "-o", tmp_path / "grid.png", "--scale", 1)
+    segattn(*options, "--count", 9, "--noise", "uniform")
+    with Image.open(tmp_path / "grid.png") as image:
+        assert image.size == (8 * 18 - 2, 2 * 18 - 2)
+    assert "has its own" in segattn(*options, "--weights", tmp_path / "x.h5", code=1).err
+
+
+def test_what_cannot_be_sampled_is_named(segattn, published, tmp_path):
+    out = ("-o", tmp_path / "grid.png")
+    assert "give --weights" in segattn("sample", "--model", "dcgan_svhn", *out, code=1).err
+    (tmp_path / "empty").mkdir()
+    error = segattn("sample", "--model", "dcgan_svhn", "--weights", tmp_path / "empty", *out, code=1).err
+    assert "expected files such as 200_gen_params.jl_01.npy" in error
+    model = get_model("squeezenet1_1", alpha=0.125, input_shape=(32, 32, 3), classes=2)
+    model.save(tmp_path / "model.keras")
+    error = segattn("sample", "--model", tmp_path / "model.keras", *out, code=1).err
+    assert "generates no images" in error
+    assert not (tmp_path / "grid.png").exists()
+
+
+def test_other_commands_say_what_generators_are_for(segattn, published, tmp_path):
+    picture = tmp_path / "picture.png"
+    Image.new("RGB", (8, 8)).save(picture)
+    assert "segattn sample" in segattn("predict", "--model", "dcgan_generator", picture, code=1).err
+    list_ = published / "200_gen_params.jl_01.npy"
+    error = segattn("convert", list_, "--model", "dcgan_generator", "-o", tmp_path / "g.tflite", code=1).err
+    assert "takes noise, not pictures" in error
+    assert "DCGANGenerator" in segattn("list", "--family", "generation").out
