@@ -23,6 +23,15 @@ def tiny_model(card: ModelCard, **changes) -> keras.Model:
     return model
 
 
+def assert_kernels_begin_differently(model: keras.Model) -> None:
+    """No two are the same random numbers: an initialiser that layers share draws the same ones for each."""
+    kernels = [np.asarray(weight) for weight in model.trainable_weights]
+    kernels = [kernel for kernel in kernels if kernel.ndim > 1 and kernel.size > 1 and np.ptp(kernel) > 0]
+    assert kernels
+    for index, kernel in enumerate(kernels):
+        assert not any(np.array_equal(kernel, other) for other in kernels[:index])
+
+
 def smooth_part(card: ModelCard) -> dict:
     """Arguments of the part of a card's model whose output is a continuous function of image and weights.
 

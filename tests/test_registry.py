@@ -6,7 +6,17 @@ import math
 import keras
 import numpy as np
 import pytest
-from harness import double_precision, images, inputs, logits, loss_and_gradients, run, smooth_part, tiny_model
+from harness import (
+    assert_kernels_begin_differently,
+    double_precision,
+    images,
+    inputs,
+    logits,
+    loss_and_gradients,
+    run,
+    smooth_part,
+    tiny_model,
+)
 
 import keras_segattn
 from keras_segattn import get_model, list_models, model_card
@@ -79,6 +89,10 @@ def test_parameter_count_and_channels_are_the_published_ones(card):
     assert {layer: model.get_layer(layer).output.shape[-1] for layer in card.taps} == {
         layer: tap.channels for layer, tap in card.taps.items()
     }
+
+
+def test_no_two_kernels_begin_alike(card):
+    assert_kernels_begin_differently(get_model(card.name, **card.tiny))
 
 
 def test_output_shape_and_flat_model(card):

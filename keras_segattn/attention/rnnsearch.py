@@ -64,15 +64,16 @@ LAYOUTS: dict[str, dict[str, bool]] = {
     "paper": {"embedding_bias": False, "gate_bias": True, "factors": False},
 }
 # The paper's deviations are made for a thousand units; a network of a few hundred hardly learns from them.
+# As configurations, of which every layer makes its own: one object draws the same numbers for all.
 INITIALIZATIONS: dict[str, dict[str, Any]] = {
     "paper": {
-        "words": keras.initializers.RandomNormal(stddev=0.01),
-        "kernels": keras.initializers.RandomNormal(stddev=0.01),
-        "alignment": keras.initializers.RandomNormal(stddev=0.001),
+        "words": {"class_name": "RandomNormal", "config": {"stddev": 0.01}},
+        "kernels": {"class_name": "RandomNormal", "config": {"stddev": 0.01}},
+        "alignment": {"class_name": "RandomNormal", "config": {"stddev": 0.001}},
         "energies": "zeros",
     },
     "scaled": {
-        "words": keras.initializers.VarianceScaling(1.0, "fan_out"),
+        "words": {"class_name": "VarianceScaling", "config": {"scale": 1.0, "mode": "fan_out"}},
         "kernels": "glorot_uniform",
         "alignment": "glorot_uniform",
         "energies": "glorot_uniform",

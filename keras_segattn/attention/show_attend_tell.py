@@ -28,10 +28,11 @@ from keras_segattn.layers import (
 )
 from keras_segattn.layers.attention_score import AttentionScore
 
-# Of rectangular matrices; the released code's deviation is made for a state of a thousand units and more.
+# Of rectangular matrices; the released code's deviation is made for a state of a thousand units and more. As
+# configurations, of which every layer makes its own initialiser: one object draws the same numbers for all.
 INITIALIZATIONS: dict[str, Any] = {
-    "paper": keras.initializers.RandomNormal(stddev=0.01),
-    "scaled": keras.initializers.GlorotUniform(),
+    "paper": {"class_name": "RandomNormal", "config": {"stddev": 0.01}},
+    "scaled": "glorot_uniform",
 }
 # The released code makes square matrices orthogonal.
 SQUARE = "orthogonal"

@@ -40,8 +40,9 @@ ANCHOR_SIZES, ANCHOR_RATIOS = (128, 256, 512), (0.5, 1.0, 2.0)
 REGION_SIZE = 14
 # py-faster-rcnn counts pixels: a box from 0 to 9 is ten wide.
 OFFSET = 1.0
-SCORES = keras.initializers.RandomNormal(stddev=0.01)
-REFINEMENTS = keras.initializers.RandomNormal(stddev=0.001)
+# Configurations, of which every layer makes its own initialiser: one object draws the same numbers for all.
+SCORES = {"class_name": "RandomNormal", "config": {"stddev": 0.01}}
+REFINEMENTS = {"class_name": "RandomNormal", "config": {"stddev": 0.001}}
 
 
 def trunk_map(image: Any, backbone: str, weights: str | None, alpha: float) -> Any:

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from harness import double_precision
+from harness import assert_kernels_begin_differently, double_precision
 from keras import ops
 from scipy.special import expit, log_softmax, softmax
 
@@ -31,6 +31,11 @@ def test_parameters_are_those_of_both_layouts():
     sizes = {"units": 1000, "embedding": 620, "maxout": 500, "alignment": 1000}
     assert RNNSearch(30001, 30001, **sizes).count_params() == 84_349_101
     assert RNNSearch(30000, 30000, layout="paper", **sizes).count_params() == 80_442_000
+
+
+@pytest.mark.parametrize("initialization", ["paper", "scaled"])
+def test_no_two_kernels_begin_alike(initialization):
+    assert_kernels_begin_differently(RNNSearch(11, 9, **TINY, initialization=initialization))
 
 
 def gru(x, h, context, kernel, recurrent, bias):

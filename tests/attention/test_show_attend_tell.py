@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from harness import assert_kernels_begin_differently
 from scipy.special import expit, log_softmax, softmax
 
 from keras_segattn.attention import ShowAttendTell, captioner
@@ -22,6 +23,12 @@ def tiny(**changes):
         if weight.dtype == "float32":
             weight.assign(random.normal(0, 0.6, weight.shape))
     return model
+
+
+@pytest.mark.parametrize("initialization", ["paper", "scaled"])
+def test_no_two_kernels_begin_alike(initialization):
+    sizes = {"units": 8, "embedding": 5, "initialization": initialization}
+    assert_kernels_begin_differently(ShowAttendTell(9, backbone=None, input_shape=SHAPE, **sizes))
 
 
 def annotations():
