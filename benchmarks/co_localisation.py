@@ -24,7 +24,7 @@ from keras_segattn.ops.boxes import box_iou
 from keras_segattn.training import CoLocalisationTrainer
 
 SCALES, AROUND = (0.75, 1.25), 8
-BATCH, STEPS, RATE = 32, 1500, 5e-3
+BATCH, STEPS, RATE, MARGIN = 32, 1500, 5e-3, 2.0
 CLUTTER = {"clean": 0, "cluttered": 16}
 
 
@@ -52,7 +52,7 @@ def localiser_of(encoder, digits, distractors, path):
     """Trained on scenes of these digits."""
     if not path.exists():
         keras.utils.set_random_seed(0)
-        trainer = CoLocalisationTrainer(co_localiser(), encoder)
+        trainer = CoLocalisationTrainer(co_localiser(), encoder, MARGIN)
         trainer.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(RATE, STEPS)), jit_compile=False)
         for part in range(5):
             chosen = np.random.default_rng(part).integers(0, len(digits), BATCH * STEPS // 5)
