@@ -1,4 +1,4 @@
-"""Training, evaluation and prediction of segmentation models, classifiers and detectors; recipes of sequence models."""
+"""Training, evaluation and prediction of classifiers, segmentation models, detectors and generators; recipes."""
 
 from keras_segattn.training.cascade_trainer import CascadeTrainer
 from keras_segattn.training.checkpoint import CheckpointError
@@ -8,6 +8,8 @@ from keras_segattn.training.classifier_recipes import CLASSIFIER_RECIPES, Classi
 from keras_segattn.training.crops import crops
 from keras_segattn.training.evaluation import evaluate, predict
 from keras_segattn.training.fcn_stages import Stage, train_fcn_stages
+from keras_segattn.training.gan import train_gan
+from keras_segattn.training.gan_recipes import GAN_RECIPES, GANRecipe
 from keras_segattn.training.hard_attention_trainer import HardAttentionTrainer
 from keras_segattn.training.instance_evaluation import evaluate_instances
 from keras_segattn.training.instance_trainer import InstanceTrainer
@@ -21,12 +23,14 @@ from keras_segattn.training.sequence_recipes import SEQUENCE_RECIPES, SequenceRe
 
 __all__ = [
     "CLASSIFIER_RECIPES",
+    "GAN_RECIPES",
     "RECIPES",
     "SEQUENCE_RECIPES",
     "CaffeSGD",
     "CascadeTrainer",
     "CheckpointError",
     "ClassifierRecipe",
+    "GANRecipe",
     "HardAttentionTrainer",
     "InceptionRMSprop",
     "InstanceTrainer",
@@ -45,5 +49,6 @@ __all__ = [
     "top_k_error",
     "train_classifier",
     "train_fcn_stages",
+    "train_gan",
     "train_segmenter",
 ]
