@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from harness import images, randomise, run, smooth_part, tiny_model
+from harness import images, inputs, randomise, run, smooth_part, tiny_model
 
 from keras_segattn import export, list_models, model_card
 from keras_segattn.export.folding import fold_affine
@@ -117,7 +117,7 @@ def test_every_builder_folds_completely(name):
     folded = fold_affine(model)
     assert not normalisations(folded)
     if normalisations(model):
-        x = images(card.tiny["input_shape"])
+        x = inputs(card)
         assert difference(run(folded, x), run(model, x)) < FLOAT32_TOLERANCE
     else:
         assert folded is model

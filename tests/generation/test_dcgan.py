@@ -12,11 +12,10 @@ import keras
 import numpy as np
 import pytest
 import theano_gans as theano
-from harness import images, loss_and_gradients, randomise, tiny_model
+from harness import images, loss_and_gradients, tiny_model
 from torch_oracles import relative_difference
 
 from keras_segattn import DCGANDiscriminator, DCGANGenerator, export, model_card, weights
-from keras_segattn.export.folding import fold_affine
 from keras_segattn.files import replaced
 from keras_segattn.generation import arithmetic, estimate_statistics, interpolate, noise, pixels
 from keras_segattn.generation.dcgan import SVHN
@@ -190,14 +189,6 @@ def test_moving_statistics_are_the_mean_of_the_batches_and_serve_one_image(tmp_p
         estimate_statistics(tiny_generator(), batches)
     with pytest.raises(ValueError, match="received none"):
         estimate_statistics(model, [])
-
-
-def test_moving_statistics_fold_into_transposed_convolutions():
-    model = tiny_generator(statistics="moving")
-    randomise(model)
-    folded = fold_affine(model)
-    assert not [layer.name for layer in folded.layers if layer.name.endswith("_bn")]
-    np.testing.assert_allclose(folded(z()), model(z()), atol=1e-5)
 
 
 def test_what_depends_on_its_batch_is_not_exported(tmp_path):
