@@ -37,6 +37,7 @@ from keras_segattn import (
     generation,
     visualize,
 )
+from keras_segattn.data.batches import shuffled
 from keras_segattn.files import replaced
 from keras_segattn.generation.gran import MNIST, MNIST_DISCRIMINATOR
 from keras_segattn.generation.latent import black
@@ -103,7 +104,8 @@ class Digits:
         return len(self.images) // self.batch
 
     def __call__(self, epoch):
-        digits = tf.data.Dataset.from_tensor_slices(self.images).shuffle(len(self.images), seed=epoch)
+        epoch = tf.cast(epoch, "int64")
+        digits = shuffled(tf.data.Dataset.from_tensor_slices(self.images), len(self.images), (0, epoch))
         return digits.batch(self.batch, drop_remainder=True).map(self.scaled)
 
     def scaled(self, images):

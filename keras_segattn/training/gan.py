@@ -16,7 +16,7 @@ from keras_segattn.files import replaced
 from keras_segattn.generation.latent import black, noise, sample
 from keras_segattn.training.distribution import strategy_of
 from keras_segattn.training.gan_recipes import GANRecipe, resolve_gan_recipe
-from keras_segattn.training.gan_trainer import GANTrainer, Optimizers
+from keras_segattn.training.gan_trainer import GANTrainer, Optimizers, class_count, input_shapes, noise_shape
 from keras_segattn.training.recorder import Recorder
 from keras_segattn.training.segmenter import plain
 from keras_segattn.training.source import Data, Source, check_logits
@@ -50,11 +50,14 @@ def train_gan(
     of the epoch, it ends with the weights of an uninterrupted run. It needs the TensorFlow backend, and one device.
 
     Args:
-        generator: functional model from noise to images `(batch, height, width, 1 or 3)`, trained in place.
-        discriminator: functional model from such images to logits `(batch, 1)`, trained in place.
+        generator: functional model from noise to images `(batch, height, width, 1 or 3)`, trained in place; or a
+            conditional one, from `"z"` and `"label"`.
+        discriminator: functional model from such images to logits `(batch, 1)`, trained in place; or a conditional one,
+            from `"image"` and `"label"`.
         train_data: batches of images float32 `(batch, height, width, channels)` in the generator's range (-1..1 for
-            DCGAN, 0..1 for GRAN), or of `(image, label)`, of which labels are left alone: a function of the epoch with
-            a length, a finite `tf.data.Dataset`, or a `keras.utils.PyDataset`.
+            DCGAN, 0..1 for GRAN), or of `(image, label)` with labels integer `(batch,)`, 0..classes-1, which only
+            conditional networks look at: a function of the epoch with a length, a finite `tf.data.Dataset`, or a
+            `keras.utils.PyDataset`.
         epochs: passes over the data, those before an interruption included.
         recipe: name in `GAN_RECIPES`, or a `GANRecipe`.
         run_dir: directory for the files, made if missing; `None` writes nothing.
@@ -85,7 +88,7 @@ def train_gan(
     chosen = resolve_gan_recipe(recipe)
     check_networks(generator, discriminator)
     train = Source.of(train_data, "train_data")
-    check_images(train.first_batch(0), generator, train.name)
+    check_gan_batch(train.first_batch(0), generator, train.name)
 
     optimizers = Optimizers(*chosen.make_optimizers(epochs, train.steps))
     trainer = GANTrainer(generator, discriminator, chosen, optimizers, seed)
@@ -108,7 +111,9 @@ def train_gan(
             leftover.unlink()
         with replaced(directory / "settings.json") as temporary:
             temporary.write_text(json.dumps(fixed | {"epochs": epochs}, indent=2))
-        z = noise(chosen.noise, SAMPLES, generator.input_shape[1:], seed)
+        z: Any = noise(chosen.noise, SAMPLES, noise_shape(generator), seed)
+        if classes := class_count(generator):  # one after the other
+            z = {"z": z, "label": np.eye(classes, dtype="float32")[np.arange(SAMPLES) % classes]}
         watchers.append(Sampler(generator, z, directory / "samples"))
 
     first = recorder.progress.epoch
@@ -144,11 +149,11 @@ class Sampler(keras.callbacks.Callback):
 
     Args:
         generator: what draws.
-        z: its noise.
+        z: its input.
         folder: existing, for `epoch_001.png` …
     """
 
-    def __init__(self, generator: keras.Model, z: np.ndarray, folder: Path) -> None:
+    def __init__(self, generator: keras.Model, z: Any, folder: Path) -> None:
         super().__init__()
         self.generator, self.z, self.folder = generator, z, folder
 
@@ -163,31 +168,41 @@ def check_networks(generator: keras.Model, discriminator: keras.Model) -> None:
 
     Raises:
         TypeError: if one is not a functional model.
-        ValueError: if it has more than one input, images are not the same for both, scores are no logits `(batch, 1)`,
-            or a `tf.distribute` strategy of several replicas is in force.
+        ValueError: if inputs are of neither kind, images or classes are not the same for both, scores are no logits
+            `(batch, 1)`, or a `tf.distribute` strategy of several replicas is in force.
     """
     for model in (generator, discriminator):
         if not isinstance(model, keras.Model) or not hasattr(model, "input_shape"):
             raise TypeError(f"expected a functional keras.Model, received {type(model).__name__}")
-        if not isinstance(model.input_shape, tuple):
-            raise ValueError(f"expected one input of {model.name!r}, received {model.input_shape}")
         strategy = strategy_of(model)
         if strategy is not None and strategy.num_replicas_in_sync > 1:
             raise ValueError(f"expected {model.name!r} on one device, received {type(strategy).__name__}")
+    makes, takes = input_shapes(generator), input_shapes(discriminator)
+    conditional = isinstance(makes, dict) and isinstance(takes, dict)
+    if conditional and (set(makes), set(takes)) == ({"z", "label"}, {"image", "label"}):
+        if makes["label"] != takes["label"]:
+            raise ValueError(f"expected the same classes of both, received {makes['label']} and {takes['label']}")
+        takes = takes["image"]
+    elif not (isinstance(makes, tuple) and isinstance(takes, tuple)):
+        raise ValueError(
+            "expected noise and images as the only inputs, or 'z' and 'label', and 'image' and 'label', "
+            f"received {makes} and {takes}"
+        )
     images = generator.output_shape
-    if images != discriminator.input_shape or len(images) != 4 or images[-1] not in (1, 3):
+    if images != takes or len(images) != 4 or images[-1] not in (1, 3):
         raise ValueError(
             f"expected the same images (batch, height, width, 1 or 3) of both, {generator.name!r} makes {images}, "
-            f"{discriminator.name!r} takes {discriminator.input_shape}"
+            f"{discriminator.name!r} takes {takes}"
         )
     if discriminator.output_shape != (None, 1):
         raise ValueError(f"expected scores (batch, 1) of {discriminator.name!r}, received {discriminator.output_shape}")
     check_logits(discriminator)
 
 
-def check_images(batch: Any, generator: keras.Model, name: str) -> None:
-    """Raise `ValueError` unless a batch holds images such as the generator makes."""
-    image = ops.convert_to_numpy(keras.utils.unpack_x_y_sample_weight(batch)[0])
+def check_gan_batch(batch: Any, generator: keras.Model, name: str) -> None:
+    """Raise `ValueError` unless a batch holds images such as the generator makes, and labels if it is conditional."""
+    images, labels, _ = keras.utils.unpack_x_y_sample_weight(batch)
+    image = ops.convert_to_numpy(images)
     if image.ndim != 4 or image.shape[1:] != generator.output_shape[1:]:
         raise ValueError(f"{name} gives images {image.shape}, {generator.name!r} makes {generator.output_shape}")
     low = black(generator)
@@ -196,3 +211,10 @@ def check_images(batch: Any, generator: keras.Model, name: str) -> None:
             f"images of {name} must be floating point numbers in {low:g}..1 like those of {generator.name!r}, "
             f"received {image.dtype} in {image.min():g}..{image.max():g}"
         )
+    if classes := class_count(generator):
+        label = None if labels is None else ops.convert_to_numpy(labels)
+        if label is None or label.shape != image.shape[:1] or not np.isin(label, np.arange(classes)).all():
+            raise ValueError(
+                f"{name} must give (image, label) with labels (batch,), 0..{classes - 1}, for {generator.name!r}, "
+                f"received {label}"
+            )

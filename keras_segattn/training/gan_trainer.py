@@ -63,16 +63,36 @@ class Optimizers:
         return [*self.generator.variables, *self.discriminator.variables]
 
 
+def input_shapes(model: keras.Model) -> Any:
+    """Shape of the input of a functional model, or of each by its name, which `input_shape` does not tell."""
+    if isinstance(model.input, dict):
+        return {name: tuple(tensor.shape) for name, tensor in model.input.items()}
+    return model.input_shape
+
+
+def noise_shape(generator: keras.Model) -> tuple[int, ...]:
+    """Shape of the noise of one image; a conditional generator has it as its input `z`, beside `label`."""
+    shapes = input_shapes(generator)
+    return (shapes["z"] if isinstance(shapes, dict) else shapes)[1:]
+
+
+def class_count(generator: keras.Model) -> int | None:
+    """Number of classes of a conditional generator; `None` of others."""
+    shapes = input_shapes(generator)
+    return shapes["label"][-1] if isinstance(shapes, dict) else None
+
+
 class GANTrainer(keras.Model):
-    """Both networks of a GAN, for `fit` on batches of images.
+    """Both networks of a GAN, for `fit` on batches of images, or of images and labels if they are conditional.
 
     A step updates the discriminator by a batch, then the generator, with noise of its own (the release of DCGAN gives
     every other batch to each). Real and generated images pass the discriminator in batches of their own, which is what
-    its batch normalisation then normalises by.
+    its batch normalisation then normalises by. Conditional ones are of the same classes.
 
     Args:
-        generator: functional model from noise to images.
-        discriminator: functional model from such images to logits `(batch, 1)`, high for real ones.
+        generator: functional model from noise to images, or from `z` and one-hot `label`.
+        discriminator: functional model from such images to logits `(batch, 1)`, high for real ones, or from `image` and
+            `label`.
         recipe: distribution of the noise, and penalty.
         optimizers: built, of the trainable variables of each.
         seed: of the noise.
@@ -105,12 +125,14 @@ class GANTrainer(keras.Model):
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """Update the discriminator, then the generator; the scores are probabilities before these updates."""
-        images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        images, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
         count = ops.shape(images)[0]
-        loss, real, generated = self.discriminator_step(images)
+        classes = class_count(self.generator)
+        label = None if classes is None else ops.one_hot(ops.cast(labels, "int32"), classes)
+        loss, real, generated = self.discriminator_step(images, label)
         values = {
             "discriminator_loss": loss,
-            "generator_loss": self.generator_step(count),
+            "generator_loss": self.generator_step(count, label),
             "real_score": ops.mean(ops.sigmoid(real)),
             "generated_score": ops.mean(ops.sigmoid(generated)),
         }
@@ -118,23 +140,30 @@ class GANTrainer(keras.Model):
             self.trackers[name].update_state(value, sample_weight=count)
         return {name: tracker.result() for name, tracker in self.trackers.items()}
 
-    def discriminator_step(self, images: Any) -> tuple[Any, Any, Any]:
+    def discriminator_step(self, images: Any, label: Any = None) -> tuple[Any, Any, Any]:
         """Update the discriminator only; its loss, its scores of the images, and of as many generated ones."""
-        generated = self.generator(self.noise(ops.shape(images)[0]), training=True)
+        generated = self.made(ops.shape(images)[0], label)
         with tf.GradientTape() as tape:
-            real = self.discriminator(images, training=True)
-            other = self.discriminator(generated, training=True)
+            real, other = self.scores(images, label), self.scores(generated, label)
             loss = discriminator_loss(real, other)
         self.update(self.discriminator, self.optimizers.discriminator, tape, loss)
         return loss, real, other
 
-    def generator_step(self, count: Any) -> Any:
+    def generator_step(self, count: Any, label: Any = None) -> Any:
         """Update the generator only, by so many of its images; its loss."""
-        z = self.noise(count)
         with tf.GradientTape() as tape:
-            loss = generator_loss(self.discriminator(self.generator(z, training=True), training=True))
+            loss = generator_loss(self.scores(self.made(count, label), label))
         self.update(self.generator, self.optimizers.generator, tape, loss)
         return loss
+
+    def made(self, count: Any, label: Any) -> Any:
+        """So many generated images, of classes if these are given."""
+        z = self.noise(count)
+        return self.generator(z if label is None else {"z": z, "label": label}, training=True)
+
+    def scores(self, images: Any, label: Any) -> Any:
+        """The discriminator's of a batch of one kind."""
+        return self.discriminator(images if label is None else {"image": images, "label": label}, training=True)
 
     def update(self, network: keras.Model, optimizer: keras.optimizers.Optimizer, tape: Any, loss: Any) -> None:
         """Take a step down the loss and the penalty."""
@@ -146,7 +175,7 @@ class GANTrainer(keras.Model):
 
     def noise(self, count: Any) -> Any:
         """Noise for so many images."""
-        shape = (count, *self.generator.input_shape[1:])
+        shape = (count, *noise_shape(self.generator))
         if self.recipe.noise == "normal":
             return keras.random.normal(shape, seed=self.seeds)
         return keras.random.uniform(shape, -1.0, 1.0, seed=self.seeds)

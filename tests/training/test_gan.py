@@ -12,6 +12,7 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_segattn import DCGANDiscriminator, DCGANGenerator, GRANDiscriminator, GRANGenerator
+from keras_segattn.generation import ConditionalDCGANDiscriminator, ConditionalDCGANGenerator
 from keras_segattn.training import GAN_RECIPES, CheckpointError, GANRecipe, TrainingDivergedError, train_gan
 from keras_segattn.training.gan_recipes import LinearDecay
 from keras_segattn.training.gan_trainer import GANTrainer, Optimizers, discriminator_loss, generator_loss
@@ -216,6 +217,42 @@ def test_gran_on_labelled_batches_by_epoch(noise):
     discriminator = GRANDiscriminator(input_shape=SHAPE, filters=2, units=3)
     history = train_gan(generator, discriminator, ByEpoch(), epochs=1, recipe="gran", progress=False)
     assert 0 < history.history["real_score"][0] < 1
+
+
+def conditional():
+    small = {"filters": 2, "units": 4, "classes": 3}
+    return ConditionalDCGANGenerator(latent=LATENT, **small), ConditionalDCGANDiscriminator(**small)
+
+
+def labelled(label):
+    image = np.random.default_rng(0).uniform(0, 1, (8, 28, 28, 1)).astype("float32")
+    return tf.data.Dataset.from_tensor_slices((image, np.array(label))).batch(4)
+
+
+def test_conditional_networks_are_told_the_class(tmp_path):
+    generator, discriminator = conditional()
+    seen = []
+    inner = discriminator.call
+    discriminator.call = lambda inputs, **options: seen.append(np.array(inputs["label"])) or inner(inputs, **options)
+    trainer = trainer_of(GANRecipe(), generator, discriminator)
+    trainer.run_eagerly = True
+    trainer.fit(labelled([0, 1, 2, 1] * 2), epochs=1, shuffle=False, verbose=0)
+    assert len(seen) == 2 * 3  # a step scores real images, and generated ones twice
+    assert all(np.array_equal(label, np.eye(3)[[0, 1, 2, 1]]) for label in seen)
+
+    networks = conditional()
+    train_gan(*networks, labelled([0, 1, 2, 1] * 2), epochs=1, recipe="dcgan-mnist", run_dir=tmp_path, progress=False)
+    assert (tmp_path / "samples" / "epoch_001.png").exists()
+    with pytest.raises(ValueError, match=r"labels \(batch,\), 0\.\.2, .*received \[0 1 3 1\]"):
+        train_gan(*networks, labelled([0, 1, 3, 1] * 2), epochs=1)
+    with pytest.raises(ValueError, match=r"must give \(image, label\).*received None"):
+        train_gan(*networks, labelled([0] * 8).map(lambda image, _: image), epochs=1)
+    with pytest.raises(ValueError, match=r"as the only inputs, or 'z' and 'label'"):
+        train_gan(
+            networks[0], DCGANDiscriminator(input_shape=(28, 28, 1), first=7, filters=2), labelled([0] * 8), epochs=1
+        )
+    with pytest.raises(ValueError, match="the same classes of both"):
+        train_gan(networks[0], ConditionalDCGANDiscriminator(filters=2, units=4), labelled([0] * 8), epochs=1)
 
 
 def test_learns_what_is_bright():
