@@ -14,6 +14,7 @@ there is not made again: killed at any time and called again, it goes on. `--dig
 
 import argparse
 import json
+import sys
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -174,7 +175,16 @@ def trained(name, images, epochs, output):
         keras.utils.set_random_seed(0)
         generator, discriminator = build_generator(), build_discriminator()
         digits = Digits(images, GAN_RECIPES[recipe].batch_size, black(generator))
-        train_gan(generator, discriminator, digits, epochs=epochs or own_epochs, recipe=recipe, run_dir=folder)
+        train_gan(
+            generator,
+            discriminator,
+            digits,
+            epochs=epochs or own_epochs,
+            recipe=recipe,
+            run_dir=folder,
+            progress=sys.stdout.isatty(),  # a log file would hold every state of the bar
+        )
+        print(name, (folder / "history.csv").read_text().splitlines()[-1], flush=True)
     return generation.Adversaries(*map(keras.saving.load_model, files))
 
 
