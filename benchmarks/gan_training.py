@@ -15,6 +15,7 @@ there is not made again: killed at any time and called again, it goes on. `--dig
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -40,6 +41,7 @@ from keras_segattn import (
 )
 from keras_segattn.data.batches import shuffled
 from keras_segattn.files import replaced
+from keras_segattn.generation import Battle
 from keras_segattn.generation.gran import MNIST, MNIST_DISCRIMINATOR
 from keras_segattn.generation.latent import black
 from keras_segattn.metrics import frechet_distance
@@ -209,22 +211,12 @@ def distance(judging, images, others):
 
 
 def battles(pairs, test_images):
-    """Every two of the GRANs; ratios as the published code has them (accuracies) and as the paper's text (errors)."""
+    """Every two of the GRANs: who they were, and the fields of a `Battle`."""
     found = []
     z = generation.noise("normal", COMPARED, 100, seed=2)
     for first, second in combinations(pairs, 2):
         battle = generation.adversarial_battle(pairs[first], pairs[second], test_images, (z, z))
-        found.append(
-            {
-                "first": first,
-                "second": second,
-                "test_accuracy_ratio": battle.test_accuracy_ratio,
-                "sample_accuracy_ratio": battle.sample_accuracy_ratio,
-                "test_error_ratio": battle.test_error_ratio,
-                "sample_error_ratio": battle.sample_error_ratio,
-                "winner": battle.winner and (first, second)[battle.winner - 1],
-            }
-        )
+        found.append({"first": first, "second": second, "battle": asdict(battle)})
     return found
 
 
@@ -284,9 +276,12 @@ def table(scores, real_distance, fights, errors):
             "|---|---|---|---|---|---|---|"
         )
     for fight in fights:
-        ratios = " | ".join(f"{value:.3f}" for key, value in fight.items() if key.endswith("ratio"))
-        winner = MODELS[fight["winner"]].title if fight["winner"] else "none"
-        print(f"| {MODELS[fight['first']].title} | {MODELS[fight['second']].title} | {ratios} | {winner} |")
+        titles, battle = [MODELS[fight[place]].title for place in ("first", "second")], Battle(**fight["battle"])
+        print(
+            f"| {titles[0]} | {titles[1]} | {battle.test_accuracy_ratio:.3f} | {battle.sample_accuracy_ratio:.3f} | "
+            f"{battle.test_error_ratio:.3f} | {battle.sample_error_ratio:.3f} | "
+            f"{titles[battle.winner - 1] if battle.winner else 'none'} |"
+        )
     labels = " | ".join(f"error of {count} labels" for count in LABELS)
     print(f"\n| linear SVM on | {labels} |\n|---|" + "---|" * len(LABELS))
     for view, found in errors.items():
