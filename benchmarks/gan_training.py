@@ -53,7 +53,7 @@ SURE, ACCURATE = 0.9, 0.99
 CLASSIFIER_EPOCHS = 8
 # Generators that normalise by the batch are sampled like they were trained.
 BATCH = 128
-LABELS, DRAWS, PENALTIES = (100, 1000), 5, (0.1, 1.0, 10.0, 100.0)
+LABELS, DRAWS, PENALTIES, FOLDS = (100, 1000), 3, (0.1, 1.0, 10.0), 3
 
 
 class Model(NamedTuple):
@@ -249,7 +249,7 @@ def few_labels(views, train, test):
                 of_class = [np.flatnonzero(train[1] == digit) for digit in range(10)]
                 chosen = np.concatenate([random.choice(indices, count // 10, replace=False) for indices in of_class])
                 machine = GridSearchCV(
-                    make_pipeline(Normalizer(), LinearSVC(random_state=0)), {"linearsvc__C": PENALTIES}, cv=5
+                    make_pipeline(Normalizer(), LinearSVC(random_state=0)), {"linearsvc__C": PENALTIES}, cv=FOLDS
                 )
                 machine.fit(features(train[0][chosen]), train[1][chosen])
                 found.append(1 - machine.score(held_out, test[1]))
