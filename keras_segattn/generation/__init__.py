@@ -3,6 +3,7 @@
 from keras_segattn.generation.battle import Adversaries, Battle, adversarial_battle
 from keras_segattn.generation.conditional_dcgan import ConditionalDCGANDiscriminator, ConditionalDCGANGenerator
 from keras_segattn.generation.dcgan import DCGANDiscriminator, DCGANGenerator
+from keras_segattn.generation.features import discriminator_features
 from keras_segattn.generation.gran import GRANDiscriminator, GRANGenerator
 from keras_segattn.generation.latent import arithmetic, estimate_statistics, interpolate, noise, pixels, sample
 
@@ -17,6 +18,7 @@ __all__ = [
     "GRANGenerator",
     "adversarial_battle",
     "arithmetic",
+    "discriminator_features",
     "estimate_statistics",
     "interpolate",
     "noise",

@@ -78,6 +78,7 @@ def DCGANGenerator(  # noqa: N802 - a builder is named like the model it builds
     latent: int = 100,
     image_shape: tuple[int, int, int] = (64, 64, 3),
     filters: int = 128,
+    first: int = FIRST,
     statistics: str = "batch",
     upsampling: str = "transposed",
 ) -> keras.Model:
@@ -89,8 +90,9 @@ def DCGANGenerator(  # noqa: N802 - a builder is named like the model it builds
         input_tensor: symbolic tensor `(batch, latent)` to build on.
         name: of the model.
         latent: numbers of noise for an image.
-        image_shape: `(side, side, channels)`, with a side of 4 · 2ⁿ.
+        image_shape: `(side, side, channels)`, with a side of `first` · 2ⁿ.
         filters: channels of the map before the image; each map before has twice as many. 64 for house numbers.
+        first: rows and columns of the first map: 4, or 7 for 28×28 pixels.
         statistics: by what batch normalisation normalises after training: `"batch"`, as in the release, so that an
             image depends on those beside it, or `"moving"` averages, which are further variables
             (`estimate_statistics` fills them for weights that lack them).
@@ -107,16 +109,16 @@ def DCGANGenerator(  # noqa: N802 - a builder is named like the model it builds
         >>> generator = DCGANGenerator("models/svhn_…/200_gen_params.jl", **SVHN)
         >>> images = sample(generator, noise("normal", 64, 100))
     """
-    check_generator(statistics, upsampling, latent=latent, filters=filters)
-    count = doublings(image_shape, FIRST)
+    check_generator(statistics, upsampling, latent=latent, filters=filters, first=first)
+    count = doublings(image_shape, first)
     z = latent_input(input_tensor, (latent,))
 
     channels = filters << (count - 1)
     stack = [
-        layers.Dense(FIRST * FIRST * channels, **kernel(), name="project"),
+        layers.Dense(first * first * channels, **kernel(), name="project"),
         normalization(statistics, "project_bn", **gain()),
         layers.ReLU(name="project_relu"),
-        layers.Reshape((FIRST, FIRST, channels), name="project_map"),
+        layers.Reshape((first, first, channels), name="project_map"),
     ]
     for stage in range(1, count):
         stack += [
@@ -151,6 +153,7 @@ def DCGANDiscriminator(  # noqa: N802 - a builder is named like the model it bui
     name: str = "dcgan_discriminator",
     *,
     filters: int = 128,
+    first: int = FIRST,
     statistics: str = "batch",
 ) -> keras.Model:
     """The discriminator of DCGAN (Radford et al. 2016): images in, a score out that is high for real ones.
@@ -159,10 +162,11 @@ def DCGANDiscriminator(  # noqa: N802 - a builder is named like the model it bui
         include_top: whether to add the unit that scores; without, the output is the last map.
         weights: `None` (random), or the path of a weight file, as of `DCGANGenerator`.
         input_tensor: symbolic tensor to build on, instead of `input_shape`.
-        input_shape: `(side, side, channels)`, default `(64, 64, 3)`, with a side of 4 · 2ⁿ.
+        input_shape: `(side, side, channels)`, default `(64, 64, 3)`, with a side of `first` · 2ⁿ.
         classifier_activation: `None` for logits or `"sigmoid"` for the probability that an image is real.
         name: of the model.
         filters: channels of the first map; each one after has twice as many. 64 for house numbers.
+        first: rows and columns of the last map: 4, or 7 for 28×28 pixels.
         statistics: as of `DCGANGenerator`. Give real and generated images in batches of their own, as in the release.
 
     Returns:
@@ -176,10 +180,10 @@ def DCGANDiscriminator(  # noqa: N802 - a builder is named like the model it bui
         >>> discriminator = DCGANDiscriminator(input_shape=(32, 32, 3), filters=64, classifier_activation="sigmoid")
         >>> probability = discriminator(generator(noise("normal", 64, 100)))
     """
-    check_discriminator(include_top, classifier_activation, statistics, filters=filters)
+    check_discriminator(include_top, classifier_activation, statistics, filters=filters, first=first)
     image = image_input(input_tensor, input_shape, default=(64, 64, 3))
     check_fixed_size(image, True)
-    count = doublings(image.shape[1:], FIRST)
+    count = doublings(image.shape[1:], first)
 
     x = image
     for stage in range(1, count + 1):

@@ -1,4 +1,4 @@
-"""Training, evaluation and prediction of segmentation models, classifiers and detectors; recipes of sequence models."""
+"""Training, evaluation and prediction of classifiers, segmentation models, detectors and generators; recipes."""
 
 from keras_segattn.training.cascade_trainer import CascadeTrainer
 from keras_segattn.training.checkpoint import CheckpointError
@@ -9,6 +9,8 @@ from keras_segattn.training.co_localisation_trainer import CoLocalisationTrainer
 from keras_segattn.training.crops import crops
 from keras_segattn.training.evaluation import evaluate, predict
 from keras_segattn.training.fcn_stages import Stage, train_fcn_stages
+from keras_segattn.training.gan import train_gan
+from keras_segattn.training.gan_recipes import GAN_RECIPES, GANRecipe
 from keras_segattn.training.hard_attention_trainer import HardAttentionTrainer
 from keras_segattn.training.instance_evaluation import evaluate_instances
 from keras_segattn.training.instance_trainer import InstanceTrainer
@@ -22,6 +24,7 @@ from keras_segattn.training.sequence_recipes import SEQUENCE_RECIPES, SequenceRe
 
 __all__ = [
     "CLASSIFIER_RECIPES",
+    "GAN_RECIPES",
     "RECIPES",
     "SEQUENCE_RECIPES",
     "CaffeSGD",
@@ -29,6 +32,7 @@ __all__ = [
     "CheckpointError",
     "ClassifierRecipe",
     "CoLocalisationTrainer",
+    "GANRecipe",
     "HardAttentionTrainer",
     "InceptionRMSprop",
     "InstanceTrainer",
@@ -47,5 +51,6 @@ __all__ = [
     "top_k_error",
     "train_classifier",
     "train_fcn_stages",
+    "train_gan",
     "train_segmenter",
 ]

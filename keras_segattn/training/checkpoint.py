@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -18,6 +18,14 @@ FORMAT = 1
 
 class CheckpointError(ValueError):
     """A checkpoint is damaged, or belongs to another model or other settings."""
+
+
+class Stateful(Protocol):
+    """An optimizer, or what holds several."""
+
+    @property
+    def variables(self) -> Any:
+        """All state, in an order that is the same in every process."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +47,13 @@ class Progress:
     settings: dict[str, Any] = field(default_factory=dict)
 
 
-def save_checkpoint(path: Path, model: keras.Model, optimizer: keras.optimizers.Optimizer, progress: Progress) -> None:
+def save_checkpoint(path: Path, model: keras.Model, optimizer: Stateful, progress: Progress) -> None:
     """Write the whole state: weights, optimizer, random seeds and progress.
 
     Args:
         path: the file; a NumPy `.npz` archive without pickled objects, each array with a checksum.
         model: its `variables` include the seeds of dropout layers.
-        optimizer: built optimizer.
+        optimizer: built optimizer, or several behind one list of variables.
         progress: how far the training has come.
     """
     variables = named_variables(model, optimizer)
@@ -55,9 +63,7 @@ def save_checkpoint(path: Path, model: keras.Model, optimizer: keras.optimizers.
         np.savez(temporary, header=np.array(json.dumps(header)), **arrays)
 
 
-def load_checkpoint(
-    path: Path, model: keras.Model, optimizer: keras.optimizers.Optimizer, settings: dict[str, Any]
-) -> Progress:
+def load_checkpoint(path: Path, model: keras.Model, optimizer: Stateful, settings: dict[str, Any]) -> Progress:
     """Restore the state that `save_checkpoint` wrote; nothing is changed unless the whole file is right.
 
     Args:
@@ -122,7 +128,7 @@ def read_archive(path: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
         ) from error
 
 
-def named_variables(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> list[tuple[str, keras.Variable]]:
+def named_variables(model: keras.Model, optimizer: Stateful) -> list[tuple[str, keras.Variable]]:
     """All state of a training with names that are the same in every process."""
     # Keras numbers seed generators and optimizers through the process: their numbers say nothing about the model.
     state = [

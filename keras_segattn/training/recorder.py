@@ -11,7 +11,7 @@ import keras
 from keras import ops
 
 from keras_segattn.files import replaced
-from keras_segattn.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from keras_segattn.training.checkpoint import Progress, Stateful, load_checkpoint, save_checkpoint
 from keras_segattn.training.precision import dtype_policies
 
 
@@ -27,7 +27,7 @@ class Recorder(keras.callbacks.Callback):
         settings: what must not change between the parts of an interrupted training.
         run_dir: existing directory, or `None` to write nothing.
         writes: whether this process writes; of several workers, one does.
-        monitor: logged value whose best epoch is kept as `best.keras`, where it is logged.
+        monitor: logged value whose best epoch is kept as `best.keras`, where it is logged; `None` keeps none.
         checkpoint_steps: write the checkpoint also after so many steps; `None` only after every epoch.
         policy: dtype policy of saved models; `None` leaves that of their layers.
     """
@@ -38,7 +38,7 @@ class Recorder(keras.callbacks.Callback):
         settings: Mapping[str, Any],
         run_dir: Path | None,
         writes: bool,
-        monitor: str,
+        monitor: str | None,
         checkpoint_steps: int | None,
         policy: str | None,
     ) -> None:
@@ -51,14 +51,19 @@ class Recorder(keras.callbacks.Callback):
         self.checkpoint_steps = checkpoint_steps
         self.policy = policy
         self.first_step = 0
-        self._improves = min if "loss" in monitor else max
+        self._improves = min if monitor and "loss" in monitor else max
 
     @property
     def checkpoint(self) -> Path | None:
         """The file that a training resumes from."""
         return None if self.run_dir is None else self.run_dir / "checkpoint.npz"
 
-    def restore(self, optimizer: keras.optimizers.Optimizer) -> None:
+    @property
+    def optimizer(self) -> Stateful:
+        """What is saved beside the network."""
+        return self.model.optimizer
+
+    def restore(self, optimizer: Stateful) -> None:
         """Continue from the checkpoint, if there is one.
 
         Raises:
@@ -76,7 +81,7 @@ class Recorder(keras.callbacks.Callback):
         """Stop at a NaN loss; write the checkpoint of every so many steps."""
         step = self.first_step + batch + 1
         when = f"epoch {self.progress.epoch + 1}, step {step}"
-        self._check_losses({"loss": (logs or {}).get("loss", 0.0)}, when)
+        self._check_losses(logs or {}, when)
         due = self.checkpoint_steps and step % self.checkpoint_steps == 0
         if due and batch + 1 < self.params["steps"]:  # the last step's is written at the end of the epoch
             self._check_weights(when)
@@ -86,9 +91,9 @@ class Recorder(keras.callbacks.Callback):
         """Write checkpoint, history and, if it is the best so far, the model."""
         row = {name: float(value) for name, value in (logs or {}).items()}
         when = f"the end of epoch {epoch + 1}"
-        self._check_losses({name: value for name, value in row.items() if name.endswith("loss")}, when)
+        self._check_losses(row, when)
         self._check_weights(when)
-        value, best = row.get(self.monitor, math.nan), self.progress.best
+        value, best = row.get(self.monitor or "", math.nan), self.progress.best
         improved = not math.isnan(value) and (best is None or (value != best and self._improves(value, best) == value))
         self.progress = replace(
             self.progress,
@@ -111,11 +116,11 @@ class Recorder(keras.callbacks.Callback):
 
     def _save(self, progress: Progress) -> None:
         if self.writes and self.checkpoint is not None:
-            save_checkpoint(self.checkpoint, self.network, self.model.optimizer, progress)
+            save_checkpoint(self.checkpoint, self.network, self.optimizer, progress)
 
-    def _check_losses(self, losses: Mapping[str, float], when: str) -> None:
-        for name, value in losses.items():
-            if not math.isfinite(value):
+    def _check_losses(self, logs: Mapping[str, float], when: str) -> None:
+        for name, value in logs.items():
+            if name.endswith("loss") and not math.isfinite(value):
                 raise self._diverged(f"{name} became {value} at {when}")
 
     def _check_weights(self, when: str) -> None:

