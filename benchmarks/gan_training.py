@@ -10,6 +10,7 @@ labelled digits, given pixels, the pooled features of a discriminator, or those 
 
 Each model leaves `MODEL/{checkpoint.npz,samples/,generator.keras,…,samples.png,scores.json}` under `--output`. What is
 there is not made again: killed at any time and called again, it goes on. `--digits 2000 --epochs 1` tries it out.
+`--release savedmodels` then writes `dcgan_mnist`, normalising by averages, and judges the `.tflite` file itself.
 """
 
 import argparse
@@ -36,10 +37,12 @@ from keras_segattn import (
     GRANDiscriminator,
     GRANGenerator,
     data,
+    export,
     generation,
     visualize,
 )
 from keras_segattn.data.batches import shuffled
+from keras_segattn.exported_generator import load_generator
 from keras_segattn.files import replaced
 from keras_segattn.generation import Battle
 from keras_segattn.generation.gran import MNIST, MNIST_DISCRIMINATOR
@@ -53,6 +56,8 @@ SURE, ACCURATE = 0.9, 0.99
 CLASSIFIER_EPOCHS = 8
 # Generators that normalise by the batch are sampled like they were trained.
 BATCH = 128
+# Batches whose averages a frozen network normalises by.
+AVERAGED = 100
 LABELS, DRAWS, PENALTIES, FOLDS = (100, 1000), 3, (0.1, 1.0, 10.0), 3
 
 
@@ -77,7 +82,7 @@ def gran(steps):
     return Model(
         f"GRAN, T = {steps}",
         "gran",
-        15,
+        8,
         partial(GRANGenerator, **MNIST | {"filters": FILTERS}, steps=steps),
         partial(GRANDiscriminator, **MNIST_DISCRIMINATOR | {"filters": FILTERS}),
     )
@@ -87,7 +92,7 @@ MODELS = {
     "dcgan": Model(
         "DCGAN",
         "dcgan-mnist",
-        20,
+        15,
         partial(DCGANGenerator, image_shape=(SIDE, SIDE, 1), filters=FILTERS, first=FIRST),
         partial(DCGANDiscriminator, input_shape=(SIDE, SIDE, 1), filters=FILTERS, first=FIRST),
     ),
@@ -191,9 +196,14 @@ def trained(name, images, epochs, output):
 
 
 def judge(name, generator, judging, test_images, folder):
-    """Counts and distances of a generator's digits, and a picture of them."""
-    images = sampled(name, generator, COMPARED)
-    visualize.save(visualize.image_grid(images[:100], 10, scale=2), folder / "samples.png")
+    """Scores of a generator, and a picture of its digits."""
+    scores = scores_of(sampled(name, generator, COMPARED), judging, test_images, folder / "samples.png")
+    return scores | {"parameters": generator.count_params()}
+
+
+def scores_of(images, judging, test_images, picture):
+    """Counts and distances of generated digits, and a picture of them."""
+    visualize.save(visualize.image_grid(images[:100], 20, scale=2), picture)
     scores = seen(judging, images[:JUDGED])
     shares = np.bincount(scores.argmax(axis=-1), minlength=10) / JUDGED
     return {
@@ -201,7 +211,6 @@ def judge(name, generator, judging, test_images, folder):
         "classes": shares.tolist(),
         "rarest_class": float(shares.min()),
         "frechet_distance": distance(judging, images, test_images),
-        "parameters": generator.count_params(),
     }
 
 
@@ -220,19 +229,24 @@ def battles(pairs, test_images):
     return found
 
 
+def frozen(build, trained, batches):
+    """A trained network as `build` makes it, its batch normalisation frozen at averages over batches of its input."""
+    network = build(statistics="moving")
+    for variable, value in zip(network.trainable_variables, trained.trainable_variables, strict=True):
+        variable.assign(value)
+    generation.estimate_statistics(network, batches)
+    return network
+
+
 def frozen_features(name, discriminator, images):
     """The pooled features of a discriminator whose batch normalisation is frozen at averages over training digits.
 
     Returns:
         Function from uint8 digits to features.
     """
-    frozen = MODELS[name].discriminator(statistics="moving")
-    for variable, value in zip(frozen.trainable_variables, discriminator.trainable_variables, strict=True):
-        variable.assign(value)
-    low = black(MODELS[name].generator())
-    batches = Digits(images, BATCH, low)
-    generation.estimate_statistics(frozen, batches(0).take(20))
-    features = generation.discriminator_features(frozen)
+    batches = Digits(images, BATCH, black(MODELS[name].generator()))
+    network = frozen(MODELS[name].discriminator, discriminator, batches(0).take(AVERAGED))
+    features = generation.discriminator_features(network)
     return lambda digits: features.predict(batches.scaled(digits), batch_size=BATCH, verbose=0)
 
 
@@ -255,6 +269,24 @@ def few_labels(views, train, test):
                 found.append(1 - machine.score(held_out, test[1]))
             errors[view][str(count)] = {"mean": float(np.mean(found)), "deviation": float(np.std(found))}
     return errors
+
+
+def release(generator, judging, test_images, destination, picture):
+    """`destination/dcgan_mnist`: version 1 for servers and a file for phones, whose own digits are judged."""
+    for weight in generator.trainable_variables:  # of float16's precision, so that they compress
+        weight.assign(keras.ops.cast(keras.ops.cast(weight, "float16"), "float32"))
+    shape = generator.input_shape[1:]
+    noises = (generation.noise("uniform", BATCH, shape, seed) for seed in range(AVERAGED))
+    network = frozen(MODELS["dcgan"].generator, generator, noises)
+    report = export.saved_model(
+        network, destination, 1, signatures=("serving_default",), preprocess=None, name="dcgan_mnist"
+    )
+    print(report.path)
+    path = destination / "dcgan_mnist" / "dcgan_mnist_float16.tflite"
+    size = export.tflite(network, path, quantize="float16").size_bytes
+    z = generation.noise("uniform", COMPARED, shape, seed=1)
+    scores = scores_of(load_generator(path).sample(z), judging, test_images, picture)
+    print(f"{path.name}: {size:,} bytes, {scores}", flush=True)
 
 
 def pixel_rows(images):
@@ -294,6 +326,8 @@ def main():
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--epochs", type=int, help="instead of the model's own")
     parser.add_argument("--digits", type=int, help="train on so many only, and judge by whatever classifier they make")
+    parser.add_argument("--release", type=Path, metavar="SAVEDMODELS", help="write dcgan_mnist from what was trained")
+    parser.add_argument("--picture", type=Path, default=Path("docs/dcgan_mnist.png"), help="of what is released")
     parser.add_argument("--output", type=Path, default=Path("out/gan_training"))
     arguments = parser.parse_args()
     output = arguments.output
@@ -302,6 +336,10 @@ def main():
     train = tuple(part[: arguments.digits] for part in train)
 
     judging = classifier(train, test, output, required=0.0 if arguments.digits else ACCURATE)
+    if arguments.release:
+        generator = keras.saving.load_model(output / "dcgan" / "generator.keras")
+        release(generator, judging, test[0], arguments.release, arguments.picture)
+        return
     real = once(output / "training_digits.json", lambda: {"frechet": distance(judging, train[0][:COMPARED], test[0])})
     pairs, scores = {}, {}
     for name in arguments.models:

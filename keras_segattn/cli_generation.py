@@ -13,13 +13,16 @@ COLUMNS = 8
 def sample(
     model: Annotated[
         str,
-        typer.Option(help="dcgan_svhn, a generator of `segattn list`, or a trained one (.keras)."),
+        typer.Option(
+            help="dcgan_svhn, a generator of `segattn list`, or trained: a .keras or .tflite file, a SavedModel's "
+            "folder, or a name under savedmodels/, such as dcgan_mnist."
+        ),
     ],
     destination: Annotated[Path, typer.Option("--output", "-o", help="Picture to write.")],
     weights: Annotated[
         Path | None,
         typer.Option(
-            help="Unless --model is a file: a weight file, or the folder of arrays that DCGAN's authors published."
+            help="Unless --model is trained: a weight file, or the folder of arrays that DCGAN's authors published."
         ),
     ] = None,
     count: Annotated[int, typer.Option(min=1, help="How many images.")] = 64,
@@ -32,41 +35,47 @@ def sample(
     """Draw images from a generator, side by side."""
     import numpy as np
 
-    from keras_segattn import generation, visualize
+    from keras_segattn import visualize
+    from keras_segattn.generation import noise as draw
 
     generator = open_generator(model, weights)
-    if isinstance(generator.input, dict):
-        raise ValueError(f"{generator.name!r} takes more than noise: {', '.join(generator.input)}")
     batches = -(-count // BATCH)
-    z = generation.noise(noise or "normal", batches * BATCH, generator.input_shape[1:], seed)
-    images = np.concatenate([generation.sample(generator, part) for part in np.split(z, batches)])[:count]
+    z = draw(noise or "normal", batches * BATCH, generator.shape, seed)
+    images = np.concatenate([generator.sample(part) for part in np.split(z, batches)])[:count]
     destination.parent.mkdir(parents=True, exist_ok=True)
     visualize.save(visualize.image_grid(images, min(COLUMNS, count), scale=scale), destination)
     typer.echo(destination)
 
 
 def open_generator(name: str, weights: Path | None) -> Any:
-    """The generator that `--model` and `--weights` name.
+    """The `ImageGenerator` that `--model` and `--weights` name.
 
     Raises:
         ValueError: if they name none.
     """
     import keras_segattn
     from keras_segattn.cli import load_model
+    from keras_segattn.exported import find_exported
+    from keras_segattn.exported_generator import keras_generator, load_generator
     from keras_segattn.generation import dcgan
     from keras_segattn.generation.dcgan_weights import released_list
 
-    if name.endswith(".keras"):
+    exported = find_exported(name)
+    if exported is not None or name.endswith(".keras"):
         if weights is not None:
             raise ValueError(f"--weights is for a model that is built, {name} has its own")
+        if exported is not None:
+            return load_generator(exported)
         generator = load_model(Path(name))
     else:
         if weights is None:
-            raise ValueError(f"no package ships weights of {name}: give --weights, or a trained model (.keras)")
+            raise ValueError(f"no package ships weights of {name}: give --weights, or a trained model")
         path = str(released_list(weights, "gen") if weights.is_dir() else weights)
         if name == "dcgan_svhn":
-            return dcgan.DCGANGenerator(path, **dcgan.SVHN)
+            return keras_generator(dcgan.DCGANGenerator(path, **dcgan.SVHN))
         generator = keras_segattn.get_model(name, weights=path)
+    if isinstance(generator.input, dict):
+        raise ValueError(f"{generator.name!r} takes more than noise: {', '.join(generator.input)}")
     if generator.output_names != ["image"]:
         raise ValueError(f"{generator.name!r} generates no images: its output is {', '.join(generator.output_names)}")
-    return generator
+    return keras_generator(generator)

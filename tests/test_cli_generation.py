@@ -1,5 +1,6 @@
 """`segattn sample`, as a person uses it."""
 
+import numpy as np
 import pytest
 import theano_gans as theano
 from harness import randomise
@@ -42,6 +43,17 @@ def test_a_trained_generator(segattn, tmp_path):
     assert "has its own" in segattn(*options, "--weights", tmp_path / "x.h5", code=1).err
 
 
+@pytest.mark.parametrize("model", ["dcgan_mnist", "savedmodels/dcgan_mnist/dcgan_mnist_float16.tflite"])
+def test_a_released_generator_draws_digits(segattn, tmp_path, model):
+    segattn("sample", "--model", model, "-o", tmp_path / "grid.png", "--count", 16, "--noise", "uniform", "--scale", 1)
+    with Image.open(tmp_path / "grid.png") as image:
+        grid = np.asarray(image.convert("L")) / 255
+    digits = [grid[top : top + 28, left : left + 28] for top in (0, 30) for left in range(0, 240, 30)]
+    inked = [float((digit > 0.5).mean()) for digit in digits]
+    assert 0.05 < np.mean(inked) < 0.3  # white strokes on black: of MNIST's pixels 13 % are bright
+    assert np.std(digits, axis=0).max() > 0.3  # and not one digit
+
+
 def test_what_cannot_be_sampled_is_named(segattn, published, tmp_path):
     out = ("-o", tmp_path / "grid.png")
     assert "give --weights" in segattn("sample", "--model", "dcgan_svhn", *out, code=1).err
@@ -52,6 +64,7 @@ def test_what_cannot_be_sampled_is_named(segattn, published, tmp_path):
     model.save(tmp_path / "model.keras")
     error = segattn("sample", "--model", tmp_path / "model.keras", *out, code=1).err
     assert "generates no images" in error
+    assert "is no generator" in segattn("sample", "--model", "stn_rotated", *out, code=1).err
     assert not (tmp_path / "grid.png").exists()
 
 

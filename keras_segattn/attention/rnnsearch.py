@@ -22,6 +22,7 @@ from keras import layers, ops
 from keras_segattn.arguments import check_choice, check_positive_integer
 from keras_segattn.attention.vocabulary import BOS, EOS, PAD, check_vocabulary, of_words
 from keras_segattn.decoding import BeamRules, BeamSearch, Decoder, SampleTokens, SamplingRules
+from keras_segattn.initializers import normal
 from keras_segattn.layers import (
     AddBias,
     AdditiveAttention,
@@ -64,12 +65,11 @@ LAYOUTS: dict[str, dict[str, bool]] = {
     "paper": {"embedding_bias": False, "gate_bias": True, "factors": False},
 }
 # The paper's deviations are made for a thousand units; a network of a few hundred hardly learns from them.
-# As configurations, of which every layer makes its own: one object draws the same numbers for all.
 INITIALIZATIONS: dict[str, dict[str, Any]] = {
     "paper": {
-        "words": {"class_name": "RandomNormal", "config": {"stddev": 0.01}},
-        "kernels": {"class_name": "RandomNormal", "config": {"stddev": 0.01}},
-        "alignment": {"class_name": "RandomNormal", "config": {"stddev": 0.001}},
+        "words": normal(0.01),
+        "kernels": normal(0.01),
+        "alignment": normal(0.001),
         "energies": "zeros",
     },
     "scaled": {

@@ -17,6 +17,7 @@ from keras_segattn import registry
 from keras_segattn.arguments import check_choice, check_positive_integer, image_input
 from keras_segattn.attention.vocabulary import BOS, EOS, check_vocabulary, of_words
 from keras_segattn.decoding import BeamRules, BeamSearch, Decoder
+from keras_segattn.initializers import normal
 from keras_segattn.layers import (
     AdditiveAttention,
     AttentionLSTMCell,
@@ -28,10 +29,9 @@ from keras_segattn.layers import (
 )
 from keras_segattn.layers.attention_score import AttentionScore
 
-# Of rectangular matrices; the released code's deviation is made for a state of a thousand units and more. As
-# configurations, of which every layer makes its own initialiser: one object draws the same numbers for all.
+# Of rectangular matrices; the released code's deviation is made for a state of a thousand units and more.
 INITIALIZATIONS: dict[str, Any] = {
-    "paper": {"class_name": "RandomNormal", "config": {"stddev": 0.01}},
+    "paper": normal(0.01),
     "scaled": "glorot_uniform",
 }
 # The released code makes square matrices orthogonal.

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from keras_segattn.arguments import check_choice, check_positive_integer
+from keras_segattn.arguments import check_choice, check_fixed_size, check_positive_integer, image_input
 from keras_segattn.layers import BatchStatistics, RecurrentBatchNormalization, TransposedConv2D
 
 STATISTICS = ("batch", "moving")
@@ -49,11 +49,6 @@ def normalization(
     return layers.BatchNormalization(momentum=0.9, center=affine, scale=affine, name=name, **arguments)
 
 
-def normal(stddev: float, mean: float = 0.0) -> keras.initializers.Initializer:
-    """A normal initialiser, new for every layer: one by itself gives the same numbers whenever it is asked."""
-    return keras.initializers.RandomNormal(mean, stddev)
-
-
 def run(stack: list[keras.layers.Layer], x: Any, step: int = 0) -> Any:
     """One layer after the other; in a loop, those that tell its steps apart are told which it is."""
     for layer in stack:
@@ -90,6 +85,19 @@ def latent_input(input_tensor: Any, shape: tuple[int, ...]) -> Any:
         expected = ", ".join(map(str, ("batch", *shape)))
         raise ValueError(f"input_tensor must be a symbolic Keras tensor of ({expected}), received {input_tensor}")
     return input_tensor
+
+
+def discriminator_input(
+    input_tensor: Any, input_shape: Any, *, default: tuple[int, int, int], first: int
+) -> tuple[Any, int]:
+    """The images a discriminator scores, and how many times it halves them to a map of `first` rows and columns.
+
+    Raises:
+        ValueError: if the shape is wrong, or is not that of an image of one known size.
+    """
+    image = image_input(input_tensor, input_shape, default=default)
+    check_fixed_size(image, True)
+    return image, doublings(image.shape[1:], first)
 
 
 def doublings(image_shape: Any, first: int) -> int:

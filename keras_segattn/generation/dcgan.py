@@ -15,19 +15,20 @@ import keras
 from keras import layers
 
 from keras_segattn import weights as weight_files
-from keras_segattn.arguments import check_fixed_size, image_input, source_input
+from keras_segattn.arguments import source_input
 from keras_segattn.generation.blocks import (
     check_discriminator,
     check_generator,
+    discriminator_input,
     doublings,
     down,
     latent_input,
-    normal,
     normalization,
     run,
     up,
 )
 from keras_segattn.generation.dcgan_weights import FIRST, discriminator_arrays, generator_arrays
+from keras_segattn.initializers import normal
 from keras_segattn.preprocessing import Preprocessing
 from keras_segattn.registry import Paper, register
 
@@ -181,9 +182,7 @@ def DCGANDiscriminator(  # noqa: N802 - a builder is named like the model it bui
         >>> probability = discriminator(generator(noise("normal", 64, 100)))
     """
     check_discriminator(include_top, classifier_activation, statistics, filters=filters, first=first)
-    image = image_input(input_tensor, input_shape, default=(64, 64, 3))
-    check_fixed_size(image, True)
-    count = doublings(image.shape[1:], first)
+    image, count = discriminator_input(input_tensor, input_shape, default=(64, 64, 3), first=first)
 
     x = image
     for stage in range(1, count + 1):

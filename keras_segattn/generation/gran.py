@@ -19,23 +19,19 @@ import keras
 from keras import layers
 
 from keras_segattn import weights as weight_files
-from keras_segattn.arguments import (
-    check_choice,
-    check_fixed_size,
-    image_input,
-    source_input,
-)
+from keras_segattn.arguments import check_choice, source_input
 from keras_segattn.generation.blocks import (
     check_discriminator,
     check_generator,
+    discriminator_input,
     doublings,
     down,
     latent_input,
-    normal,
     normalization,
     run,
     up,
 )
+from keras_segattn.initializers import normal
 from keras_segattn.preprocessing import Preprocessing
 from keras_segattn.registry import Paper, register
 
@@ -47,7 +43,7 @@ NOISE = ("shared", "per_step")
 MNIST: dict[str, Any] = {"image_shape": (28, 28, 1), "filters": 128, "first": 7, "normalize_last": True}
 MNIST_DISCRIMINATOR: dict[str, Any] = {"input_shape": (28, 28, 1), "filters": 40, "first": 7}
 EPSILON = 1e-12
-DEVIATION = 0.01  # of the kernels
+KERNELS = normal(0.01)
 # From a layer's name to a batch normalisation.
 Normalization = Callable[[str], keras.layers.Layer]
 PREPROCESSING = Preprocessing("RGB", mean=(0.0,) * 3, std=(255.0,) * 3, size=(32, 32))
@@ -74,9 +70,8 @@ def decoding(
         layers.Reshape((first, first, channels), name="project_map"),
     ]
     for stage in range(1, count):
-        kernel = normal(DEVIATION)
-        stack += up(channels >> stage, upsampling, f"up{stage}", kernel_initializer=kernel, activation="relu")
-    return stack + up(image_channels, upsampling, "delta", kernel_initializer=normal(DEVIATION))
+        stack += up(channels >> stage, upsampling, f"up{stage}", kernel_initializer=KERNELS, activation="relu")
+    return stack + up(image_channels, upsampling, "delta", kernel_initializer=KERNELS)
 
 
 def encoding(
@@ -86,7 +81,7 @@ def encoding(
     stack: list[keras.layers.Layer] = []
     for stage in range(1, count + 1):
         name, normalized = f"down{stage}", stage < count or normalize_last
-        stack += down(filters << (stage - 1), name, use_bias=not normalized, kernel_initializer=normal(DEVIATION))
+        stack += down(filters << (stage - 1), name, use_bias=not normalized, kernel_initializer=KERNELS)
         stack += [norm(f"{name}_bn")] if normalized else []
         stack += [layers.ReLU(name=f"{name}_relu")]
     return [
@@ -239,15 +234,11 @@ def GRANDiscriminator(  # noqa: N802 - a builder is named like the model it buil
         >>> discriminator = GRANDiscriminator(**MNIST_DISCRIMINATOR)
     """
     check_discriminator(include_top, classifier_activation, statistics, filters=filters, first=first, units=units)
-    image = image_input(input_tensor, input_shape, default=(32, 32, 3))
-    check_fixed_size(image, True)
-    count = doublings(image.shape[1:], first)
+    image, count = discriminator_input(input_tensor, input_shape, default=(32, 32, 3), first=first)
 
     x = image
     for stage in range(1, count + 1):
-        x = run(
-            down(filters << (count - stage), f"conv{stage}", use_bias=False, kernel_initializer=normal(DEVIATION)), x
-        )
+        x = run(down(filters << (count - stage), f"conv{stage}", use_bias=False, kernel_initializer=KERNELS), x)
         x = normalization(statistics, f"conv{stage}_bn", epsilon=EPSILON)(x)
         x = layers.ReLU(name=f"conv{stage}_relu")(x)
     x = layers.Flatten(name="flatten")(x)

@@ -6,12 +6,11 @@ from typing import Any
 from keras import layers
 
 from keras_segattn.classification.blocks import conv_bn
+from keras_segattn.initializers import normal
 from keras_segattn.instances.feature_pyramid import convolve
 
-# Detectron's: near zero, so that training starts from the anchors and from all classes alike. Configurations, of which
-# every layer makes its own initialiser: one object draws the same numbers for all.
-SCORES = {"class_name": "RandomNormal", "config": {"stddev": 0.01}}
-REFINEMENTS = {"class_name": "RandomNormal", "config": {"stddev": 0.001}}
+# Detectron's initialisers: near zero, so that training starts from the anchors and from all classes alike.
+SCORES, REFINEMENTS = normal(0.01), normal(0.001)
 
 
 def proposal_head(maps: Sequence[Any], channels: int, anchors: int, convolutions: int) -> tuple[list[Any], list[Any]]:

@@ -17,6 +17,7 @@ from keras import layers
 from keras_segattn import registry
 from keras_segattn import weights as weight_files
 from keras_segattn.arguments import check_choice, check_positive_integer, image_input, scaled, source_input
+from keras_segattn.initializers import normal
 from keras_segattn.instances.mnc_weights import WEIGHT_NAMES, translate
 from keras_segattn.layers import (
     AnchorGenerator,
@@ -40,9 +41,7 @@ ANCHOR_SIZES, ANCHOR_RATIOS = (128, 256, 512), (0.5, 1.0, 2.0)
 REGION_SIZE = 14
 # py-faster-rcnn counts pixels: a box from 0 to 9 is ten wide.
 OFFSET = 1.0
-# Configurations, of which every layer makes its own initialiser: one object draws the same numbers for all.
-SCORES = {"class_name": "RandomNormal", "config": {"stddev": 0.01}}
-REFINEMENTS = {"class_name": "RandomNormal", "config": {"stddev": 0.001}}
+SCORES, REFINEMENTS = normal(0.01), normal(0.001)  # initialisers
 
 
 def trunk_map(image: Any, backbone: str, weights: str | None, alpha: float) -> Any:

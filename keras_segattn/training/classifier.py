@@ -1,6 +1,5 @@
 """Trains a classifier: the recipe of Inception-v4 and Inception-ResNet by default, resumable."""
 
-import json
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -10,11 +9,10 @@ import keras
 from keras import ops
 
 from keras_segattn.arguments import check_choice, check_positive_integer
-from keras_segattn.files import replaced
 from keras_segattn.training.classifier_checks import check_classifier_batch, check_classifier_model
 from keras_segattn.training.classifier_recipes import AUX_WEIGHTS, ClassifierRecipe, resolve_classifier_recipe
 from keras_segattn.training.distribution import AverageStatistics, check_scope, strategy_of, strategy_scope
-from keras_segattn.training.recorder import Recorder
+from keras_segattn.training.recorder import Recorder, prepare
 from keras_segattn.training.segmenter import plain
 from keras_segattn.training.source import Data, Source
 
@@ -119,11 +117,7 @@ def train_classifier(
     if resume:
         recorder.restore(optimizer)
     if directory is not None:
-        directory.mkdir(parents=True, exist_ok=True)
-        for leftover in directory.glob(".partial.*"):  # of a process that was killed while it wrote
-            leftover.unlink()
-        with replaced(directory / "settings.json") as temporary:
-            temporary.write_text(json.dumps(fixed | {"epochs": epochs}, indent=2))
+        prepare(directory, fixed | {"epochs": epochs})
 
     watchers: list[keras.callbacks.Callback] = [*callbacks, recorder]
     if optimizer.use_ema:

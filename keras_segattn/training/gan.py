@@ -1,6 +1,5 @@
 """Trains a generator against a discriminator: the recipes of DCGAN and GRAN, resumable."""
 
-import json
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -17,7 +16,7 @@ from keras_segattn.generation.latent import black, noise, sample
 from keras_segattn.training.distribution import strategy_of
 from keras_segattn.training.gan_recipes import GANRecipe, resolve_gan_recipe
 from keras_segattn.training.gan_trainer import GANTrainer, Optimizers, class_count, input_shapes, noise_shape
-from keras_segattn.training.recorder import Recorder
+from keras_segattn.training.recorder import Recorder, prepare
 from keras_segattn.training.segmenter import plain
 from keras_segattn.training.source import Data, Source, check_logits
 
@@ -106,11 +105,7 @@ def train_gan(
         recorder.restore(optimizers)
     watchers: list[keras.callbacks.Callback] = [*callbacks, recorder]
     if directory is not None:
-        (directory / "samples").mkdir(parents=True, exist_ok=True)
-        for leftover in directory.rglob(".partial.*"):  # of a process that was killed while it wrote
-            leftover.unlink()
-        with replaced(directory / "settings.json") as temporary:
-            temporary.write_text(json.dumps(fixed | {"epochs": epochs}, indent=2))
+        prepare(directory, fixed | {"epochs": epochs})
         z: Any = noise(chosen.noise, SAMPLES, noise_shape(generator), seed)
         if classes := class_count(generator):  # one after the other
             z = {"z": z, "label": np.eye(classes, dtype="float32")[np.arange(SAMPLES) % classes]}
@@ -150,12 +145,13 @@ class Sampler(keras.callbacks.Callback):
     Args:
         generator: what draws.
         z: its input.
-        folder: existing, for `epoch_001.png` …
+        folder: made if missing, for `epoch_001.png` …
     """
 
     def __init__(self, generator: keras.Model, z: Any, folder: Path) -> None:
         super().__init__()
         self.generator, self.z, self.folder = generator, z, folder
+        folder.mkdir(exist_ok=True)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
         """Write the picture."""

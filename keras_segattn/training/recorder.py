@@ -1,6 +1,7 @@
 """What is watched and written while a model trains."""
 
 import csv
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,6 +14,15 @@ from keras import ops
 from keras_segattn.files import replaced
 from keras_segattn.training.checkpoint import Progress, Stateful, load_checkpoint, save_checkpoint
 from keras_segattn.training.precision import dtype_policies
+
+
+def prepare(run_dir: Path, settings: Mapping[str, Any]) -> None:
+    """Make a run directory, or clear it of what a process that was killed had half written; note the settings in it."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    for leftover in run_dir.rglob(".partial.*"):
+        leftover.unlink()
+    with replaced(run_dir / "settings.json") as temporary:
+        temporary.write_text(json.dumps(settings, indent=2))
 
 
 class TrainingDivergedError(ArithmeticError):

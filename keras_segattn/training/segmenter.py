@@ -1,7 +1,6 @@
 """Trains a segmentation model: the recipe of the FCN paper by default, resumable, on any number of devices."""
 
 import importlib.util
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from os import PathLike
@@ -11,7 +10,6 @@ from typing import Any
 import keras
 
 from keras_segattn.arguments import check_choice, check_positive_integer
-from keras_segattn.files import replaced
 from keras_segattn.metrics.scores import SCORES, SegmentationScores
 from keras_segattn.training.distribution import (
     AverageStatistics,
@@ -25,7 +23,7 @@ from keras_segattn.training.distribution import (
 )
 from keras_segattn.training.precision import dtype_policies, resolve_policy
 from keras_segattn.training.recipes import Recipe, resolve_recipe
-from keras_segattn.training.recorder import Recorder
+from keras_segattn.training.recorder import Recorder, prepare
 from keras_segattn.training.source import Data, Source, check_batch, check_logits, check_model
 
 
@@ -165,11 +163,7 @@ def train_segmenter(
     if resume:
         recorder.restore(optimizer)
     if directory is not None and chief:
-        directory.mkdir(parents=True, exist_ok=True)
-        for leftover in directory.glob(".partial.*"):  # of a process that was killed while it wrote
-            leftover.unlink()
-        with replaced(directory / "settings.json") as temporary:
-            temporary.write_text(json.dumps(fixed | {"epochs": epochs}, indent=2))
+        prepare(directory, fixed | {"epochs": epochs})
         if importlib.util.find_spec("tensorboard"):
             watchers.append(keras.callbacks.TensorBoard(directory / "tensorboard", write_graph=False))
 
