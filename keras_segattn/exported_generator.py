@@ -1,6 +1,6 @@
 """Generators at work: a Keras model, a SavedModel or a `.tflite` draws pictures out of noise."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,23 +9,44 @@ import numpy as np
 
 from keras_segattn.generation.latent import black, pixels
 
+LABEL = "label"
+
 
 class ImageGenerator(NamedTuple):
     """A generator, however it is stored.
 
     Attributes:
-        run: noise float32 `(batch, *shape)` → images float32 `(batch, height, width, channels)`.
+        run: inputs by name → images float32 `(batch, height, width, channels)`.
+        noise: name of the input that is noise.
         shape: of the noise of one image.
+        classes: how many classes its input `label` tells apart; `None` if it has none.
         low: what is black in an image, -1 or 0; `None` if the file does not say.
     """
 
-    run: Callable[[np.ndarray], np.ndarray]
+    run: Callable[[dict[str, np.ndarray]], np.ndarray]
+    noise: str
     shape: tuple[int, ...]
+    classes: int | None
     low: float | None
 
-    def sample(self, z: np.ndarray) -> np.ndarray:
-        """Images uint8 `(batch, height, width, channels)` of noise float32 `(batch, *shape)`."""
-        images = self.run(z)
+    def sample(self, z: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
+        """Images uint8 `(batch, height, width, channels)`.
+
+        Args:
+            z: noise float32 `(batch, *shape)`.
+            labels: integer `(batch,)`, 0..classes-1, of a conditional generator.
+
+        Raises:
+            ValueError: if there are labels and no classes, or the other way round, or labels of other classes.
+        """
+        if (labels is None) is not (self.classes is None):
+            raise ValueError(f"expected labels of a generator with classes only, received {labels} of {self.classes}")
+        inputs = {self.noise: z}
+        if labels is not None and self.classes is not None:
+            if not np.isin(labels, np.arange(self.classes)).all():
+                raise ValueError(f"expected labels in 0..{self.classes - 1}, received {labels}")
+            inputs[LABEL] = np.eye(self.classes, dtype="float32")[labels]
+        images = self.run(inputs)
         low = self.low
         if low is None:  # nothing is negative after a sigmoid
             low = -1.0 if images.min() < 0 else 0.0
@@ -36,60 +57,90 @@ def load_generator(path: Path) -> ImageGenerator:
     """A generator written by `export.saved_model` or `export.tflite`.
 
     Raises:
-        ValueError: if the file does not take noise and give images.
+        ValueError: if the file does not take noise, or noise and a class, and give images.
 
     Example:
         >>> generator = load_generator(Path("savedmodels/dcgan_mnist/1"))
-        >>> images = generator.sample(noise("uniform", 64, generator.shape))
+        >>> images = generator.sample(noise("uniform", 70, generator.shape), np.arange(70) % 10)
     """
-    generator, output = _tflite(path) if path.suffix == ".tflite" else _saved_model(path)
-    if len(generator.shape) > 2 or len(output) != 4 or output[-1] not in (1, 3):
-        raise ValueError(f"{path} is no generator: it takes {generator.shape} and gives {output}")
-    return generator
+    run, inputs, outputs = _tflite(path) if path.suffix == ".tflite" else _saved_model(path)
+    if len(outputs) == 1:
+        ((output, made),) = outputs.items()
+        if len(made) == 4 and made[-1] in (1, 3):
+            return _generator(path, lambda given: run(given)[output], inputs, None)
+    raise ValueError(f"{path} is no generator: it gives {outputs}")
 
 
 def keras_generator(model: keras.Model) -> ImageGenerator:
-    """A Keras model as a generator."""
+    """A Keras model as a generator.
 
-    def run(z: np.ndarray) -> np.ndarray:
-        return keras.ops.convert_to_numpy(model(z))
+    Raises:
+        ValueError: if it does not take noise, or noise and a class, and give images.
+    """
+    if model.output_names != ["image"]:
+        raise ValueError(f"{model.name!r} generates no images: its output is {', '.join(model.output_names)}")
 
-    return ImageGenerator(run, model.input_shape[1:], black(model))
+    def run(given: dict[str, np.ndarray]) -> np.ndarray:
+        inputs = keras.tree.pack_sequence_as(model.input, [given[tensor.name] for tensor in model.inputs])
+        return keras.ops.convert_to_numpy(model(inputs))
+
+    return _generator(model.name, run, {tensor.name: tuple(tensor.shape) for tensor in model.inputs}, black(model))
 
 
-def _saved_model(path: Path) -> tuple[ImageGenerator, tuple[int | None, ...]]:
+def _generator(
+    name: Any,
+    run: Callable[[dict[str, np.ndarray]], np.ndarray],
+    inputs: Mapping[str, tuple[int | None, ...]],
+    low: float | None,
+) -> ImageGenerator:
+    """The generator of such inputs: noise, and perhaps one-hot labels."""
+    noises = [input_ for input_, shape in inputs.items() if input_ != LABEL and len(shape) in (2, 3)]
+    if len(noises) != 1 or set(inputs) - {LABEL, *noises}:
+        raise ValueError(f"{name} is no generator: it takes {dict(inputs)}")
+    classes = inputs[LABEL][-1] if LABEL in inputs else None
+    shape = tuple(size for size in inputs[noises[0]][1:] if size is not None)
+    return ImageGenerator(run, noises[0], shape, classes, low)
+
+
+# How a file is run, and the shapes of its inputs and outputs.
+_Opened = tuple[
+    Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]],
+    dict[str, tuple[int | None, ...]],
+    dict[str, tuple[int | None, ...]],
+]
+
+
+def _saved_model(path: Path) -> _Opened:
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(path))
     signature = loaded.signatures["serving_default"]
-    inputs = signature.structured_input_signature[1]
-    if len(inputs) != 1 or len(signature.structured_outputs) != 1:
-        raise ValueError(
-            f"{path} is no generator: it takes {sorted(inputs)} and gives {sorted(signature.structured_outputs)}"
-        )
-    ((name, spec),) = inputs.items()
-    ((output, result),) = signature.structured_outputs.items()
+    specs = signature.structured_input_signature[1]
 
-    def run(z: np.ndarray) -> np.ndarray:
+    def run(given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         _ = loaded  # its variables live as long as it does
-        return signature(**{name: tf.constant(z, spec.dtype)})[output].numpy()
+        made = signature(**{name: tf.constant(given[name], spec.dtype) for name, spec in specs.items()})
+        return {name: value.numpy() for name, value in made.items()}
 
-    return ImageGenerator(run, tuple(spec.shape[1:]), None), tuple(result.shape)
+    outputs = {name: tuple(spec.shape) for name, spec in signature.structured_outputs.items()}
+    return run, {name: tuple(spec.shape) for name, spec in specs.items()}, outputs
 
 
-def _tflite(path: Path) -> tuple[ImageGenerator, tuple[int, ...]]:
+def _tflite(path: Path) -> _Opened:
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(str(path), num_threads=2)
-    runner = interpreter.get_signature_runner("serving_default")
-    inputs: dict[str, Any] = runner.get_input_details()
-    outputs: dict[str, Any] = runner.get_output_details()
-    if len(inputs) != 1 or len(outputs) != 1:
-        raise ValueError(f"{path} is no generator: it takes {sorted(inputs)} and gives {sorted(outputs)}")
-    ((name, details),) = inputs.items()
-    ((output, result),) = outputs.items()
+    runner = Interpreter(str(path), num_threads=2).get_signature_runner("serving_default")
 
-    def run(z: np.ndarray) -> np.ndarray:
-        return np.concatenate([runner(**{name: one[None]})[output] for one in z])  # the batch in the file is 1
+    def run(given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        # The batch in the file is 1.
+        made = [
+            runner(**dict(zip(given, one, strict=True)))
+            for one in zip(*(v[:, None] for v in given.values()), strict=True)
+        ]
+        return {name: np.concatenate([one[name] for one in made]) for name in made[0]}
 
-    return ImageGenerator(run, tuple(int(n) for n in details["shape"][1:]), None), tuple(map(int, result["shape"]))
+    shapes: list[dict[str, tuple[int | None, ...]]] = [
+        {name: tuple(int(n) for n in facts["shape"]) for name, facts in details().items()}
+        for details in (runner.get_input_details, runner.get_output_details)
+    ]
+    return run, shapes[0], shapes[1]

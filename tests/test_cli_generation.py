@@ -6,7 +6,9 @@ import theano_gans as theano
 from harness import randomise
 from PIL import Image
 
-from keras_segattn import DCGANGenerator, get_model
+from keras_segattn import ConditionalDCGANGenerator, DCGANGenerator, export, get_model
+from keras_segattn.exported_generator import keras_generator, load_generator
+from keras_segattn.generation import noise
 
 pytestmark = pytest.mark.xdist_group("cli")
 
@@ -52,6 +54,39 @@ def test_a_released_generator_draws_digits(segattn, tmp_path, model):
     inked = [float((digit > 0.5).mean()) for digit in digits]
     assert 0.05 < np.mean(inked) < 0.3  # white strokes on black: of MNIST's pixels 13 % are bright
     assert np.std(digits, axis=0).max() > 0.3  # and not one digit
+
+
+def test_a_conditional_generator_draws_classes_in_turn_or_one(segattn, tmp_path):
+    model = ConditionalDCGANGenerator(latent=8, classes=3, filters=2, units=8, statistics="moving")
+    randomise(model)
+    model.save(tmp_path / "model.keras")
+    options = ("sample", "--model", tmp_path / "model.keras", "--count", 6, "--scale", 1)
+    segattn(*options, "-o", tmp_path / "all.png")
+    segattn(*options, "-o", tmp_path / "one.png", "--label", 1)
+    pictures = []
+    for name in ("all.png", "one.png"):
+        with Image.open(tmp_path / name) as image:
+            pictures.append(np.asarray(image).reshape(28, 6 * 30 - 2, -1))
+    same = [(pictures[0][:, left : left + 28] == pictures[1][:, left : left + 28]).all() for left in range(0, 180, 30)]
+    assert same == [False, True, False] * 2
+    assert "classes of this generator are 3" in segattn(*options, "-o", tmp_path / "x.png", "--label", 3, code=1).err
+
+
+def test_every_form_of_a_generator_draws_the_same(tmp_path):
+    model = ConditionalDCGANGenerator(latent=8, classes=3, filters=2, units=8, statistics="moving")
+    randomise(model)
+    export.saved_model(model, tmp_path, 1, preprocess=None, signatures=("serving_default",), name="served")
+    export.tflite(model, tmp_path / "model.tflite")
+    z, labels = noise("uniform", 4, 8), np.array([0, 2, 1, 1])
+    expected = keras_generator(model).sample(z, labels).astype(int)
+    assert expected.std() > 1
+    for path in (tmp_path / "served" / "1", tmp_path / "model.tflite"):
+        made = load_generator(path).sample(z, labels)
+        assert np.abs(made - expected).max() <= 1  # rounded to integers
+    with pytest.raises(ValueError, match="expected labels"):
+        keras_generator(model).sample(z)
+    with pytest.raises(ValueError, match=r"in 0\.\.2"):
+        keras_generator(model).sample(z, labels + 1)
 
 
 def test_what_cannot_be_sampled_is_named(segattn, published, tmp_path):
