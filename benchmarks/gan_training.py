@@ -11,7 +11,7 @@ an untrained one.
 
 Each model leaves `MODEL/{checkpoint.npz,samples/,generator.keras,…,samples.png,scores.json}` under `--output`. What is
 there is not made again: killed at any time and called again, it goes on. `--digits 2000 --epochs 1` tries it out.
-`--release savedmodels` then writes `dcgan_mnist`, normalising by averages, and judges the `.tflite` file itself.
+`--release savedmodels` then writes `dcgan_mnist`, the conditional one with averages, and judges its `.tflite`.
 """
 
 import argparse
@@ -111,6 +111,9 @@ MODELS = {
     "gran3": gran(3),
     "gran5": gran(5),
 }
+
+
+RELEASED = "conditional"
 
 
 class Digits:
@@ -292,18 +295,19 @@ def release(generator, judging, test_images, destination, picture):
     """`destination/dcgan_mnist`: version 1 for servers and a file for phones, whose own digits are judged."""
     for weight in generator.trainable_variables:  # of float16's precision, so that they compress
         weight.assign(keras.ops.cast(keras.ops.cast(weight, "float16"), "float32"))
-    shape = generator.input_shape[1:]
-    noises = (generation.noise("uniform", BATCH, shape, seed) for seed in range(AVERAGED))
-    network = frozen(MODELS["dcgan"].generator, generator, noises)
-    report = export.saved_model(
-        network, destination, 1, signatures=("serving_default",), preprocess=None, name="dcgan_mnist"
-    )
-    print(report.path)
+    latent, classes = noise_shape(generator), class_count(generator)
+    labels = np.arange(COMPARED) % classes
+    label = np.eye(classes, dtype="float32")[labels[:BATCH]]
+    noises = ({"z": generation.noise("uniform", BATCH, latent, seed), "label": label} for seed in range(AVERAGED))
+    network = frozen(MODELS[RELEASED].generator, generator, noises)
+    settings = {"signatures": ("serving_default",), "preprocess": None, "name": "dcgan_mnist"}
+    print(export.saved_model(network, destination, 1, **settings).path)
     path = destination / "dcgan_mnist" / "dcgan_mnist_float16.tflite"
     size = export.tflite(network, path, quantize="float16").size_bytes
-    z = generation.noise("uniform", COMPARED, shape, seed=1)
-    scores = scores_of(load_generator(path).sample(z), judging, test_images, picture)
-    print(f"{path.name}: {size:,} bytes, {scores}", flush=True)
+    images = load_generator(path).sample(generation.noise("uniform", COMPARED, latent, seed=1), labels)
+    scores = scores_of(images, judging, test_images, picture)
+    right = float((seen(judging, images).argmax(axis=-1) == labels).mean())
+    print(f"{path.name}: {size:,} bytes, {right:.2%} read as the class they were drawn as, {scores}", flush=True)
 
 
 def pixel_rows(images):
@@ -354,7 +358,7 @@ def main():
 
     judging = classifier(train, test, output, required=0.0 if arguments.digits else ACCURATE)
     if arguments.release:
-        generator = keras.saving.load_model(output / "dcgan" / "generator.keras")
+        generator = keras.saving.load_model(output / RELEASED / "generator.keras")
         release(generator, judging, test[0], arguments.release, arguments.picture)
         return
     real = once(output / "training_digits.json", lambda: {"frechet": distance(judging, train[0][:COMPARED], test[0])})
