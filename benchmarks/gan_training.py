@@ -9,9 +9,10 @@ sure of, and the rarest class; of 10,000 it gives the Fréchet distance of the c
 Last, linear SVMs learn from a few labelled digits, given pixels, the pooled features of a discriminator, or those of
 an untrained one.
 
-Each model leaves `MODEL/{checkpoint.npz,samples/,generator.keras,…,samples.png,scores.json}` under `--output`. What is
-there is not made again: killed at any time and called again, it goes on. `--digits 2000 --epochs 1` tries it out.
-`--release savedmodels` then writes `dcgan_mnist`, the conditional one with averages, and judges its `.tflite`.
+Each model leaves `MODEL/{checkpoint.npz,samples/,generator.keras,…,samples.png,scores.json}` under `--output`, and all
+of them a picture with a row of each. What is there is not made again: killed at any time and called again, it goes on.
+`--digits 2000 --epochs 1` tries it out. `--release savedmodels` then writes `dcgan_mnist`, the conditional one with
+averages, and judges its `.tflite`.
 """
 
 import argparse
@@ -56,6 +57,7 @@ from keras_segattn.training.gan_trainer import class_count, noise_shape
 
 SIDE, FILTERS, UNITS, FIRST = 28, 32, 512, 7
 JUDGED, COMPARED = 1000, 10_000
+COLUMNS = 20  # of pictures
 SURE, ACCURATE = 0.9, 0.99
 CLASSIFIER_EPOCHS = 8
 # Generators that normalise by the batch are sampled like they were trained.
@@ -222,7 +224,7 @@ def judge(name, generator, judging, test_images, folder):
 
 def scores_of(images, judging, test_images, picture):
     """Counts and distances of generated digits, and a picture of them."""
-    visualize.save(visualize.image_grid(images[:100], 20, scale=2), picture)
+    visualize.save(visualize.image_grid(images[:100], COLUMNS, scale=2), picture)
     scores = seen(judging, images[:JUDGED])
     shares = np.bincount(scores.argmax(axis=-1), minlength=10) / JUDGED
     return {
@@ -367,6 +369,8 @@ def main():
         pairs[name] = trained(name, train, arguments.epochs, output)
         make = partial(judge, name, pairs[name].generator, judging, test[0], output / name)
         scores[name] = once(output / name / "scores.json", make)
+    drawn = np.concatenate([sampled(name, pair.generator, COLUMNS) for name, pair in pairs.items()])
+    visualize.save(visualize.image_grid(drawn, COLUMNS, scale=2), output / f"samples_{'_'.join(pairs)}.png")
     grans = {name: pair for name, pair in pairs.items() if name.startswith("gran")}
     fights = once(output / f"battles_{'_'.join(grans)}.json", lambda: battles(grans, test[0])) if len(grans) > 1 else []
 
