@@ -258,8 +258,9 @@ def _painted(behind: np.ndarray, ink: np.ndarray, draws: np.ndarray) -> np.ndarr
     image = behind.astype(np.float32)
     image /= 255
     cover = ink.astype(np.float32)
-    total = np.maximum(cover.sum(axis=(1, 2)), 1)  # of strings too small to be seen, nothing
-    local = np.einsum("nhw,nhwc->nc", cover, image) / total[:, None] @ LUMA
+    total = 255 * np.maximum(ink.sum(axis=(1, 2)), 1)  # of strings too small to be seen, nothing
+    # Sums of integers: rounded ones would depend on how a batch lies in memory.
+    local = _luma(np.einsum("nhw,nhwc->nc", ink, behind, dtype=np.float64) / total[:, None])
     # Darker or lighter: as drawn, unless one of them leaves too little room.
     lighter = np.where(np.minimum(local, 1 - local) < LEAST_CONTRAST, local < 0.5, draws[2] < 0.5)
     room = np.where(lighter, 1 - local, local)
@@ -267,12 +268,16 @@ def _painted(behind: np.ndarray, ink: np.ndarray, draws: np.ndarray) -> np.ndarr
     luma = (local + np.where(lighter, contrast, -contrast))[:, None]
     # A hue changes no luma, and is as strong as drawn of what keeps the colour within 0..1.
     hue = _signed(draws[3:6].T)
-    hue -= (hue @ LUMA)[:, None]
+    hue -= _luma(hue)[:, None]
     strongest = (np.where(hue > 0, 1 - luma, luma) / np.maximum(np.abs(hue), 1e-6)).min(axis=-1)
     colour = np.clip(luma + hue * (strongest * draws[6])[:, None], 0, 1).astype(np.float32)
     cover *= ((OPACITY[0] + (OPACITY[1] - OPACITY[0]) * draws[0]) / 255).astype(np.float32)[:, None, None]
     image += cover[..., None] * (colour[:, None, None] - image)
     return image
+
+
+def _luma(colours: np.ndarray) -> np.ndarray:
+    return (colours * LUMA).sum(axis=-1)
 
 
 def _signed(uniform: np.ndarray) -> np.ndarray:
