@@ -46,7 +46,7 @@ from keras_segattn import (
     visualize,
 )
 from keras_segattn.data.batches import shuffled
-from keras_segattn.exported_generator import load_generator
+from keras_segattn.exported_generator import keras_generator, load_generator
 from keras_segattn.files import replaced
 from keras_segattn.generation import Battle
 from keras_segattn.generation.gran import MNIST, MNIST_DISCRIMINATOR
@@ -60,7 +60,6 @@ JUDGED, COMPARED = 1000, 10_000
 COLUMNS = 20  # of pictures
 SURE, ACCURATE = 0.9, 0.99
 CLASSIFIER_EPOCHS = 8
-# Generators that normalise by the batch are sampled like they were trained.
 BATCH = 128
 # Batches whose averages a frozen network normalises by.
 AVERAGED = 100
@@ -184,14 +183,7 @@ def seen(model, images):
 
 def sampled(name, generator, count):
     """So many digits of a generator, uint8, in batches like those of training."""
-    batches, classes = -(-count // BATCH), class_count(generator)
-    z = generation.noise(GAN_RECIPES[MODELS[name].recipe].noise, batches * BATCH, noise_shape(generator), seed=1)
-    labels = None if classes is None else np.eye(classes, dtype="float32")[np.arange(len(z)) % classes]
-
-    def draw(part):
-        return generation.sample(generator, z[part] if labels is None else {"z": z[part], "label": labels[part]})
-
-    return np.concatenate([draw(part) for part in np.split(np.arange(len(z)), batches)])[:count]
+    return keras_generator(generator).draw(GAN_RECIPES[MODELS[name].recipe].noise, count, seed=1)
 
 
 def trained(name, train, epochs, output):
@@ -298,17 +290,16 @@ def release(generator, judging, test_images, destination, picture):
     for weight in generator.trainable_variables:  # of float16's precision, so that they compress
         weight.assign(keras.ops.cast(keras.ops.cast(weight, "float16"), "float32"))
     latent, classes = noise_shape(generator), class_count(generator)
-    labels = np.arange(COMPARED) % classes
-    label = np.eye(classes, dtype="float32")[labels[:BATCH]]
+    label = np.eye(classes, dtype="float32")[np.arange(BATCH) % classes]
     noises = ({"z": generation.noise("uniform", BATCH, latent, seed), "label": label} for seed in range(AVERAGED))
     network = frozen(MODELS[RELEASED].generator, generator, noises)
     settings = {"signatures": ("serving_default",), "preprocess": None, "name": "dcgan_mnist"}
     print(export.saved_model(network, destination, 1, **settings).path)
     path = destination / "dcgan_mnist" / "dcgan_mnist_float16.tflite"
     size = export.tflite(network, path, quantize="float16").size_bytes
-    images = load_generator(path).sample(generation.noise("uniform", COMPARED, latent, seed=1), labels)
+    images = load_generator(path).draw("uniform", COMPARED, seed=1)
     scores = scores_of(images, judging, test_images, picture)
-    right = float((seen(judging, images).argmax(axis=-1) == labels).mean())
+    right = float((seen(judging, images).argmax(axis=-1) == np.arange(COMPARED) % classes).mean())
     print(f"{path.name}: {size:,} bytes, {right:.2%} read as the class they were drawn as, {scores}", flush=True)
 
 

@@ -5,8 +5,6 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-# Generators that normalise by the batch are meant to see this many images at once.
-BATCH = 128
 COLUMNS = 8
 
 
@@ -36,22 +34,9 @@ def sample(
     scale: Annotated[int, typer.Option(min=1, help="Side of the square that a pixel becomes.")] = 2,
 ) -> None:
     """Draw images from a generator, side by side."""
-    import numpy as np
-
     from keras_segattn import visualize
-    from keras_segattn.generation import noise as draw
 
-    generator = open_generator(model, weights)
-    if label is not None and not 0 <= label < (generator.classes or 0):
-        raise ValueError(f"--label {label}: the classes of this generator are {generator.classes or 'none'}")
-    batches = -(-count // BATCH)
-    z = draw(noise or "normal", batches * BATCH, generator.shape, seed)
-    labels = None
-    if generator.classes:
-        labels = np.arange(len(z)) % generator.classes if label is None else np.full(len(z), label)
-    parts = np.split(np.arange(len(z)), batches)
-    made = [generator.sample(z[part], None if labels is None else labels[part]) for part in parts]
-    images = np.concatenate(made)[:count]
+    images = open_generator(model, weights).draw(noise or "normal", count, seed, label)
     destination.parent.mkdir(parents=True, exist_ok=True)
     visualize.save(visualize.image_grid(images, min(COLUMNS, count), scale=scale), destination)
     typer.echo(destination)

@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from keras_segattn.generation.latent import black, pixels
+from keras_segattn.generation.latent import black, noise, pixels
 
 LABEL = "label"
+# Generators that normalise by the batch are meant to see this many images at once.
+BATCH = 128
 
 
 class ImageGenerator(NamedTuple):
@@ -52,6 +54,28 @@ class ImageGenerator(NamedTuple):
             low = -1.0 if images.min() < 0 else 0.0
         return pixels(images, low)
 
+    def draw(self, distribution: str, count: int, seed: int = 0, label: int | None = None) -> np.ndarray:
+        """Images uint8 `(count, height, width, channels)`, drawn in full batches.
+
+        Args:
+            distribution: of the noise, as of `generation.noise`.
+            count: of images.
+            seed: of the noise.
+            label: class of all images of a conditional generator; `None` takes all classes in turn.
+
+        Raises:
+            ValueError: if the generator has no such class.
+        """
+        if label is not None and not 0 <= label < (self.classes or 0):
+            raise ValueError(f"label {label}: the classes of this generator are {self.classes or 'none'}")
+        batches = -(-count // BATCH)
+        zs = np.split(noise(distribution, batches * BATCH, self.shape, seed), batches)
+        if self.classes is None:
+            return np.concatenate([self.sample(z) for z in zs])[:count]
+        places = np.arange(batches * BATCH)
+        labels = np.split(places % self.classes if label is None else np.full_like(places, label), batches)
+        return np.concatenate([self.sample(z, some) for z, some in zip(zs, labels, strict=True)])[:count]
+
 
 def load_generator(path: Path) -> ImageGenerator:
     """A generator written by `export.saved_model` or `export.tflite`.
@@ -61,7 +85,7 @@ def load_generator(path: Path) -> ImageGenerator:
 
     Example:
         >>> generator = load_generator(Path("savedmodels/dcgan_mnist/1"))
-        >>> images = generator.sample(noise("uniform", 70, generator.shape), np.arange(70) % 10)
+        >>> images = generator.draw("uniform", 70)
     """
     run, inputs, outputs = _tflite(path) if path.suffix == ".tflite" else _saved_model(path)
     if len(outputs) == 1:
