@@ -4,14 +4,16 @@
 
 For each digit a localiser is trained on 84×84 scenes, clean or with 16 pieces of other digits, from nothing but that
 all of them hold that digit; it is right where the intersection over union with the digit's 28×28 square is above 0.5,
-counted on 1,000 scenes of test digits. The encoder is a digit classifier up to its second pooling, trained on digits
-0.75 to 1.25 times as large as MNIST's, partly outside. `--output` receives the encoder, each localiser, `scores.json`
-and `co_localisation.png`; what is there is not trained again.
+counted on 1,000 scenes of test digits. The encoder is a digit classifier that knows digits 0.75 to 1.25 times as large as
+MNIST's, partly outside: first its second pooling, made of length 1, on clean scenes, then its hidden layer, on such
+scenes as the localiser is for. `--output` receives the classifier, each localiser, `scores.json` and
+`co_localisation.png`; what is there is not trained again.
 """
 
 import argparse
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -24,12 +26,34 @@ from keras_segattn.ops.boxes import box_iou
 from keras_segattn.training import CoLocalisationTrainer
 
 SCALES, AROUND = (0.75, 1.25), 8
-BATCH, STEPS, RATE, MARGIN = 32, 1500, 5e-3, 2.0
+BATCH = 32
 CLUTTER = {"clean": 0, "cluttered": 16}
 
 
-def encoder_of(train, path):
-    """Features of crops, from a classifier that knows digits of several sizes and places."""
+class Stage(NamedTuple):
+    """A part of a training.
+
+    Attributes:
+        encoder: `"alike"` or `"sure"`, see `encoders_of`.
+        margin: of the loss.
+        rate: the first, of a cosine to 0.
+        updates: how many.
+        cluttered: whether its scenes have the clutter that the localiser is for; clean ones else.
+    """
+
+    encoder: str
+    margin: float
+    rate: float
+    updates: int
+    cluttered: bool
+
+
+# Found from afar among nothing else, then as close as the encoder likes.
+STAGES = (Stage("alike", 2.0, 5e-3, 700, False), Stage("sure", 1.0, 3e-3, 1500, True))
+
+
+def classifier_of(train, path):
+    """Of digits of several sizes and places."""
     if not path.exists():
         generator = np.random.default_rng(0)
         model = SpatialTransformerNetwork(transform=None, units=128, filters=(16, 32))
@@ -44,21 +68,33 @@ def encoder_of(train, path):
             model.optimizer.learning_rate = rate
             model.fit(crops, train[1], batch_size=64, verbose=2)
         model.save(path)
-    model = keras.saving.load_model(path)
-    return keras.Model(model.input, model.get_layer("pool2").output)
+    return keras.saving.load_model(path)
 
 
-def localiser_of(encoder, digits, distractors, path):
+def encoders_of(classifier, digits):
+    """Its features: where things are, of length 1; and what it sees, the longer the surer, of length 1 for digits."""
+    where, what = (keras.layers.Flatten()(classifier.get_layer(name).output) for name in ("pool2", "fc1"))
+    lengths = keras.Model(classifier.input, what).predict(digits, verbose=0)
+    typical = float(np.sqrt(np.square(lengths).sum(axis=-1).mean()))
+    return {
+        "alike": keras.Model(classifier.input, keras.layers.UnitNormalization()(where)),
+        "sure": keras.Model(classifier.input, keras.layers.Rescaling(1 / typical)(what)),
+    }
+
+
+def localiser_of(encoders, digits, distractors, path):
     """Trained on scenes of these digits."""
     if not path.exists():
         keras.utils.set_random_seed(0)
-        trainer = CoLocalisationTrainer(co_localiser(), encoder, MARGIN)
-        trainer.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(RATE, STEPS)), jit_compile=False)
-        for part in range(5):
-            chosen = np.random.default_rng(part).integers(0, len(digits), BATCH * STEPS // 5)
-            scenes, _ = data.digit_scenes(digits[chosen], distractors=distractors, seed=part)
+        localiser, generator = co_localiser(), np.random.default_rng(0)
+        for number, (encoder, margin, rate, updates, cluttered) in enumerate(STAGES):
+            trainer = CoLocalisationTrainer(localiser, encoders[encoder], margin)
+            schedule = keras.optimizers.schedules.CosineDecay(rate, updates)
+            trainer.compile(keras.optimizers.Adam(schedule, global_clipnorm=1.0), jit_compile=False)
+            chosen = generator.integers(0, len(digits), BATCH * updates)
+            scenes, _ = data.digit_scenes(digits[chosen], distractors=distractors if cluttered else 0, seed=number)
             trainer.fit(scenes, batch_size=BATCH, verbose=2)
-        trainer.localiser.save(path)
+        localiser.save(path)
     return keras.saving.load_model(path)
 
 
@@ -86,12 +122,13 @@ def main():
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     train, test = (data.mnist_arrays(split, arguments.mnist) for split in ("train", "test"))
-    encoder = encoder_of(train, arguments.output / "encoder.keras")
+    classifier = classifier_of(train, arguments.output / "classifier.keras")
+    encoders = encoders_of(classifier, train[0][:2000].reshape(-1, 28, 28, 1) / 255)
     scores, pictures = {}, []
     for kind in arguments.scenes:
         for digit in arguments.digits:
             path = arguments.output / f"{kind}_{digit}.keras"
-            localiser = localiser_of(encoder, train[0][train[1] == digit], CLUTTER[kind], path)
+            localiser = localiser_of(encoders, train[0][train[1] == digit], CLUTTER[kind], path)
             digits = test[0][test[1] == digit]
             digits = digits[np.arange(1000) % len(digits)]
             scenes, boxes = data.digit_scenes(digits, distractors=CLUTTER[kind], seed=100)

@@ -15,16 +15,17 @@ class CoLocalisationTrainer(keras.Model):
 
         max(0, ‖e(crop n) − e(crop m)‖² − ‖e(crop n) − e(random patch of n)‖² + margin)
 
-    with encodings e of length 1: the paper leaves their length open, and a margin needs one. Crops that show nothing
-    are alike too, a minimum that is not as low as the wanted one but near a small first crop. Begin with one that holds
-    most of the picture, and with an encoder that knows things of different sizes and places: what sizes, decides how
-    close the crops get.
+    with encodings e as the encoder gives them, flattened: end it with `keras.layers.UnitNormalization` for ones of length
+    1. Crops that show nothing are alike too, a minimum that is not as low as the wanted one but near a small first crop.
+    Begin with a crop that holds most of the picture, an encoder that knows things of different sizes and places, and
+    encodings of length 1, which find the thing from afar; encodings as long as the encoder is sure, with a margin of
+    such squared lengths, then make the crop as close and as centred as what the encoder was trained on.
 
     Args:
         localiser: from images to a dict of `"transformed"` and `"theta"`, such as `attention.co_localiser` makes; its
             weights are trained.
         encoder: from crops to features `(batch, …)`; its weights are not trained.
-        margin: α.
+        margin: α, of squared distances.
         patch: side of a random patch ÷ that of a picture.
         seed: of the patches.
 
@@ -72,9 +73,9 @@ class CoLocalisationTrainer(keras.Model):
         return self.cutter(images, keras.random.uniform((ops.shape(images)[0], 2), -most, most, seed=self.seeds))
 
     def encode(self, pictures: Any) -> Any:
-        """Features of length 1, `(batch, features)`."""
+        """Features, float32 `(batch, features)`."""
         features = ops.reshape(self.encoder(pictures, training=False), (ops.shape(pictures)[0], -1))
-        return ops.normalize(ops.cast(features, "float32"), axis=-1)
+        return ops.cast(features, "float32")
 
     def compute_loss(
         self,
