@@ -4,8 +4,8 @@
 
 For each digit a localiser is trained on 84×84 scenes, clean or with 16 pieces of other digits, from nothing but that
 all of them hold that digit; it is right where the intersection over union with the digit's 28×28 square is above 0.5,
-counted on 1,000 scenes of test digits. The encoder is a digit classifier that knows digits 0.75 to 1.25 times as large as
-MNIST's, partly outside: first its second pooling, made of length 1, on clean scenes, then its hidden layer, on such
+counted on 1,000 scenes of test digits. The encoder is a digit classifier that knows digits 0.75 to 1.25 times as large
+as MNIST's, partly outside: first its second pooling, made of length 1, on clean scenes, then its hidden layer, on such
 scenes as the localiser is for. `--output` receives the classifier, each localiser, `scores.json` and
 `co_localisation.png`; what is there is not trained again.
 """

@@ -15,11 +15,12 @@ class CoLocalisationTrainer(keras.Model):
 
         max(0, ‖e(crop n) − e(crop m)‖² − ‖e(crop n) − e(random patch of n)‖² + margin)
 
-    with encodings e as the encoder gives them, flattened: end it with `keras.layers.UnitNormalization` for ones of length
-    1. Crops that show nothing are alike too, a minimum that is not as low as the wanted one but near a small first crop.
-    Begin with a crop that holds most of the picture, an encoder that knows things of different sizes and places, and
-    encodings of length 1, which find the thing from afar; encodings as long as the encoder is sure, with a margin of
-    such squared lengths, then make the crop as close and as centred as what the encoder was trained on.
+    with encodings e as the encoder gives them, flattened: end it with `keras.layers.UnitNormalization` for ones of
+    length 1. Crops that show nothing are alike too, a minimum that is not as low as the wanted one but near a small
+    first crop. Begin with one that holds most of the picture, with an encoder that knows things of different sizes and
+    places, and with encodings of length 1, which find the thing from afar; encodings that are the longer the surer the
+    encoder is, with a margin of such squared lengths, then make the crop as close and as centred as it knows things
+    best.
 
     Args:
         localiser: from images to a dict of `"transformed"` and `"theta"`, such as `attention.co_localiser` makes; its
