@@ -12,6 +12,7 @@ from keras_segattn.data.fitting import fit_picture
 from keras_segattn.export.detections import is_detector
 from keras_segattn.export.saved_model import LABELS_FILE
 from keras_segattn.export.tflite_metadata import read_metadata
+from keras_segattn.exported_signature import open_signature
 from keras_segattn.preprocessing import Preprocessing
 from keras_segattn.registry import preprocessing_of
 from keras_segattn.training.instance_evaluation import in_picture
@@ -115,7 +116,7 @@ def load_exported(path: Path) -> Detector | Rectifier:
         >>> load_exported(Path("savedmodels/maskrcnn_tux/1")).detect(picture)["classes"]
         >>> seen, found = load_exported(Path("savedmodels/stn_rotated/1")).rectify(picture)
     """
-    model = _tflite(path) if path.suffix == ".tflite" else _saved_model(path)
+    model = _opened(path)
     if is_detector(dict.fromkeys(model.outputs)):
         return Detector(model.run, model.size, model.labels)
     if is_rectifier(model.outputs):
@@ -144,39 +145,32 @@ def _run_of(model: keras.Model) -> Callable[[np.ndarray], dict[str, Any]]:
     return run
 
 
-def _saved_model(path: Path) -> Exported:
-    import tensorflow as tf
-
-    loaded = tf.saved_model.load(str(path))
-    signature = loaded.signatures["serving_default"]
-    ((name, spec),) = signature.structured_input_signature[1].items()
-    _, height, width, channels = spec.shape
-    file = path / "assets.extra" / LABELS_FILE
-    labels = file.read_text(encoding="utf-8").splitlines() if file.is_file() else None
+def _opened(path: Path) -> Exported:
+    signature = open_signature(path)
+    pictures = [name for name, shape in signature.inputs.items() if len(shape) == 4]
+    if len(pictures) != 1 or len(signature.inputs) != 1:
+        raise ValueError(f"{path} neither detects nor shows how it transforms: it takes {signature.inputs}")
+    ((name, (_, height, width, channels)),) = signature.inputs.items()
+    preprocessing, labels = _phone_facts(path) if path.suffix == ".tflite" else (None, _labels(path))
 
     def run(images: np.ndarray) -> dict[str, Any]:
-        _ = loaded  # its variables live as long as it does
-        return {key: value.numpy() for key, value in signature(**{name: tf.constant(images, spec.dtype)}).items()}
+        # A served model prepares its pictures itself.
+        prepared = images if preprocessing is None else keras.ops.convert_to_numpy(preprocessing(images))
+        return signature.run({name: prepared})
 
     size = (height or USUAL_SIDE, width or USUAL_SIDE)
-    return Exported(run, size, channels, frozenset(signature.structured_outputs), labels)
+    return Exported(run, size, channels or 3, frozenset(signature.outputs), labels)
 
 
-def _tflite(path: Path) -> Exported:
-    from ai_edge_litert.interpreter import Interpreter
+def _labels(path: Path) -> list[str] | None:
+    file = path / "assets.extra" / LABELS_FILE
+    return file.read_text(encoding="utf-8").splitlines() if file.is_file() else None
 
+
+def _phone_facts(path: Path) -> tuple[Preprocessing, list[str] | None]:
     metadata = read_metadata(path)
     if metadata["preprocessing"] is None:
         raise ValueError(f"{path} does not say how its input is normalised")
     facts: dict[str, Any] = metadata["preprocessing"]
     preprocessing = Preprocessing(facts["channels"], mean=tuple(facts["mean"]), std=tuple(facts["std"]))
-    interpreter = Interpreter(str(path), num_threads=2)
-    runner = interpreter.get_signature_runner("serving_default")
-    ((name, details),) = runner.get_input_details().items()
-    _, height, width, channels = (int(n) for n in details["shape"])
-
-    def run(images: np.ndarray) -> dict[str, Any]:
-        return runner(**{name: keras.ops.convert_to_numpy(preprocessing(images))})
-
-    outputs = frozenset(runner.get_output_details())
-    return Exported(run, (height, width), channels, outputs, list(metadata["labels"]) or None)
+    return preprocessing, list(metadata["labels"]) or None

@@ -1,12 +1,13 @@
 """Generators at work: a Keras model, a SavedModel or a `.tflite` draws pictures out of noise."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
+from keras_segattn.exported_signature import Shapes, open_signature
 from keras_segattn.generation.latent import black, noise, pixels
 
 LABEL = "label"
@@ -87,7 +88,7 @@ def load_generator(path: Path) -> ImageGenerator:
         >>> generator = load_generator(Path("savedmodels/dcgan_mnist/1"))
         >>> images = generator.draw("uniform", 70)
     """
-    run, inputs, outputs = _tflite(path) if path.suffix == ".tflite" else _saved_model(path)
+    run, inputs, outputs = open_signature(path)
     if len(outputs) == 1:
         ((output, made),) = outputs.items()
         if len(made) == 4 and made[-1] in (1, 3):
@@ -114,57 +115,13 @@ def keras_generator(model: keras.Model) -> ImageGenerator:
 def _generator(
     name: Any,
     run: Callable[[dict[str, np.ndarray]], np.ndarray],
-    inputs: Mapping[str, tuple[int | None, ...]],
+    inputs: Shapes,
     low: float | None,
 ) -> ImageGenerator:
     """The generator of such inputs: noise, and perhaps one-hot labels."""
     noises = [input_ for input_, shape in inputs.items() if input_ != LABEL and len(shape) in (2, 3)]
     if len(noises) != 1 or set(inputs) - {LABEL, *noises}:
-        raise ValueError(f"{name} is no generator: it takes {dict(inputs)}")
+        raise ValueError(f"{name} is no generator: it takes {inputs}")
     classes = inputs[LABEL][-1] if LABEL in inputs else None
     shape = tuple(size for size in inputs[noises[0]][1:] if size is not None)
     return ImageGenerator(run, noises[0], shape, classes, low)
-
-
-# How a file is run, and the shapes of its inputs and outputs.
-_Opened = tuple[
-    Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]],
-    dict[str, tuple[int | None, ...]],
-    dict[str, tuple[int | None, ...]],
-]
-
-
-def _saved_model(path: Path) -> _Opened:
-    import tensorflow as tf
-
-    loaded = tf.saved_model.load(str(path))
-    signature = loaded.signatures["serving_default"]
-    specs = signature.structured_input_signature[1]
-
-    def run(given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        _ = loaded  # its variables live as long as it does
-        made = signature(**{name: tf.constant(given[name], spec.dtype) for name, spec in specs.items()})
-        return {name: value.numpy() for name, value in made.items()}
-
-    outputs = {name: tuple(spec.shape) for name, spec in signature.structured_outputs.items()}
-    return run, {name: tuple(spec.shape) for name, spec in specs.items()}, outputs
-
-
-def _tflite(path: Path) -> _Opened:
-    from ai_edge_litert.interpreter import Interpreter
-
-    runner = Interpreter(str(path), num_threads=2).get_signature_runner("serving_default")
-
-    def run(given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        # The batch in the file is 1.
-        made = [
-            runner(**dict(zip(given, one, strict=True)))
-            for one in zip(*(v[:, None] for v in given.values()), strict=True)
-        ]
-        return {name: np.concatenate([one[name] for one in made]) for name in made[0]}
-
-    shapes: list[dict[str, tuple[int | None, ...]]] = [
-        {name: tuple(int(n) for n in facts["shape"]) for name, facts in details().items()}
-        for details in (runner.get_input_details, runner.get_output_details)
-    ]
-    return run, shapes[0], shapes[1]

@@ -3,13 +3,14 @@
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from keras_segattn.data.vocabulary import EOS, SPECIAL, UNK, Vocabulary
 from keras_segattn.decoding.beam_search import IMPOSSIBLE
+from keras_segattn.exported_signature import open_signature
 
 
 class Written(NamedTuple):
@@ -120,13 +121,11 @@ def load_writer(path: Path) -> Writer:
     Example:
         >>> load_writer(Path("savedmodels/captions_tux/1")).describe(picture)[0].tokens
     """
-    import tensorflow as tf
-
-    loaded = tf.saved_model.load(str(path))
-    signature = loaded.signatures.get("decode_beam")
-    if signature is None:
-        raise ValueError(f"{path} writes no sentences: its signatures are {sorted(loaded.signatures)}")
-    ((name, spec),) = signature.structured_input_signature[1].items()
+    try:
+        signature = open_signature(path, "decode_beam")
+    except ValueError as error:
+        raise ValueError(f"{path} writes no sentences: {error}") from error
+    ((name, shape),) = signature.inputs.items()
     words = {side: path / "assets.extra" / f"{side}.txt" for side in ("source", "target")}
     needed: Sequence[str] = ("source", "target") if name == "source" else ("target",)
     for side in needed:
@@ -135,11 +134,13 @@ def load_writer(path: Path) -> Writer:
     if name == "annotations":
         raise ValueError(f"{path} describes what a trunk makes of pictures; export the model with its trunk")
 
-    def run(inputs: np.ndarray) -> dict[str, Any]:
-        _ = loaded  # its variables live as long as it does
-        return {key: value.numpy() for key, value in signature(**{name: tf.constant(inputs, spec.dtype)}).items()}
+    def run(inputs: np.ndarray) -> dict[str, np.ndarray]:
+        return signature.run({name: inputs})
 
     target = Vocabulary.load(words["target"])
     if name == "source":
         return Writer(run, target, Vocabulary.load(words["source"]), None)
-    return Writer(run, target, None, (spec.shape[1], spec.shape[2]))
+    _, height, width, _ = shape
+    if height is None or width is None:
+        raise ValueError(f"{path} takes pictures of any size; export the model with one")
+    return Writer(run, target, None, (height, width))
