@@ -4,10 +4,10 @@
 
 For each digit a localiser is trained on 84×84 scenes, clean or with 16 pieces of other digits, from nothing but that
 all of them hold that digit; it is right where the intersection over union with the digit's 28×28 square is above 0.5,
-counted on 1,000 scenes of test digits. The encoder is a digit classifier that knows digits 0.75 to 1.25 times as large
-as MNIST's, partly outside: first its second pooling, made of length 1, on clean scenes, then its hidden layer, on such
-scenes as the localiser is for. `--output` receives the classifier, each localiser, `scores.json` and
-`co_localisation.png`; what is there is not trained again.
+counted on 1,000 scenes of test digits. The encoders are digit classifiers: from afar, on clean scenes, the second
+pooling of one that knows digits of many sizes and places, with length 1; then, on such scenes as the localiser is for,
+the hidden layer of one that knows them nearly in the middle. `--output` receives the classifiers, each localiser,
+`scores.json` and `co_localisation.png`; what is there is not trained again.
 """
 
 import argparse
@@ -25,8 +25,7 @@ from keras_segattn.data.distorted_digits import placed
 from keras_segattn.ops.boxes import box_iou
 from keras_segattn.training import CoLocalisationTrainer
 
-SCALES, AROUND = (0.75, 1.25), 8
-BATCH = 32
+BATCH, STARTS = 32, 3
 CLUTTER = {"clean": 0, "cluttered": 16}
 
 
@@ -34,67 +33,79 @@ class Stage(NamedTuple):
     """A part of a training.
 
     Attributes:
-        encoder: `"alike"` or `"sure"`, see `encoders_of`.
+        scales: of the digits that its encoder was trained on, 1 being MNIST's.
+        around: pixels by which these may be out of the middle.
         margin: of the loss.
         rate: the first, of a cosine to 0.
         updates: how many.
-        cluttered: whether its scenes have the clutter that the localiser is for; clean ones else.
     """
 
-    encoder: str
+    scales: tuple[float, float]
+    around: int
     margin: float
     rate: float
     updates: int
-    cluttered: bool
 
 
-# Found from afar among nothing else, then as close as the encoder likes.
-STAGES = (Stage("alike", 2.0, 5e-3, 700, False), Stage("sure", 1.0, 3e-3, 1500, True))
+# Found from afar, among nothing else; then as close as the encoder likes.
+FAR = Stage((0.75, 1.25), 8, 2.0, 5e-3, 700)
+NEAR = Stage((0.8, 1.1), 4, 1.0, 3e-3, 1500)
 
 
-def classifier_of(train, path):
-    """Of digits of several sizes and places."""
+def classifier_of(stage, train, path):
+    """Of digits as this stage's encoder is to know them."""
     if not path.exists():
-        generator = np.random.default_rng(0)
+        keras.utils.set_random_seed(0)
+        generator, around = np.random.default_rng(0), stage.around
         model = SpatialTransformerNetwork(transform=None, units=128, filters=(16, 32))
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(keras.optimizers.Adam(1e-3), loss, metrics=["accuracy"])
         for rate in (2e-3, 1e-3, 4e-4):
             digits = [
-                placed(part.reshape(-1, 28, 28, 1).astype("float32") / 255, generator, 28 + 2 * AROUND, SCALES, 0)
+                placed(part.reshape(-1, 28, 28, 1).astype("float32") / 255, generator, 28 + 2 * around, stage.scales, 0)
                 for part in np.array_split(train[0], 60)
             ]
-            crops = np.concatenate(digits)[:, AROUND:-AROUND, AROUND:-AROUND]
+            crops = np.concatenate(digits)[:, around:-around, around:-around]
             model.optimizer.learning_rate = rate
             model.fit(crops, train[1], batch_size=64, verbose=2)
         model.save(path)
     return keras.saving.load_model(path)
 
 
-def encoders_of(classifier, digits):
-    """Its features: where things are, of length 1; and what it sees, the longer the surer, of length 1 for digits."""
-    where, what = (keras.layers.Flatten()(classifier.get_layer(name).output) for name in ("pool2", "fc1"))
-    lengths = keras.Model(classifier.input, what).predict(digits, verbose=0)
-    typical = float(np.sqrt(np.square(lengths).sum(axis=-1).mean()))
-    return {
-        "alike": keras.Model(classifier.input, keras.layers.UnitNormalization()(where)),
-        "sure": keras.Model(classifier.input, keras.layers.Rescaling(1 / typical)(what)),
-    }
+def far_encoder(classifier):
+    """What is where in a crop, of length 1."""
+    features = keras.layers.Flatten()(classifier.get_layer("pool2").output)
+    return keras.Model(classifier.input, keras.layers.UnitNormalization()(features))
 
 
-def localiser_of(encoders, digits, distractors, path):
-    """Trained on scenes of these digits."""
+def near_encoder(classifier, digits):
+    """What is in a crop, the longer the surer the classifier is; of length 1 for digits as it knows them."""
+    features = keras.Model(classifier.input, classifier.get_layer("fc1").output)
+    typical = np.sqrt(np.square(features.predict(digits, verbose=0)).sum(axis=-1).mean())
+    return keras.Model(classifier.input, keras.layers.Rescaling(1 / float(typical))(features.output))
+
+
+def train_stage(localiser, encoder, stage, digits, distractors, seed):
+    """The loss on the last scenes."""
+    trainer = CoLocalisationTrainer(localiser, encoder, stage.margin)
+    schedule = keras.optimizers.schedules.CosineDecay(stage.rate, stage.updates)
+    trainer.compile(keras.optimizers.Adam(schedule, global_clipnorm=1.0), jit_compile=False)
+    chosen = np.random.default_rng(seed).integers(0, len(digits), BATCH * stage.updates)
+    scenes, _ = data.digit_scenes(digits[chosen], distractors=distractors, seed=seed)
+    trainer.fit(scenes, batch_size=BATCH, verbose=2)
+    return trainer.evaluate(scenes[-1000:], batch_size=100, verbose=0)
+
+
+def started(encoder, digits, path):
+    """Trained from afar: of some starts the one with the lowest loss, since one may end in crops that show nothing."""
     if not path.exists():
-        keras.utils.set_random_seed(0)
-        localiser, generator = co_localiser(), np.random.default_rng(0)
-        for number, (encoder, margin, rate, updates, cluttered) in enumerate(STAGES):
-            trainer = CoLocalisationTrainer(localiser, encoders[encoder], margin)
-            schedule = keras.optimizers.schedules.CosineDecay(rate, updates)
-            trainer.compile(keras.optimizers.Adam(schedule, global_clipnorm=1.0), jit_compile=False)
-            chosen = generator.integers(0, len(digits), BATCH * updates)
-            scenes, _ = data.digit_scenes(digits[chosen], distractors=distractors if cluttered else 0, seed=number)
-            trainer.fit(scenes, batch_size=BATCH, verbose=2)
-        localiser.save(path)
+        losses = {}
+        for seed in range(STARTS):
+            keras.utils.set_random_seed(seed)
+            localiser = co_localiser()
+            losses[localiser] = train_stage(localiser, encoder, FAR, digits, 0, seed)
+        print(f"{path.name}: losses {list(losses.values())}", flush=True)
+        min(losses, key=losses.get).save(path)
     return keras.saving.load_model(path)
 
 
@@ -122,13 +133,21 @@ def main():
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     train, test = (data.mnist_arrays(split, arguments.mnist) for split in ("train", "test"))
-    classifier = classifier_of(train, arguments.output / "classifier.keras")
-    encoders = encoders_of(classifier, train[0][:2000].reshape(-1, 28, 28, 1) / 255)
+    far, near = (
+        classifier_of(stage, train, arguments.output / f"classifier_{name}.keras")
+        for name, stage in (("far", FAR), ("near", NEAR))
+    )
+    far, near = far_encoder(far), near_encoder(near, train[0][:2000].reshape(-1, 28, 28, 1) / 255)
     scores, pictures = {}, []
     for kind in arguments.scenes:
         for digit in arguments.digits:
             path = arguments.output / f"{kind}_{digit}.keras"
-            localiser = localiser_of(encoders, train[0][train[1] == digit], CLUTTER[kind], path)
+            digits = train[0][train[1] == digit]
+            if not path.exists():
+                localiser = started(far, digits, arguments.output / f"start_{digit}.keras")
+                train_stage(localiser, near, NEAR, digits, CLUTTER[kind], seed=STARTS)
+                localiser.save(path)
+            localiser = keras.saving.load_model(path)
             digits = test[0][test[1] == digit]
             digits = digits[np.arange(1000) % len(digits)]
             scenes, boxes = data.digit_scenes(digits, distractors=CLUTTER[kind], seed=100)
