@@ -489,20 +489,32 @@ def write_instances(
 
 
 def write_rectified(rectifier: Any, pictures: list[Path], destination: Path | None, names: list[str] | None) -> None:
-    """Print the classes of pictures and the parameters that rectified them, and write both pictures side by side."""
+    """Print the classes of pictures and the parameters that rectified them, and write both pictures side by side.
+
+    Of a reader of house numbers, print the class at each place.
+    """
     import numpy as np
 
     from keras_segattn import data as datasets
     from keras_segattn import visualize
     from keras_segattn.classification.imagenet import decode_predictions
-    from keras_segattn.ops.transformations import grid_of
+    from keras_segattn.ops.transformations import TRANSFORMATIONS, grid_of
 
     names = names or rectifier.labels
     for path in pictures:
         seen, found = rectifier.rectify(datasets.read_image(path))
-        known = names or [f"class {i}" for i in range(len(found["logits"]))]
-        [best] = decode_predictions(found["logits"][None], min(TOP, len(known)), labels=known)
-        table = Table(Column(Text(str(path))), "probability")
+        logits, theta, transformed = found["logits"], found["theta"], np.clip(found["transformed"], 0, 1)
+        places = logits.ndim == 2
+        if places:
+            known = names or [*(str(digit) for digit in range(datasets.BLANK)), "none"]
+            best = [place for [place] in decode_predictions(logits, 1, labels=known)]
+            text = "".join(name for index, name, _ in best if index != datasets.BLANK)
+            theta = theta[: len(TRANSFORMATIONS["affine"].identity)]  # of the transformer before all others
+        else:
+            known = names or [f"class {i}" for i in range(len(logits))]
+            [best] = decode_predictions(logits[None], min(TOP, len(known)), labels=known)
+            text = f"{best[0][1]}  {best[0][2]:.2f}"
+        table = Table(Column(Text(str(path))), "probability", caption=text if places else None)
         for _, name, probability in best:
             table.add_row(Text(name), f"{probability:.4f}")
         output.print(table)
@@ -512,10 +524,8 @@ def write_rectified(rectifier: Any, pictures: list[Path], destination: Path | No
         several = len(pictures) > 1 or destination.is_dir()
         target = destination / f"{path.stem}_rectified.png" if several else destination
         target.parent.mkdir(parents=True, exist_ok=True)
-        transformed = np.clip(found["transformed"], 0, 1)
-        grid = grid_of(found["theta"], transformed.shape[:2])
-        title = f"{best[0][1]}  {best[0][2]:.2f}"
-        visualize.save(visualize.transformer_panels([seen], [grid], [transformed], [title]), target)
+        grid = grid_of(theta, transformed.shape[:2])
+        visualize.save(visualize.transformer_panels([seen], [grid], [transformed], [text]), target)
         typer.echo(target)
 
 

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 from harness import randomise
+from keras import ops
 from PIL import Image
 
-from keras_segattn import SpatialTransformerNetwork, export
+from keras_segattn import SpatialTransformerHouseNumbers, SpatialTransformerNetwork, export
 
 pytestmark = pytest.mark.xdist_group("cli")
 
@@ -44,6 +45,24 @@ def test_a_trained_model_and_several_pictures(segattn, digit, tmp_path):
     segattn("predict", tmp_path / "model.keras", path, path, "-o", out, "--labels", ",".join("abcdefghij"))
     assert (out / "digit_rectified.png").is_file()
     assert "theta:" in segattn("predict", tmp_path / "model.keras", path).out
+
+
+def test_a_reader_of_house_numbers_gives_a_class_for_each_place(segattn, digit, tmp_path):
+    path, _ = digit
+    model = SpatialTransformerHouseNumbers(input_shape=(32, 32, 3), alpha=0.05, units=(8,))
+    for weight in model.weights:
+        weight.assign(ops.zeros_like(weight))
+    for place, number in enumerate((4, 0, 7, 10, 10), start=1):
+        model.get_layer(f"place{place}").bias.assign(8.0 * np.eye(11)[number])
+    for index in range(1, 5):  # theta is the identity at weights of zero, and zeros now
+        model.get_layer(f"st{index}_theta").bias.assign([1, 0, 0, 0, 1, 0])
+    model.save(tmp_path / "model.keras")
+    done = segattn("predict", tmp_path / "model.keras", path, "-o", tmp_path / "out.png")
+    lines = [line.strip("│ ") for line in done.out.splitlines()]
+    assert [line.split()[0] for line in lines if "0.99" in line] == ["4", "0", "7", "none", "none"]
+    assert "407" in lines
+    assert len(next(line for line in lines if line.startswith("theta:")).split()) == 1 + 4 * 6
+    assert (tmp_path / "out.png").is_file()
 
 
 def test_a_model_of_other_outputs_is_named(segattn, digit, tmp_path):
