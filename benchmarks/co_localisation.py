@@ -176,7 +176,9 @@ def main():
             scenes, boxes = data.digit_scenes(digits, distractors=distractors, seed=100)
             found, overlap = overlaps(localiser, scenes, boxes)
             scores[f"{kind}_{digit}"] = 100 * float((overlap > 0.5).mean())
-            pictures.append((f"{digit}: {scores[f'{kind}_{digit}']:.0f} %", drawn(scenes[0], found[0], boxes[0])))
+            pictures.append(
+                (f"{digit}: {scores[f'{kind}_{digit}']:.0f} %", drawn(scenes[digit], found[digit], boxes[digit]))
+            )
             print(f"{kind} {digit}: {scores[f'{kind}_{digit}']:.1f} %, mean overlap {overlap.mean():.2f}", flush=True)
     (arguments.output / "scores.json").write_text(json.dumps(scores))
     visualize.save(visualize.panels(pictures, len(arguments.digits)), arguments.output / "co_localisation.png")
