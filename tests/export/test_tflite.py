@@ -29,6 +29,7 @@ MAX_RATIO = {None: 1.25, "float16": 0.75, "dynamic": 0.6, "int8": 0.6}
 
 def small_fcn(shape=(SIZE, SIZE, 3), dtype=None) -> keras.Model:
     """The parts of an FCN: padding, ceil pooling, a skip, transposed convolutions and crops."""
+    keras.utils.clear_session(free_memory=False)  # the converter orders constants by the layers' names
     keras.utils.set_random_seed(0)
     image = keras.Input(shape, name="image")
     x = layers.ZeroPadding2D(4, dtype=dtype)(image)
