@@ -32,7 +32,7 @@ class Stage(NamedTuple):
     """A part of a training.
 
     Attributes:
-        encoder: a key of `ENCODERS`.
+        encoder: its name in `encoders_of`.
         margin: of the loss.
         rate: the first, of a cosine to 0.
         updates: how many.

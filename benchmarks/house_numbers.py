@@ -46,6 +46,7 @@ def fit(transformers, batches, epochs, output):
     minutes = (time.perf_counter() - started) / 60
     (output / "history.json").write_text(json.dumps(history | {"minutes": minutes}))
     model.save(output / "model.keras")
+    return model
 
 
 def scores(model, batches):
@@ -101,8 +102,7 @@ def main():
         folder = arguments.output / row
         if not (folder / "scores.json").exists():
             print(row, flush=True)
-            fit(ROWS[row], train, arguments.epochs, folder)
-            model = keras.saving.load_model(folder / "model.keras")
+            model = fit(ROWS[row], train, arguments.epochs, folder)
             (folder / "scores.json").write_text(json.dumps(scores(model, test)))
         found = json.loads((folder / "scores.json").read_text())
         print(f"{row}: {found} (the paper on SVHN: {PAPER[row]})", flush=True)

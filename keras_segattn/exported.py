@@ -146,12 +146,12 @@ def _run_of(model: keras.Model) -> Callable[[np.ndarray], dict[str, Any]]:
 
 
 def _opened(path: Path) -> Exported:
+    # First, so that a file written by other means is called that.
+    preprocessing, labels = _phone_facts(path) if path.suffix == ".tflite" else (None, _labels(path))
     signature = open_signature(path)
-    pictures = [name for name, shape in signature.inputs.items() if len(shape) == 4]
-    if len(pictures) != 1 or len(signature.inputs) != 1:
+    if [len(shape) for shape in signature.inputs.values()] != [4]:
         raise ValueError(f"{path} neither detects nor shows how it transforms: it takes {signature.inputs}")
     ((name, (_, height, width, channels)),) = signature.inputs.items()
-    preprocessing, labels = _phone_facts(path) if path.suffix == ".tflite" else (None, _labels(path))
 
     def run(images: np.ndarray) -> dict[str, Any]:
         # A served model prepares its pictures itself.
