@@ -76,7 +76,7 @@ COLUMNS = {
     "rotated_scaled_translated": Column("RTS", "rotated_scaled_translated", 24, (32, 64), 0.25, pooled=True),
     "projective": Column("P", "projective", 6),
     "elastic": Column("E", "elastic", 6),
-    "cluttered": Column("TC", "cluttered", 6, pooled=True, transforms=("affine",)),
+    "cluttered": Column("TC", "cluttered", 14, head_start=0.25, pooled=True, transforms=("affine",)),
     "addition": Column("addition", "rotated_scaled_translated", 5, pooled=True, digits=2),
 }
 ROWS = {
