@@ -63,21 +63,21 @@ def _compiled_sample(
     def compiled(function: Callable[..., Any]) -> Any:
         return tf.function(function, jit_compile=True, reduce_retracing=True)
 
-    def sampled(images: Any, points: Any) -> Any:
+    def sampled(images: Any, points: Any, wide: bool = False) -> Any:
         points = tf.ensure_shape(points, (*[None] * (rank - 1), 2))
-        return portable_sample(tf.ensure_shape(images, (None, *shape)), points, *settings)
+        return portable_sample(tf.ensure_shape(images, (None, *shape)), points, *settings, wide)
 
-    def gradient_of(place: int) -> Any:
+    def gradient_of(place: int, wide: bool) -> Any:
         def gradient(images: Any, points: Any, upstream: Any) -> Any:
             with tf.GradientTape() as tape:
                 tape.watch((images, points)[place])
-                found = sampled(images, points)
+                found = sampled(images, points, wide)
             return tape.gradient(found, (images, points)[place], upstream, unconnected_gradients="zero")
 
         return compiled(gradient)
 
     forward = compiled(sampled)
-    to_images, to_points = gradient_of(0), gradient_of(1)
+    to_images, to_points = gradient_of(0, wide=True), gradient_of(1, wide=False)
 
     @tf.custom_gradient
     def sample(images: Any, points: Any) -> tuple[Any, Callable[[Any], tuple[Any, Any]]]:
