@@ -23,19 +23,29 @@ def rotated(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     return _affine(images, angle, np.ones(len(images)), np.full((len(images), 2), (SIDE - 1) / 2), SIDE)
 
 
-def rotated_scaled_translated(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """RTS: turned by up to 45°, 0.7 to 1.2 times as large, anywhere in 42×42."""
-    return placed(images, generator, 42, (0.7, 1.2), 45)
+def rotated_scaled_translated(
+    images: np.ndarray, generator: np.random.Generator, strength: float | np.ndarray = 1.0
+) -> np.ndarray:
+    """RTS: turned by up to 45°, 0.7 to 1.2 times as large, anywhere in 42×42; or, of each digit, a part of that."""
+    return placed(images, generator, 42, (0.7, 1.2), 45, strength)
 
 
 def placed(
-    images: np.ndarray, generator: np.random.Generator, side: int, scales: tuple[float, float], degrees: float
+    images: np.ndarray,
+    generator: np.random.Generator,
+    side: int,
+    scales: tuple[float, float],
+    degrees: float,
+    strength: float | np.ndarray = 1.0,
 ) -> np.ndarray:
-    """Turned, scaled and put anywhere in `side`×`side` where the square of the unturned digit is inside."""
-    angle = np.radians(generator.uniform(-degrees, degrees, len(images)))
-    scale = generator.uniform(*scales, len(images))
-    half = (scale * SIDE / 2)[:, None]
-    centre = half + generator.random((len(images), 2)) * (side - 2 * half) - 0.5
+    """Turned, scaled and put anywhere in `side`×`side` where the square of the unturned digit is inside.
+
+    Of that, `strength`, 0..1, one number or `(n,)`: at 0 digits are upright, of their own size and in the middle.
+    """
+    angle = np.radians(generator.uniform(-degrees, degrees, len(images))) * strength
+    scale = 1 + (generator.uniform(*scales, len(images)) - 1) * strength
+    free = (side - scale * SIDE)[:, None] * np.reshape(strength, (-1, 1))
+    centre = (side - 1) / 2 + (generator.random((len(images), 2)) - 0.5) * free
     return _affine(images, angle, scale, centre, side)
 
 

@@ -161,6 +161,19 @@ def _centres(images):
     return np.stack([(images[..., 0] * axis).sum(axis=(1, 2)) / mass for axis in (x, y)], axis=1)
 
 
+def test_strength_is_the_part_of_a_distortion():
+    def placed(x, degrees, scale, place, *strength):
+        generator = Chosen(degrees, scale)
+        generator.random = lambda shape: np.full(shape, place)
+        return distorted_digits.placed(x, generator, 42, (0.7, 1.2), 45, *strength)
+
+    x = blobs(3)
+    found = placed(x, 40, 1.2, 0.9, np.array([0, 0.5, 1]))
+    np.testing.assert_allclose(found[0], np.pad(x[0], ((7, 7), (7, 7), (0, 0))), atol=TOLERANCE)
+    np.testing.assert_allclose(found[1:2], placed(x[1:2], 20, 1.1, 0.7), atol=TOLERANCE)
+    np.testing.assert_allclose(found[2:], placed(x[2:], 40, 1.2, 0.9), atol=TOLERANCE)
+
+
 def test_rotated_scaled_translated_turns_and_scales():
     x, random = blobs(3), np.random.default_rng(5)
     places = random.random((3, 2))
