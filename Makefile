@@ -9,7 +9,7 @@ PYTEST := TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest -n 2 --dist loadgroup
 # The other backend: numerics and gradients only, since shapes, counts and messages do not depend on it. Each random
 # initialiser of each shape is compiled, which is most of the time, so the compiler does not optimise.
 JAX := KERAS_BACKEND=jax JAX_DISABLE_MOST_OPTIMIZATIONS=1 JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0
-NUMERIC := not (sizes or parameter or bad or refuse or misspelt or names or docstring or arguments or taps or channels or recognised or any_image or activation or mixed or forms)
+NUMERIC := not (sizes or parameter or bad or refuse or misspelt or names or docstring or arguments or taps or channels or recognised or any_image or activation or mixed or forms or begin_alike)
 
 .PHONY: demo test parity lint clean
 

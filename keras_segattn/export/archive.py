@@ -95,8 +95,11 @@ def write_archive(endpoints: Mapping[str, Endpoint], directory: str | Path) -> N
     try:
         with portable_operators():
             for name, endpoint in endpoints.items():
+                signature = [dict(endpoint.inputs)]
+                # Traced here: while it saves, TensorFlow traces every function again, and this one is but a call.
+                traced = tf.function(endpoint.function, signature, autograph=False).get_concrete_function()
                 # Not `track`: that stores every weight a second time (keras#23553).
-                archive.add_endpoint(name, endpoint.function, input_signature=[dict(endpoint.inputs)])
+                archive.add_endpoint(name, traced, input_signature=signature)
             archive.write_out(str(directory), verbose=False)
     except tf.errors.OpError as error:
         raise OSError(f"cannot write {directory}: {error.message}") from error
