@@ -3,6 +3,7 @@
 import contextlib
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -86,22 +87,25 @@ def inputs(card: ModelCard, batch: int = 2, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(batch, *shape)).astype("float32")
 
 
+def outputs_of(model: keras.Model, x: np.ndarray) -> Any:
+    """The model's outputs; on JAX compiled as a whole, which takes less than compiling its operations one by one."""
+    outputs = model.predict_on_batch(x) if keras.backend.backend() == "jax" else model(x, training=False)
+    return keras.tree.map_structure(ops.convert_to_numpy, outputs)
+
+
 def logits(model: keras.Model, x: np.ndarray) -> np.ndarray:
     """The class scores of a classifier, which may give more, in its own shape."""
-    outputs = model(x, training=False)
-    return ops.convert_to_numpy(outputs["logits"] if isinstance(outputs, dict) else outputs)
+    outputs = outputs_of(model, x)
+    return outputs["logits"] if isinstance(outputs, dict) else outputs
 
 
 def run(model: keras.Model, x: np.ndarray) -> np.ndarray:
-    """The model's output; on JAX compiled as a whole, which takes less than compiling its operations one by one.
-
-    Several outputs come as one row an image.
-    """
-    outputs = model.predict_on_batch(x) if keras.backend.backend() == "jax" else model(x, training=False)
+    """The model's output; several as one row an image."""
+    outputs = outputs_of(model, x)
     if isinstance(outputs, dict):
-        rows = [ops.convert_to_numpy(outputs[name]).reshape(len(x), -1) for name in sorted(outputs)]
+        rows = [outputs[name].reshape(len(x), -1) for name in sorted(outputs)]
         return np.concatenate([row.astype(rows[0].dtype) for row in rows], axis=1)
-    return ops.convert_to_numpy(outputs)
+    return outputs
 
 
 def loss_and_gradients(model: keras.Model, x: np.ndarray) -> tuple[float, list[np.ndarray]]:
