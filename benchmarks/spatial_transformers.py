@@ -123,11 +123,6 @@ def build(column, row, units):
     )
 
 
-def batches_of(column, digits, batch, **settings):
-    task = COLUMNS[column]
-    return (data.DigitSums if task.digits == 2 else data.DistortedDigits)(*digits, task.distortion, batch, **settings)
-
-
 class GrowingSums(data.DigitSums):
     """Sums of digits distorted more and more over so many epochs: those of whole RTS teach a new network nothing.
 
@@ -144,6 +139,14 @@ class GrowingSums(data.DigitSums):
         least, most = np.clip((2 * grown - 1, 2 * grown), 0, 1)
         strength = generator.uniform(least, most, len(chosen))
         return rotated_scaled_translated(self.images[chosen].astype("float32") / 255, generator, strength)
+
+
+def batches_of(column, digits, batch, growing=0.0, **settings):
+    """Batches of a column; its distortions grow over so many epochs."""
+    task = COLUMNS[column]
+    if growing:
+        return GrowingSums(*digits, growing=growing, batch_size=batch, **settings)
+    return (data.DigitSums if task.digits == 2 else data.DistortedDigits)(*digits, task.distortion, batch, **settings)
 
 
 def units_within_budget(build_with):
@@ -273,11 +276,7 @@ def run(column, row, seed, epochs, train, test, output):
     print(f"{column} {row} seed {seed}", flush=True)
     keras.utils.set_random_seed(seed)
     model = build(column, row, units_within_budget(lambda units: build(column, row, units)))
-    training = {"shuffle": True, "seed": seed}
-    if COLUMNS[column].growth:
-        batches = GrowingSums(*train, growing=COLUMNS[column].growth * epochs, batch_size=BATCH, **training)
-    else:
-        batches = batches_of(column, train, BATCH, **training)
+    batches = batches_of(column, train, BATCH, COLUMNS[column].growth * epochs, shuffle=True, seed=seed)
     head_start = COLUMNS[column].head_start if ROWS[row].classifier == "cnn" else None
     minutes = fit(model, batches, epochs, head_start, folder)
     errors = [error(model, batches_of(column, test, 500, seed=1000 + draw)) for draw in range(DRAWS)]

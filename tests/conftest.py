@@ -1,6 +1,5 @@
 """Settings shared by all tests."""
 
-import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -8,13 +7,6 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 import keras
 import pytest
-
-
-def pytest_collection_finish():
-    """What is imported stays: not walking it again at each of so many collections is a sixth of an export's time."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 10, 10)
 
 
 @pytest.fixture(autouse=True)

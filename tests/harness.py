@@ -93,9 +93,8 @@ def outputs_of(model: keras.Model, x: np.ndarray) -> Any:
     return keras.tree.map_structure(ops.convert_to_numpy, outputs)
 
 
-def logits(model: keras.Model, x: np.ndarray) -> np.ndarray:
-    """The class scores of a classifier, which may give more, in its own shape."""
-    outputs = outputs_of(model, x)
+def logits(outputs: Any) -> np.ndarray:
+    """The class scores among a classifier's outputs, in their own shape."""
     return outputs["logits"] if isinstance(outputs, dict) else outputs
 
 
