@@ -27,8 +27,9 @@ ROWS = {"cnn": None, "st_single": "single", "st_multi": "multi"}
 PAPER = {"cnn": 4.0, "st_single": 3.7, "st_multi": 3.6}
 ALPHA, UNITS, DROPOUT = 0.25, (256, 256), 0.0
 BATCH, RATE, WARMUP, SCENES = 32, 1e-3, 300, 20_000
-DIGITS, HEIGHT = (1, 3), (0.3, 0.9)  # of strings: how many, and how high as a share of the scene
-GROWTH = ((1, 0.75), (2, 0.5), (3, 0.3))  # of the epochs: most digits, and least height
+# Fewest and most digits of a string, least and greatest height as a share of the scene: in the first epoch, in the
+# second, and from the third on and in the test.
+STRINGS = (((1, 1), (0.75, 0.9)), ((1, 2), (0.5, 0.9)), ((1, 3), (0.3, 0.9)))
 TESTED = 5000
 
 
@@ -40,8 +41,7 @@ class GrowingStrings(keras.callbacks.Callback):
         self.batches = batches
 
     def on_epoch_begin(self, epoch, logs=None):  # noqa: ARG002
-        most, least = GROWTH[min(epoch, len(GROWTH) - 1)]
-        self.batches.digits, self.batches.height = (DIGITS[0], most), (least, HEIGHT[1])
+        self.batches.digits, self.batches.height = STRINGS[min(epoch, len(STRINGS) - 1)]
 
 
 def fit(transformers, batches, epochs, output):
@@ -110,13 +110,14 @@ def main():
         (*data.mnist_arrays(split, arguments.mnist), data.photographs(arguments.photographs, split))
         for split in ("train", "test")
     )
-    test = data.DigitStrings(*test, 500, count=TESTED, digits=DIGITS, height=HEIGHT, seed=1)
+    digits, height = STRINGS[-1]
+    test = data.DigitStrings(*test, 500, count=TESTED, digits=digits, height=height, seed=1)
     models = {}
     for row in arguments.rows:
         folder = arguments.output / row
         if not (folder / "scores.json").exists():
             print(row, flush=True)
-            batches = data.DigitStrings(*train, BATCH, count=SCENES, digits=DIGITS, height=HEIGHT, fresh=True)
+            batches = data.DigitStrings(*train, BATCH, count=SCENES, fresh=True)
             model = fit(ROWS[row], batches, arguments.epochs, folder)
             (folder / "scores.json").write_text(json.dumps(scores(model, test)))
         found = json.loads((folder / "scores.json").read_text())

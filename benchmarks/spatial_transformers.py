@@ -209,7 +209,7 @@ class HeadStart(keras.optimizers.Adam):
 
     def build(self, variables):
         super().build(variables)
-        self._follows = [not variable.path.startswith("st") for variable in variables]
+        self._follows = ["st_" not in variable.path for variable in variables]
 
     def update_step(self, gradient, variable, learning_rate):
         if self._follows[self._get_variable_index(variable)]:

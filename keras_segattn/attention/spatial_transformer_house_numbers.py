@@ -34,7 +34,7 @@ POOLED = {1, 3, 5, 7}
 # The convolutions before which "multi" has a transformer.
 TRANSFORMED = {None: 0, "single": 1, "multi": 4}
 PLACES = 5
-# Ten rectified layers without normalisation: from Keras' own initialisation, each would halve what it is given.
+# Ten rectified layers without normalisation: from Keras' own initialisation, each would halve the variance.
 HE = "he_uniform"
 
 
