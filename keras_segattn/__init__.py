@@ -1,102 +1,65 @@
-"""Segmentation and attention architectures for Keras 3, one builder a paper.
+"""Segmentation and attention architectures for Keras 3, one builder per paper.
 
-Importing this is as quick as importing Keras: `data`, `training`, `export` and `visualize` load when first used.
+The builders' names come from the registry. Importing this is as quick as importing Keras: `data`, `training`, `export`
+and `visualize` load when first used. The command `segattn` loads nothing until it needs it, so that its help is quick.
 """
 
+import sys
 from importlib import import_module
 from importlib.metadata import version
-from types import ModuleType
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from keras_segattn import layers, losses, metrics, ops, weights
-from keras_segattn.attention import (
-    RNNSearch,
-    ShowAttendTell,
-    SpatialTransformerHouseNumbers,
-    SpatialTransformerInception,
-    SpatialTransformerNetwork,
-)
-from keras_segattn.classification import (
-    VGG16,
-    VGG19,
-    AlexNet,
-    CaffeNet,
-    EfficientNetLite0,
-    GoogLeNet,
-    InceptionResNetV1,
-    InceptionResNetV2,
-    InceptionV4,
-    ResNet18,
-    ResNet34,
-    ResNet50,
-    ResNet101,
-    ResNet152,
-    SqueezeNet1_1,
-)
-from keras_segattn.generation import (
-    ConditionalDCGANDiscriminator,
-    ConditionalDCGANGenerator,
-    DCGANDiscriminator,
-    DCGANGenerator,
-    GRANDiscriminator,
-    GRANGenerator,
-)
-from keras_segattn.instances import MNC, MaskRCNN
-from keras_segattn.preprocessing import Preprocessing
-from keras_segattn.registry import get_model, list_models, model_card, preprocessing_of
-from keras_segattn.segmentation import FCN8s, FCN16s, FCN32s, FCNAlexNet
+if TYPE_CHECKING:  # the builders, for type checkers and editors; at run time they come from the registry
+    from keras_segattn.attention import *  # noqa: F403
+    from keras_segattn.classification import *  # noqa: F403
+    from keras_segattn.generation import *  # noqa: F403
+    from keras_segattn.instances import *  # noqa: F403
+    from keras_segattn.segmentation import *  # noqa: F403
 
 __version__ = version("keras-segattn")
 
-__all__ = [
-    "MNC",
-    "VGG16",
-    "VGG19",
-    "AlexNet",
-    "CaffeNet",
-    "ConditionalDCGANDiscriminator",
-    "ConditionalDCGANGenerator",
-    "DCGANDiscriminator",
-    "DCGANGenerator",
-    "EfficientNetLite0",
-    "FCN8s",
-    "FCN16s",
-    "FCN32s",
-    "FCNAlexNet",
-    "GRANDiscriminator",
-    "GRANGenerator",
-    "GoogLeNet",
-    "InceptionResNetV1",
-    "InceptionResNetV2",
-    "InceptionV4",
-    "MaskRCNN",
-    "Preprocessing",
-    "RNNSearch",
-    "ResNet18",
-    "ResNet34",
-    "ResNet50",
-    "ResNet101",
-    "ResNet152",
-    "ShowAttendTell",
-    "SpatialTransformerHouseNumbers",
-    "SpatialTransformerInception",
-    "SpatialTransformerNetwork",
-    "SqueezeNet1_1",
-    "get_model",
-    "layers",
-    "list_models",
-    "losses",
-    "metrics",
-    "model_card",
-    "ops",
-    "preprocessing_of",
-    "weights",
-]
-
-_LAZY = ("data", "export", "training", "visualize")
+# Folders of architectures, in the order in which their models are listed.
+FAMILIES = ("classification", "segmentation", "instances", "attention", "generation")
+PACKAGES = ("data", "export", "layers", "losses", "metrics", "ops", "training", "visualize", "weights")
+# What else is public, by its module.
+NAMES = {
+    "application": ("Application", "load", "save"),
+    "facts": ("Facts", "facts_of", "preprocessing_of", "read_facts"),
+    "fields": ("Picture",),
+    "registry": ("get_model", "list_models", "model_card"),
+}
 
 
-def __getattr__(name: str) -> ModuleType:
-    """Load a workflow package on first use."""
-    if name in _LAZY:
+def builders() -> dict[str, Any]:
+    """The registered builders by name; all families are loaded first."""
+    for family in FAMILIES:
+        import_module(f"keras_segattn.{family}")
+    registry = import_module("keras_segattn.registry")
+    return {name: registry.model_card(name).builder for name in registry.list_models()}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a package, a builder or another public name on first use."""
+    if not name.startswith("__") and find_spec(f"keras_segattn.{name}"):
         return import_module(f"keras_segattn.{name}")
+    for module, names in NAMES.items():
+        if name in names:
+            builders()  # what is listed and recognised must not depend on what was used before
+            return getattr(import_module(f"keras_segattn.{module}"), name)
+    if name == "__all__":
+        return sorted([*builders(), *PACKAGES, *(public for names in NAMES.values() for public in names)])
+    if not name.startswith("_") and name in (found := builders()):
+        return found[name]
     raise AttributeError(f"module 'keras_segattn' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__getattr__("__all__"), "__version__"]
+
+
+# Keras finds layers of other packages in files only if they were imported. The command imports them when it needs them.
+if Path(sys.argv[0] if sys.argv else "").stem != "segattn":
+    globals().update(builders())
+    import_module("keras_segattn.layers")

@@ -1,10 +1,9 @@
 """Checks that every builder makes before it builds anything."""
 
+import difflib
 import math
 from collections.abc import Collection
 from typing import Any
-
-import keras
 
 ACTIVATIONS = (None, "softmax", "sigmoid", "linear")
 
@@ -13,6 +12,24 @@ def check_choice(name: str, value: Any, choices: Collection[Any]) -> None:
     """Raise `ValueError` unless `value` is one of `choices`."""
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, received {value!r}")
+
+
+def unknown(what: str, value: object, known: Collection[str]) -> str:
+    """Words for an unknown name: what is known, and which of it is near.
+
+    Args:
+        what: kind of the name, such as `"model"`.
+        value: the name that was given.
+        known: the names there are.
+
+    Example:
+        >>> unknown("model", "FCN4s", ["FCN8s", "MNC"])
+        "unknown model 'FCN4s'; expected one of FCN8s, MNC; did you mean 'FCN8s'?"
+    """
+    plain = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(str(value).lower(), plain, 1)
+    hint = f"; did you mean {plain[near[0]]!r}?" if near else ""
+    return f"unknown {what} {value!r}; expected one of {', '.join(known) or 'none'}{hint}"
 
 
 def check_positive_integer(name: str, value: Any) -> None:
@@ -50,63 +67,6 @@ def scaled(channels: int, alpha: float) -> int:
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 < alpha < math.inf:
         raise ValueError(f"alpha must be a positive width multiplier, received {alpha!r}")
     return max(1, round(channels * alpha))
-
-
-def image_input(
-    input_tensor: Any,
-    input_shape: tuple[int | None, ...] | None,
-    *,
-    default: tuple[int | None, int | None, int] = (None, None, 3),
-    minimum: int = 1,
-) -> Any:
-    """The image a builder starts from: a new input called `image`, or the tensor it was given.
-
-    Args:
-        input_tensor: symbolic tensor `(batch, height, width, channels)` to build on, or `None`.
-        input_shape: `(height, width, channels)`; height and width may be `None`. `None` means `default`.
-        default: shape used when neither is given.
-        minimum: smallest height and width that leave the network a feature map.
-
-    Raises:
-        ValueError: if both are given, the rank or channels are wrong, or the image is too small.
-    """
-    if input_tensor is not None and input_shape is not None:
-        raise ValueError("give input_tensor or input_shape, not both")
-    if input_tensor is not None:
-        if not keras.backend.is_keras_tensor(input_tensor):
-            raise ValueError(
-                f"input_tensor must be a symbolic Keras tensor, received {type(input_tensor).__name__}; "
-                "call the built model on arrays instead"
-            )
-        shape = tuple(input_tensor.shape[1:])
-    else:
-        shape = tuple(default if input_shape is None else input_shape)
-    if len(shape) != 3:
-        raise ValueError(f"expected an image of (height, width, channels), received {shape}")
-    for name, size, least in zip(("height", "width", "channels"), shape, (minimum, minimum, 1), strict=True):
-        if size is None and name != "channels":
-            continue
-        if isinstance(size, bool) or not isinstance(size, int) or size < least:
-            raise ValueError(f"image {name} must be an integer of at least {least}, received {size!r} in {shape}")
-    return keras.Input(shape, name="image") if input_tensor is None else input_tensor
-
-
-def source_input(tensor: Any) -> Any:
-    """The model input that `tensor` comes from: itself, unless a builder was given an `input_tensor` to build on."""
-    # Keras' `get_source_inputs` follows every path, of which there are four times as many after each Inception module.
-    sources, seen, waiting = [], set(), [tensor]
-    while waiting:
-        tensor = waiting.pop()
-        if id(tensor) in seen:
-            continue
-        seen.add(id(tensor))
-        operation, index, _ = tensor._keras_history
-        node = operation._inbound_nodes[index]
-        if node.is_input:
-            sources.append(tensor)
-        else:
-            waiting.extend(reversed(node.input_tensors))
-    return sources[0] if len(sources) == 1 else sources
 
 
 def check_classifier(include_top: bool, classes: int, classifier_activation: str | None) -> None:

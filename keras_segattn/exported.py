@@ -13,8 +13,8 @@ from keras_segattn.export.detections import is_detector
 from keras_segattn.export.saved_model import LABELS_FILE
 from keras_segattn.export.tflite_metadata import read_metadata
 from keras_segattn.exported_signature import open_signature
-from keras_segattn.preprocessing import Preprocessing
-from keras_segattn.registry import preprocessing_of
+from keras_segattn.facts import preprocessing_of
+from keras_segattn.fields import Picture
 from keras_segattn.training.instance_evaluation import in_picture
 
 # Where a size is open: the longer side of what a detector sees.
@@ -167,10 +167,10 @@ def _labels(path: Path) -> list[str] | None:
     return file.read_text(encoding="utf-8").splitlines() if file.is_file() else None
 
 
-def _phone_facts(path: Path) -> tuple[Preprocessing, list[str] | None]:
+def _phone_facts(path: Path) -> tuple[Picture, list[str] | None]:
     metadata = read_metadata(path)
     if metadata["preprocessing"] is None:
         raise ValueError(f"{path} does not say how its input is normalised")
     facts: dict[str, Any] = metadata["preprocessing"]
-    preprocessing = Preprocessing(facts["channels"], mean=tuple(facts["mean"]), std=tuple(facts["std"]))
+    preprocessing = Picture(facts["channels"], mean=tuple(facts["mean"]), std=tuple(facts["std"]))
     return preprocessing, list(metadata["labels"]) or None

@@ -4,18 +4,22 @@ The registry imports no architecture: a builder's module registers itself, so th
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import keras
 import numpy as np
 
-from keras_segattn.preprocessing import Preprocessing
+from keras_segattn.arguments import unknown
+from keras_segattn.endpoints import Endpoint, whole_model
+from keras_segattn.fields import Field, Picture
+from keras_segattn.inputs import Stamp
 
 Builder = TypeVar("Builder", bound=Callable[..., keras.Model])
 Translation = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
+Endpoints = Callable[[keras.Model, Mapping[str, Any]], Mapping[str, Endpoint]]
 
-CAPABILITIES = frozenset({"litert_builtin", "int8", "dynamic_size", "mixed_precision"})
+CLAIMS = frozenset({"int8", "dynamic_size", "mixed_precision"})
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,10 @@ class Paper:
     venue: str
     year: int
     arxiv: str | None = None
+
+    def __str__(self) -> str:
+        arxiv = f", arXiv {self.arxiv}" if self.arxiv else ""
+        return f"{self.title} ({self.authors}, {self.venue} {self.year}{arxiv})"
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,7 @@ class Pretrained:
         file: path of the file inside that package.
         sha256: hex digest of the file.
         licence: terms of the weights.
+        labels: function that gives the names of the classes, or `None`.
     """
 
     distribution: str
@@ -54,118 +63,104 @@ class Pretrained:
     file: str
     sha256: str
     licence: str
+    labels: Callable[[], tuple[str, ...]] | None = None
 
 
-@dataclass(frozen=True)
-class ModelCard:
+@dataclass(frozen=True, kw_only=True)
+class Card:
     """What the package knows about one builder.
 
     Args:
-        name: public name, equal to the builder's.
-        builder: the function that builds the model.
-        family: folder of the architecture, such as `"segmentation"`.
-        paper: its publication.
-        input_shape: `(height, width, channels)` at the published size.
-        parameters: parameter count with default arguments at `input_shape`.
-        taps: layer name → `Tap`, with default arguments.
-        aligned: arguments with which the tap of stride s has `ceil(n / s)` rows of an image with n; the defaults of
-            trunks that always pad so need none.
+        paper: publication of the architecture.
+        task: what the outputs mean: a key of `keras_segattn.tasks.TASKS`.
+        inputs: input name → its kind, in the order in which a user gives them, of the published model.
+        published: arguments of the published model, where they are not the defaults.
+        parameters: parameter count of the published model.
         tiny: arguments of a miniature that builds in about a second, for tests.
-        capabilities: claims, each verified by a test in both directions; a subset of `CAPABILITIES`.
-        preprocessing: of the published weights; `None` where the backbone decides.
-        forms: name of a layer that only another form of the network has → preprocessing of that form's weights.
+        claims: capabilities, each verified by a test in both directions; a subset of `CLAIMS`.
+        taps: layer name → `Tap`, with default arguments.
+        aligned: arguments that make the network pad so that a tap of stride `s` has `ceil(height / s)` rows; empty
+            if the defaults already do.
+        options: facts that interpreting the outputs needs, such as the class that means "nothing".
         pretrained: value of the builder's `weights` → packaged file.
         weight_names: layer name → names of the same layer in other people's files.
-        translate: tensors of a file by name → the same in the conventions of `weight_names`, for files that store
-            something in another order or form.
-        landmarks: layers by which a model is recognised as this builder's with its default backbone, after any
-            save and load: preprocessing and weight names hold for it.
-        heads: layers by which it is recognised on any backbone.
+        translate: function from the tensors of a file by name to the same in the conventions of `weight_names`, for
+            files that store something in another order or form.
+        endpoints: function from a model and its options to the functions that its stored forms offer, the default
+            one first.
+        name: public name, equal to the builder's; set by `register`.
+        builder: the function that builds the model; set by `register`.
+        family: folder of the architecture, such as `"segmentation"`; set by `register`.
     """
 
-    name: str
-    builder: Callable[..., keras.Model]
-    family: str
     paper: Paper
-    input_shape: tuple[int | None, ...]
+    task: str
+    inputs: Mapping[str, Field]
     parameters: int
-    taps: Mapping[str, Tap]
     tiny: Mapping[str, Any]
-    capabilities: frozenset[str]
-    landmarks: frozenset[str]
-    heads: frozenset[str] = frozenset()
+    claims: frozenset[str] | set[str]
+    published: Mapping[str, Any] = field(default_factory=dict)
+    taps: Mapping[str, Tap] = field(default_factory=dict)
     aligned: Mapping[str, Any] = field(default_factory=dict)
-    preprocessing: Preprocessing | None = None
-    forms: Mapping[str, Preprocessing] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
     pretrained: Mapping[str, Pretrained] = field(default_factory=dict)
     weight_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     translate: Translation | None = None
+    endpoints: Endpoints = whole_model
+    name: str = ""
+    builder: Callable[..., keras.Model] = field(default=keras.Model)
+    family: str = ""
+
+    def takes(self) -> str:
+        """The inputs of the published model in a few words, such as `"224×224×3"` or `"source, target (tokens)"`."""
+        texts = []
+        for name, kind in self.inputs.items():
+            shape = self.published.get("input_shape") if isinstance(kind, Picture) else None
+            texts.append("×".join(map(str, shape)) if shape else f"{name} ({kind.kind.replace('_', ' ')})")
+        return ", ".join(texts)
 
 
-_CARDS: dict[str, ModelCard] = {}
+_CARDS: dict[str, Card] = {}
 
 
-def register(
-    *,
-    family: str,
-    paper: Paper,
-    input_shape: tuple[int | None, ...],
-    parameters: int,
-    taps: Mapping[str, Tap],
-    tiny: Mapping[str, Any],
-    capabilities: frozenset[str] | set[str],
-    landmarks: frozenset[str] | set[str],
-    heads: frozenset[str] | set[str] = frozenset(),
-    aligned: Mapping[str, Any] | None = None,
-    preprocessing: Preprocessing | None = None,
-    forms: Mapping[str, Preprocessing] | None = None,
-    pretrained: Mapping[str, Pretrained] | None = None,
-    weight_names: Mapping[str, tuple[str, ...]] | None = None,
-    translate: Translation | None = None,
-) -> Callable[[Builder], Builder]:
+def register(card: Card) -> Callable[[Builder], Builder]:
     """Enrol a builder, under its own name, in the registry and thereby in every shared test.
 
     Raises:
-        ValueError: if the name is taken or a capability is unknown.
+        ValueError: if the name is taken or a claim is unknown.
+
+    Example:
+        >>> @register(Card(paper=PAPER, task="classify", inputs={"image": IMAGENET}, parameters=1_235_496, …))
+        ... def SqueezeNet(…): …
     """
-    unknown = set(capabilities) - CAPABILITIES
-    if unknown:
-        raise ValueError(f"unknown capabilities {sorted(unknown)}; expected some of {sorted(CAPABILITIES)}")
+    strange = set(card.claims) - CLAIMS
+    if strange:
+        raise ValueError(f"unknown claims {sorted(strange)}; expected some of {sorted(CLAIMS)}")
 
     def enrol(builder: Builder) -> Builder:
         name = builder.__name__
         if name in _CARDS:
             raise ValueError(f"a model named {name!r} is already registered")
-        _CARDS[name] = ModelCard(
-            name=name,
-            builder=builder,
-            family=family,
-            paper=paper,
-            input_shape=input_shape,
-            parameters=parameters,
-            taps=dict(taps),
-            tiny=dict(tiny),
-            capabilities=frozenset(capabilities),
-            landmarks=frozenset(landmarks),
-            heads=frozenset(heads),
-            aligned=dict(aligned or {}),
-            preprocessing=preprocessing,
-            forms=dict(forms or {}),
-            pretrained=dict(pretrained or {}),
-            weight_names=dict(weight_names or {}),
-            translate=translate,
-        )
+        family = builder.__module__.rpartition(".")[0].rpartition(".")[2] or builder.__module__
+        _CARDS[name] = replace(card, name=name, builder=builder, family=family)
         return builder
 
     return enrol
 
 
 def list_models(family: str | None = None) -> list[str]:
-    """Names of all registered builders, in order of registration, or of one family."""
+    """Names of all registered builders, in order of registration, or of one family.
+
+    Raises:
+        ValueError: if there is no such family.
+    """
+    families = dict.fromkeys(card.family for card in _CARDS.values())
+    if family is not None and family not in families:
+        raise ValueError(unknown("family", family, families))
     return [card.name for card in _CARDS.values() if family in (None, card.family)]
 
 
-def model_card(name: str) -> ModelCard:
+def model_card(name: str) -> Card:
     """The card of a builder; `name` is not case sensitive and ignores `-` and `_`.
 
     Raises:
@@ -174,7 +169,12 @@ def model_card(name: str) -> ModelCard:
     for card in _CARDS.values():
         if isinstance(name, str) and _plain(card.name) == _plain(name):
             return card
-    raise ValueError(f"unknown model {name!r}; expected one of {', '.join(_CARDS)}")
+    raise ValueError(unknown("model", name, _CARDS))
+
+
+def is_registered(name: str | None) -> bool:
+    """Whether a builder of exactly that name is registered."""
+    return name in _CARDS
 
 
 def get_model(name: str, **arguments: Any) -> keras.Model:
@@ -182,51 +182,29 @@ def get_model(name: str, **arguments: Any) -> keras.Model:
     return model_card(name).builder(**arguments)
 
 
-def cards_of(model: keras.Model) -> list[ModelCard]:
-    """The cards whose landmark layers the model holds, most specific first.
+def cards_of(model: keras.Model) -> list[Card]:
+    """The cards of the builders that made a model and its parts, the outermost first.
 
-    A trunk registers before what stands on it, so the later card is the more specific one. Layer names are the
-    weight-file format and survive every save and load, which attributes of a model do not.
+    Stamps behind the inputs say so, which survive every save, load and copy; stamps of builders that are not
+    registered in this process are left out.
     """
-    names = {layer.name for layer in model.layers}
-    return [card for card in reversed(_CARDS.values()) if card.landmarks <= names]
+    stamps = (layer for layer in model.layers if isinstance(layer, Stamp))
+    return [_CARDS[name] for name in dict.fromkeys(stamp.card for stamp in stamps) if name in _CARDS]
 
 
-def architecture_of(model: keras.Model) -> ModelCard | None:
-    """The card of the builder that made the model, on whatever backbone; `None` for a foreign model."""
-    names = {layer.name for layer in model.layers}
-    cards = reversed(_CARDS.values())
-    return next((c for c in cards if c.landmarks <= names or (c.heads and c.heads <= names)), None)
-
-
-def preprocessing_of(model: keras.Model) -> Preprocessing:
-    """The input normalisation of a model built here, also after `keras.models.load_model`.
-
-    Raises:
-        ValueError: if no registered architecture is recognised in the model.
-    """
-    names = {layer.name for layer in model.layers}
-    for card in cards_of(model):
-        for layer, preprocessing in card.forms.items():
-            if layer in names:
-                return preprocessing
-        if card.preprocessing is not None:
-            return card.preprocessing
-    raise ValueError(
-        f"model {model.name!r} holds no registered architecture, so its preprocessing is unknown; "
-        "pass a keras_segattn.preprocessing.Preprocessing, or None to feed it normalised pixels"
-    )
-
-
-def markdown_table() -> str:
-    """All models as a Markdown table, the one in the README."""
-    lines = ["| model | family | input | parameters | strides of taps | paper |", "|---|---|---|---|---|---|"]
-    for card in _CARDS.values():
-        arxiv = f", arXiv {card.paper.arxiv}" if card.paper.arxiv else ""
-        paper = f"{card.paper.title} ({card.paper.authors}, {card.paper.venue} {card.paper.year}{arxiv})"
-        size = "×".join(map(str, card.input_shape))
+def markdown_table(family: str | None = None) -> str:
+    """All models, or those of one family, as a Markdown table, the one in the README."""
+    lines = [
+        "| model | family | task | input | parameters | strides of taps | paper |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name in list_models(family):
+        card = _CARDS[name]
         strides = ", ".join(str(tap.stride) for tap in card.taps.values())
-        lines.append(f"| `{card.name}` | {card.family} | {size} | {card.parameters:,} | {strides} | {paper} |")
+        lines.append(
+            f"| `{card.name}` | {card.family} | {card.task} | {card.takes()} | {card.parameters:,} | {strides} | "
+            f"{card.paper} |"
+        )
     return "\n".join(lines)
 
 

@@ -13,16 +13,27 @@ Luong, Pham & Manning (EMNLP 2015, arXiv 1508.04025) turn the decoder round: it 
 with its new state, and writes the word from a layer on both, which is also fed into the next step.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import keras
 from keras import layers, ops
 
 from keras_segattn.arguments import check_choice, check_positive_integer
-from keras_segattn.attention.vocabulary import BOS, EOS, PAD, check_vocabulary, of_words
-from keras_segattn.decoding import BeamRules, BeamSearch, Decoder, SampleTokens, SamplingRules
+from keras_segattn.decoding import (
+    BeamRules,
+    Decoder,
+    SampleTokens,
+    SamplingRules,
+    of_words,
+    searching,
+    sequence_endpoints,
+)
+from keras_segattn.endpoints import Endpoint
+from keras_segattn.fields import BOS, EOS, PAD, Tokens
 from keras_segattn.initializers import normal
+from keras_segattn.inputs import check_vocabulary, source_input, token_input
 from keras_segattn.layers import (
     AddBias,
     AdditiveAttention,
@@ -45,6 +56,7 @@ from keras_segattn.layers import (
     ZeroWhereNot,
 )
 from keras_segattn.layers.attention_score import AttentionScore
+from keras_segattn.registry import Card, Paper, register
 
 
 @dataclass(frozen=True)
@@ -83,6 +95,36 @@ ATTENTIONS = (None, "additive", "general", "location", "local-m", "local-p")
 ORDERS = ("bahdanau", "luong")
 
 
+def endpoints(model: keras.Model, options: Mapping[str, Any]) -> dict[str, Endpoint]:
+    """The signatures of a trained `RNNSearch`; see `decoding.sequence_endpoints`."""
+    return sequence_endpoints(model, decoder_of(model), encoded(model), options)
+
+
+@register(
+    Card(
+        paper=Paper(
+            "Neural Machine Translation by Jointly Learning to Align and Translate",
+            "Bahdanau, Cho & Bengio",
+            "ICLR",
+            2015,
+            "1409.0473",
+        ),
+        task="write",
+        inputs={"source": Tokens("source", 30001), "target": Tokens("target", 30001, target=True)},
+        parameters=84_349_101,
+        tiny={
+            "source_vocabulary": 11,
+            "target_vocabulary": 9,
+            "units": 6,
+            "embedding": 5,
+            "maxout": 4,
+            "alignment": 7,
+        },
+        claims={"mixed_precision"},
+        options=asdict(BeamRules()),
+        endpoints=endpoints,
+    )
+)
 def RNNSearch(  # noqa: N802 - a builder is named like the model it builds
     source_vocabulary: int = 30001,
     target_vocabulary: int = 30001,
@@ -141,8 +183,8 @@ def RNNSearch(  # noqa: N802 - a builder is named like the model it builds
     check_choice("layout", layout, tuple(LAYOUTS))
     check_choice("initialization", initialization, tuple(INITIALIZATIONS))
     form = Form(**LAYOUTS[layout], **INITIALIZATIONS[initialization])
-    source = keras.Input((None,), dtype="int32", name="source")
-    target = keras.Input((None,), dtype="int32", name="target")
+    source = token_input("source", "RNNSearch", source_vocabulary)
+    target = token_input("target", "RNNSearch", target_vocabulary, target=True)
 
     annotations, mask, summary = encoder(source, source_vocabulary, embedding, units, form, dropout, unroll)
     if attention is None:
@@ -174,7 +216,7 @@ def RNNSearch(  # noqa: N802 - a builder is named like the model it builds
         previous = ZeroWhereNot(name="previous_words")(words, NotEqual(BOS, name="not_first")(target))
         logits = read_out(parts, states, previous, found["context"])
     outputs = {"logits": logits, "attention": found["weights"]}
-    return keras.Model({"source": source, "target": target}, outputs, name=name)
+    return keras.Model({"source": source_input(source), "target": source_input(target)}, outputs, name=name)
 
 
 def encoder(
@@ -409,8 +451,7 @@ def translator(model: keras.Model, rules: BeamRules | None = None) -> keras.Mode
     Example:
         >>> translations = translator(model, BeamRules(beams=12, length=50))(source)["tokens"][:, 0]
     """
-    search = BeamSearch(decoder_of(model), BOS, EOS, of_words(rules or BeamRules()), name="search")
-    return keras.Model(model.input["source"], search(encoded(model)), name=f"{model.name}_translator")
+    return searching(model, decoder_of(model), encoded(model), rules, name=f"{model.name}_translator")
 
 
 def sampler(model: keras.Model, rules: SamplingRules | None = None) -> keras.Model:

@@ -8,16 +8,20 @@ The default is the code's configuration for COCO: 35,333,450 parameters behind V
 by keeping half at test time; ours keep all and scale in training, which halves the kernels behind a dropout.
 """
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import keras
 from keras import layers, ops
 
 from keras_segattn import registry
-from keras_segattn.arguments import check_choice, check_positive_integer, image_input
-from keras_segattn.attention.vocabulary import BOS, EOS, check_vocabulary, of_words
-from keras_segattn.decoding import BeamRules, BeamSearch, Decoder
+from keras_segattn.arguments import check_choice, check_positive_integer
+from keras_segattn.decoding import BeamRules, Decoder, searching, sequence_endpoints
+from keras_segattn.endpoints import Endpoint
+from keras_segattn.fields import BOS, Picture, Tokens, Vectors
 from keras_segattn.initializers import normal
+from keras_segattn.inputs import check_vocabulary, image_input, source_input, stamped, token_input
 from keras_segattn.layers import (
     AdditiveAttention,
     AttentionLSTMCell,
@@ -28,6 +32,7 @@ from keras_segattn.layers import (
     ZeroWhereNot,
 )
 from keras_segattn.layers.attention_score import AttentionScore
+from keras_segattn.registry import Card, Paper, register
 
 # Of rectangular matrices; the released code's deviation is made for a state of a thousand units and more.
 INITIALIZATIONS: dict[str, Any] = {
@@ -36,9 +41,44 @@ INITIALIZATIONS: dict[str, Any] = {
 }
 # The released code makes square matrices orthogonal.
 SQUARE = "orthogonal"
+RULES = BeamRules(length=30)
 TAPS = {"VGG19": "block5_conv4", "VGG16": "block5_conv3"}
 
 
+def endpoints(model: keras.Model, options: Mapping[str, Any]) -> dict[str, Endpoint]:
+    """The signatures of a trained `ShowAttendTell`; see `decoding.sequence_endpoints`."""
+    return sequence_endpoints(model, decoder_of(model), encoded(model), options)
+
+
+@register(
+    Card(
+        paper=Paper(
+            "Show, Attend and Tell: Neural Image Caption Generation with Visual Attention",
+            "Xu et al.",
+            "ICML",
+            2015,
+            "1502.03044",
+        ),
+        task="write",
+        inputs={
+            "image": Picture("BGR", mean=(103.939, 116.779, 123.68), size=(224, 224)),
+            "target": Tokens("target", 10000, target=True),
+        },
+        published={"input_shape": (224, 224, 3)},
+        parameters=55_357_834,
+        tiny={
+            "vocabulary": 9,
+            "backbone": "squeezenet1_1",
+            "alpha": 0.125,
+            "input_shape": (64, 48, 3),
+            "units": 6,
+            "embedding": 5,
+        },
+        claims={"mixed_precision"},
+        options=asdict(RULES),
+        endpoints=endpoints,
+    )
+)
 def ShowAttendTell(  # noqa: N802 - a builder is named like the model it builds
     vocabulary: int = 10000,
     weights: str | None = None,
@@ -103,7 +143,7 @@ def ShowAttendTell(  # noqa: N802 - a builder is named like the model it builds
     kernels = INITIALIZATIONS[initialization]
     inputs, annotations = annotations_of(backbone, tap, weights, input_tensor, input_shape, alpha)
     width = annotations.shape[-1]
-    target = keras.Input((None,), dtype="int32", name="target")
+    target = token_input("target", "ShowAttendTell", vocabulary, target=True)
 
     mean = layers.GlobalAveragePooling1D(name="mean_annotation")(annotations)
     for number in range(1, initial_layers + 1):
@@ -122,7 +162,7 @@ def ShowAttendTell(  # noqa: N802 - a builder is named like the model it builds
     found = AttentionRNN(cell, unroll=unroll, name="decoder")(words, annotations, initial_state=start)
     logits = read_out(parts, found["outputs"], words, found["context"])
     outputs = {"logits": logits, "attention": found["weights"]}
-    return keras.Model(inputs | {"target": target}, outputs, name=name)
+    return keras.Model(inputs | {"target": source_input(target)}, outputs, name=name)
 
 
 def annotations_of(
@@ -138,13 +178,13 @@ def annotations_of(
         if input_shape is None or len(input_shape) != 2:
             raise ValueError(f"without a backbone input_shape must be (locations, size), received {input_shape!r}")
         annotations = keras.Input(input_shape, name="annotations")
-        return {"annotations": annotations}, annotations
+        return {"annotations": annotations}, stamped(annotations, "ShowAttendTell", "annotations", Vectors())
     card = registry.model_card(backbone)
-    image = image_input(input_tensor, input_shape)
+    image = image_input(input_tensor, input_shape, "ShowAttendTell", None)
     trunk = card.builder(include_top=False, input_tensor=image, weights=weights, alpha=alpha)
     coarsest = max(card.taps, key=lambda layer: card.taps[layer].stride)
     grid = trunk.get_layer(tap or TAPS.get(card.name, coarsest)).output
-    return {"image": image}, layers.Reshape((-1, grid.shape[-1]), name="annotations")(grid)
+    return {"image": source_input(image)}, layers.Reshape((-1, grid.shape[-1]), name="annotations")(grid)
 
 
 def score_of(attention: str, width: int, key_layers: int, kernels: Any) -> AttentionScore:
@@ -310,6 +350,4 @@ def captioner(model: keras.Model, rules: BeamRules | None = None) -> keras.Model
     Example:
         >>> captions = captioner(model)(images)["tokens"][:, 0]
     """
-    search = BeamSearch(decoder_of(model), BOS, EOS, of_words(rules or BeamRules(length=30)), name="search")
-    picture = next(tensor for key, tensor in model.input.items() if key != "target")
-    return keras.Model(picture, search(encoded(model)), name=f"{model.name}_captioner")
+    return searching(model, decoder_of(model), encoded(model), rules or RULES, name=f"{model.name}_captioner")

@@ -18,15 +18,14 @@ from keras_segattn.arguments import (
     check_dropout,
     check_fixed_size,
     check_positive_integer,
-    image_input,
     scaled,
-    source_input,
 )
 from keras_segattn.attention.spatial_transformer_network import PAPER
+from keras_segattn.fields import Picture
+from keras_segattn.inputs import image_input, source_input
 from keras_segattn.layers import SpatialTransformer
 from keras_segattn.layers.spatial_transformer import parameter_layer
-from keras_segattn.preprocessing import Preprocessing
-from keras_segattn.registry import register
+from keras_segattn.registry import Card, register
 
 # Filters of the 5×5 convolutions, and after which of them pooling follows.
 FILTERS = (48, 64, 128, 160, 192, 192, 192, 192)
@@ -34,6 +33,7 @@ POOLED = {1, 3, 5, 7}
 # The convolutions before which "multi" has a transformer.
 TRANSFORMED = {None: 0, "single": 1, "multi": 4}
 PLACES = 5
+PREPROCESSING = Picture(mean=(0.0,) * 3, std=(255.0,) * 3, size=(64, 64))
 # Ten rectified layers without normalisation: from Keras' own initialisation, each would halve the variance.
 HE = "he_uniform"
 
@@ -51,15 +51,16 @@ def localisation(x: Any, convolutional: bool, alpha: float, name: str) -> Any:
 
 
 @register(
-    family="attention",
-    paper=PAPER,
-    input_shape=(64, 64, 3),
-    parameters=28_497_647,
-    taps={},
-    tiny={"input_shape": (32, 32, 3), "classes": 5, "alpha": 0.05, "units": (8, 8)},
-    capabilities={"litert_builtin", "int8", "mixed_precision"},
-    landmarks={"st1_theta", "st1", "conv8", "place5"},
-    preprocessing=Preprocessing(mean=(0.0,) * 3, std=(255.0,) * 3, size=(64, 64)),
+    Card(
+        paper=PAPER,
+        task="classify",
+        inputs={"image": PREPROCESSING},
+        published={"input_shape": (64, 64, 3)},
+        parameters=28_497_647,
+        tiny={"input_shape": (32, 32, 3), "classes": 5, "alpha": 0.05, "units": (8, 8)},
+        claims={"int8", "mixed_precision"},
+        options={"blank": -1},  # the last class is "no digit"
+    )
 )
 def SpatialTransformerHouseNumbers(  # noqa: N802 - a builder is named like the model it builds
     include_top: bool = True,
@@ -107,7 +108,9 @@ def SpatialTransformerHouseNumbers(  # noqa: N802 - a builder is named like the 
     check_dropout(dropout)
     for width in units:
         check_positive_integer("units", width)
-    image = image_input(input_tensor, input_shape, default=(64, 64, 3), minimum=16)
+    image = image_input(
+        input_tensor, input_shape, "SpatialTransformerHouseNumbers", PREPROCESSING, default=(64, 64, 3), minimum=16
+    )
     check_fixed_size(image, True)
 
     x, thetas, transformed = image, [], None

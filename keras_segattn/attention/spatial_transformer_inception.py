@@ -18,13 +18,13 @@ from keras_segattn.arguments import (
     check_dropout,
     check_fixed_size,
     check_positive_integer,
-    image_input,
-    source_input,
 )
 from keras_segattn.attention.spatial_transformer_network import PAPER
+from keras_segattn.fields import Picture
+from keras_segattn.inputs import image_input, source_input
 from keras_segattn.layers import SpatialTransformer, TakeRegion
 from keras_segattn.layers.spatial_transformer import parameter_layer
-from keras_segattn.registry import model_card, register
+from keras_segattn.registry import Card, model_card, register
 
 # Number of crops → the middles (x, y) they begin at, side by side or in the corners.
 STARTS = {2: ((-0.5, 0), (0.5, 0)), 4: ((-0.5, -0.5), (0.5, -0.5), (-0.5, 0.5), (0.5, 0.5))}
@@ -32,8 +32,8 @@ STARTS = {2: ((-0.5, 0), (0.5, 0)), 4: ((-0.5, -0.5), (0.5, -0.5), (-0.5, 0.5), 
 
 def trunk(
     x: Any, backbone: str, weights: str | None, arguments: dict[str, Any], pooling: str | None, prefix: str
-) -> tuple[Any, list[layers.Layer]]:
-    """The map of a registered trunk, or its pooled features, and its layers, `prefix` before their names."""
+) -> Any:
+    """The map of a registered trunk, or its pooled features; `prefix` stands before the names of its layers."""
     builder = model_card(backbone).builder
     known = set(map(id, keras.Model(source_input(x), x).layers))
     model = builder(include_top=False, input_tensor=x, pooling=pooling, **arguments)
@@ -45,25 +45,26 @@ def trunk(
                 layer.set_weights(trained.get_layer(layer.name).get_weights())
     for layer in own:
         layer.name = prefix + layer.name
-    return model.output, own
+    return model.output
 
 
 @register(
-    family="attention",
-    paper=PAPER,
-    input_shape=(224, 224, 3),
-    parameters=19_265_116,
-    taps={},
-    tiny={
-        "input_shape": (64, 64, 3),
-        "classes": 5,
-        "transformers": 2,
-        "crop_size": 32,
-        "backbone": "squeezenet1_1",
-        "backbone_arguments": {"alpha": 0.125},
-    },
-    capabilities={"litert_builtin", "mixed_precision"},
-    landmarks={"localisation_reduce", "st_theta", "st", "part1", "part2"},
+    Card(
+        paper=PAPER,
+        task="classify",
+        inputs={"image": Picture("BGR", mean=(104.0, 117.0, 123.0), size=(224, 224), fit="crop")},
+        published={"input_shape": (224, 224, 3)},
+        parameters=19_265_116,
+        tiny={
+            "input_shape": (64, 64, 3),
+            "classes": 5,
+            "transformers": 2,
+            "crop_size": 32,
+            "backbone": "squeezenet1_1",
+            "backbone_arguments": {"alpha": 0.125},
+        },
+        claims={"mixed_precision"},
+    )
 )
 def SpatialTransformerInception(  # noqa: N802 - a builder is named like the model it builds
     include_top: bool = True,
@@ -116,14 +117,16 @@ def SpatialTransformerInception(  # noqa: N802 - a builder is named like the mod
     check_choice("transformers", transformers, STARTS)
     check_positive_integer("crop_size", crop_size)
     check_dropout(dropout)
-    image = image_input(input_tensor, input_shape, default=(224, 224, 3), minimum=crop_size)
+    image = image_input(
+        input_tensor, input_shape, "SpatialTransformerInception", None, default=(224, 224, 3), minimum=crop_size
+    )
     check_fixed_size(image, True)
     arguments = dict(backbone_arguments or {})
 
     x = image
     if min(image.shape[1:3]) >= 2 * crop_size:
         x = layers.AveragePooling2D(min(image.shape[1:3]) // crop_size, name="localisation_average")(x)
-    x, localisation = trunk(x, backbone, backbone_weights, arguments, None, "localisation_")
+    x = trunk(x, backbone, backbone_weights, arguments, None, "localisation_")
     x = layers.Conv2D(128, 1, activation="relu", name="localisation_reduce")(x)
     x = layers.Flatten(name="localisation_flatten")(x)
     x = layers.Dense(128, activation="relu", name="localisation_fc")(x)
@@ -135,10 +138,7 @@ def SpatialTransformerInception(  # noqa: N802 - a builder is named like the mod
     features = []
     for part in range(1, transformers + 1):
         crop = TakeRegion(part - 1, name=f"part{part}")(crops)
-        features.append(trunk(crop, backbone, backbone_weights, arguments, "avg", f"part{part}_")[0])
-    # A trunk's own names say how pictures are preprocessed: now that no other needs them, one has them.
-    for layer in localisation:
-        layer.name = layer.name.removeprefix("localisation_")
+        features.append(trunk(crop, backbone, backbone_weights, arguments, "avg", f"part{part}_"))
     x = layers.Concatenate(name="parts")(features)
     if include_top:
         x = layers.Dropout(dropout, name="dropout")(x)

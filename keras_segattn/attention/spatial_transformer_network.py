@@ -11,23 +11,17 @@ from typing import Any
 import keras
 from keras import layers
 
-from keras_segattn import classification  # noqa: F401 - trunks register before what stands on them
 from keras_segattn import weights as weight_files
-from keras_segattn.arguments import (
-    check_choice,
-    check_classifier,
-    check_fixed_size,
-    check_positive_integer,
-    image_input,
-    source_input,
-)
+from keras_segattn.arguments import check_choice, check_classifier, check_fixed_size, check_positive_integer
+from keras_segattn.fields import Picture
+from keras_segattn.inputs import image_input, source_input
 from keras_segattn.layers import SpatialTransformer
 from keras_segattn.layers.spatial_transformer import parameter_layer
 from keras_segattn.ops.transformations import TRANSFORMATIONS
-from keras_segattn.preprocessing import Preprocessing
-from keras_segattn.registry import Paper, register
+from keras_segattn.registry import Card, Paper, register
 
 CLASSIFIERS = ("fcn", "cnn")
+PREPROCESSING = Picture("grey", mean=(0.0,), std=(255.0,), size=(28, 28))
 PAPER = Paper("Spatial Transformer Networks", "Jaderberg et al.", "NIPS", 2015, "1506.02025")
 
 
@@ -77,15 +71,15 @@ def side_by_side(x: Any, name: str) -> Any:
 
 
 @register(
-    family="attention",
-    paper=PAPER,
-    input_shape=(28, 28, 1),
-    parameters=387_544,
-    taps={},
-    tiny={"input_shape": (28, 28, 1), "classes": 5, "units": 32, "filters": (8, 16)},
-    capabilities={"litert_builtin", "int8", "mixed_precision"},
-    landmarks={"st_theta", "st", "fc1"},
-    preprocessing=Preprocessing(mean=(0.0,), std=(255.0,), size=(28, 28)),
+    Card(
+        paper=PAPER,
+        task="classify",
+        inputs={"image": PREPROCESSING},
+        published={"input_shape": (28, 28, 1)},
+        parameters=387_544,
+        tiny={"input_shape": (28, 28, 1), "classes": 5, "units": 32, "filters": (8, 16)},
+        claims={"int8", "mixed_precision"},
+    )
 )
 def SpatialTransformerNetwork(  # noqa: N802 - a builder is named like the model it builds
     include_top: bool = True,
@@ -141,7 +135,14 @@ def SpatialTransformerNetwork(  # noqa: N802 - a builder is named like the model
     check_choice("transform", transform, (None, *TRANSFORMATIONS))
     for argument, value in (("transformers", transformers), ("pool", pool), ("units", units)):
         check_positive_integer(argument, value)
-    image = image_input(input_tensor, input_shape, default=(28, 28, 1), minimum=28 if classifier == "cnn" else 1)
+    image = image_input(
+        input_tensor,
+        input_shape,
+        "SpatialTransformerNetwork",
+        PREPROCESSING,
+        default=(28, 28, 1),
+        minimum=28 if classifier == "cnn" else 1,
+    )
     check_fixed_size(image, True)
 
     x, extra = image, {}

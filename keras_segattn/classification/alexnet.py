@@ -11,18 +11,12 @@ import keras
 from keras import layers
 
 from keras_segattn import weights as weight_files
-from keras_segattn.arguments import (
-    check_choice,
-    check_classifier,
-    check_fixed_size,
-    image_input,
-    scaled,
-    source_input,
-)
+from keras_segattn.arguments import check_choice, check_classifier, check_fixed_size, scaled
 from keras_segattn.classification.heads import POOLINGS, max_pool_3x3, pool_features
+from keras_segattn.fields import IMAGENET, Picture
+from keras_segattn.inputs import image_input, source_input
 from keras_segattn.layers import GroupedConv2D, LocalResponseNormalization
-from keras_segattn.preprocessing import IMAGENET, Preprocessing
-from keras_segattn.registry import Paper, Tap, register
+from keras_segattn.registry import Card, Paper, Tap, register
 
 # name → (channels, kernel, stride, groups); all but the first are zero-padded to keep the size.
 CONVOLUTIONS = {
@@ -47,7 +41,7 @@ PAPER = Paper(
     "NIPS",
     2012,
 )
-PREPROCESSING = Preprocessing("BGR", mean=(104.00699, 116.66877, 122.67892), size=(227, 227))
+PREPROCESSING = Picture("BGR", mean=(104.00699, 116.66877, 122.67892), size=(227, 227), fit="crop")
 _TORCHVISION = {"conv1": 0, "conv2": 3, "conv3": 6, "conv4": 8, "conv5": 10}
 WEIGHT_NAMES = {layer: (f"features.{index}",) for layer, index in _TORCHVISION.items()} | {
     "fc6": ("classifier.1",),
@@ -59,7 +53,7 @@ WEIGHT_NAMES = {layer: (f"features.{index}",) for layer, index in _TORCHVISION.i
 def preprocess_input(images: Any) -> Any:
     """RGB images `(..., 3)`, 0..255 → float32 BGR minus the ImageNet mean, as the released weights expect.
 
-    torchvision's AlexNet wants `Preprocessing("RGB", mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))`.
+    torchvision's AlexNet wants `Picture("RGB", mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))`.
     """
     return PREPROCESSING(images)
 
@@ -81,18 +75,18 @@ def classifier(x: Any, classes: int, classifier_activation: str | None, alpha: f
 
 
 @register(
-    family="classification",
-    paper=PAPER,
-    input_shape=(227, 227, 3),
-    parameters=60_965_224,
-    taps={"pool1": Tap(8, 96), "pool2": Tap(16, 256), "pool5": Tap(32, 256)},
-    aligned={"padding": "same"},
-    tiny={"input_shape": (67, 67, 3), "classes": 5, "alpha": 0.0625},
-    capabilities={"litert_builtin", "int8", "mixed_precision"},
-    landmarks={"conv1", "relu1", "relu2", "conv5", "relu5"},
-    preprocessing=PREPROCESSING,
-    forms={"conv1_pad": IMAGENET},
-    weight_names=WEIGHT_NAMES,
+    Card(
+        paper=PAPER,
+        task="classify",
+        inputs={"image": PREPROCESSING},
+        published={"input_shape": (227, 227, 3)},
+        parameters=60_965_224,
+        taps={"pool1": Tap(8, 96), "pool2": Tap(16, 256), "pool5": Tap(32, 256)},
+        aligned={"padding": "same"},
+        tiny={"input_shape": (67, 67, 3), "classes": 5, "alpha": 0.0625},
+        claims={"int8", "mixed_precision"},
+        weight_names=WEIGHT_NAMES,
+    )
 )
 def AlexNet(  # noqa: N802 - a builder is named like the model it builds
     include_top: bool = True,
@@ -147,6 +141,8 @@ def AlexNet(  # noqa: N802 - a builder is named like the model it builds
     image = image_input(
         input_tensor,
         input_shape,
+        "AlexNet",
+        PREPROCESSING if published else IMAGENET,
         default=(size, size, 3) if include_top else (None, None, 3),
         minimum=smallest if padding == "valid" else 1,
     )
@@ -172,16 +168,17 @@ def AlexNet(  # noqa: N802 - a builder is named like the model it builds
 
 
 @register(
-    family="classification",
-    paper=PAPER,
-    input_shape=(227, 227, 3),
-    parameters=60_965_224,
-    taps={"norm1": Tap(8, 96), "norm2": Tap(16, 256), "pool5": Tap(32, 256)},
-    aligned={"padding": "same"},
-    tiny={"input_shape": (67, 67, 3), "classes": 5, "alpha": 0.0625},
-    capabilities={"litert_builtin", "int8", "mixed_precision"},
-    landmarks={"conv1_relu", "conv1", "conv5", "norm1", "norm2"},
-    preprocessing=PREPROCESSING,
+    Card(
+        paper=PAPER,
+        task="classify",
+        inputs={"image": PREPROCESSING},
+        published={"input_shape": (227, 227, 3)},
+        parameters=60_965_224,
+        taps={"norm1": Tap(8, 96), "norm2": Tap(16, 256), "pool5": Tap(32, 256)},
+        aligned={"padding": "same"},
+        tiny={"input_shape": (67, 67, 3), "classes": 5, "alpha": 0.0625},
+        claims={"int8", "mixed_precision"},
+    )
 )
 def CaffeNet(  # noqa: N802 - a builder is named like the model it builds
     include_top: bool = True,
@@ -228,6 +225,8 @@ def CaffeNet(  # noqa: N802 - a builder is named like the model it builds
     image = image_input(
         input_tensor,
         input_shape,
+        "CaffeNet",
+        PREPROCESSING,
         default=(227, 227, 3) if include_top else (None, None, 3),
         minimum=39 if padding == "valid" else 1,
     )

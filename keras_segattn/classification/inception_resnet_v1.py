@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from keras_segattn import weights as weight_files
-from keras_segattn.arguments import check_choice, check_classifier, check_positive_integer, image_input, source_input
+from keras_segattn.arguments import check_choice, check_classifier, check_positive_integer
 from keras_segattn.classification.heads import POOLINGS, pool_features
 from keras_segattn.classification.inception import (
     Plan,
@@ -26,7 +26,8 @@ from keras_segattn.classification.inception_resnet import (
     residual_weight_names,
 )
 from keras_segattn.classification.inception_v4 import PAPER, PREPROCESSING, preprocess_input
-from keras_segattn.registry import Tap, register
+from keras_segattn.inputs import image_input, source_input
+from keras_segattn.registry import Card, Tap, register
 
 __all__ = ["InceptionResNetV1", "preprocess_input"]
 
@@ -69,17 +70,18 @@ def _weight_names() -> dict[str, tuple[str, ...]]:
 
 
 @register(
-    family="classification",
-    paper=PAPER,
-    input_shape=(299, 299, 3),
-    parameters=22_769_848,
-    taps=TAPS,
-    aligned={"padding": "same"},
-    tiny={"input_shape": (75, 75, 3), "classes": 5, "alpha": 0.0625, "blocks": (1, 1, 1)},
-    capabilities={"litert_builtin", "int8", "dynamic_size", "mixed_precision"},
-    landmarks={"conv2d_4b_conv", "block17_1_conv", "block8_1_conv"},
-    preprocessing=PREPROCESSING,
-    weight_names=_weight_names(),
+    Card(
+        paper=PAPER,
+        task="classify",
+        inputs={"image": PREPROCESSING},
+        published={"input_shape": (299, 299, 3)},
+        parameters=22_769_848,
+        taps=TAPS,
+        aligned={"padding": "same"},
+        tiny={"input_shape": (75, 75, 3), "classes": 5, "alpha": 0.0625, "blocks": (1, 1, 1)},
+        claims={"int8", "dynamic_size", "mixed_precision"},
+        weight_names=_weight_names(),
+    )
 )
 def InceptionResNetV1(  # noqa: N802 - a builder is named like the model it builds
     include_top: bool = True,
@@ -147,7 +149,9 @@ def InceptionResNetV1(  # noqa: N802 - a builder is named like the model it buil
         check_positive_integer("bottleneck", bottleneck)
         if not include_top:
             raise ValueError("a bottleneck precedes the classifier, which needs include_top=True")
-    image = image_input(input_tensor, input_shape, minimum=75 if padding == "valid" else 1)
+    image = image_input(
+        input_tensor, input_shape, "InceptionResNetV1", PREPROCESSING, minimum=75 if padding == "valid" else 1
+    )
 
     style = Style(alpha, padding, batch_norm_momentum)
     maps = network(image, plan(blocks, check_scales(residual_scale), sixth_block), style)

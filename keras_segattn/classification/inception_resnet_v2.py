@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from keras_segattn import weights as weight_files
-from keras_segattn.arguments import check_choice, check_classifier, image_input, source_input
+from keras_segattn.arguments import check_choice, check_classifier
 from keras_segattn.classification.heads import POOLINGS, pool_features
 from keras_segattn.classification.inception import (
     Plan,
@@ -30,7 +30,8 @@ from keras_segattn.classification.inception_resnet import (
 )
 from keras_segattn.classification.inception_v4 import PAPER, PREPROCESSING, preprocess_input
 from keras_segattn.classification.inception_v4 import STEM as INCEPTION_V4_STEM
-from keras_segattn.registry import Tap, register
+from keras_segattn.inputs import image_input, source_input
+from keras_segattn.registry import Card, Tap, register
 
 __all__ = ["InceptionResNetV2", "preprocess_input"]
 
@@ -80,17 +81,18 @@ def _weight_names() -> dict[str, tuple[str, ...]]:
 
 
 @register(
-    family="classification",
-    paper=PAPER,
-    input_shape=(299, 299, 3),
-    parameters=55_873_736,
-    taps=TAPS,
-    aligned={"padding": "same"},
-    tiny={"input_shape": (75, 75, 3), "classes": 5, "alpha": 0.0625, "blocks": (1, 1, 2)},
-    capabilities={"litert_builtin", "int8", "dynamic_size", "mixed_precision"},
-    landmarks={"mixed_5b", "block17_1_conv"},
-    preprocessing=PREPROCESSING,
-    weight_names=_weight_names(),
+    Card(
+        paper=PAPER,
+        task="classify",
+        inputs={"image": PREPROCESSING},
+        published={"input_shape": (299, 299, 3)},
+        parameters=55_873_736,
+        taps=TAPS,
+        aligned={"padding": "same"},
+        tiny={"input_shape": (75, 75, 3), "classes": 5, "alpha": 0.0625, "blocks": (1, 1, 2)},
+        claims={"int8", "dynamic_size", "mixed_precision"},
+        weight_names=_weight_names(),
+    )
 )
 def InceptionResNetV2(  # noqa: N802 - a builder is named like the model it builds
     include_top: bool = True,
@@ -154,7 +156,9 @@ def InceptionResNetV2(  # noqa: N802 - a builder is named like the model it buil
     check_choice("variant", variant, tuple(BLOCKS))
     blocks = BLOCKS[variant] if blocks is None else blocks
     check_inception(blocks, dropout, aux_logits, include_top)
-    image = image_input(input_tensor, input_shape, minimum=75 if padding == "valid" else 1)
+    image = image_input(
+        input_tensor, input_shape, "InceptionResNetV2", PREPROCESSING, minimum=75 if padding == "valid" else 1
+    )
 
     style = Style(alpha, padding, batch_norm_momentum)
     maps = network(image, plan(blocks, check_scales(residual_scale), variant), style)

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from keras_segattn import weights as weight_files
-from keras_segattn.arguments import check_choice, check_classifier, image_input, source_input
+from keras_segattn.arguments import check_choice, check_classifier
 from keras_segattn.classification.heads import POOLINGS, pool_features
 from keras_segattn.classification.inception import (
     Block,
@@ -22,8 +22,9 @@ from keras_segattn.classification.inception import (
     slim_scope,
     weight_names,
 )
-from keras_segattn.preprocessing import Preprocessing
-from keras_segattn.registry import Paper, Tap, register
+from keras_segattn.fields import Picture
+from keras_segattn.inputs import image_input, source_input
+from keras_segattn.registry import Card, Paper, Tap, register
 
 PAPER = Paper(
     "Inception-v4, Inception-ResNet and the Impact of Residual Connections on Learning",
@@ -32,7 +33,7 @@ PAPER = Paper(
     2017,
     "1602.07261",
 )
-PREPROCESSING = Preprocessing("RGB", mean=(127.5,) * 3, std=(127.5,) * 3, size=(299, 299))
+PREPROCESSING = Picture("RGB", mean=(127.5,) * 3, std=(127.5,) * 3, size=(299, 299), fit="crop")
 
 # Figure 3. The second half of its 1×7 branch keeps its width.
 STEM: Plan = {
@@ -101,17 +102,18 @@ def preprocess_input(images: Any) -> Any:
 
 
 @register(
-    family="classification",
-    paper=PAPER,
-    input_shape=(299, 299, 3),
-    parameters=42_711_400,
-    taps=TAPS,
-    aligned={"padding": "same"},
-    tiny={"input_shape": (75, 75, 3), "classes": 5, "alpha": 0.0625, "blocks": (1, 1, 1)},
-    capabilities={"litert_builtin", "int8", "dynamic_size", "mixed_precision"},
-    landmarks={"mixed_5a_branch0_0_conv", "mixed_6b_branch2_4_conv", "mixed_7b_branch1_1a_conv"},
-    preprocessing=PREPROCESSING,
-    weight_names=_weight_names(),
+    Card(
+        paper=PAPER,
+        task="classify",
+        inputs={"image": PREPROCESSING},
+        published={"input_shape": (299, 299, 3)},
+        parameters=42_711_400,
+        taps=TAPS,
+        aligned={"padding": "same"},
+        tiny={"input_shape": (75, 75, 3), "classes": 5, "alpha": 0.0625, "blocks": (1, 1, 1)},
+        claims={"int8", "dynamic_size", "mixed_precision"},
+        weight_names=_weight_names(),
+    )
 )
 def InceptionV4(  # noqa: N802 - a builder is named like the model it builds
     include_top: bool = True,
@@ -167,7 +169,9 @@ def InceptionV4(  # noqa: N802 - a builder is named like the model it builds
     check_choice("pooling", pooling, POOLINGS)
     check_choice("padding", padding, ("valid", "same"))
     check_inception(blocks, dropout, aux_logits, include_top)
-    image = image_input(input_tensor, input_shape, minimum=75 if padding == "valid" else 1)
+    image = image_input(
+        input_tensor, input_shape, "InceptionV4", PREPROCESSING, minimum=75 if padding == "valid" else 1
+    )
 
     style = Style(alpha, padding, batch_norm_momentum)
     parts = plan(blocks)

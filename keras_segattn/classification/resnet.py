@@ -13,11 +13,12 @@ import keras
 from keras import layers
 
 from keras_segattn import weights as weight_files
-from keras_segattn.arguments import check_blocks, check_choice, check_classifier, image_input, source_input
+from keras_segattn.arguments import check_blocks, check_choice, check_classifier
 from keras_segattn.classification.blocks import conv_bn
 from keras_segattn.classification.heads import POOLINGS, max_pool_3x3, pool_features
-from keras_segattn.preprocessing import IMAGENET
-from keras_segattn.registry import Paper, Tap, register
+from keras_segattn.fields import IMAGENET
+from keras_segattn.inputs import image_input, source_input
+from keras_segattn.registry import Card, Paper, Tap, register
 
 WIDTHS = (64, 128, 256, 512)
 EXPANSION = 4
@@ -29,7 +30,7 @@ Args:
     include_top: whether to add average pooling and the fully connected layer.
     weights: `None` (random) or the path of a weight file: torchvision, timm; keras.applications and Detectron with
         `stride_in_1x1=True`, the Caffe release with that and `padding="valid"`. What these two expect of an image is
-        in `preprocess_input`, and `preprocessing_of` does not know it: pass a `Preprocessing` where one is taken.
+        in `preprocess_input`, and `preprocessing_of` does not know it: pass a `Picture` where one is taken.
     input_tensor: symbolic tensor to build on, instead of `input_shape`.
     input_shape: `(height, width, channels)`, default `(None, None, 3)`: any size.
     pooling: without the top: `"avg"` or `"max"` global pooling, or `None` for the {channels}-channel map.
@@ -60,7 +61,7 @@ Example:
 def preprocess_input(images: Any) -> Any:
     """RGB images `(..., 3)`, 0..255 → float32 by ImageNet's mean and deviation, as torchvision's weights expect.
 
-    keras.applications' and Caffe's want `Preprocessing("BGR", mean=(103.939, 116.779, 123.68))`.
+    keras.applications' and Caffe's want `Picture("BGR", mean=(103.939, 116.779, 123.68))`.
     """
     return IMAGENET(images)
 
@@ -111,10 +112,8 @@ def _resnet(
     published: tuple[int, int, int, int],
     parameters: int,
     deep: bool,
-    landmark: str,
-    tiny: tuple[int, int, int, int],
 ) -> Callable[..., keras.Model]:
-    """The builder of one column of table 1; shallower columns lack the block `landmark`, a miniature has it."""
+    """The builder of one column of table 1."""
     block = bottleneck if deep else basic_block
     channels = WIDTHS[-1] * (EXPANSION if deep else 1)
     file = model_name.lower()
@@ -139,7 +138,7 @@ def _resnet(
         check_choice("padding", padding, ("symmetric", "valid"))
         check_choice("stride_in_1x1", stride_in_1x1, (True, False) if deep else (False,))
         check_blocks(blocks, len(WIDTHS), "four numbers of residual blocks")
-        image = image_input(input_tensor, input_shape, minimum=1 if padding == "symmetric" else 3)
+        image = image_input(input_tensor, input_shape, model_name, IMAGENET, minimum=1 if padding == "symmetric" else 3)
 
         x = conv_bn(image, 64, 7, 2, "symmetric", name="conv1", alpha=alpha)
         if padding == "symmetric":  # zeros are as good as minus infinity after a ReLU
@@ -174,16 +173,17 @@ def _resnet(
         for stage, (width, count) in enumerate(zip(WIDTHS, published, strict=True), start=2)
     }
     return register(
-        family="classification",
-        paper=PAPER,
-        input_shape=(224, 224, 3),
-        parameters=parameters,
-        taps=taps,
-        tiny={"input_shape": (32, 32, 3), "classes": 5, "alpha": 0.0625, "blocks": tiny},
-        capabilities={"litert_builtin", "int8", "dynamic_size", "mixed_precision"},
-        landmarks={"conv5_block1_out", f"{landmark}_{3 if deep else 2}_conv"},
-        preprocessing=IMAGENET,
-        weight_names=_weight_names(published, sum(published) * (3 if deep else 2) + 2),
+        Card(
+            paper=PAPER,
+            task="classify",
+            inputs={"image": IMAGENET},
+            published={"input_shape": (224, 224, 3)},
+            parameters=parameters,
+            taps=taps,
+            tiny={"input_shape": (32, 32, 3), "classes": 5, "alpha": 0.0625, "blocks": (2, 1, 1, 1)},
+            claims={"int8", "dynamic_size", "mixed_precision"},
+            weight_names=_weight_names(published, sum(published) * (3 if deep else 2) + 2),
+        )
     )(build)
 
 
@@ -191,8 +191,8 @@ def _resnet(
 LAST_BLOCKS = {"ResNet18": 2, "ResNet34": 3, "ResNet50": 3, "ResNet101": 3, "ResNet152": 3}
 BOTTLENECKS = ("ResNet50", "ResNet101", "ResNet152")
 
-ResNet18 = _resnet("ResNet18", (2, 2, 2, 2), 11_699_112, False, "conv2_block1", (2, 1, 1, 1))
-ResNet34 = _resnet("ResNet34", (3, 4, 6, 3), 21_814_696, False, "conv4_block3", (1, 1, 3, 1))
-ResNet50 = _resnet("ResNet50", (3, 4, 6, 3), 25_610_152, True, "conv2_block1", (2, 1, 1, 1))
-ResNet101 = _resnet("ResNet101", (3, 4, 23, 3), 44_654_504, True, "conv4_block7", (1, 1, 7, 1))
-ResNet152 = _resnet("ResNet152", (3, 8, 36, 3), 60_344_232, True, "conv3_block5", (1, 5, 1, 1))
+ResNet18 = _resnet("ResNet18", (2, 2, 2, 2), 11_699_112, False)
+ResNet34 = _resnet("ResNet34", (3, 4, 6, 3), 21_814_696, False)
+ResNet50 = _resnet("ResNet50", (3, 4, 6, 3), 25_610_152, True)
+ResNet101 = _resnet("ResNet101", (3, 4, 23, 3), 44_654_504, True)
+ResNet152 = _resnet("ResNet152", (3, 8, 36, 3), 60_344_232, True)

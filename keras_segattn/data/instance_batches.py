@@ -12,7 +12,7 @@ from PIL import Image
 from keras_segattn.arguments import check_choice, check_positive_integer
 from keras_segattn.data.augmentation import check_integer, check_size
 from keras_segattn.data.instances import Example, boxes_of, check_example
-from keras_segattn.preprocessing import Preprocessing
+from keras_segattn.fields import Picture
 
 
 class InstanceBatches(keras.utils.PyDataset):
@@ -64,7 +64,7 @@ class InstanceBatches(keras.utils.PyDataset):
         batch_size: int,
         size: tuple[int, int],
         slots: int,
-        preprocessing: Preprocessing | None = None,
+        preprocessing: Picture | None = None,
         keep_aspect: bool = True,
         flip: bool = False,
         scale: tuple[float, float] = (1.0, 1.0),

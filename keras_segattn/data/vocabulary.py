@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
 
+from keras_segattn.fields import BOS, EOS, PAD, UNK
 from keras_segattn.files import replaced
 
-PAD, BOS, EOS, UNK = 0, 1, 2, 3
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
 
 

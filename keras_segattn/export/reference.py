@@ -7,7 +7,7 @@ import keras
 
 from keras_segattn.export.archive import as_float32, model_endpoint
 from keras_segattn.export.meta_graph import dtype_of
-from keras_segattn.registry import preprocessing_of
+from keras_segattn.facts import preprocessing_of
 
 
 def reference_function(model: keras.Model, signature: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:

@@ -28,8 +28,8 @@ from keras_segattn.export.serving import (
 )
 from keras_segattn.export.serving_config import MAX_BATCH_SIZE, write_serving_config
 from keras_segattn.export.warmup import write_warmup
+from keras_segattn.fields import Picture
 from keras_segattn.files import folder_for_writing
-from keras_segattn.preprocessing import Preprocessing
 
 __all__ = ["saved_model", "verify_saved_model"]
 
@@ -45,7 +45,7 @@ def saved_model(
     version: int | None = None,
     *,
     signatures: Sequence[str] = SIGNATURES,
-    preprocess: Literal["in_graph"] | Preprocessing | None = "in_graph",
+    preprocess: Literal["in_graph"] | Picture | None = "in_graph",
     labels: Sequence[str] | None = None,
     input_size: tuple[int, int] | None = None,
     warmup: bool | int | np.ndarray = True,
@@ -68,7 +68,7 @@ def saved_model(
         base_dir: folder of all models; made if missing.
         version: positive integer; `None` is one more than the highest there.
         signatures: which to offer; `serving_default` always.
-        preprocess: `"in_graph"` puts the normalisation of the registry's card into the graph, a `Preprocessing`
+        preprocess: `"in_graph"` puts the normalisation of the registry's card into the graph, a `Picture`
             that one; with `None` `serving_default` takes normalised images, and `encoded` feeds plain RGB 0..255.
         labels: names of the classes, in order, stored as `assets.extra/labels.txt`.
         input_size: height and width of an image. With it, `serving_default` takes that size only, and `encoded`

@@ -20,7 +20,7 @@ from keras_segattn.export.sequences import sequence_endpoints
 from keras_segattn.export.serving import picture
 from keras_segattn.export.serving_config import write_serving_config
 from keras_segattn.export.warmup import write_warmup
-from keras_segattn.preprocessing import Preprocessing
+from keras_segattn.fields import Picture
 
 # Where a length is open: tokens of what a model is tried with.
 USUAL_LENGTH = 7
@@ -33,7 +33,7 @@ def saved_sequences(
     *,
     vocabularies: Mapping[str, Vocabulary],
     rules: BeamRules | None = None,
-    preprocessing: Preprocessing | None = None,
+    preprocessing: Picture | None = None,
     name: str | None = None,
 ) -> ExportReport:
     """Write `<base_dir>/<name>/<version>/` of a sequence model, and measure it in TensorFlow's C API.

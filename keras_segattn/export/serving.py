@@ -7,8 +7,8 @@ import keras
 import numpy as np
 
 from keras_segattn.export.archive import Endpoint, model_endpoint
-from keras_segattn.preprocessing import Preprocessing
-from keras_segattn.registry import preprocessing_of
+from keras_segattn.facts import preprocessing_of
+from keras_segattn.fields import Picture
 
 SIGNATURES = ("serving_default", "encoded")
 # Where neither the model nor the caller fixes a size: what the model is tried and warmed up with.
@@ -27,7 +27,7 @@ class ServedModel:
     """
 
     model: keras.Model
-    preprocessing: Preprocessing | None
+    preprocessing: Picture | None
     raw_pixels: bool
     size: tuple[int | None, int | None]
 
@@ -40,7 +40,7 @@ class ServedModel:
 
 def served_model(
     model: keras.Model,
-    preprocess: Literal["in_graph"] | Preprocessing | None,
+    preprocess: Literal["in_graph"] | Picture | None,
     input_size: tuple[int, int] | None,
     *,
     images: bool,
@@ -66,11 +66,11 @@ def served_model(
             "give preprocess=None and signatures=('serving_default',)"
         )
     if preprocess == "in_graph":
-        preprocessing: Preprocessing | None = preprocessing_of(model)
-    elif preprocess is None or isinstance(preprocess, Preprocessing):
+        preprocessing: Picture | None = preprocessing_of(model)
+    elif preprocess is None or isinstance(preprocess, Picture):
         preprocessing = preprocess
     else:
-        raise ValueError(f"preprocess must be 'in_graph', a Preprocessing or None, received {preprocess!r}")
+        raise ValueError(f"preprocess must be 'in_graph', a Picture or None, received {preprocess!r}")
     if preprocessing is not None and len(preprocessing.mean) != shape[-1]:
         raise ValueError(f"preprocessing of {len(preprocessing.mean)} channels does not fit the model's {shape}")
     size: tuple[int | None, int | None] = (shape[1], shape[2]) if is_image else (None, None)

@@ -11,7 +11,7 @@ from keras_segattn.export import litert
 from keras_segattn.export.archive import Endpoint, as_float32, model_endpoint
 from keras_segattn.export.openvino_runtime import run_openvino
 from keras_segattn.export.report import ExportReport, RuntimeResult
-from keras_segattn.registry import preprocessing_of
+from keras_segattn.facts import preprocessing_of
 
 # Standard deviation of natural images, in units of 0..255 intensities: that of the noise a file is verified with.
 IMAGE_DEVIATION = 64.0

@@ -5,7 +5,9 @@ from typing import Any
 import keras
 from keras import layers
 
-from keras_segattn.arguments import check_choice, check_fixed_size, check_positive_integer, image_input
+from keras_segattn.arguments import check_choice, check_fixed_size, check_positive_integer
+from keras_segattn.fields import Picture
+from keras_segattn.inputs import image_input
 from keras_segattn.layers import BatchStatistics, RecurrentBatchNormalization, TransposedConv2D
 
 STATISTICS = ("batch", "moving")
@@ -73,29 +75,15 @@ def check_discriminator(include_top: Any, classifier_activation: Any, statistics
         check_positive_integer(argument, value)
 
 
-def latent_input(input_tensor: Any, shape: tuple[int, ...]) -> Any:
-    """The noise a generator starts from: a new input called `z`, or the tensor it was given.
-
-    Raises:
-        ValueError: if the tensor is not symbolic or has another shape.
-    """
-    if input_tensor is None:
-        return keras.Input(shape, name="z")
-    if not keras.backend.is_keras_tensor(input_tensor) or tuple(input_tensor.shape[1:]) != shape:
-        expected = ", ".join(map(str, ("batch", *shape)))
-        raise ValueError(f"input_tensor must be a symbolic Keras tensor of ({expected}), received {input_tensor}")
-    return input_tensor
-
-
 def discriminator_input(
-    input_tensor: Any, input_shape: Any, *, default: tuple[int, int, int], first: int
+    input_tensor: Any, input_shape: Any, card: str, picture: Picture, *, default: tuple[int, int, int], first: int
 ) -> tuple[Any, int]:
     """The images a discriminator scores, and how many times it halves them to a map of `first` rows and columns.
 
     Raises:
         ValueError: if the shape is wrong, or is not that of an image of one known size.
     """
-    image = image_input(input_tensor, input_shape, default=default)
+    image = image_input(input_tensor, input_shape, card, picture, default=default)
     check_fixed_size(image, True)
     return image, doublings(image.shape[1:], first)
 

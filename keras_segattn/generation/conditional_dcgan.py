@@ -11,6 +11,7 @@ import keras
 from keras import layers
 
 from keras_segattn import weights as weight_files
+from keras_segattn.fields import Noise, OneHot, Picture
 from keras_segattn.generation.blocks import (
     check_discriminator,
     check_generator,
@@ -20,8 +21,11 @@ from keras_segattn.generation.blocks import (
     run,
     up,
 )
-from keras_segattn.generation.dcgan import EPSILON, kernel
+from keras_segattn.generation.dcgan import EPSILON, PAPER, kernel
+from keras_segattn.inputs import stamped
+from keras_segattn.registry import Card, register
 
+PREPROCESSING = Picture("grey", mean=(0.0,), std=(255.0,), size=(28, 28))
 FIRST = 7  # rows and columns of the smallest map
 
 
@@ -44,6 +48,16 @@ def check_image_shape(image_shape: Any) -> None:
         raise ValueError(f"image_shape must be (28, 28, channels), received {image_shape!r}")
 
 
+@register(
+    Card(
+        paper=PAPER,
+        task="generate",
+        inputs={"z": Noise("uniform"), "label": OneHot(10)},
+        parameters=6820538,
+        tiny={"classes": 3, "filters": 2, "units": 8, "statistics": "moving", "latent": 8},
+        claims={"int8", "mixed_precision"},
+    )
+)
 def ConditionalDCGANGenerator(  # noqa: N802 - a builder is named like the model it builds
     weights: str | None = None,
     classes: int = 10,
@@ -81,7 +95,9 @@ def ConditionalDCGANGenerator(  # noqa: N802 - a builder is named like the model
     """
     check_generator(statistics, "transposed", latent=latent, classes=classes, filters=filters, units=units)
     check_image_shape(image_shape)
-    z, label = keras.Input((latent,), name="z"), keras.Input((classes,), name="label")
+    inputs = {"z": keras.Input((latent,), name="z"), "label": keras.Input((classes,), name="label")}
+    z = stamped(inputs["z"], "ConditionalDCGANGenerator", "z", Noise("uniform"))
+    label = stamped(inputs["label"], "ConditionalDCGANGenerator", "label", OneHot(classes))
 
     x = layers.Concatenate(name="z_with_label")([z, label])
     x = layers.Dense(units, name="fc1", **kernel())(x)
@@ -94,11 +110,21 @@ def ConditionalDCGANGenerator(  # noqa: N802 - a builder is named like the model
     x = layers.ReLU(name="up1_relu")(normalized(x, statistics, "up1"))
     image = up(image_shape[-1], "transposed", "image", activation="sigmoid", **kernel())
     x = run(image, on_every_pixel(label, x, "up1"))
-    model = keras.Model({"z": z, "label": label}, x, name=name)
+    model = keras.Model(inputs, x, name=name)
     weight_files.initialize(model, weights, {})
     return model
 
 
+@register(
+    Card(
+        paper=PAPER,
+        task="classify",
+        inputs={"image": PREPROCESSING, "label": OneHot(10)},
+        parameters=6688202,
+        tiny={"classes": 3, "filters": 2, "units": 8, "statistics": "moving"},
+        claims={"int8", "mixed_precision"},
+    )
+)
 def ConditionalDCGANDiscriminator(  # noqa: N802 - a builder is named like the model it builds
     weights: str | None = None,
     input_shape: tuple[int, int, int] = (28, 28, 1),
@@ -135,7 +161,10 @@ def ConditionalDCGANDiscriminator(  # noqa: N802 - a builder is named like the m
     """
     check_discriminator(True, classifier_activation, statistics, classes=classes, filters=filters, units=units)
     check_image_shape(input_shape)
-    image, label = keras.Input(input_shape, name="image"), keras.Input((classes,), name="label")
+    inputs = {"image": keras.Input(input_shape, name="image"), "label": keras.Input((classes,), name="label")}
+    picture = PREPROCESSING.of_channels(input_shape[-1])
+    image = stamped(inputs["image"], "ConditionalDCGANDiscriminator", "image", picture)
+    label = stamped(inputs["label"], "ConditionalDCGANDiscriminator", "label", OneHot(classes))
 
     x = run(down(filters, "down1", **kernel()), on_every_pixel(label, image, "image"))
     x = layers.LeakyReLU(0.2, name="down1_lrelu")(x)
@@ -146,6 +175,6 @@ def ConditionalDCGANDiscriminator(  # noqa: N802 - a builder is named like the m
     x = layers.LeakyReLU(0.2, name="fc_lrelu")(normalized(x, statistics, "fc"))
     x = layers.Concatenate(name="fc_with_label")([x, label])
     x = layers.Dense(1, activation=classifier_activation, name="score", **kernel())(x)
-    model = keras.Model({"image": image, "label": label}, x, name=name)
+    model = keras.Model(inputs, x, name=name)
     weight_files.initialize(model, weights, {})
     return model

@@ -9,28 +9,27 @@ when it samples; `statistics="moving"` is for serving.
 Images are -1..1 (`preprocess_input`, `pixels`). Noise is uniform on -1..1 for faces, Gaussian for house numbers.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import keras
 from keras import layers
 
 from keras_segattn import weights as weight_files
-from keras_segattn.arguments import source_input
+from keras_segattn.fields import Noise, Picture
 from keras_segattn.generation.blocks import (
     check_discriminator,
     check_generator,
     discriminator_input,
     doublings,
     down,
-    latent_input,
     normalization,
     run,
     up,
 )
 from keras_segattn.generation.dcgan_weights import FIRST, discriminator_arrays, generator_arrays
 from keras_segattn.initializers import normal
-from keras_segattn.preprocessing import Preprocessing
-from keras_segattn.registry import Paper, register
+from keras_segattn.inputs import noise_input, source_input
+from keras_segattn.registry import Card, Paper, register
 
 PAPER = Paper(
     "Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks",
@@ -39,10 +38,10 @@ PAPER = Paper(
     2016,
     "1511.06434",
 )
-# Arguments of the generator for the released house numbers; of the discriminator, `filters` and the shape.
-SVHN: dict[str, Any] = {"image_shape": (32, 32, 3), "filters": 64}
+# Arguments of the generator for the released house numbers; the discriminator shares `filters` and the shape.
+SVHN: dict[str, Any] = {"image_shape": (32, 32, 3), "filters": 64, "distribution": "normal"}
 EPSILON = 1e-8
-PREPROCESSING = Preprocessing("RGB", mean=(127.5,) * 3, std=(127.5,) * 3, size=(64, 64))
+PREPROCESSING = Picture("RGB", mean=(127.5,) * 3, std=(127.5,) * 3, size=(64, 64))
 
 
 def kernel() -> dict[str, Any]:
@@ -61,15 +60,15 @@ def preprocess_input(images: Any) -> Any:
 
 
 @register(
-    family="generation",
-    paper=PAPER,
-    input_shape=(100,),
-    parameters=18_885_760,
-    taps={},
-    tiny={"latent": 8, "image_shape": (16, 16, 3), "filters": 4, "statistics": "moving"},
-    capabilities={"litert_builtin", "int8", "mixed_precision"},
-    landmarks={"project", "up1_bn", "image"},
-    translate=generator_arrays,
+    Card(
+        paper=PAPER,
+        task="generate",
+        inputs={"z": Noise("uniform")},
+        parameters=18_885_760,
+        tiny={"latent": 8, "image_shape": (16, 16, 3), "filters": 4, "statistics": "moving"},
+        claims={"int8", "mixed_precision"},
+        translate=generator_arrays,
+    )
 )
 def DCGANGenerator(  # noqa: N802 - a builder is named like the model it builds
     weights: str | None = None,
@@ -82,6 +81,7 @@ def DCGANGenerator(  # noqa: N802 - a builder is named like the model it builds
     first: int = FIRST,
     statistics: str = "batch",
     upsampling: str = "transposed",
+    distribution: Literal["uniform", "normal"] = "uniform",
 ) -> keras.Model:
     """The generator of DCGAN (Radford et al. 2016, figure 1): noise in, images out.
 
@@ -98,6 +98,8 @@ def DCGANGenerator(  # noqa: N802 - a builder is named like the model it builds
             image depends on those beside it, or `"moving"` averages, which are further variables
             (`estimate_statistics` fills them for weights that lack them).
         upsampling: `"transposed"` convolutions, or `"resize"`: pixels repeated, then convolved.
+        distribution: distribution of the noise that the generator is trained with, which stored models tell their
+            users: `"uniform"` on -1..1 (faces) or `"normal"` (house numbers).
 
     Returns:
         Model from noise `(batch, latent)` float32 to images `(batch, side, side, channels)` float32, -1..1.
@@ -112,7 +114,7 @@ def DCGANGenerator(  # noqa: N802 - a builder is named like the model it builds
     """
     check_generator(statistics, upsampling, latent=latent, filters=filters, first=first)
     count = doublings(image_shape, first)
-    z = latent_input(input_tensor, (latent,))
+    z = noise_input(input_tensor, (latent,), "DCGANGenerator", Noise(distribution))
 
     channels = filters << (count - 1)
     stack = [
@@ -134,16 +136,16 @@ def DCGANGenerator(  # noqa: N802 - a builder is named like the model it builds
 
 
 @register(
-    family="generation",
-    paper=PAPER,
-    input_shape=(64, 64, 3),
-    parameters=17_232_768,
-    taps={},
-    tiny={"input_shape": (16, 16, 3), "filters": 4, "statistics": "moving"},
-    capabilities={"litert_builtin", "int8", "mixed_precision"},
-    landmarks={"down1", "down2_bn", "score"},
-    preprocessing=PREPROCESSING,
-    translate=discriminator_arrays,
+    Card(
+        paper=PAPER,
+        task="classify",
+        inputs={"image": PREPROCESSING},
+        published={"input_shape": (64, 64, 3)},
+        parameters=17_232_768,
+        tiny={"input_shape": (16, 16, 3), "filters": 4, "statistics": "moving"},
+        claims={"int8", "mixed_precision"},
+        translate=discriminator_arrays,
+    )
 )
 def DCGANDiscriminator(  # noqa: N802 - a builder is named like the model it builds
     include_top: bool = True,
@@ -182,7 +184,9 @@ def DCGANDiscriminator(  # noqa: N802 - a builder is named like the model it bui
         >>> probability = discriminator(generator(noise("normal", 64, 100)))
     """
     check_discriminator(include_top, classifier_activation, statistics, filters=filters, first=first)
-    image, count = discriminator_input(input_tensor, input_shape, default=(64, 64, 3), first=first)
+    image, count = discriminator_input(
+        input_tensor, input_shape, "DCGANDiscriminator", PREPROCESSING, default=(64, 64, 3), first=first
+    )
 
     x = image
     for stage in range(1, count + 1):

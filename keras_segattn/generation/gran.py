@@ -19,21 +19,21 @@ import keras
 from keras import layers
 
 from keras_segattn import weights as weight_files
-from keras_segattn.arguments import check_choice, source_input
+from keras_segattn.arguments import check_choice
+from keras_segattn.fields import Noise, Picture
 from keras_segattn.generation.blocks import (
     check_discriminator,
     check_generator,
     discriminator_input,
     doublings,
     down,
-    latent_input,
     normalization,
     run,
     up,
 )
 from keras_segattn.initializers import normal
-from keras_segattn.preprocessing import Preprocessing
-from keras_segattn.registry import Paper, register
+from keras_segattn.inputs import noise_input, source_input
+from keras_segattn.registry import Card, Paper, register
 
 PAPER = Paper(
     "Generating Images with Recurrent Adversarial Networks", "Im, Kim, Jiang & Memisevic", "arXiv", 2016, "1602.05110"
@@ -46,7 +46,7 @@ EPSILON = 1e-12
 KERNELS = normal(0.01)
 # From a layer's name to a batch normalisation.
 Normalization = Callable[[str], keras.layers.Layer]
-PREPROCESSING = Preprocessing("RGB", mean=(0.0,) * 3, std=(255.0,) * 3, size=(32, 32))
+PREPROCESSING = Picture("RGB", mean=(0.0,) * 3, std=(255.0,) * 3, size=(32, 32))
 
 
 def reading(latent: int, units: int, norm: Normalization) -> list[keras.layers.Layer]:
@@ -102,14 +102,14 @@ def noise_of(z: Any, step: int) -> Any:
 
 
 @register(
-    family="generation",
-    paper=PAPER,
-    input_shape=(100,),
-    parameters=37_784_683,
-    taps={},
-    tiny={"latent": 8, "image_shape": (16, 16, 3), "filters": 4, "steps": 2, "statistics": "moving"},
-    capabilities={"litert_builtin", "int8", "mixed_precision"},
-    landmarks={"h_z", "h_z_bn", "delta", "image"},
+    Card(
+        paper=PAPER,
+        task="generate",
+        inputs={"z": Noise("normal")},
+        parameters=37_784_683,
+        tiny={"latent": 8, "image_shape": (16, 16, 3), "filters": 4, "steps": 2, "statistics": "moving"},
+        claims={"int8", "mixed_precision"},
+    )
 )
 def GRANGenerator(  # noqa: N802 - a builder is named like the model it builds
     weights: str | None = None,
@@ -160,7 +160,7 @@ def GRANGenerator(  # noqa: N802 - a builder is named like the model it builds
     check_choice("noise", noise, NOISE)
     check_choice("normalize_last", normalize_last, (True, False))
     count = doublings(image_shape, first)
-    z = latent_input(input_tensor, (latent,) if noise == "shared" else (steps, latent))
+    z = noise_input(input_tensor, (latent,) if noise == "shared" else (steps, latent), "GRANGenerator", Noise("normal"))
 
     def norm(steps: int) -> Normalization:
         return partial(normalization, statistics, steps=steps, epsilon=EPSILON)
@@ -186,15 +186,15 @@ def GRANGenerator(  # noqa: N802 - a builder is named like the model it builds
 
 
 @register(
-    family="generation",
-    paper=PAPER,
-    input_shape=(32, 32, 3),
-    parameters=16_874_184,
-    taps={},
-    tiny={"input_shape": (16, 16, 3), "filters": 4, "units": 8, "statistics": "moving"},
-    capabilities={"litert_builtin", "int8", "mixed_precision"},
-    landmarks={"conv1", "conv1_bn", "fc", "score"},
-    preprocessing=PREPROCESSING,
+    Card(
+        paper=PAPER,
+        task="classify",
+        inputs={"image": PREPROCESSING},
+        published={"input_shape": (32, 32, 3)},
+        parameters=16_874_184,
+        tiny={"input_shape": (16, 16, 3), "filters": 4, "units": 8, "statistics": "moving"},
+        claims={"int8", "mixed_precision"},
+    )
 )
 def GRANDiscriminator(  # noqa: N802 - a builder is named like the model it builds
     include_top: bool = True,
@@ -234,7 +234,9 @@ def GRANDiscriminator(  # noqa: N802 - a builder is named like the model it buil
         >>> discriminator = GRANDiscriminator(**MNIST_DISCRIMINATOR)
     """
     check_discriminator(include_top, classifier_activation, statistics, filters=filters, first=first, units=units)
-    image, count = discriminator_input(input_tensor, input_shape, default=(32, 32, 3), first=first)
+    image, count = discriminator_input(
+        input_tensor, input_shape, "GRANDiscriminator", PREPROCESSING, default=(32, 32, 3), first=first
+    )
 
     x = image
     for stage in range(1, count + 1):

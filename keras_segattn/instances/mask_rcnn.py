@@ -8,6 +8,7 @@ Heads see every region as an image of its own, `(batch · regions, …)`. Traini
 same layers on other regions; there is no second graph.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -15,16 +16,13 @@ from keras import layers
 
 from keras_segattn import registry
 from keras_segattn import weights as weight_files
-from keras_segattn.arguments import check_choice, check_positive_integer, image_input, scaled, source_input
+from keras_segattn.arguments import check_choice, check_positive_integer, scaled
 from keras_segattn.classification import resnet
+from keras_segattn.fields import IMAGENET, PictureSize
+from keras_segattn.inputs import image_input, source_input, stamped
 from keras_segattn.instances import heads
 from keras_segattn.instances.feature_pyramid import feature_pyramid, trunk_maps
-from keras_segattn.instances.mask_rcnn_variants import (
-    DETECTRON_PREPROCESSING,
-    MATTERPORT_PREPROCESSING,
-    VARIANTS,
-    Semantics,
-)
+from keras_segattn.instances.mask_rcnn_variants import VARIANTS, Semantics
 from keras_segattn.instances.mask_rcnn_weights import WEIGHT_NAMES, translate
 from keras_segattn.layers import (
     AnchorGenerator,
@@ -39,7 +37,7 @@ from keras_segattn.layers import (
     RoIWarp,
     SplitRegions,
 )
-from keras_segattn.registry import Paper, register
+from keras_segattn.registry import Card, Paper, register
 
 ROI_OPERATORS = {"align": RoIAlign, "pool": RoIPool, "warp": RoIWarp}
 FORMS = ("fpn", "c4")
@@ -61,26 +59,26 @@ def fifth_stage(shape: tuple[int, ...], backbone: str, alpha: float, stride_in_1
 
 
 @register(
-    family="instances",
-    paper=Paper("Mask R-CNN", "He, Gkioxari, Dollár & Girshick", "ICCV", 2017, "1703.06870"),
-    input_shape=(800, 1088, 3),
-    parameters=44_507_633,
-    taps={},
-    tiny={
-        "input_shape": (64, 96, 3),
-        "classes": 4,
-        "backbone": "resnet18",
-        "alpha": 0.0625,
-        "anchor_sizes": (8, 16, 32, 64, 128),
-        "proposals": 12,
-        "proposals_before_nms": 20,
-        "detections": 5,
-    },
-    capabilities={"litert_builtin", "int8", "dynamic_size", "mixed_precision"},
-    landmarks={"rpn_logits", "box_deltas", "mask_logits"},
-    weight_names=WEIGHT_NAMES,
-    translate=translate,
-    forms={"box_fc1_bn": MATTERPORT_PREPROCESSING, "box_align_v2": DETECTRON_PREPROCESSING},
+    Card(
+        paper=Paper("Mask R-CNN", "He, Gkioxari, Dollár & Girshick", "ICCV", 2017, "1703.06870"),
+        task="detect",
+        inputs={"image": replace(IMAGENET, size=None, fit="pad")},
+        published={"input_shape": (800, 1088, 3)},
+        parameters=44_507_633,
+        tiny={
+            "input_shape": (64, 96, 3),
+            "classes": 4,
+            "backbone": "resnet18",
+            "alpha": 0.0625,
+            "anchor_sizes": (8, 16, 32, 64, 128),
+            "proposals": 12,
+            "proposals_before_nms": 20,
+            "detections": 5,
+        },
+        claims={"int8", "dynamic_size", "mixed_precision"},
+        weight_names=WEIGHT_NAMES,
+        translate=translate,
+    )
 )
 def MaskRCNN(  # noqa: N802 - a builder is named like the model it builds
     include_top: bool = True,
@@ -174,11 +172,12 @@ def MaskRCNN(  # noqa: N802 - a builder is named like the model it builds
     semantics = VARIANTS[variant]
     card = registry.model_card(backbone)
     packaged = weights if isinstance(weights, str) and weights in card.pretrained else None
-    image = image_input(input_tensor, input_shape)
+    image = image_input(input_tensor, input_shape, "MaskRCNN", semantics.picture)
     inputs = [source_input(image)]
     if padded_images:
         sizes = keras.Input((2,), name="image_size")
         inputs.append(sizes)
+        sizes = stamped(sizes, "MaskRCNN", "image_size", PictureSize("image"))
     else:
         sizes = ImageSizes(name="image_sizes")(image)
 

@@ -2,10 +2,10 @@
 
 from typing import NamedTuple
 
-from keras_segattn.preprocessing import Preprocessing
+from keras_segattn.fields import Picture
 
-DETECTRON_PREPROCESSING = Preprocessing("BGR", mean=(103.53, 116.28, 123.675))
-MATTERPORT_PREPROCESSING = Preprocessing("RGB", mean=(123.7, 116.8, 103.9))
+DETECTRON_PREPROCESSING = Picture("BGR", mean=(103.53, 116.28, 123.675), fit="pad")
+MATTERPORT_PREPROCESSING = Picture("RGB", mean=(123.7, 116.8, 103.9), fit="pad")
 
 
 class Semantics(NamedTuple):
@@ -24,6 +24,7 @@ class Semantics(NamedTuple):
         box_head: `"fully_connected"`, `"convolutional"` or `"matterport"`.
         normalise_pyramid: whether the pyramid's convolutions are followed by batch normalisation.
         normalise_masks: whether the mask head's are.
+        picture: how pictures are normalised; `None` where the backbone decides.
         min_proposal, min_detection: smallest box kept, in pixels.
     """
 
@@ -39,6 +40,7 @@ class Semantics(NamedTuple):
     box_head: str = "fully_connected"
     normalise_pyramid: bool = False
     normalise_masks: bool = False
+    picture: Picture | None = None
     min_proposal: float = 1e-3
     min_detection: float = 1e-2
 
@@ -54,6 +56,7 @@ VARIANTS = {
         sampling_ratio=0,
         stride_in_1x1=True,
         with_background=False,
+        picture=DETECTRON_PREPROCESSING,
         min_proposal=1e-6,
         min_detection=0.0,
     ),
@@ -65,6 +68,7 @@ VARIANTS = {
         padding="valid",
         epsilon=1e-3,
         box_head="matterport",
+        picture=MATTERPORT_PREPROCESSING,
         normalise_masks=True,
         min_proposal=0.0,
         min_detection=0.0,

@@ -16,8 +16,10 @@ from keras import layers
 
 from keras_segattn import registry
 from keras_segattn import weights as weight_files
-from keras_segattn.arguments import check_choice, check_positive_integer, image_input, scaled, source_input
+from keras_segattn.arguments import check_choice, check_positive_integer, scaled
+from keras_segattn.fields import Picture
 from keras_segattn.initializers import normal
+from keras_segattn.inputs import image_input, source_input
 from keras_segattn.instances.mnc_weights import WEIGHT_NAMES, translate
 from keras_segattn.layers import (
     AnchorGenerator,
@@ -32,10 +34,9 @@ from keras_segattn.layers import (
     ValidRegions,
     VoteMasks,
 )
-from keras_segattn.preprocessing import Preprocessing
-from keras_segattn.registry import Paper, register
+from keras_segattn.registry import Card, Paper, register
 
-PREPROCESSING = Preprocessing("BGR", mean=(102.9801, 115.9465, 122.7717))
+PREPROCESSING = Picture("BGR", mean=(102.9801, 115.9465, 122.7717), fit="pad")
 STRIDE = 16
 ANCHOR_SIZES, ANCHOR_RATIOS = (128, 256, 512), (0.5, 1.0, 2.0)
 REGION_SIZE = 14
@@ -83,33 +84,33 @@ def instance_stage(channels: int, classes: int, mask_size: int, mask_channels: i
 
 
 @register(
-    family="instances",
-    paper=Paper(
-        "Instance-aware Semantic Segmentation via Multi-task Network Cascades",
-        "Dai, He & Sun",
-        "CVPR",
-        2016,
-        "1512.04412",
-    ),
-    input_shape=(600, 1000, 3),
-    parameters=283_029_933,
-    taps={},
-    tiny={
-        "input_shape": (64, 96, 3),
-        "classes": 4,
-        "alpha": 0.0625,
-        "mask_size": 7,
-        "anchor_sizes": (16, 32, 64),
-        "proposals": 12,
-        "proposals_before_nms": 100,
-        "min_proposal": 1.0,
-        "detections": 5,
-    },
-    capabilities={"litert_builtin", "int8", "dynamic_size", "mixed_precision"},
-    landmarks={"rpn_cls_score", "fc6_maskest", "seg_cls_score"},
-    preprocessing=PREPROCESSING,
-    weight_names=WEIGHT_NAMES,
-    translate=translate,
+    Card(
+        paper=Paper(
+            "Instance-aware Semantic Segmentation via Multi-task Network Cascades",
+            "Dai, He & Sun",
+            "CVPR",
+            2016,
+            "1512.04412",
+        ),
+        task="detect",
+        inputs={"image": PREPROCESSING},
+        published={"input_shape": (600, 1000, 3)},
+        parameters=283_029_933,
+        tiny={
+            "input_shape": (64, 96, 3),
+            "classes": 4,
+            "alpha": 0.0625,
+            "mask_size": 7,
+            "anchor_sizes": (16, 32, 64),
+            "proposals": 12,
+            "proposals_before_nms": 100,
+            "min_proposal": 1.0,
+            "detections": 5,
+        },
+        claims={"int8", "dynamic_size", "mixed_precision"},
+        weight_names=WEIGHT_NAMES,
+        translate=translate,
+    )
 )
 def MNC(  # noqa: N802 - a builder is named like the model it builds
     include_top: bool = True,
@@ -189,7 +190,7 @@ def MNC(  # noqa: N802 - a builder is named like the model it builds
         check_positive_integer(argument, size)
     card = registry.model_card(backbone)
     packaged = weights if isinstance(weights, str) and weights in card.pretrained else None
-    image = image_input(input_tensor, input_shape)
+    image = image_input(input_tensor, input_shape, "MNC", PREPROCESSING)
     features = trunk_map(image, backbone, packaged, alpha)
     outputs: Any = features
     if include_top:

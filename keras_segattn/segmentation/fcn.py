@@ -17,13 +17,14 @@ from keras import layers
 
 from keras_segattn import registry
 from keras_segattn import weights as weight_files
-from keras_segattn.arguments import check_choice, check_classifier, image_input, source_input
+from keras_segattn.arguments import check_choice, check_classifier
 from keras_segattn.classification.vgg import CONFIGURATIONS, trunk_weight_names
-from keras_segattn.preprocessing import Preprocessing
-from keras_segattn.registry import Paper, register
+from keras_segattn.fields import Picture
+from keras_segattn.inputs import image_input, source_input
+from keras_segattn.registry import Card, Paper, register
 from keras_segattn.segmentation.fcn_parts import backbone_streams, crop_to_image, fuse, score, upsample, vgg16_streams
 
-PREPROCESSING = Preprocessing("BGR", mean=(104.00699, 116.66877, 122.67892))
+PREPROCESSING = Picture("BGR", mean=(104.00699, 116.66877, 122.67892))
 PAPER = Paper(
     "Fully Convolutional Networks for Semantic Segmentation",
     "Long, Shelhamer & Darrell",
@@ -44,7 +45,7 @@ WEIGHT_NAMES = trunk_weight_names(CONFIGURATIONS["VGG16"]) | {
 def preprocess_input(images: Any) -> Any:
     """RGB images `(..., 3)`, 0..255 → float32 BGR minus the mean, as the VGG16 and AlexNet forms expect.
 
-    Other backbones have a normalisation of their own: `registry.preprocessing_of(model)` finds it.
+    Other backbones have a normalisation of their own: `keras_segattn.preprocessing_of(model)` finds it.
     """
     return PREPROCESSING(images)
 
@@ -68,7 +69,7 @@ def fully_convolutional_network(
     check_choice("learn_upsampling", learn_upsampling, (True, False))
     check_choice("at_once", at_once, (True, False))
     card = registry.model_card(backbone)
-    image = image_input(input_tensor, input_shape)
+    image = image_input(input_tensor, input_shape, f"FCN{finest}s", None)
     packaged = weights if isinstance(weights, str) and weights in card.pretrained else None
     if card.name == "VGG16":
         streams = vgg16_streams(image, finest, alpha)
@@ -93,21 +94,18 @@ def fully_convolutional_network(
     return model
 
 
-register_fcn = partial(
-    register,
-    family="segmentation",
+fcn_card = partial(
+    Card,
     paper=PAPER,
-    input_shape=(500, 500, 3),
-    taps={},
+    task="segment",
+    inputs={"image": PREPROCESSING},
+    published={"input_shape": (500, 500, 3)},
     tiny={"input_shape": (32, 48, 3), "classes": 5, "alpha": 0.0625},
-    capabilities={"litert_builtin", "int8", "dynamic_size", "mixed_precision"},
-    preprocessing=PREPROCESSING,
+    claims={"int8", "dynamic_size", "mixed_precision"},
 )
-# Without its top a network on VGG16 is the same whatever the stride: it is recognised as the coarsest.
-VGG_LANDMARKS = {"block1_conv1", "fc6", "fc7"}
 
 
-@register_fcn(parameters=136_152_917, landmarks=VGG_LANDMARKS, weight_names=WEIGHT_NAMES, heads={"score_fr", "upscore"})
+@register(fcn_card(parameters=136_152_917, weight_names=WEIGHT_NAMES))
 def FCN32s(  # noqa: N802 - a builder is named like the model it builds
     include_top: bool = True,
     weights: str | None = None,
@@ -144,12 +142,7 @@ def FCN32s(  # noqa: N802 - a builder is named like the model it builds
     )
 
 
-@register_fcn(
-    parameters=134_815_994,
-    landmarks=VGG_LANDMARKS | {"upscore16"},
-    weight_names=WEIGHT_NAMES,
-    heads={"score_fr", "upscore16"},
-)
+@register(fcn_card(parameters=134_815_994, weight_names=WEIGHT_NAMES))
 def FCN16s(  # noqa: N802 - a builder is named like the model it builds
     include_top: bool = True,
     weights: str | None = None,
@@ -188,12 +181,7 @@ def FCN16s(  # noqa: N802 - a builder is named like the model it builds
     )
 
 
-@register_fcn(
-    parameters=134_489_759,
-    landmarks=VGG_LANDMARKS | {"upscore8"},
-    weight_names=WEIGHT_NAMES,
-    heads={"score_fr", "upscore8"},
-)
+@register(fcn_card(parameters=134_489_759, weight_names=WEIGHT_NAMES))
 def FCN8s(  # noqa: N802 - a builder is named like the model it builds
     include_top: bool = True,
     weights: str | None = None,

@@ -10,9 +10,11 @@ import keras
 from keras import layers
 
 from keras_segattn import weights as weight_files
-from keras_segattn.arguments import check_choice, check_classifier, image_input, scaled, source_input
+from keras_segattn.arguments import check_choice, check_classifier, scaled
 from keras_segattn.classification import CaffeNet
-from keras_segattn.segmentation.fcn import preprocess_input, register_fcn
+from keras_segattn.inputs import image_input, source_input
+from keras_segattn.registry import register
+from keras_segattn.segmentation.fcn import PREPROCESSING, fcn_card, preprocess_input
 from keras_segattn.segmentation.fcn_parts import convolutional_classifier, crop_to_image, score, upsample
 
 __all__ = ["FCNAlexNet", "preprocess_input"]
@@ -20,7 +22,7 @@ __all__ = ["FCNAlexNet", "preprocess_input"]
 IMAGE_PADDING = 100
 
 
-@register_fcn(parameters=58_704_590, landmarks={"pad", "conv1", "norm1", "norm2", "fc6"})
+@register(fcn_card(parameters=58_704_590))
 def FCNAlexNet(  # noqa: N802 - a builder is named like the model it builds
     include_top: bool = True,
     weights: str | None = None,
@@ -42,7 +44,7 @@ def FCNAlexNet(  # noqa: N802 - a builder is named like the model it builds
     """
     check_classifier(include_top, classes, classifier_activation)
     check_choice("learn_upsampling", learn_upsampling, (True, False))
-    image = image_input(input_tensor, input_shape)
+    image = image_input(input_tensor, input_shape, "FCNAlexNet", PREPROCESSING)
     padded = layers.ZeroPadding2D(IMAGE_PADDING, name="pad")(image)
     trunk = CaffeNet(include_top=False, input_tensor=padded, alpha=alpha)
     x = convolutional_classifier(trunk.get_layer("pool5").output, 6, scaled(4096, alpha))

@@ -10,10 +10,10 @@ from keras import ops
 from rich.progress import track
 
 from keras_segattn.arguments import check_choice, check_positive_integer
-from keras_segattn.preprocessing import Preprocessing
-from keras_segattn.registry import preprocessing_of
+from keras_segattn.facts import preprocessing_of
+from keras_segattn.fields import Picture
+from keras_segattn.graph import final_activation
 from keras_segattn.training.crops import CROP_SCHEMES, crops
-from keras_segattn.training.source import final_activation
 
 
 def classify(
@@ -21,7 +21,7 @@ def classify(
     images: Iterable[Any],
     scheme: str = "single",
     *,
-    preprocessing: Preprocessing | Sequence[Preprocessing] | None = None,
+    preprocessing: Picture | Sequence[Picture] | None = None,
     batch_size: int = 32,
     progress: bool = False,
 ) -> np.ndarray:
@@ -118,7 +118,7 @@ def evaluate_classifier(
     data: Iterable[Any],
     scheme: str = "single",
     *,
-    preprocessing: Preprocessing | Sequence[Preprocessing] | None = None,
+    preprocessing: Picture | Sequence[Picture] | None = None,
     batch_size: int = 32,
     progress: bool = True,
 ) -> dict[str, float]:
@@ -162,7 +162,7 @@ def evaluate_classifier(
 class _Member:
     """One classifier of an ensemble: its size, its preprocessing and where its logits are."""
 
-    def __init__(self, model: keras.Model, preprocessing: Preprocessing | None) -> None:
+    def __init__(self, model: keras.Model, preprocessing: Picture | None) -> None:
         if not isinstance(model, keras.Model) or not hasattr(model, "input_shape"):
             raise TypeError(f"expected a functional keras.Model, received {type(model).__name__}")
         self.model = model
@@ -186,7 +186,7 @@ class _Member:
             raise ValueError(
                 f"expected one height and width of {model.name!r}, found {model.input_shape[1:3]} and the "
                 f"preprocessing's {self.preprocessing.size}: build it with a square input_shape, or give a "
-                "Preprocessing with a size"
+                "Picture with a size"
             )
         self.size: int = height
 

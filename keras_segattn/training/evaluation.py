@@ -6,8 +6,8 @@ import keras
 import numpy as np
 from rich.progress import track
 
+from keras_segattn.fields import Picture
 from keras_segattn.metrics import confusion_matrix, segmentation_scores
-from keras_segattn.preprocessing import Preprocessing
 from keras_segattn.training.source import Data, Source, check_batch, check_labels, check_model
 
 
@@ -50,7 +50,7 @@ def evaluate(model: keras.Model, data: Data, classes: int, ignore_label: int | N
     return segmentation_scores(matrix) | {"confusion_matrix": matrix}
 
 
-def predict(model: keras.Model, image: np.ndarray, preprocessing: Preprocessing | None = None) -> np.ndarray:
+def predict(model: keras.Model, image: np.ndarray, preprocessing: Picture | None = None) -> np.ndarray:
     """The most probable class of every pixel of one picture.
 
     Args:

@@ -9,10 +9,10 @@ from keras import ops
 
 from keras_segattn.data.fitting import fit_picture
 from keras_segattn.data.instances import Example
+from keras_segattn.facts import preprocessing_of
 from keras_segattn.metrics.coco_average_precision import coco_average_precision
 from keras_segattn.metrics.region_average_precision import region_average_precision
 from keras_segattn.ops.masks import paste_masks
-from keras_segattn.registry import preprocessing_of
 
 THRESHOLD = 0.5
 

@@ -8,6 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_segattn import graph
+
 
 class EpochBatches(Protocol):
     """Batches as a function of the epoch, such as `keras_segattn.data.Batches`.
@@ -126,21 +128,11 @@ def check_model(model: keras.Model) -> int:
 def check_logits(model: keras.Model) -> None:
     """Raise `ValueError` if an output is a softmax or sigmoid, on which a loss of logits would train wrongly."""
     for tensor in keras.tree.flatten(model.output):
-        if activation := final_activation(tensor):
+        if activation := graph.final_activation(tensor):
             raise ValueError(
-                f"{tensor._keras_history.operation.name!r} of {model.name!r} ends in {activation}; the loss expects "
+                f"{graph.producer(tensor).name!r} of {model.name!r} ends in {activation}; the loss expects "
                 "logits: build the model with classifier_activation=None"
             )
-
-
-def final_activation(tensor: Any) -> str | None:
-    """`"softmax"` or `"sigmoid"` if an output of a functional model is one: a layer, its activation, an operation."""
-    operation = tensor._keras_history.operation
-    activation = getattr(operation, "activation", None)
-    for name in ("softmax", "sigmoid"):
-        if activation is getattr(keras.activations, name) or type(operation).__name__.lower() == name:
-            return name
-    return None
 
 
 def check_batch(batch: Any, model: keras.Model, ignore_label: int | None, name: str) -> None:

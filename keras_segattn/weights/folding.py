@@ -11,6 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_segattn.graph import producer
+
 # Kind of layer → the axes of its kernel that hold the output channels.
 OUTPUT_AXES: dict[Any, tuple[int, ...]] = {
     keras.layers.DepthwiseConv2D: (2, 3),
@@ -48,7 +50,7 @@ def fold(
 
 def convolution_before(layer: keras.layers.Layer) -> keras.layers.Layer:
     """The layer whose output a batch normalisation normalises."""
-    return layer.input._keras_history.operation
+    return producer(layer.input)
 
 
 def scaled_kernel(layer: keras.layers.Layer, kernel: np.ndarray, factors: np.ndarray) -> np.ndarray:

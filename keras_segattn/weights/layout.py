@@ -5,6 +5,7 @@ import math
 import keras
 import numpy as np
 
+from keras_segattn.graph import producer
 from keras_segattn.weights.weight_file import Layout
 
 
@@ -76,11 +77,11 @@ def flattened_map(layer: keras.layers.Layer) -> tuple[int, ...] | None:
         return None
     tensor = layer.input
     while True:
-        producer = tensor._keras_history.operation
-        if isinstance(producer, keras.layers.InputLayer):
+        layer = producer(tensor)
+        if isinstance(layer, keras.layers.InputLayer):
             return None
-        source = producer.input
-        if isinstance(producer, keras.layers.Flatten):
+        source = layer.input
+        if isinstance(layer, keras.layers.Flatten):
             return tuple(source.shape[1:]) if len(source.shape) == 4 else None
         if getattr(source, "shape", None) != tensor.shape:
             return None

@@ -34,7 +34,7 @@ def load(model: keras.Model, path: str | PathLike[str], *, partial: bool = False
 
     Pictures must be normalised as for the network that the weights come from, which a file does not say: VGG16 of
     torchvision, unlike keras.applications' and Caffe's, wants
-    `Preprocessing("RGB", mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))`.
+    `Picture("RGB", mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))`.
 
     Args:
         model: a model built here, or any functional model; changed only if the whole load succeeds.

@@ -1,0 +1,127 @@
+"""The functions that a stored model offers if it writes sentences, and its search as a model; both run one graph."""
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any, TypeVar
+
+import keras
+from keras import ops
+
+from keras_segattn.decoding.beam_search import BeamRules
+from keras_segattn.decoding.decoder import Decoder
+from keras_segattn.decoding.sampling import SamplingRules
+from keras_segattn.decoding.searches import BeamSearch
+from keras_segattn.endpoints import Endpoint, Spec
+from keras_segattn.fields import BOS, EOS, PAD
+from keras_segattn.layers import Memory
+
+Rules = TypeVar("Rules", BeamRules, SamplingRules)
+# The input by which a model is trained to write, and scores what was written.
+TARGET = "target"
+
+
+def of_words(rules: Rules) -> Rules:
+    """Rules by which padding and beginnings of sentences are never written."""
+    return replace(rules, forbidden=tuple(sorted({*rules.forbidden, PAD, BOS})))
+
+
+def rules_of(options: Mapping[str, Any]) -> BeamRules:
+    """The rules of the search among a model's options; those that are missing have their defaults."""
+    known = {field.name: options[field.name] for field in fields(BeamRules) if field.name in options}
+    return BeamRules(**known | {"forbidden": tuple(known.get("forbidden", ()))})
+
+
+def searching(
+    model: keras.Model, decoder: Decoder, encoded: dict[str, Any], rules: BeamRules | None = None, name: str = "search"
+) -> keras.Model:
+    """A trained model with beam search, on the same layers.
+
+    Args:
+        model: model that is trained with the input `target`.
+        decoder: its decoder.
+        encoded: tensors of its graph that the decoder reads.
+        rules: rules of the search.
+        name: name of the new model.
+
+    Returns:
+        Model from the inputs but the target to a dict as `BeamSearch` gives it.
+
+    Example:
+        >>> search = searching(model, rnnsearch.decoder_of(model), rnnsearch.encoded(model), BeamRules(beams=12))
+    """
+    search = BeamSearch(decoder, BOS, EOS, of_words(rules or BeamRules()), name="search")
+    return keras.Model(_read(model), search(encoded), name=name)
+
+
+def sequence_endpoints(
+    model: keras.Model, decoder: Decoder, encoded: dict[str, Any], options: Mapping[str, Any]
+) -> dict[str, Endpoint]:
+    """`decode_beam`, `decode_greedy`, `encode`, `step` and `score` of a model that writes sentences.
+
+    | signature | inputs | outputs |
+    |---|---|---|
+    | `decode_beam` | the model's, but the target | as `BeamSearch` |
+    | `decode_greedy` | the model's, but the target | `tokens` `(batch, T)`, `log_probabilities`, `lengths` `(batch,)`, `attention` `(batch, T, L)` |
+    | `encode` | the model's, but the target | what the decoder reads, and `keys` |
+    | `step` | `tokens` int32 `(batch,)`, what `encode` gave, and the states of the step before: at first `state0`, … of `encode` | `log_probabilities` `(batch, V)`, `attention` `(batch, L)` and the new states |
+    | `score` | the model's; `target` int32 `(batch, T)`: the sentence and its end, then 0 | `log_probabilities` `(batch, T)` of its tokens, 0 in the padding |
+
+    Args:
+        model: model that is trained with the input `target`.
+        decoder: its decoder.
+        encoded: tensors of its graph that the decoder reads.
+        options: rules of the beam search, by their names; `decode_greedy` has its length and forbidden tokens.
+
+    Returns:
+        Signature → endpoint, the first being the default.
+    """  # noqa: E501
+    rules = rules_of(options)
+    greedy = BeamRules(1, rules.length, least=rules.least, forbidden=rules.forbidden)
+    inputs = _read(model)
+    given = {tensor.name: Spec((None, *tensor.shape[1:]), tensor.dtype) for tensor in keras.tree.flatten(inputs)}
+    encoder = keras.Model(inputs, encoded, name=f"{model.name}_encoder")
+    beam, best = (searching(model, decoder, encoded, one) for one in (rules, greedy))
+
+    def tensors(named: dict[str, Any]) -> Any:
+        return keras.tree.pack_sequence_as(inputs, [named[x.name] for x in keras.tree.flatten(inputs)])
+
+    def decode_beam(named: dict[str, Any]) -> dict[str, Any]:
+        return beam(tensors(named), training=False)
+
+    def decode_greedy(named: dict[str, Any]) -> dict[str, Any]:
+        found = best(tensors(named), training=False)
+        return {name: value[:, 0] for name, value in found.items() if name != "scores"}
+
+    def encode(named: dict[str, Any]) -> dict[str, Any]:
+        states, memory = decoder.start(encoder(tensors(named), training=False), 1)
+        mask = {} if memory.mask is None else {"mask": memory.mask}
+        numbered = {f"state{number}": state for number, state in enumerate(states)}
+        return {"annotations": memory.annotations, "keys": memory.keys, **mask, **numbered}
+
+    def step(named: dict[str, Any]) -> dict[str, Any]:
+        memory = Memory(named["annotations"], named["keys"], named.get("mask"))
+        states = [named[name] for name in sorted(named) if name.startswith("state")]
+        logits, attention, new = decoder.step(named["tokens"], states, memory)
+        numbered = {f"state{number}": state for number, state in enumerate(new)}
+        return {"log_probabilities": ops.log_softmax(logits, axis=-1), "attention": attention, **numbered}
+
+    def score(named: dict[str, Any]) -> dict[str, Any]:
+        target = ops.convert_to_tensor(named[TARGET])
+        begun = ops.concatenate([ops.full_like(target[:, :1], BOS), target[:, :-1]], axis=1)
+        logits = model(dict(named) | {TARGET: begun}, training=False)["logits"]
+        log = ops.take_along_axis(ops.log_softmax(logits, axis=-1), target[..., None], axis=-1)[..., 0]
+        return {"log_probabilities": ops.where(ops.not_equal(target, PAD), log, 0.0)}
+
+    return {
+        "decode_beam": Endpoint(decode_beam, given),
+        "decode_greedy": Endpoint(decode_greedy, given),
+        "encode": Endpoint(encode, given),
+        "step": Endpoint(step, {"tokens": Spec((None,), "int32")}, follows="encode"),
+        "score": Endpoint(score, given | {TARGET: Spec((None, None), "int32")}),
+    }
+
+
+def _read(model: keras.Model) -> Any:
+    """The inputs of a model but its target: a tensor if there is one, else a dict."""
+    inputs = {name: tensor for name, tensor in model.input.items() if name != TARGET}
+    return next(iter(inputs.values())) if len(inputs) == 1 else inputs

@@ -1,0 +1,295 @@
+"""What a stored model says about itself: one JSON, in every form in which models are stored.
+
+It lies in `assets.extra/facts.json` of a SavedModel's version directory, and in the zip archive that a `.keras` file
+is and that stands behind the flatbuffer of a `.tflite`. Interpreters read a flatbuffer from its start and ignore what
+follows, zip readers look for their directory at the end; so no package of ours is needed to read either:
+`unzip -p model.tflite facts.json`. `docs/facts.md` describes the keys.
+"""
+
+import importlib.metadata
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_segattn import graph
+from keras_segattn.endpoints import Endpoint, whole_model
+from keras_segattn.fields import UNK, Field, Picture, Tokens, Vectors, field_from
+from keras_segattn.inputs import Stamp
+from keras_segattn.registry import is_registered, model_card
+
+FACTS_FILE = "facts.json"
+# Of the JSON; a reader refuses what it does not know.
+FORMAT = 1
+# The earliest time a zip can hold: the same model gives the same bytes at any hour.
+EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+class FactsError(ValueError):
+    """A file says nothing of the model in it, or something unreadable."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What a stored model says about itself.
+
+    Args:
+        card: name of the builder; `None` of a foreign model.
+        task: what the outputs mean: a key of `keras_segattn.tasks.TASKS`; `None` if nobody said so.
+        inputs: input name → its kind.
+        labels: names of the classes, in order; a detector's without the background. `None` if unknown.
+        vocabularies: name → tokens, the special ones first.
+        options: what interpreting the outputs needs: rules of the search, the final activation, and what the card adds.
+        training: sentence about the data that the weights come from.
+        licence: terms of the weights.
+        version: version of this package that wrote the model.
+        quantization: precision of a `.tflite`: `"float32"`, `"float16"`, `"dynamic"` or `"int8"`.
+    """
+
+    card: str | None = None
+    task: str | None = None
+    inputs: Mapping[str, Field] = field(default_factory=dict)
+    labels: tuple[str, ...] | None = None
+    vocabularies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    training: str | None = None
+    licence: str | None = None
+    version: str | None = None
+    quantization: str | None = None
+
+    @property
+    def given(self) -> dict[str, Field]:
+        """The inputs that a user gives, in order."""
+        return {name: kind for name, kind in self.inputs.items() if kind.given}
+
+    def to_json(self) -> str:
+        """The facts as JSON."""
+        plain = vars(self) | {"inputs": {name: kind.describe() for name, kind in self.inputs.items()}}
+        return json.dumps({"format": FORMAT} | plain, indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "Facts":
+        """The facts that `to_json` wrote.
+
+        Raises:
+            FactsError: if they are something else.
+        """
+        try:
+            plain = json.loads(text)
+            form = plain.pop("format", None)
+            if form != FORMAT:
+                raise FactsError(f"expected facts of format {FORMAT}, found {form!r}; a newer keras_segattn wrote them")
+            labels = plain["labels"]
+            return cls(
+                **plain
+                | {
+                    "inputs": {name: field_from(kind) for name, kind in plain["inputs"].items()},
+                    "labels": None if labels is None else tuple(labels),
+                    "vocabularies": {name: tuple(tokens) for name, tokens in plain["vocabularies"].items()},
+                }
+            )
+        except (AttributeError, KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise FactsError(f"the facts of a model are damaged: {type(error).__name__}: {error}") from error
+
+
+def facts_of(
+    model: keras.Model,
+    *,
+    card: str | None = None,
+    task: str | None = None,
+    inputs: Mapping[str, Field] | None = None,
+    labels: Sequence[str] | None = None,
+    vocabularies: Mapping[str, Sequence[str]] | None = None,
+    options: Any = None,
+    training: str | None = None,
+    licence: str | None = None,
+) -> Facts:
+    """What is known of a live model, by its stamps and by what the caller adds.
+
+    Args:
+        model: any functional model; one that a builder of this package made needs no more arguments.
+        card: builder of a model that was stored before models were stamped.
+        task: what the outputs of a foreign model mean.
+        inputs: kinds of inputs that are not known, or other than the builder says.
+        labels: names of the classes, in order; a detector's without the background.
+        vocabularies: name of an input of tokens → its tokens, special ones first (a `data.Vocabulary` has them).
+        options: further options by name, or a dataclass of them, such as `decoding.BeamRules(beams=12)`.
+        training: sentence about the data that the weights come from.
+        licence: terms of the weights.
+
+    Returns:
+        The facts. Inputs of which nothing is known are `Vectors`.
+
+    Raises:
+        ValueError: if what is given does not fit the model.
+
+    Example:
+        >>> facts = facts_of(FCN8s(classes=3), labels=["sea", "land", "lake"])
+    """
+    stamps = {tensor.name: _stamps(model, tensor) for tensor in model.inputs}
+    name = card or next((found[0].card for found in stamps.values() if found), None)
+    if card is not None:
+        name = model_card(card).name
+    known = model_card(name) if is_registered(name) else None
+    kinds: dict[str, Field] = {}
+    for tensor in model.inputs:
+        published = known.inputs.get(tensor.name) if known else None
+        kinds[tensor.name] = _kind(tensor, stamps[tensor.name], published, unstamped=card is not None)
+    given = dict(inputs or {})
+    if strange := set(given) - set(kinds):
+        raise ValueError(f"{model.name!r} has the inputs {sorted(kinds)}, received kinds of {sorted(strange)}")
+    words = {name: tuple(getattr(tokens, "tokens", tokens)) for name, tokens in (vocabularies or {}).items()}
+    kinds = {name: _spelt(kind, words) for name, kind in (kinds | given).items()}
+    if known:  # in the order in which a user gives them
+        kinds = {name: kinds[name] for name in sorted(kinds, key=lambda n: _place(n, known.inputs))}
+    final = graph.final_activation(_scores(model)) if model.outputs else None
+    added = asdict(options) if is_dataclass(options) and not isinstance(options, type) else dict(options or {})
+    facts = Facts(
+        card=name,
+        task=task or (known.task if known else None),
+        inputs=kinds,
+        labels=None if labels is None else tuple(labels),
+        vocabularies=words,
+        # By way of JSON, so that facts are the same before and after they are stored.
+        options=json.loads(json.dumps({"activation": final, **(known.options if known else {}), **added})),
+        training=training,
+        licence=licence,
+        version=importlib.metadata.version("keras-segattn"),
+    )
+    check_labels_of(labels, model, facts.task)
+    _check_vocabularies(facts)
+    return facts
+
+
+def preprocessing_of(model: keras.Model) -> Picture:
+    """The normalisation of the picture that a model built here takes, also after `keras.models.load_model`.
+
+    Raises:
+        ValueError: if nothing is known of the model's inputs, or none is a picture.
+
+    Example:
+        >>> outputs = model(preprocessing_of(model)(images))
+    """
+    pictures = [kind for kind in facts_of(model).inputs.values() if isinstance(kind, Picture)]
+    if len(pictures) != 1:
+        raise ValueError(
+            f"model {model.name!r} holds no registered architecture that takes one picture, so its preprocessing is "
+            "unknown; pass a keras_segattn.Picture, or None to feed it normalised pixels"
+        )
+    return pictures[0]
+
+
+def endpoints_of(model: keras.Model, facts: Facts) -> Mapping[str, Endpoint]:
+    """The functions that the stored forms of a model offer, the default one first."""
+    make = model_card(facts.card).endpoints if facts.card and is_registered(facts.card) else whole_model
+    return make(model, facts.options)
+
+
+def write_facts(path: Path, facts: Facts) -> None:
+    """Store facts in a model's version directory, or in a `.keras` or `.tflite` file that has none yet."""
+    if path.is_dir():
+        file = path / "assets.extra" / FACTS_FILE
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(facts.to_json(), encoding="utf-8")
+        return
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(zipfile.ZipInfo(FACTS_FILE, EPOCH), facts.to_json())
+
+
+def read_facts(path: str | Path) -> Facts:
+    """What a stored model says about itself.
+
+    Args:
+        path: version directory of a SavedModel, or a `.keras` or `.tflite` file.
+
+    Raises:
+        FactsError: if it says nothing, or something unreadable.
+
+    Example:
+        >>> read_facts("fcn8s.tflite").labels
+        ('sea', 'land', 'lake')
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            return Facts.from_json((path / "assets.extra" / FACTS_FILE).read_bytes())
+        with zipfile.ZipFile(path) as archive:
+            return Facts.from_json(archive.read(FACTS_FILE))
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        raise FactsError(f"{path} holds no {FACTS_FILE} written by keras_segattn: {error}") from error
+
+
+def _stamps(model: keras.Model, tensor: Any) -> list[Stamp]:
+    """The stamps that an input meets, nearest first."""
+    return [layer for layer in graph.downstream(model, tensor) if isinstance(layer, Stamp)]
+
+
+def _kind(tensor: Any, stamps: list[Stamp], published: Field | None, *, unstamped: bool) -> Field:
+    """The kind of an input."""
+    if unstamped and not stamps and published is not None:
+        if isinstance(published, Picture):
+            return published.of_channels(tensor.shape[-1])
+        return published
+    if not stamps:
+        return Vectors()
+    if stamps[0].field is not None:
+        return stamps[0].field
+    kind = next((stamp.field for stamp in stamps if stamp.field is not None), Vectors())
+    if isinstance(kind, Picture):
+        # The backbone decides how pixels are normalised, but not the size and the fit of pictures.
+        ours = published if isinstance(published, Picture) else Picture()
+        return replace(kind, size=ours.size, fit=ours.fit)
+    return kind
+
+
+def _spelt(kind: Field, words: Mapping[str, tuple[str, ...]]) -> Field:
+    """Tokens with how a text is split, by what the vocabulary holds: letters if nothing in it is longer."""
+    if not isinstance(kind, Tokens) or kind.vocabulary not in words:
+        return kind
+    own = words[kind.vocabulary][UNK + 1 :]
+    unit = "word" if any(len(token) > 1 for token in own) else "letter"
+    return replace(kind, unit=unit, lower=all(token == token.lower() for token in own))
+
+
+def _place(name: str, order: Mapping[str, Any]) -> int:
+    names = list(order)
+    return names.index(name) if name in names else len(names)
+
+
+def _scores(model: keras.Model) -> Any:
+    """The output that an activation would say something about."""
+    if isinstance(model.output, dict):
+        return model.output.get("logits", model.outputs[0])
+    return model.outputs[0]
+
+
+def check_labels_of(labels: Sequence[str] | None, model: keras.Model, task: str | None) -> None:
+    """Raise `ValueError` unless there is one label, of one line, for every class.
+
+    The classes are counted by the last dimension of the scores. Those of a detector are what the layer that makes its
+    `classes` reads first; the background, the first of them, has no name.
+    """
+    if labels is None:
+        return
+    if task == "detect":
+        maker = graph.producing_node(model.output["classes"])
+        sizes = {maker.input_tensors[0].shape[-1] - 1}
+    else:
+        sizes = {_scores(model).shape[-1]}
+    lines = not isinstance(labels, str) and all(isinstance(x, str) and len(x.splitlines()) == 1 for x in labels)
+    if not lines or (sizes and len(labels) not in sizes):
+        raise ValueError(
+            f"labels must name the {sorted(sizes)} classes of the model's outputs, a line of text each, "
+            f"received {labels!r}"
+        )
+
+
+def _check_vocabularies(facts: Facts) -> None:
+    sizes = {kind.vocabulary: kind.size for kind in facts.inputs.values() if isinstance(kind, Tokens)}
+    found = {name: len(tokens) for name, tokens in facts.vocabularies.items()}
+    if found and found != sizes:
+        raise ValueError(f"vocabularies must have the model's names and sizes {sizes}, received {found}")
