@@ -594,7 +594,7 @@ def read_calibration(directory: Path, size: tuple[int, int], preprocessing: Any)
     from PIL import Image
 
     from keras_segattn import data as datasets
-    from keras_segattn.export.calibration import MAX_SAMPLES
+    from keras_segattn.export.mobile.calibration import MAX_SAMPLES
 
     paths = sorted(p for p in directory.iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png"))[:MAX_SAMPLES]
     if not paths:

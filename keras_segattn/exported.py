@@ -10,7 +10,7 @@ from PIL import Image
 
 from keras_segattn.data.fitting import fit_picture
 from keras_segattn.export.detections import is_detector
-from keras_segattn.export.saved_model import LABELS_FILE
+from keras_segattn.export.serving.saved_model import LABELS_FILE
 from keras_segattn.export.tflite_metadata import read_metadata
 from keras_segattn.exported_signature import open_signature
 from keras_segattn.facts import preprocessing_of

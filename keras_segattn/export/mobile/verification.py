@@ -7,14 +7,15 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_segattn.export import litert
-from keras_segattn.export.archive import Endpoint, as_float32, model_endpoint
-from keras_segattn.export.openvino_runtime import run_openvino
+from keras_segattn.endpoints import Endpoint, model_endpoint
+from keras_segattn.export.archive import as_float32, compiled
+from keras_segattn.export.mobile import litert
+from keras_segattn.export.preparation import comparison_of
 from keras_segattn.export.report import ExportReport, RuntimeResult
-from keras_segattn.facts import preprocessing_of
-
-# Standard deviation of natural images, in units of 0..255 intensities: that of the noise a file is verified with.
-IMAGE_DEVIATION = 64.0
+from keras_segattn.export.runtimes.openvino import run_openvino
+from keras_segattn.facts import Facts, FactsError, read_facts
+from keras_segattn.fields import Field
+from keras_segattn.tasks import closeness
 
 
 def verify_tflite(path: str | Path, *, reference: keras.Model | None = None) -> ExportReport:
@@ -35,9 +36,38 @@ def verify_tflite(path: str | Path, *, reference: keras.Model | None = None) -> 
         >>> verify_tflite("fcn8s.tflite").raise_if_failed()
     """
     path = Path(path)
-    run = litert.run_file(path, scale=1.0 if reference is None else noise_scale(reference))
+    facts = facts_in(path)
+    run = litert.run_file(path)
+    if facts is not None:
+        run = litert.run_file(path, plausible(facts, run) or None)
     expected = None if reference is None else reference_outputs(as_float32(reference), run)
-    return litert.report_on(path, run, expected=expected, others=openvino_results(path, run, expected))
+    compare = comparison_of(facts)
+    return litert.report_on(path, run, expected=expected, compare=compare, others=openvino_results(path, run, expected))
+
+
+def plausible(facts: Facts, run: litert.LiteRTRun) -> dict[str, litert.Arrays]:
+    """Plausible values of the inputs whose kinds a file names, in place of those that it was run with."""
+    return {
+        signature: {
+            name: plausible_value(facts.inputs[name], array) if name in facts.inputs else array
+            for name, array in named.items()
+        }
+        for signature, named in run.inputs.items()
+    }
+
+
+def plausible_value(kind: Field, array: np.ndarray) -> np.ndarray:
+    """Plausible samples of an input, in the shape and dtype of others."""
+    drawn = [ops.convert_to_numpy(kind.prepare(kind.draw(one.shape, seed))) for seed, one in enumerate(array)]
+    return np.stack(drawn).astype(array.dtype)
+
+
+def facts_in(path: Path) -> Facts | None:
+    """What a file says about itself; `None` if nothing."""
+    try:
+        return read_facts(path)
+    except FactsError:
+        return None
 
 
 def openvino_results(
@@ -59,16 +89,8 @@ def openvino_results(
         return (RuntimeResult("OpenVINO", not_run=runtime),)
     got = {signature: {name: outputs[tensor][None] for name, tensor in tensors["output"].items()}}
     wanted = (expected or run.default)[signature]
-    found = litert.compare(got, {signature: wanted}, run.facts["precision"])
+    found = closeness.compare(got, {signature: wanted}, run.facts["precision"])
     return (RuntimeResult(runtime, found.difference, found.agreement),)
-
-
-def noise_scale(model: keras.Model) -> float:
-    """Standard deviation of noise that the model's inputs are used to."""
-    try:
-        return IMAGE_DEVIATION / float(np.mean(preprocessing_of(model).std))
-    except ValueError:  # not one of our architectures: assume inputs of unit variance
-        return 1.0
 
 
 def reference_outputs(model: keras.Model, run: litert.LiteRTRun) -> dict[str, litert.Arrays]:
@@ -97,5 +119,7 @@ def reference_outputs(model: keras.Model, run: litert.LiteRTRun) -> dict[str, li
 
 def outputs_of(endpoint: Endpoint, inputs: litert.Arrays) -> litert.Arrays:
     """What Keras gives for samples `(n, *input shape)`: output name → `(n, *output shape)`."""
-    calls = [endpoint.function(dict(zip(inputs, sample, strict=True))) for sample in zip(*inputs.values(), strict=True)]
-    return {name: np.stack([ops.convert_to_numpy(call[name]) for call in calls]) for name in calls[0]}
+    static = {name: spec._replace(shape=inputs[name].shape[1:]) for name, spec in endpoint.inputs.items()}
+    run = compiled(Endpoint(endpoint.function, static))
+    calls = [run(dict(zip(inputs, sample, strict=True))) for sample in zip(*inputs.values(), strict=True)]
+    return {name: np.stack([call[name] for call in calls]) for name in calls[0]}

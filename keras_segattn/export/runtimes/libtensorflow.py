@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from keras_segattn.export.litert import Arrays
 from keras_segattn.export.meta_graph import read_meta_graph, signature_defs
+from keras_segattn.export.mobile.litert import Arrays
 from keras_segattn.export.report import ExportError
-from keras_segattn.export.scripts import failure, run_script
+from keras_segattn.export.runtimes.scripts import failure, run_script
 
 
 @dataclass(frozen=True)

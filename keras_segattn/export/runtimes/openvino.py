@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_segattn.export.litert import Arrays
-from keras_segattn.export.scripts import failure, run_script
+from keras_segattn.export.mobile.litert import Arrays
+from keras_segattn.export.runtimes.scripts import failure, run_script
 
 
 def run_openvino(path: Path, inputs: Arrays, names: Collection[str]) -> tuple[str, Arrays | None] | None:

@@ -11,6 +11,7 @@ int8. A failure is written to `error` as the converter
 worded it.
 """
 
+import contextlib
 import json
 import re
 import sys
@@ -60,26 +61,39 @@ def convert(request: dict[str, Any]) -> bytes:
     return converter.convert()
 
 
+@contextlib.contextmanager
+def tensors_of_loops_missing() -> Iterator[None]:
+    """Let the quantizer read zeros where a tensor cannot be read: tensors of loops exist only while these run.
+
+    Nothing in a loop is quantised. The quantizer's own function is put back afterwards.
+    """
+    import numpy as np
+    from ai_edge_quantizer.utils import tfl_interpreter_utils
+
+    read = getattr(tfl_interpreter_utils, "get_tensor_data", None)
+    if read is None:
+        raise RuntimeError("this ai-edge-quantizer has no get_tensor_data; expected version 0.10")
+
+    def read_if_there(interpreter: Any, detail: dict[str, Any], *rest: Any) -> Any:
+        try:
+            return read(interpreter, detail, *rest)
+        except ValueError:
+            return np.zeros(detail["shape"], detail["dtype"])
+
+    tfl_interpreter_utils.get_tensor_data = read_if_there
+    try:
+        yield
+    finally:
+        tfl_interpreter_utils.get_tensor_data = read
+
+
 def quantized_layers(flatbuffer: bytes, request: dict[str, Any]) -> bytes:
     """A float flatbuffer with convolutions and fully connected layers in int8.
 
     TensorFlow's own calibrator does not survive the loops of non-maximum suppression.
     """
     from ai_edge_quantizer import qtyping, quantizer
-    from ai_edge_quantizer.utils import tfl_interpreter_utils
 
-    read = tfl_interpreter_utils.get_tensor_data
-
-    def read_if_there(interpreter: Any, detail: dict[str, Any], *rest: Any) -> Any:
-        """Tensors of loops exist only while these run; nothing in a loop is quantised."""
-        try:
-            return read(interpreter, detail, *rest)
-        except ValueError:
-            return np.zeros(detail["shape"], detail["dtype"])
-
-    import numpy as np
-
-    tfl_interpreter_utils.get_tensor_data = read_if_there
     work = Path(request["output"])
     plain = work.with_suffix(".float.tflite")
     plain.write_bytes(flatbuffer)
@@ -95,7 +109,8 @@ def quantized_layers(flatbuffer: bytes, request: dict[str, Any]) -> bytes:
         samples = representative_dataset(request["calibration"], request["signatures"])()
         rows = [row if isinstance(row, tuple) else (request["signatures"][0], row) for row in samples]
         by_signature = {name: [row for key, row in rows if key == name] for name in request["signatures"]}
-        result = quantization.quantize(quantization.calibrate(by_signature))
+        with tensors_of_loops_missing():
+            result = quantization.quantize(quantization.calibrate(by_signature))
         return bytes(result.quantized_model)
     finally:
         plain.unlink()
@@ -114,7 +129,10 @@ def floating(flatbuffer: bytes, layers: list[str]) -> str:
     names = {int(tensor["index"]): tensor["name"] for tensor in interpreter.get_tensor_details()}
     of_layers = re.compile("|".join(rf"(?:^|/|;){re.escape(layer)}(?:_\d+)?/" for layer in layers) or "(?!)")
     scopes = []
-    for operator in interpreter._get_ops_details():
+    details = getattr(interpreter, "_get_ops_details", None)
+    if details is None:
+        raise RuntimeError("this ai-edge-litert does not list a file's operators, which int8 of single layers needs")
+    for operator in details():
         scope, read = ([int(index) for index in operator[side] if index >= 0] for side in ("outputs", "inputs"))
         # What makes an output is called by that; its weights by their layer.
         known = "".join(f"{names[index]};" for index in scope + read)

@@ -4,8 +4,8 @@ It imports neither TensorFlow nor Keras nor this package:
 
     python -P litert_run.py request.json
 
-The request holds `model`, `inputs` (an `.npz` of `signature/input` → samples, or null for `samples` random ones of
-standard deviation `scale`), `arrays` and `facts`. Inputs and the outputs of both kernel sets go to `arrays`, what
+The request holds `model`, `inputs` (an `.npz` of `signature/input` → samples, or null for `samples` random ones),
+`arrays` and `facts`. Inputs and the outputs of both kernel sets go to `arrays`, what
 was found out about the file to `facts`.
 """
 
@@ -156,17 +156,16 @@ def draw(
     generator: np.random.Generator,
     samples: int,
     detail: dict[str, Any],
-    scale: float,
     limits: tuple[float, float] | None,
 ) -> np.ndarray:
-    """Random samples for one input: noise for floats, all values for 8-bit integers, 0 and 1 for indices.
+    """Random samples for one input of a file that says nothing: noise, all 8-bit integers, 0 and 1 for indices.
 
     Images are patches of one colour, since white noise cancels in deep networks. Where an input is quantised to
-    `limits`, those tell what it is used to better than `scale`.
+    `limits`, those tell what it is used to.
     """
     shape, dtype = (samples, *detail["shape"].tolist()), np.dtype(detail["dtype"])
     if dtype.kind == "f":
-        noise = generator.normal(scale=scale, size=shape) if limits is None else generator.uniform(*limits, shape)
+        noise = generator.normal(size=shape) if limits is None else generator.uniform(*limits, shape)
         if len(shape) == 5:
             rows, columns = (np.arange(size) // PATCH for size in shape[2:4])
             noise = noise[:, :, rows][:, :, :, columns]
@@ -209,8 +208,7 @@ def samples_for(
     generator = np.random.default_rng(0)
     return {
         name: {
-            key: draw(generator, request["samples"], detail, request["scale"], ranges.get(detail["name"]))
-            for key, detail in one.items()
+            key: draw(generator, request["samples"], detail, ranges.get(detail["name"])) for key, detail in one.items()
         }
         for name, one in details.items()
     }

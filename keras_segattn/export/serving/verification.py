@@ -9,9 +9,6 @@ import keras
 import numpy as np
 
 from keras_segattn.export.archive import as_float32
-from keras_segattn.export.detections import OUTPUTS, is_detector
-from keras_segattn.export.libtensorflow import Answer, Call, run_saved_model
-from keras_segattn.export.litert import Arrays, closeness_checks, compare
 from keras_segattn.export.meta_graph import (
     count_operators,
     describe_signatures,
@@ -22,11 +19,16 @@ from keras_segattn.export.meta_graph import (
     signature_defs,
     stored_weight_bytes,
 )
-from keras_segattn.export.openvino_runtime import run_openvino
-from keras_segattn.export.reference import reference_function
-from keras_segattn.export.report import Check, ExportError, ExportReport, RuntimeResult
-from keras_segattn.export.serving import picture, png_files
-from keras_segattn.export.warmup import read_warmup
+from keras_segattn.export.preparation import comparison_of
+from keras_segattn.export.report import ExportError, ExportReport, RuntimeResult
+from keras_segattn.export.runtimes.libtensorflow import Answer, Call, run_saved_model
+from keras_segattn.export.runtimes.openvino import run_openvino
+from keras_segattn.export.serving.reference import reference_function
+from keras_segattn.export.serving.signatures import png_files
+from keras_segattn.export.serving.warmup import read_warmup
+from keras_segattn.facts import Facts, FactsError, read_facts
+from keras_segattn.fields import Field, Picture, Vectors
+from keras_segattn.tasks.closeness import Arrays, Check, Compare, closeness_checks
 
 # Share of pixels whose class must be Keras's: sums in another order move a few that are tied.
 MIN_CLASS_AGREEMENT = 0.999
@@ -76,10 +78,12 @@ def verify_saved_model(path: str | Path, *, reference: keras.Model | None = None
     versions = [x for x in path.iterdir() if x.name.isdecimal() and x.is_dir()] if path.is_dir() else []
     if versions and not (path / "saved_model.pb").exists():
         path = max(versions, key=lambda version: int(version.name))
+    facts = facts_in(path)
+    kinds = {} if facts is None else facts.inputs
     samples = [
         Sample(
             name,
-            {key: random_input(tensor, batch) for key, tensor in signature.inputs.items()},
+            {key: random_input(tensor, batch, kinds.get(key)) for key, tensor in signature.inputs.items()},
             reference_function(reference, signature) if reference and name == "serving_default" else None,
             timed=batch == 1,
         )
@@ -87,15 +91,26 @@ def verify_saved_model(path: str | Path, *, reference: keras.Model | None = None
         for batch in (1, 3)
     ]
     weight_bytes = None if reference is None else sum(w.value.numpy().nbytes for w in as_float32(reference).weights)
-    return report_on(path, samples, weight_bytes=weight_bytes)
+    return report_on(path, samples, facts=facts, weight_bytes=weight_bytes)
 
 
-def report_on(directory: Path, samples: Sequence[Sample], *, weight_bytes: int | None) -> ExportReport:
+def facts_in(path: Path) -> Facts | None:
+    """What a stored model says about itself; `None` if nothing."""
+    try:
+        return read_facts(path)
+    except FactsError:
+        return None
+
+
+def report_on(
+    directory: Path, samples: Sequence[Sample], *, facts: Facts | None, weight_bytes: int | None
+) -> ExportReport:
     """Measure a SavedModel on the given calls.
 
     Args:
         directory: a version directory.
         samples: what to call, several for a signature if need be.
+        facts: what the model says about itself; how answers are compared depends on what they mean.
         weight_bytes: bytes of the Keras model's weights, if known.
 
     Raises:
@@ -103,6 +118,7 @@ def report_on(directory: Path, samples: Sequence[Sample], *, weight_bytes: int |
     """
     meta_graph = read_meta_graph(directory)
     checks = lint(meta_graph)
+    compare = comparison_of(facts)
     runtimes: list[RuntimeResult] = []
     try:
         warmup = read_warmup(directory)
@@ -116,7 +132,7 @@ def report_on(directory: Path, samples: Sequence[Sample], *, weight_bytes: int |
         checks += answer_checks(samples, answers)
         for signature in dict.fromkeys(sample.signature for sample in samples):
             tried = [pair for pair in zip(samples, answers, strict=False) if pair[0].signature == signature]
-            result, closeness = signature_result(f"libtensorflow {version}", signature, tried)
+            result, closeness = signature_result(f"libtensorflow {version}", signature, tried, compare)
             runtimes.append(result)
             checks += closeness
         if warmup:
@@ -124,7 +140,7 @@ def report_on(directory: Path, samples: Sequence[Sample], *, weight_bytes: int |
         if weight_bytes is not None:
             checks.append(Check("weights stored once", stored <= weight_bytes, f"{stored} B", f"<= {weight_bytes} B"))
         second = [pair for pair in zip(samples, answers, strict=False) if pair[0].signature == "serving_default"]
-        result_of_openvino = second and openvino_result(directory, *second[-1])
+        result_of_openvino = second and openvino_result(directory, *second[-1], compare)
         if result_of_openvino:
             runtimes.append(result_of_openvino[0])
             checks += result_of_openvino[1]
@@ -159,17 +175,19 @@ def answer_checks(samples: Sequence[Sample], answers: Sequence[Answer]) -> list[
 
 
 def signature_result(
-    runtime: str, signature: str, tried: Sequence[tuple[Sample, Answer]]
+    runtime: str, signature: str, tried: Sequence[tuple[Sample, Answer]], compare: Compare
 ) -> tuple[RuntimeResult, list[Check]]:
     """How a runtime answered one signature, and whether as Keras does."""
     latency = next((answer.latency_ms for _, answer in tried if answer.latency_ms is not None), None)
     expected = {str(i): keras_outputs(sample) for i, (sample, _) in enumerate(tried) if sample.reference is not None}
     answers = {str(i): answer.outputs for i, (_, answer) in enumerate(tried)}
-    found, checks = closeness(answers, expected, f"of {signature} to Keras")
+    found, checks = closeness(answers, expected, compare, f"of {signature} to Keras")
     return RuntimeResult(f"{runtime} {signature}", *found, latency_ms=latency), checks
 
 
-def openvino_result(directory: Path, sample: Sample, answer: Answer) -> tuple[RuntimeResult, list[Check]] | None:
+def openvino_result(
+    directory: Path, sample: Sample, answer: Answer, compare: Compare
+) -> tuple[RuntimeResult, list[Check]] | None:
     """OpenVINO's result on one call of `serving_default`, compared with Keras or else with TensorFlow's C API."""
     ran = run_openvino(directory, sample.inputs, list(answer.outputs))
     if ran is None:
@@ -178,21 +196,16 @@ def openvino_result(directory: Path, sample: Sample, answer: Answer) -> tuple[Ru
     if outputs is None:
         return RuntimeResult("OpenVINO", not_run=runtime), []
     expected = answer.outputs if sample.reference is None else keras_outputs(sample)
-    found, checks = closeness({"": outputs}, {"": expected}, "of OpenVINO")
+    found, checks = closeness({"": outputs}, {"": expected}, compare, "of OpenVINO")
     return RuntimeResult(f"{runtime} {sample.signature}", *found), checks
 
 
 def closeness(
-    outputs: dict[str, Arrays], expected: dict[str, Arrays], what: str
+    outputs: dict[str, Arrays], expected: dict[str, Arrays], compare: Compare, what: str
 ) -> tuple[tuple[float | None, float | None], list[Check]]:
     """Largest difference and arg-max agreement with the expected outputs, and checks on them."""
-    if expected and all(is_detector(named) for named in expected.values()):
-        # All calls together, as one call with many samples.
-        joined = [
-            {name: np.concatenate([calls[key][name] for key in expected]) for name in OUTPUTS}
-            for calls in (outputs, expected)
-        ]
-        found = compare({"": joined[0]}, {"": joined[1]}, "float32")
+    found = compare(outputs, expected, "float32") if expected else None
+    if found is not None and found.checks is not None:
         return (found.difference, found.agreement), closeness_checks(found, what, "float32")
     scores = {
         key: {name: array for name, array in named.items() if array.dtype.kind == "f"}
@@ -224,15 +237,25 @@ def keras_outputs(sample: Sample) -> Arrays:
     return {name: keras.ops.convert_to_numpy(output) for name, output in sample.reference(sample.inputs).items()}
 
 
-def random_input(tensor: Any, batch: int) -> np.ndarray:
-    """An input for a TensorInfo: pictures for uint8, PNG files for strings, zeros and ones for other integers."""
+def random_input(tensor: Any, batch: int, kind: Field | None) -> np.ndarray:
+    """An input for a TensorInfo.
+
+    Args:
+        tensor: the TensorInfo.
+        batch: number of examples.
+        kind: kind of the input, if the file says it; else pictures for uint8, PNG files for strings, noise for floats,
+            and zeros and ones for other integers.
+    """
     known = shape_of(tensor) or (batch,)
     shape = tuple((size or (UNKNOWN_SIZE if axis else batch)) for axis, size in enumerate(known))
-    random, dtype = np.random.default_rng(batch), dtype_of(tensor)
+    dtype = dtype_of(tensor)
     if dtype == "string":
-        return png_files(picture(int(np.prod(shape)), (UNKNOWN_SIZE, UNKNOWN_SIZE), 3, batch)).reshape(shape)
+        count = int(np.prod(shape))
+        return png_files(Picture().draw((count, UNKNOWN_SIZE, UNKNOWN_SIZE, 3), batch)).reshape(shape)
+    if kind is not None and isinstance(kind, Picture) is (dtype == "uint8"):
+        return kind.draw(shape, batch).astype(dtype)
     if dtype == "uint8" and len(shape) == 4:
-        return picture(shape[0], shape[1:3], shape[3], batch)
+        return Picture().draw(shape, batch)
     if dtype.startswith(("float", "bfloat")):
-        return random.normal(size=shape).astype("float32").astype(dtype)
-    return random.integers(0, 2, shape).astype(dtype)
+        return Vectors().draw(shape, batch).astype(dtype)
+    return np.random.default_rng(batch).integers(0, 2, shape).astype(dtype)

@@ -5,7 +5,8 @@ from typing import Any
 
 import keras
 
-from keras_segattn.export.archive import as_float32, model_endpoint
+from keras_segattn.endpoints import model_endpoint
+from keras_segattn.export.archive import as_float32
 from keras_segattn.export.meta_graph import dtype_of
 from keras_segattn.facts import preprocessing_of
 

@@ -12,26 +12,26 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
+from keras_segattn import graph
 from keras_segattn.arguments import check_choice
-from keras_segattn.export import litert
-from keras_segattn.export.archive import Endpoint, as_float32, model_endpoint, write_archive
-from keras_segattn.export.calibration import calibration_samples
-from keras_segattn.export.checks import check_finite, check_labels, check_statistics
-from keras_segattn.export.detections import is_detector
-from keras_segattn.export.folding import fold_affine
-from keras_segattn.export.report import Check, ExportError, ExportReport
-from keras_segattn.export.scripts import run_script
-from keras_segattn.export.tflite_metadata import append_metadata, describe, read_metadata
-from keras_segattn.export.tflite_verify import noise_scale, openvino_results, outputs_of, verify_tflite
+from keras_segattn.endpoints import Endpoint
+from keras_segattn.export.archive import write_archive
+from keras_segattn.export.mobile import litert
+from keras_segattn.export.mobile.calibration import calibration_samples
+from keras_segattn.export.mobile.verification import openvino_results, outputs_of
+from keras_segattn.export.preparation import Prepared, Sizes, comparison_of, drawn, prepared
+from keras_segattn.export.report import ExportError, ExportReport
+from keras_segattn.export.runtimes.scripts import run_script
+from keras_segattn.facts import Facts, write_facts
 from keras_segattn.files import folder_for_writing, replaced
-from keras_segattn.layers import SpatialTransformer
-
-__all__ = ["QUANTIZATIONS", "Quantization", "read_metadata", "tflite", "verify_tflite"]
+from keras_segattn.tasks.closeness import Check
 
 Quantization = Literal["float16", "dynamic", "int8"]
 QUANTIZATIONS: tuple[Quantization | None, ...] = (None, "float16", "dynamic", "int8")
 # Of the calibration samples, how many the verification runs.
 VERIFIED_SAMPLES = 16
+# Where nothing calibrates, how many samples it draws.
+DRAWN_SAMPLES = 2
 # Of a converter's message that names no operator, the end is the part that says why.
 MESSAGE_LENGTH = 600
 
@@ -42,9 +42,9 @@ def tflite(
     *,
     quantize: Quantization | None = None,
     calibration: Any = None,
-    signatures: Mapping[str, Endpoint] | None = None,
-    input_shape: tuple[int, int, int] | None = None,
-    labels: Sequence[str] | None = None,
+    facts: Facts | None = None,
+    sizes: Sizes | None = None,
+    endpoints: Mapping[str, Endpoint] | None = None,
 ) -> ExportReport:
     """Write a model as one `.tflite` of builtin operators, and measure the written file in LiteRT.
 
@@ -59,6 +59,8 @@ def tflite(
       between has no integer kernel (such as POW). Of a detector or a spatial transformer only the layers with
       weights are int8, and of those that predict a transformation only the weights; the rest stays float.
 
+    `facts.json` is zipped onto its end (`keras_segattn.facts`).
+
     Args:
         model: any Keras model whose operators TFLite has; mixed-precision models are rebuilt in float32.
         path: the file to write; it appears only when every check has passed.
@@ -67,10 +69,11 @@ def tflite(
             an iterable of images or batches, or a `tf.data.Dataset` of images or `(image, mask)`. int8 learns its
             ranges from the first 128 (at least 8). Where given, verification runs on 16 of them instead of noise.
             With several inputs: signature → input name → such data.
-        signatures: name → endpoint; they share their weights in the file. `None` is one, `"serving_default"`, from
-            the model's inputs to its outputs under their own names.
-        input_shape: `(height, width, channels)` of a model that leaves height and width open.
-        labels: names of the classes, in order, stored in the file.
+        facts: what the stored model says about itself, such as `facts_of(model, labels=["sea", "land", "lake"])`;
+            `None` is what the model itself knows.
+        sizes: input → (height, width) of a picture, or (length,) of a sentence, where the model leaves them open.
+            Sentences are as long as the longest that the search writes, if nothing is given.
+        endpoints: signature → endpoint, instead of those of the model's card. They share their weights in the file.
 
     Returns:
         The report, all checks passed.
@@ -83,41 +86,50 @@ def tflite(
 
     Example:
         >>> model = keras_segattn.FCN8s(classes=3, backbone="squeezenet1_1")
-        >>> report = export.tflite(model, "fcn8s.tflite", input_shape=(256, 256, 3), labels=["sea", "land", "lake"])
+        >>> facts = keras_segattn.facts_of(model, labels=["sea", "land", "lake"])
+        >>> report = export.tflite(model, "fcn8s.tflite", facts=facts, sizes={"image": (256, 256)})
         >>> report.runtimes[0].max_difference
     """
     check_choice("quantize", quantize, QUANTIZATIONS)
     if quantize == "int8" and calibration is None:
         raise ValueError("quantize='int8' needs calibration images, received None")
-    check_labels(labels, model)
-    model = as_float32(model)
-    check_finite(model)
-    check_statistics(model)
-    endpoints = dict(signatures) if signatures else {"serving_default": static_endpoint(model, input_shape)}
-    # What is written is folded; what it is compared with is the model as it was given.
-    folded = model if signatures else fold_affine(model)
-    written = endpoints if signatures else {"serving_default": static_endpoint(folded, input_shape)}
-    shapes = {name: static_shapes(name, endpoint) for name, endpoint in endpoints.items()}
+    ready = prepared(model, facts, endpoints, sizes, batch=1)
+    shapes = {name: static_shapes(endpoint) for name, endpoint in ready.endpoints.items()}
     samples = None if calibration is None else calibration_samples(calibration, shapes)
     path = Path(path)
 
     with atomic_file(path) as temporary, tempfile.TemporaryDirectory(prefix="tflite_") as folder:
-        convert(written, temporary, Path(folder), quantize, samples, **quantized_parts(model))
-        append_metadata(temporary, describe(model, quantize=quantize, inputs=shapes, labels=labels))
-        run = litert.run_file(temporary, spread(samples), scale=noise_scale(model))
-        expected = {name: outputs_of(endpoint, run.inputs[name]) for name, endpoint in endpoints.items()}
+        convert(ready.written, temporary, Path(folder), quantize, samples, **quantized_parts(ready.model))
+        write_facts(temporary, dataclasses.replace(ready.facts, quantization=quantize or "float32"))
+        run = litert.run_file(temporary, spread(samples) or drawn_samples(ready))
+        expected = {name: outputs_of(endpoint, run.inputs[name]) for name, endpoint in ready.endpoints.items()}
         report = litert.report_on(
             temporary,
             run,
             checks=(signature_check(run, expected),),
             expected=expected,
             precision=quantize or "float32",
+            compare=comparison_of(ready.facts),
             others=openvino_results(temporary, run, expected),
-            weight_bytes=sum(weight.value.numpy().nbytes for weight in folded.weights),
+            weight_bytes=ready.weight_bytes,
         )
         report = dataclasses.replace(report, path=path)
         report.raise_if_failed()
     return report
+
+
+def static_shapes(endpoint: Endpoint) -> dict[str, tuple[int, ...]]:
+    """Input name → shape of an endpoint of a file."""
+    return {name: tuple(size for size in spec.shape if size is not None) for name, spec in endpoint.inputs.items()}
+
+
+def drawn_samples(ready: Prepared) -> dict[str, litert.Arrays]:
+    """Signature → input → plausible samples, `(samples, *shape)`."""
+    drawn_ones = [drawn(ready, 1, seed, pixels=False) for seed in range(DRAWN_SAMPLES)]
+    return {
+        signature: {name: np.stack([one[signature][name] for one in drawn_ones]) for name in inputs}
+        for signature, inputs in drawn_ones[0].items()
+    }
 
 
 @contextlib.contextmanager
@@ -137,76 +149,17 @@ def atomic_file(path: Path) -> Iterator[Path]:
         raise ExportError(f"cannot write {path}: {error}") from error
 
 
-def static_endpoint(model: keras.Model, input_shape: tuple[int, int, int] | None) -> Endpoint:
-    """The model with batch 1 and every size known.
-
-    Raises:
-        ValueError: if `input_shape` is missing, contradicts the model, or cannot apply to it.
-    """
-    shapes = {}
-    for tensor in model.inputs:
-        shape = tuple(tensor.shape[1:])
-        if input_shape is not None and len(model.inputs) == 1:
-            given = tuple(input_shape)
-            fits = len(given) == len(shape) and all(b in (None, a) for a, b in zip(given, shape, strict=True))
-            if not fits or not all(isinstance(size, int) and size > 0 for size in given):
-                raise ValueError(f"input_shape must fit the model's {shape}, received {input_shape}")
-            shape = given
-        elif input_shape is not None:
-            raise ValueError(f"input_shape fits models with one input, {model.name!r} has {len(model.inputs)}")
-        if None in shape:
-            raise ValueError(
-                f"a .tflite has static sizes, and input {tensor.name!r} of {model.name!r} is {shape}; "
-                "give input_shape=(height, width, channels)" + (" or signatures" if len(model.inputs) > 1 else "")
-            )
-        shapes[tensor.name] = (1, *shape)
-    return model_endpoint(model, shapes)
-
-
-def static_shapes(signature: str, endpoint: Endpoint) -> dict[str, tuple[int, ...]]:
-    """Input name → shape of an endpoint.
-
-    Raises:
-        ValueError: if a size is open.
-    """
-    shapes = {name: tuple(spec.shape) for name, spec in endpoint.inputs.items()}
-    for name, shape in shapes.items():
-        if None in shape:
-            raise ValueError(f"a .tflite has static sizes, and input {name!r} of signature {signature!r} is {shape}")
-    return shapes
-
-
 def quantized_parts(model: keras.Model) -> dict[str, Any]:
     """Arguments of `convert`: what of a model int8 must leave alone.
 
-    Eight bits would round positions in a picture to whole pixels or worse: those of a detector's boxes, of sampling
-    grids, and whatever the layers that predict these compute.
+    Eight bits would round positions in a picture to whole pixels or worse. So layers that compute with positions have
+    an attribute `exact_inputs`: a model with such layers is int8 in its layers with weights only, and of the layers
+    that compute nothing but the inputs of these numbers, only the weights are int8.
     """
-    transformers = [layer for layer in model.layers if isinstance(layer, SpatialTransformer)]
-    detector = isinstance(model.output, dict) and is_detector(model.output)
-    return {"layers_only": detector or bool(transformers), "exact_layers": localisation_layers(model, transformers)}
-
-
-def localisation_layers(model: keras.Model, transformers: Sequence[SpatialTransformer]) -> list[str]:
-    """Names of the layers that only serve to predict parameters of transformers."""
-    if not transformers:
-        return []
-    readers: dict[str, set[str]] = {layer.name: set() for layer in model.layers}
-    for layer in model.layers:
-        # A layer that is called several times has several nodes, and no `input`.
-        for tensor in (tensor for node in layer._inbound_nodes for tensor in node.input_tensors):
-            readers.setdefault(tensor._keras_history.operation.name, set()).add(layer.name)
-    found = {transformer.name for transformer in transformers}
-    predicting = {
-        tensor._keras_history.operation.name
-        for transformer in transformers
-        for tensor in keras.tree.flatten(transformer.input)[1:]
-    }
-    # Backwards, so that all that read a layer have been seen before it.
-    for layer in reversed(model.layers):
-        if layer.name in predicting or (readers[layer.name] and readers[layer.name] <= predicting):
-            predicting.add(layer.name)
-    return sorted(predicting - found)
+    exact = [layer for layer in model.layers if hasattr(layer, "exact_inputs")]
+    wanted = [keras.tree.flatten(layer.input)[place] for layer in exact for place in layer.exact_inputs]
+    names = set(graph.computing_only(model, wanted)) - {layer.name for layer in exact} if wanted else set()
+    return {"layers_only": bool(exact), "exact_layers": sorted(names)}
 
 
 def convert(

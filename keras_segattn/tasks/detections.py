@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_segattn.export.report import Check
+from keras_segattn.tasks.closeness import Arrays, Check, Comparison
 
 OUTPUTS = frozenset({"boxes", "scores", "classes", "masks", "count"})
 # A detection is the same one if its class is, and its box overlaps the expected one so much.
@@ -42,11 +42,6 @@ class DetectionComparison(NamedTuple):
         """Matched ÷ the larger number of detections; 1 if there are none on either side."""
         larger = max(self.found, self.expected)
         return self.matched / larger if larger else 1.0
-
-
-def is_detector(names: Mapping[str, object]) -> bool:
-    """Whether these are the outputs of a detector."""
-    return names.keys() >= OUTPUTS
 
 
 def compare_detections(got: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray]) -> DetectionComparison:
@@ -93,16 +88,29 @@ def _iou(a: np.ndarray, b: np.ndarray) -> float:
     return common / union if union > 0 else float(np.array_equal(a, b))
 
 
-def detection_checks(found: DetectionComparison, what: str, precision: str) -> list[Check]:
+def compare(outputs: Mapping[str, Arrays], expected: Mapping[str, Arrays], precision: str) -> Comparison:
+    """Compare the detections of a file with those expected; see `closeness.compare`.
+
+    All signatures, or all calls, are taken together, as one with many samples.
+    """
+    joined = [
+        {name: np.concatenate([side[key][name] for key in expected]) for name in OUTPUTS}
+        for side in (outputs, expected)
+    ]
+    found = compare_detections(*joined)
+    return Comparison(found.box, 0.0, found.share, None, checks=tuple(detection_checks(found, precision)))
+
+
+def detection_checks(found: DetectionComparison, precision: str) -> list[Check]:
     """Whether the detections are equal (float32), or enough of them are found again."""
     measured = f"{found.matched} of {found.expected} found again, {found.found} in all"
     floor = MIN_MATCHED[precision]
-    checks = [Check(f"detections {what}", found.share >= floor, measured, f">= {floor:.0%}")]
+    checks = [Check("detections", found.share >= floor, measured, f">= {floor:.0%}")]
     if precision == "float32":
         limits = {"box": (found.box, BOX_LIMIT, " px"), "score": (found.score, SCORE_LIMIT, "")}
         limits["mask"] = (found.mask, MASK_LIMIT, "")
         checks += [
-            Check(f"{name} difference {what}", value <= limit, f"{value:.2e}{unit}", f"<= {limit:g}{unit}")
+            Check(f"{name} difference", value <= limit, f"{value:.2e}{unit}", f"<= {limit:g}{unit}")
             for name, (value, limit, unit) in limits.items()
         ]
     return checks
