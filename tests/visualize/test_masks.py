@@ -130,7 +130,7 @@ def test_wrong_settings():
     for colors in (np.zeros(3, np.uint8), np.zeros((3, 3))):
         with pytest.raises(ValueError, match=r"expected uint8 colors \(classes, 3\), received"):
             overlay(IMAGE, MASK, colors=colors)
-    with pytest.raises(ValueError, match="one label for each of 3 classes"):
+    with pytest.raises(ValueError, match="expected 3 names of classes, received 2: a, b"):
         overlay(IMAGE, MASK, labels=["a", "b"], colors=palette(3))
     with pytest.raises(ValueError, match=r"prediction: expected integers \(12, 20\), received uint8 \(3, 20\)"):
         side_by_side(IMAGE, MASK, MASK[:3])
