@@ -45,7 +45,7 @@ CASCADE = {
     "anchors": {"sizes": (32, 64, 128)},
     "proposals": {"count": 100, "before_nms": 400, "least_side": 4.0},
 }
-SAMPLING = training.Sampling(proposals=300, proposals_before_nms=300, regions=64, region_positives=16)
+CHOICE = training.RegionChoice(proposals=300, proposals_before_nms=300, regions=64, region_positives=16)
 
 
 def build(row):
@@ -60,7 +60,7 @@ def build(row):
         model = keras_segattn.MNC(**SMALL, **CASCADE, cascade=cascade)
         trainer = training.CascadeTrainer
     training.freeze_batch_norm(model)
-    return model, trainer(model, SAMPLING)
+    return model, trainer(model, CHOICE)
 
 
 def scenes(folder):
