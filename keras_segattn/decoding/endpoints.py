@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_segattn.decoding.beam_search import BeamRules
 from keras_segattn.decoding.decoder import Decoder
-from keras_segattn.decoding.sampling import SamplingRules
+from keras_segattn.decoding.drawing import SamplingRules
 from keras_segattn.decoding.searches import BeamSearch
 from keras_segattn.endpoints import Endpoint, Spec
 from keras_segattn.fields import BOS, EOS, PAD

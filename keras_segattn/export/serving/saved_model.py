@@ -3,8 +3,6 @@
 import contextlib
 import dataclasses
 import re
-import secrets
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,7 @@ from keras_segattn.export.serving.verification import Sample, report_on
 from keras_segattn.export.serving.warmup import write_warmup
 from keras_segattn.facts import Facts, write_facts
 from keras_segattn.fields import Picture
-from keras_segattn.files import folder_for_writing
+from keras_segattn.files import folder_for_writing, temporary_path
 
 MAX_VERSION = 2**63 - 1
 # Grey: a warm-up needs an image's size, not its content, and a constant takes a few bytes.
@@ -202,17 +200,14 @@ def check_name(name: str) -> None:
 def temporary_version(parent: Path) -> Iterator[Path]:
     """A folder's name in `parent` that servers ignore, to be written and published; what is left of it vanishes.
 
+    What killed exports left there vanishes first.
+
     Raises:
         ExportError: if something cannot be written.
     """
-    # Random, not the process number: containers give the same to every run.
-    temporary = parent / f".partial.{secrets.token_hex(4)}"
     try:
-        with folder_for_writing(parent):
-            try:
-                yield temporary
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
+        with folder_for_writing(parent), temporary_path(parent) as temporary:
+            yield temporary
     except OSError as error:
         raise ExportError(f"cannot write {parent}: {error}") from error
 
