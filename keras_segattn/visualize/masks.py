@@ -36,7 +36,7 @@ def overlay(
         labels: name of every class; `None` for no legend.
         colors: uint8 `(classes, 3)`, RGB; `None` for `palette(classes)`.
         alpha: 0 shows the picture only, 1 the colours only.
-        ignore_label: pixels that stay as they are; `None` if there is none.
+        ignore_label: pixels that stay as they are, perhaps of a class that has a name; `None` if there is none.
 
     Returns:
         RGB image. A pixel of a small picture becomes a square, so that the longer side has at least 512 pixels.
@@ -53,6 +53,8 @@ def overlay(
     tinted = _enlarged(_tinted(image, mask, table, alpha, ignore_label), _ALONE)
     if labels is None:
         return Image.fromarray(tinted)
+    if ignore_label is not None and ignore_label < len(table):
+        table = np.where(np.arange(len(table))[:, None] == ignore_label, np.uint8(255), table)
     shares = {label: np.mean(mask == label) for label in np.unique(mask)}
     titles = {label: f"{_name(label, labels, ignore_label)} {_percent(share)}" for label, share in shares.items()}
     return _page({"": tinted}, titles, table)
@@ -151,7 +153,7 @@ def _enlarged(picture: np.ndarray, size: int) -> np.ndarray:
 
 
 def _name(label: int, labels: Sequence[str], ignore_label: int | None) -> str:
-    return "ignored" if label == ignore_label else str(labels[label])
+    return "ignored" if label == ignore_label and label >= len(labels) else str(labels[label])
 
 
 def _percent(share: float) -> str:
