@@ -22,7 +22,7 @@ __version__ = version("keras-segattn")
 
 # Folders of architectures, in the order in which their models are listed.
 FAMILIES = ("classification", "segmentation", "instances", "attention", "generation")
-PACKAGES = ("data", "export", "layers", "losses", "metrics", "ops", "training", "visualize", "weights")
+PACKAGES = ("data", "export", "layers", "losses", "metrics", "ops", "tasks", "training", "visualize", "weights")
 # What else is public, by its module.
 NAMES = {
     "application": ("Application", "load", "save"),
