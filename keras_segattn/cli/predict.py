@@ -31,7 +31,8 @@ def task_flags() -> dict[str, Option]:
     flags: dict[str, Option] = {}
     for task, options in OPTIONS.items():
         for name, option in options.items():
-            help_ = f"{option.help} (models that {task}; default: {option.default})"
+            default = "" if option.default is None else f"; default: {option.default}"
+            help_ = f"{option.help} (models that {task}{default})"
             flags[name] = Option(option.type, option.default, help_, option.minimum, option.choices)
     return flags
 
