@@ -92,7 +92,9 @@ class Facts:
                     "vocabularies": {name: tuple(tokens) for name, tokens in plain["vocabularies"].items()},
                 }
             )
-        except (AttributeError, KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        except FactsError:
+            raise
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise FactsError(f"the facts of a model are damaged: {type(error).__name__}: {error}") from error
 
 
