@@ -5,10 +5,10 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
 from keras_segattn.arguments import check_choice, check_positive_integer
 from keras_segattn.layers import RecurrentBatchNormalization
+from keras_segattn.ops.pixels import pixels
 
 DISTRIBUTIONS = ("normal", "uniform")
 
@@ -107,24 +107,6 @@ def generate(generator: keras.Model, z: Any) -> np.ndarray:
 def black(generator: keras.Model) -> float:
     """The least value of a generator's images: -1 after tanh, 0 after a sigmoid."""
     return -1.0 if generator.get_layer("image").activation is keras.activations.tanh else 0.0
-
-
-def pixels(images: Any, low: float = -1.0) -> np.ndarray:
-    """Generated images as uint8.
-
-    Args:
-        images: float `(…, channels)`, `low`..1.
-        low: what is black: -1 after tanh (DCGAN), 0 after a sigmoid (GRAN, conditional DCGAN).
-
-    Returns:
-        uint8, the same shape.
-
-    Example:
-        >>> pixels(np.array([-1.0, 1.0]))
-        array([  0, 255], dtype=uint8)
-    """
-    scaled = (ops.convert_to_numpy(images).astype("float32") - low) / (1 - low)
-    return np.clip(scaled * 255 + 0.5, 0, 255).astype("uint8")
 
 
 def estimate_statistics(model: keras.Model, batches: Iterable[Any]) -> None:

@@ -1,12 +1,12 @@
 """Training, evaluation and prediction of classifiers, segmentation models, detectors and generators; recipes."""
 
+from keras_segattn.data.crops import crops
 from keras_segattn.training.cascade_trainer import CascadeTrainer
 from keras_segattn.training.checkpoint import CheckpointError
 from keras_segattn.training.classifier import train_classifier
 from keras_segattn.training.classifier_evaluation import classify, evaluate_classifier, top_k_error
 from keras_segattn.training.classifier_recipes import CLASSIFIER_RECIPES, ClassifierRecipe
 from keras_segattn.training.co_localisation_trainer import CoLocalisationTrainer
-from keras_segattn.training.crops import crops
 from keras_segattn.training.evaluation import evaluate, predict
 from keras_segattn.training.fcn_stages import Stage, train_fcn_stages
 from keras_segattn.training.gan import train_gan

@@ -91,6 +91,28 @@ def crops(image: Any, size: int, scheme: str = "single") -> np.ndarray:
     return np.stack(views)
 
 
+def central_crop(image: Any, size: tuple[int, int]) -> np.ndarray:
+    """The central crop of a picture in any form: of a square the single one of `crops`.
+
+    Args:
+        image: as of `crops`.
+        size: (height, width) in pixels.
+
+    Returns:
+        float32 `(*size, channels)`.
+    """
+    if size[0] == size[1]:
+        return crops(image, size[0])[0]
+    picture = np.asarray(image, np.float32)
+    (scale,) = CROP_SCHEMES["single"].scales
+    # The largest window of that form, as a share of the crop, is what the shorter side is of a square.
+    factor = max(side * scale / REFERENCE_SIZE / have for side, have in zip(size, picture.shape, strict=False))
+    height, width = (_rounded(have * factor) for have in picture.shape[:2])
+    resized = _resized(picture, (height, width))
+    top, left = (height - size[0]) // 2, (width - size[1]) // 2
+    return resized[top : top + size[0], left : left + size[1]]
+
+
 def _window(image: np.ndarray, side: int, place: tuple[float, float]) -> np.ndarray:
     """The square of `side` pixels at a place `(vertical, horizontal)` of 0 (top, left) to 1 (bottom, right)."""
     top, left = (math.floor(share * (length - side)) for share, length in zip(place, image.shape, strict=False))
