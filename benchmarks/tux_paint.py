@@ -13,10 +13,10 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from keras_segattn.exported import at_least, keras_detector
 
 import keras_segattn
 from keras_segattn import data, export, training, visualize
-from keras_segattn.exported import at_least, keras_detector
 from keras_segattn.ops.masks import paste_masks
 from keras_segattn.ops.roi_align import roi_align
 from keras_segattn.ops.roi_pool import roi_pool

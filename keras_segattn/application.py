@@ -165,7 +165,7 @@ def load(
     }
     found = what if isinstance(what, keras.Model) else _meant(what, weights is not None or bool(arguments))
     if isinstance(found, Card) or (isinstance(found, Path) and found.suffix == ".keras"):
-        model, known = open_model(what, weights=weights, arguments=arguments, facts=facts, **told)  # type: ignore[arg-type]
+        model, known = open_model(what, weights=weights, arguments=arguments, facts=facts, **told)
         name = found.name if isinstance(found, Card) else str(found)
         return _live(name, model, known, {})
     if weights is not None or arguments:

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import theano_gans as theano
 from harness import randomise
+from keras_segattn.exported import find_exported, load_exported
+from keras_segattn.exported_generator import keras_generator, load_generator
 from PIL import Image
 
 from keras_segattn import ConditionalDCGANGenerator, DCGANGenerator, export, get_model
-from keras_segattn.exported import find_exported, load_exported
-from keras_segattn.exported_generator import keras_generator, load_generator
 from keras_segattn.generation import noise
 
 pytestmark = pytest.mark.xdist_group("cli")

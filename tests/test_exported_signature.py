@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from keras_segattn.exported_signature import open_signature
 
 RELEASED = Path(__file__).parents[1] / "savedmodels" / "stn_rotated"
