@@ -28,6 +28,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
+from keras_segattn.exported_generator import keras_generator, load_generator
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
@@ -46,7 +47,6 @@ from keras_segattn import (
     visualize,
 )
 from keras_segattn.data.batches import shuffled
-from keras_segattn.exported_generator import keras_generator, load_generator
 from keras_segattn.files import replaced
 from keras_segattn.generation import Battle
 from keras_segattn.generation.gran import MNIST, MNIST_DISCRIMINATOR

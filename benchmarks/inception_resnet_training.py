@@ -16,11 +16,11 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
+from keras_segattn.preprocessing import Preprocessing
 from rich.progress import track
 
 from keras_segattn import data, training, visualize
 from keras_segattn.files import replaced
-from keras_segattn.preprocessing import Preprocessing
 from keras_segattn.registry import get_model
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)

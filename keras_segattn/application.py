@@ -3,6 +3,7 @@
 This is the only way to open a model for use. What is done with inputs and outputs is said by its facts and its task.
 """
 
+import inspect
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ from keras_segattn.runtimes import Arrays, Opened, Shapes, open_live, open_saved
 from keras_segattn.tasks import task_of
 from keras_segattn.tasks.options import checked_options
 from keras_segattn.tasks.task import Result
+from keras_segattn.weights import load as load_weights
 
 # Folder of models, here or beside the package, that are found by their names.
 SHELF = "savedmodels"
@@ -162,13 +164,12 @@ def load(
         "options": options,
     }
     found = what if isinstance(what, keras.Model) else _meant(what, weights is not None or bool(arguments))
-    if isinstance(found, Card):
-        return _of_builder(found, weights, dict(arguments or {}), facts, told)
+    if isinstance(found, Card) or (isinstance(found, Path) and found.suffix == ".keras"):
+        model, known = open_model(what, weights=weights, arguments=arguments, facts=facts, **told)
+        name = found.name if isinstance(found, Card) else str(found)
+        return _live(name, model, known, {})
     if weights is not None or arguments:
         raise ValueError(f"weights and arguments are for builders; {_name(found)} has its own")
-    if isinstance(found, Path) and found.suffix == ".keras":
-        model = _read_keras(found)
-        return _live(str(found), model, facts or (read_facts(found) if holds_facts(found) else None), told)
     if isinstance(found, keras.Model):
         return _live(found.name, found, facts, told)
     return _of_file(found, facts, told)
@@ -199,24 +200,62 @@ def save(model: keras.Model, path: str | PathLike[str], *, facts: Facts | None =
         write_facts(temporary, known)
 
 
-def _of_builder(
-    card: Card,
-    weights: str | PathLike[str] | None,
-    arguments: dict[str, Any],
-    facts: Facts | None,
-    told: dict[str, Any],
-) -> Application:
-    """A model that is built, and filled with weights."""
+def open_model(
+    what: str | PathLike[str],
+    *,
+    weights: str | PathLike[str] | None = None,
+    arguments: Mapping[str, Any] | None = None,
+    facts: Facts | None = None,
+    **told: Any,
+) -> tuple[keras.Model, Facts]:
+    """The Keras model of a `.keras` file or of a builder, with what is known of it: what can be exported.
+
+    Args:
+        what: path of a `.keras` file, or name of a builder.
+        weights: weights of the builder, as of `load`.
+        arguments: arguments of the builder.
+        facts: what is known of the model, instead of what is stored with it.
+        **told: what the caller says of the model, as the keywords of `facts_of`.
+
+    Raises:
+        ValueError: if it is another form, which holds no Keras model, or cannot be read.
+    """
+    found = _meant(what, weights is not None or bool(arguments))
+    if isinstance(found, Card):
+        model, labels = _built(found, weights, dict(arguments or {}))
+        if told.get("labels") is None and facts is None:
+            told = told | {"labels": labels}
+    elif found.suffix == ".keras":
+        if weights is not None or arguments:
+            raise ValueError(f"weights and arguments are for builders; {found} has its own")
+        model = _read_keras(found)
+        if facts is None and holds_facts(found):
+            facts = read_facts(found)
+    else:
+        raise ValueError(f"expected a .keras file or a builder; {found} is exported already")
+    known = facts_of(model, **told) if facts is None else told_facts(facts, **told)
+    check_labels_of(known.labels, model, known.task)
+    return model, known
+
+
+def _built(
+    card: Card, weights: str | PathLike[str] | None, arguments: dict[str, Any]
+) -> tuple[keras.Model, tuple[str, ...] | None]:
+    """A model filled with packaged weights or those of a file, and the names of its classes, if the package says so."""
     chosen = next(iter(card.pretrained), None) if weights is None else weights
     if chosen is None:
         raise ValueError(f"no package ships weights of {card.name}: give weights=, or a trained model")
-    if not isinstance(chosen, str):
-        chosen = str(chosen)
-    model = card.builder(**arguments, weights=chosen)
-    packaged = card.pretrained.get(chosen)
-    if packaged and packaged.labels and told["labels"] is None and facts is None:
-        told = told | {"labels": packaged.labels()}
-    return _live(card.name, model, facts, told)
+    parameters = inspect.signature(card.builder).parameters
+    for name in arguments:
+        if name not in parameters:
+            raise ValueError(unknown(f"argument of {card.name}", name, list(parameters)))
+    if "weights" in parameters:
+        model = card.builder(**arguments, weights=str(chosen))
+    else:
+        model = card.builder(**arguments)
+        load_weights(model, chosen)
+    packaged = card.pretrained.get(str(chosen))
+    return model, packaged.labels() if packaged and packaged.labels else None
 
 
 def _live(name: str, model: keras.Model, facts: Facts | None, told: dict[str, Any]) -> Application:

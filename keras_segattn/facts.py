@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 
@@ -92,7 +92,9 @@ class Facts:
                     "vocabularies": {name: tuple(tokens) for name, tokens in plain["vocabularies"].items()},
                 }
             )
-        except (AttributeError, KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        except FactsError:
+            raise
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise FactsError(f"the facts of a model are damaged: {type(error).__name__}: {error}") from error
 
 
@@ -323,7 +325,7 @@ def _spelt(kind: Field, words: Mapping[str, tuple[str, ...]]) -> Field:
     if not isinstance(kind, Tokens) or kind.vocabulary not in words:
         return kind
     own = words[kind.vocabulary][UNK + 1 :]
-    unit = "word" if any(len(token) > 1 for token in own) else "letter"
+    unit: Literal["word", "letter"] = "word" if any(len(token) > 1 for token in own) else "letter"
     return replace(kind, unit=unit, lower=all(token == token.lower() for token in own))
 
 

@@ -1,4 +1,4 @@
-"""Every builder's card. The README table, the command line, export and the shared tests are generated from it.
+"""The card of every builder, from which the README table, the command line, export and the shared tests follow.
 
 The registry imports no architecture: a builder's module registers itself, so this floor lies below all of them.
 """

@@ -5,24 +5,5 @@ from keras_segattn.generation.conditional_dcgan import ConditionalDCGANDiscrimin
 from keras_segattn.generation.dcgan import DCGANDiscriminator, DCGANGenerator
 from keras_segattn.generation.features import discriminator_features
 from keras_segattn.generation.gran import GRANDiscriminator, GRANGenerator
-from keras_segattn.generation.latent import arithmetic, estimate_statistics, interpolate, noise, sample
+from keras_segattn.generation.latent import arithmetic, estimate_statistics, generate, interpolate, noise
 from keras_segattn.ops.pixels import pixels
-
-__all__ = [
-    "Adversaries",
-    "Battle",
-    "ConditionalDCGANDiscriminator",
-    "ConditionalDCGANGenerator",
-    "DCGANDiscriminator",
-    "DCGANGenerator",
-    "GRANDiscriminator",
-    "GRANGenerator",
-    "adversarial_battle",
-    "arithmetic",
-    "discriminator_features",
-    "estimate_statistics",
-    "interpolate",
-    "noise",
-    "pixels",
-    "sample",
-]

@@ -91,7 +91,7 @@ def ConditionalDCGANGenerator(  # noqa: N802 - a builder is named like the model
 
     Example:
         >>> generator = ConditionalDCGANGenerator()
-        >>> images = sample(generator, {"z": noise("uniform", 10, 100), "label": np.eye(10, dtype="float32")})
+        >>> images = generate(generator, {"z": noise("uniform", 10, 100), "label": np.eye(10, dtype="float32")})
     """
     check_generator(statistics, "transposed", latent=latent, classes=classes, filters=filters, units=units)
     check_image_shape(image_shape)

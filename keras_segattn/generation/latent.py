@@ -54,7 +54,7 @@ def interpolate(start: np.ndarray, end: np.ndarray, steps: int) -> np.ndarray:
         ValueError: if the shapes differ or `steps` is not positive.
 
     Example:
-        >>> walk = sample(generator, interpolate(z[0], z[1], 10))
+        >>> walk = generate(generator, interpolate(z[0], z[1], 10))
     """
     check_positive_integer("steps", steps)
     start, end = np.asarray(start), np.asarray(end)
@@ -88,7 +88,7 @@ def arithmetic(plus: np.ndarray, minus: np.ndarray, also_plus: np.ndarray) -> np
     return first - second + third
 
 
-def sample(generator: keras.Model, z: Any) -> np.ndarray:
+def generate(generator: keras.Model, z: Any) -> np.ndarray:
     """The images that a generator makes of noise.
 
     Args:
@@ -99,7 +99,7 @@ def sample(generator: keras.Model, z: Any) -> np.ndarray:
         uint8 `(batch, side, side, channels)`.
 
     Example:
-        >>> images = sample(generator, noise("normal", 128, 100))
+        >>> images = generate(generator, noise("normal", 128, 100))
     """
     return pixels(generator(z), black(generator))
 

@@ -2,5 +2,4 @@
 
 from keras_segattn.instances.mask_rcnn import MaskRCNN
 from keras_segattn.instances.mnc import MNC
-
-__all__ = ["MNC", "MaskRCNN"]
+from keras_segattn.instances.settings import Anchors, Cascade, DetectionRules, ProposalRules, Widths

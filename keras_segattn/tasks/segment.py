@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from keras import ops
 from PIL import Image
 
 from keras_segattn.data.fitting import classes_in_picture
 from keras_segattn.facts import Facts
 from keras_segattn.tasks.options import class_index
 from keras_segattn.tasks.task import Example, Result, Rows, Task, class_names, output
-from keras_segattn.visualize.masks import overlay
+from keras_segattn.visualize import background_of, class_image, overlay
 
 MASK, SCORES = "mask", ("logits", "probabilities")
 
@@ -25,7 +24,7 @@ class Segmented(Result):
         mask: int32 `(height, width)`, of the picture that the user gave; of the crop if the model saw one.
         picture: uint8 `(height, width, 3)` that the mask lies on.
         names: of the classes, or `None` if nobody named them.
-        clear: class that a drawing leaves untinted, or `None`.
+        clear: class that a drawing leaves untinted; `None` is the background, if a class is called so.
     """
 
     mask: np.ndarray
@@ -55,11 +54,12 @@ class Segmented(Result):
 
     def draw(self) -> Image.Image:
         """The picture tinted by its classes."""
-        return overlay(self.picture, self.mask, labels=self.names, ignore_label=self.clear)
+        clear = background_of(self.names) if self.clear is None else self.clear
+        return overlay(self.picture, self.mask, labels=self.names, clear=clear)
 
     def masks(self) -> Image.Image:
         """An image whose pixels are the numbers of the classes."""
-        return Image.fromarray(self.mask.astype(np.uint8 if self.mask.max() < 256 else np.uint16))
+        return class_image(self.mask, None, classes=None if self.names is None else len(self.names))
 
 
 class Segment(Task):
@@ -67,6 +67,7 @@ class Segment(Task):
 
     name = "segment"
     drawing = "overlay"
+    every_pixel = True
 
     def interpret(
         self, outputs: Mapping[str, np.ndarray], facts: Facts, example: Example, options: Mapping[str, Any]
@@ -89,14 +90,6 @@ class Segment(Task):
             seen = example.arrays[picture]
             return Segmented(mask, np.broadcast_to(seen, (*seen.shape[:2], 3)), names, clear)
         return Segmented(classes_in_picture(mask, frame), example.given[picture], names, clear)
-
-    def encoded(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
-        """The mask instead of the scores, which are as many times larger as there are classes."""
-        masked = dict(outputs)
-        for name in SCORES:
-            if name in masked:
-                masked[MASK] = ops.cast(ops.argmax(masked.pop(name), axis=-1), "int32")
-        return masked
 
 
 TASK = Segment()

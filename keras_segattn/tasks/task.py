@@ -10,8 +10,9 @@ from PIL import Image
 from keras_segattn.data.examples import Frame, computed, read
 from keras_segattn.facts import Facts
 from keras_segattn.fields import Field, Vectors
+from keras_segattn.tasks import closeness
+from keras_segattn.tasks.closeness import Arrays
 
-Arrays = dict[str, np.ndarray]
 Shapes = Mapping[str, tuple[int | None, ...]]
 Rows = list[tuple[str, ...]]
 
@@ -65,12 +66,14 @@ class Task:
     Attributes:
         name: key of `keras_segattn.tasks.TASKS`.
         drawing: noun for what `Result.draw` draws, which file names end in.
+        every_pixel: whether the outputs are scores of every pixel, of which servers also offer the largest.
         signatures: names under which stored models offer what is interpreted here, the preferred one first.
     """
 
     name: ClassVar[str]
     drawing: ClassVar[str]
     signatures: ClassVar[tuple[str, ...]] = ("serving_default",)
+    every_pixel: ClassVar[bool] = False
 
     def asks(self, facts: Facts, shapes: Shapes) -> dict[str, Field]:
         """The inputs that a user gives, in order."""
@@ -141,9 +144,11 @@ class Task:
         """
         raise NotImplementedError
 
-    def encoded(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
-        """What a signature that takes the bytes of files returns instead of the outputs; runs in the graph."""
-        return dict(outputs)
+    def compare(
+        self, outputs: Mapping[str, Arrays], expected: Mapping[str, Arrays], precision: str
+    ) -> closeness.Comparison:
+        """How far the answers of a written file are from those of the model; see `closeness.compare`."""
+        return closeness.compare(outputs, expected, precision)
 
 
 def output(outputs: Mapping[str, np.ndarray], names: Sequence[str], task: str) -> tuple[str, np.ndarray]:

@@ -17,7 +17,7 @@ from keras_segattn.training.instance_trainer import InstanceTrainer
 from keras_segattn.training.optimizers import CaffeSGD
 from keras_segattn.training.recipes import RECIPES, Recipe
 from keras_segattn.training.recorder import TrainingDivergedError
-from keras_segattn.training.region_trainer import Sampling, freeze_batch_norm
+from keras_segattn.training.region_trainer import RegionChoice, freeze_batch_norm
 from keras_segattn.training.rmsprop import InceptionRMSprop
 from keras_segattn.training.segmenter import train_segmenter
 from keras_segattn.training.sequence_recipes import SEQUENCE_RECIPES, SequenceRecipe
@@ -37,7 +37,7 @@ __all__ = [
     "InceptionRMSprop",
     "InstanceTrainer",
     "Recipe",
-    "Sampling",
+    "RegionChoice",
     "SequenceRecipe",
     "Stage",
     "TrainingDivergedError",

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from keras_segattn.preprocessing import Preprocessing
 
 from keras_segattn.data.instance_batches import InstanceBatches
 from keras_segattn.data.instances import boxes_of
-from keras_segattn.preprocessing import Preprocessing
 
 # Resizing moves an edge by half a pixel of the picture before and half a pixel of that after.
 EDGE = 1.0

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from harness import randomise
 from keras import ops
+from keras_segattn.export.libtensorflow import Call, run_saved_model
+from keras_segattn.export.saved_model import publish
 from PIL import Image
 
 from keras_segattn import FCN8s, Preprocessing, export
-from keras_segattn.export.libtensorflow import Call, run_saved_model
-from keras_segattn.export.saved_model import publish
 from keras_segattn.registry import preprocessing_of
 
 # One worker makes the files that many of these tests read.

@@ -5,15 +5,15 @@ import shutil
 import keras
 import numpy as np
 import pytest
+from keras_segattn.export.libtensorflow import Call, run_saved_model
+from keras_segattn.exported_sequences import load_writer
+from keras_segattn.preprocessing import IMAGENET
 from PIL import Image
 from sequence_exports import LETTERS, RULES, WORDS
 
 from keras_segattn import export, preprocessing_of
 from keras_segattn.attention import RNNSearch, captioner, translator
 from keras_segattn.data import Vocabulary
-from keras_segattn.export.libtensorflow import Call, run_saved_model
-from keras_segattn.exported_sequences import load_writer
-from keras_segattn.preprocessing import IMAGENET
 
 # One worker exports what these tests and those of the commands read.
 pytestmark = pytest.mark.xdist_group("sequences")

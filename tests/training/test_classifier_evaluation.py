@@ -4,10 +4,10 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from keras_segattn.preprocessing import Preprocessing
 from sklearn.metrics import top_k_accuracy_score
 
 from keras_segattn.classification.squeezenet import SqueezeNet1_1
-from keras_segattn.preprocessing import Preprocessing
 from keras_segattn.registry import preprocessing_of
 from keras_segattn.training import classify, crops, evaluate_classifier, top_k_error
 

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras_segattn.preprocessing import Preprocessing
 from sklearn import metrics
 from training_toys import ToyBatches, ToySequence, toy_model
 
-from keras_segattn.preprocessing import Preprocessing
 from keras_segattn.training import evaluate, predict
 
 
