@@ -40,6 +40,15 @@ def compiled(endpoint: Endpoint) -> Callable[[Mapping[str, Any]], dict[str, Any]
     return run
 
 
+def check_signatures(endpoints: Mapping[str, Endpoint]) -> None:
+    """Raise `ValueError` unless there is an endpoint, and signatures can have all the names."""
+    if not endpoints:
+        raise ValueError("expected at least one signature, received none")
+    for name in endpoints:
+        if not name.isidentifier() or name.startswith("_") or name in RESERVED:
+            raise ValueError(f"a signature's name must be an identifier and none of {sorted(RESERVED)}, got {name!r}")
+
+
 def write_archive(endpoints: Mapping[str, Endpoint], directory: str | Path) -> None:
     """Trace endpoints and write them as a SavedModel whose signatures share their weights.
 
@@ -54,11 +63,7 @@ def write_archive(endpoints: Mapping[str, Endpoint], directory: str | Path) -> N
     """
     if keras.backend.backend() != "tensorflow":
         raise ExportError(f"export needs KERAS_BACKEND=tensorflow, received {keras.backend.backend()!r}")
-    if not endpoints:
-        raise ValueError("expected at least one signature, received none")
-    for name in endpoints:
-        if not name.isidentifier() or name.startswith("_") or name in RESERVED:
-            raise ValueError(f"a signature's name must be an identifier and none of {sorted(RESERVED)}, got {name!r}")
+    check_signatures(endpoints)
     import tensorflow as tf
 
     archive = keras.export.ExportArchive()

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_segattn.endpoints import Endpoint, Spec
-from keras_segattn.export.archive import as_float32, compiled, tensor_specs
+from keras_segattn.export.archive import as_float32, check_signatures, compiled, tensor_specs
 from keras_segattn.export.checks import check_finite, check_statistics
 from keras_segattn.export.folding import fold_affine
 from keras_segattn.facts import Facts, endpoints_of, facts_of
@@ -66,7 +66,8 @@ def prepared(
         batch: size of the batch; `None` leaves it open, and all other sizes that nobody gives.
 
     Raises:
-        ValueError: if a size contradicts the model, or is missing where the batch is fixed.
+        ValueError: if a size contradicts the model, or is missing where the batch is fixed; or if there are no
+            endpoints, or signatures cannot have their names.
         ExportError: if the model holds NaN or normalises by the batch.
     """
     facts = facts_of(model) if facts is None else facts
@@ -74,6 +75,7 @@ def prepared(
     check_finite(model)
     check_statistics(model)
     if endpoints is not None:
+        check_signatures(endpoints)
         both = folded = dict(endpoints)
         network = model
     else:

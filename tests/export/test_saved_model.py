@@ -2,6 +2,7 @@
 
 import io
 import shutil
+from importlib.metadata import version
 from pathlib import Path
 
 import keras
@@ -9,12 +10,13 @@ import numpy as np
 import pytest
 from harness import randomise
 from keras import ops
-from keras_segattn.export.libtensorflow import Call, run_saved_model
-from keras_segattn.export.saved_model import publish
 from PIL import Image
 
-from keras_segattn import FCN8s, Preprocessing, export
-from keras_segattn.registry import preprocessing_of
+from keras_segattn import FCN8s, Picture, export, facts_of, preprocessing_of, read_facts
+from keras_segattn.endpoints import Endpoint, Spec
+from keras_segattn.export.runtimes.libtensorflow import Call, run_saved_model
+from keras_segattn.export.serving.saved_model import publish
+from keras_segattn.export.serving.warmup import read_warmup
 
 # One worker makes the files that many of these tests read.
 pytestmark = pytest.mark.xdist_group("saved_model")
@@ -53,7 +55,22 @@ def exported(tmp_path_factory):
     keras.utils.set_random_seed(0)
     model = network()
     base = tmp_path_factory.mktemp("models")
-    return model, base, export.saved_model(model, base, labels=LABELS)
+    return model, base, export.saved_model(model, base, facts=facts_of(model, labels=LABELS))
+
+
+OWN = Picture("RGB", mean=(127.0,) * 3, std=(128.0,) * 3)
+WARM = pictures(4, 32, 32)
+
+
+@pytest.fixture(scope="module")
+def versions(tmp_path_factory):
+    """A model of one size, and two versions of it: fed with floats, and with pixels that are normalised otherwise."""
+    keras.utils.set_random_seed(0)
+    model = network(input_shape=(32, 32, 3))
+    base = tmp_path_factory.mktemp("versions")
+    outside = export.saved_model(model, base, version=3, preprocess=False)
+    facts = facts_of(model, inputs={"image": OWN})
+    return model, base, outside, export.saved_model(model, base, facts=facts, warmup={"image": WARM})
 
 
 def answers(report, *calls):
@@ -64,10 +81,18 @@ def test_layout(exported):
     _, base, report = exported
     assert report.path == base / "fcn8s" / "1"
     files = {str(path.relative_to(report.path)) for path in report.path.rglob("*") if path.is_file()}
-    assert {"saved_model.pb", "assets.extra/tf_serving_warmup_requests", "assets.extra/labels.txt"} <= files
-    assert (report.path / "assets.extra" / "labels.txt").read_text() == "sea\nland\nlake\n"
+    assert {"saved_model.pb", "assets.extra/tf_serving_warmup_requests", "assets.extra/facts.json"} <= files
     assert 'name: "fcn8s"' in (base / "models.config").read_text()
     assert "max_batch_size" in (base / "batching_parameters.txt").read_text()
+
+
+def test_facts(exported):
+    model, _, report = exported
+    facts = read_facts(report.path)
+    assert facts == facts_of(model, labels=LABELS)
+    assert (facts.card, facts.task, facts.labels, facts.quantization) == ("FCN8s", "segment", tuple(LABELS), None)
+    assert facts.inputs == {"image": preprocessing_of(model)}
+    assert facts.version == version("keras-segattn")
 
 
 def test_report(exported):
@@ -109,7 +134,7 @@ def test_bytes_that_are_no_picture_are_an_error_of_the_request(exported):
 
 def test_a_fixed_size_resizes_files_and_refuses_other_arrays(tmp_path):
     model = network()
-    report = export.saved_model(model, tmp_path, input_size=(32, 40))
+    report = export.saved_model(model, tmp_path, sizes={"image": (32, 40)})
     assert report.signatures["serving_default"]["inputs"] == {"image": "uint8[?, 32, 40, 3]"}
     files = np.array([file_bytes(pictures(1, 99, 20)[0], "PNG"), file_bytes(pictures(1, 7, 8)[0], "PNG")], dtype=object)
     (answer,) = answers(report, ("encoded", {"image_bytes": files}))
@@ -128,33 +153,55 @@ def test_verify_by_someone_else_and_with_a_reference(exported):
     assert not export.verify_saved_model(report.path, reference=wrong).passed
 
 
-def test_versions_count_up_and_are_never_overwritten(tmp_path):
-    model = network(input_shape=(32, 32, 3))
-    options = {"signatures": ("serving_default",), "preprocess": None}
-    assert export.saved_model(model, tmp_path, version=3, **options).path.name == "3"
-    assert export.saved_model(model, tmp_path, **options).path.name == "4"
+def test_versions_count_up_and_are_never_overwritten(versions):
+    model, base, *reports = versions
+    assert [report.path.name for report in reports] == ["3", "4"]
     with pytest.raises(export.ExportError, match="exists"):
-        export.saved_model(model, tmp_path, version=3, **options)
+        export.saved_model(model, base, version=3)
+    assert sorted(path.name for path in (base / "fcn8s").iterdir()) == ["3", "4"]
 
 
-def test_preprocessing_can_stay_outside_or_be_given(tmp_path):
-    model = network(input_shape=(32, 32, 3))
+def test_preprocessing_can_stay_outside_or_be_given(versions):
+    model, _, outside, given = versions
+    assert outside.signatures == {
+        "serving_default": {"inputs": {"image": "float32[?, 32, 32, 3]"}, "outputs": {"logits": "float32[?, 32, 32, 3]"}}
+    }
     x = np.random.default_rng(0).normal(0, 50, (2, 32, 32, 3)).astype("float32")
-    outside = export.saved_model(model, tmp_path / "a", preprocess=None, signatures=("serving_default",))
     (answer,) = answers(outside, ("serving_default", {"image": x}))
     assert_close(answer.outputs["logits"], ops.convert_to_numpy(model(x)))
-    own = Preprocessing("RGB", mean=(127.0,) * 3, std=(128.0,) * 3)
-    given = export.saved_model(model, tmp_path / "b", preprocess=own, signatures=("serving_default",))
     images = pictures(1, 32, 32)
     (answer,) = answers(given, ("serving_default", {"image": images}))
-    assert_close(answer.outputs["logits"], ops.convert_to_numpy(model(own(images))))
+    assert_close(answer.outputs["logits"], ops.convert_to_numpy(model(OWN(images))))
+    assert read_facts(given.path).inputs == {"image": OWN}
+
+
+def warmed_up(report):
+    """(signature, input) → what a server is warmed up with."""
+    import tensorflow as tf
+
+    protos = {(name, key): content for name, inputs in read_warmup(report.path) for key, content in inputs.items()}
+    proto = type(tf.make_tensor_proto(0))
+    return {key: tf.make_ndarray(proto.FromString(content)) for key, content in protos.items()}
+
+
+def test_every_signature_is_warmed_up(exported, versions):
+    shapes = {key: array.shape for key, array in warmed_up(exported[-1]).items()}
+    assert shapes == {("serving_default", "image"): (1, 224, 224, 3), ("encoded", "image_bytes"): (1,)}
+    _, _, outside, given = versions
+    assert {key: array.shape for key, array in warmed_up(outside).items()} == {
+        ("serving_default", "image"): (1, 32, 32, 3)
+    }
+    arrays = warmed_up(given)
+    np.testing.assert_array_equal(arrays["serving_default", "image"], WARM)
+    files = [np.asarray(Image.open(io.BytesIO(file))) for file in arrays["encoded", "image_bytes"]]
+    np.testing.assert_array_equal(files, WARM)
 
 
 def test_mixed_precision_is_exported_in_float32(tmp_path):
     keras.config.set_dtype_policy("mixed_bfloat16")
     model = network(input_shape=(32, 32, 3))
     keras.config.set_dtype_policy("float32")
-    report = export.saved_model(model, tmp_path, preprocess=None, signatures=("serving_default",))
+    report = export.saved_model(model, tmp_path, preprocess=False)
     assert report.signatures["serving_default"]["inputs"] == {"image": "float32[?, 32, 32, 3]"}
     exact = network(input_shape=(32, 32, 3))
     exact.set_weights(model.get_weights())
@@ -166,17 +213,22 @@ def test_mixed_precision_is_exported_in_float32(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"signatures": ("predict",)}, "signatures must be"),
-        ({"labels": ["sea"]}, "labels must name the"),
-        ({"labels": [1, 2, 3]}, "labels must name the"),
         ({"version": 0}, "version must be a positive integer"),
         ({"version": 2**63}, "servers count in int64"),
         ({"name": "a/b"}, "name must be letters"),
         ({"warmup": False}, "warmup must be"),
         ({"warmup": None}, "warmup must be"),
         ({"warmup": 33}, "at most 32"),
-        ({"input_size": (0, 4)}, "input_size must be"),
-        ({"preprocess": "caffe"}, "preprocess must be 'in_graph'"),
+        ({"warmup": {"picture": np.zeros((1, 32, 32, 3), "uint8")}}, r"hold the inputs \['image'\], received \['pict"),
+        ({"warmup": {"image": np.zeros((1, 32, 32, 3), "float32")}}, "warmup must be uint8 of .* received float32"),
+        ({"warmup": {"image": np.zeros((1, 32, 40, 3), "uint8")}}, r"warmup must be uint8 of \(None, 32, 32, 3\)"),
+        ({"warmup": {"image": np.zeros((0, 32, 32, 3), "uint8")}}, "warmup must be"),
+        ({"warmup": {"image": np.zeros((33, 32, 32, 3), "uint8")}}, "at most 32"),
+        ({"sizes": {"image": (0, 4)}}, r"sizes\['image'\] must fit the model's \(32, 32, 3\), received \(0, 4\)"),
+        ({"sizes": {"image": (32, 40)}}, r"sizes\['image'\] must fit"),
+        ({"sizes": {"label": (3,)}}, r"sizes are of the inputs \['image'\], received some of \['label'\]"),
+        ({"endpoints": {"a b": Endpoint(lambda x: x, {"image": Spec((None, 3), "float32")})}}, "must be an identifier"),
+        ({"endpoints": {}}, "at least one signature"),
     ],
 )
 def test_bad_arguments_write_nothing(tmp_path, arguments, message):
@@ -191,7 +243,7 @@ def test_several_inputs_of_their_own_sizes(tmp_path):
     pixels = keras.layers.Flatten()(image)
     outputs = {"scores": keras.layers.Dense(3)(keras.layers.Concatenate()([pixels, code])), "code": code * 2}
     model = keras.Model([image, code], outputs, name="both")
-    report = export.saved_model(model, tmp_path, preprocess=None, signatures=("serving_default",))
+    report = export.saved_model(model, tmp_path, preprocess=False)
     assert report.signatures["serving_default"] == {
         "inputs": {"code": "float32[?, 4]", "image": "float32[?, 8, 8, 3]"},
         "outputs": {"code": "float32[?, 4]", "scores": "float32[?, 3]"},
@@ -245,7 +297,7 @@ def test_python_in_the_graph_is_refused_and_nothing_is_left(tmp_path):
     image = keras.Input((8, 8, 3), name="image")
     model = keras.Model(image, Smuggler()(keras.layers.Conv2D(2, 1)(image)), name="smuggler")
     with pytest.raises((export.ExportError, ValueError), match=r"(?i)python|EagerPyFunc"):
-        export.saved_model(model, tmp_path / "models", preprocess=None, signatures=("serving_default",))
+        export.saved_model(model, tmp_path / "models", preprocess=False)
     assert not (tmp_path / "models").exists()
 
 
