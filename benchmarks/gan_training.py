@@ -9,7 +9,7 @@ sure of, and the rarest class; of 10,000 it gives the Fréchet distance of the c
 Last, linear SVMs learn from a few labelled digits, given pixels, the pooled features of a discriminator, or those of
 an untrained one.
 
-Each model leaves `MODEL/{checkpoint.npz,samples/,generator.keras,…,samples.png,scores.json}` under `--output`, and all
+Each model leaves `MODEL/{checkpoint.npz,samples/,model.keras,…,samples.png,scores.json}` under `--output`, and all
 of them a picture with a row of each. What is there is not made again: killed at any time and called again, it goes on.
 `--digits 2000 --epochs 1` tries it out. `--release savedmodels` then writes `dcgan_mnist`, the conditional one with
 averages, and judges its `.tflite`.
@@ -190,7 +190,7 @@ def trained(name, train, epochs, output):
     """The two networks of a model, trained; both normalise by the batch, as published."""
     _, recipe, own_epochs, build_generator, build_discriminator = MODELS[name]
     folder = output / name
-    files = [folder / f"{network}.keras" for network in ("generator", "discriminator")]
+    files = [folder / name for name in ("model.keras", "discriminator.keras")]
     if not all(file.exists() for file in files):
         keras.utils.set_random_seed(0)
         generator, discriminator = build_generator(), build_discriminator()
@@ -351,7 +351,7 @@ def main():
 
     judging = classifier(train, test, output, required=0.0 if arguments.digits else ACCURATE)
     if arguments.release:
-        generator = keras.saving.load_model(output / RELEASED / "generator.keras")
+        generator = keras.saving.load_model(output / RELEASED / "model.keras")
         release(generator, judging, test[0], arguments.release, arguments.picture)
         return
     real = once(output / "training_digits.json", lambda: {"frechet": distance(judging, train[0][:COMPARED], test[0])})

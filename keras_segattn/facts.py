@@ -18,7 +18,7 @@ import keras
 
 from keras_segattn import graph
 from keras_segattn.endpoints import Endpoint, whole_model
-from keras_segattn.fields import UNK, Field, Picture, Tokens, Vectors, field_from
+from keras_segattn.fields import UNK, Field, OneHot, Picture, Tokens, Vectors, field_from
 from keras_segattn.inputs import Stamp
 from keras_segattn.registry import is_registered, model_card
 
@@ -345,18 +345,21 @@ def check_labels_of(labels: Sequence[str] | None, model: keras.Model, task: str 
     """Raise `ValueError` unless there is one label, of one line, for every class.
 
     The classes are counted by the last dimension of the scores. Those of a detector are what the layer that makes its
-    `classes` reads first; the background, the first of them, has no name.
+    `classes` reads first; the background, the first of them, has no name. A generator's are those it is told.
     """
     if labels is None:
         return
     if task == "detect":
         maker = graph.producing_node(model.output["classes"])
         sizes = {maker.input_tensors[0].shape[-1] - 1}
+    elif task == "generate":
+        stamps = [stamp for tensor in model.inputs for stamp in _stamps(model, tensor)[:1]]
+        sizes = {stamp.field.classes for stamp in stamps if isinstance(stamp.field, OneHot)}
     else:
         # A unit alone tells two classes apart.
         sizes = {2 if task == "classify" and size == 1 else size for size in [_scores(model).shape[-1]]}
     lines = not isinstance(labels, str) and all(isinstance(x, str) and len(x.splitlines()) == 1 for x in labels)
-    if not lines or (sizes and len(labels) not in sizes):
+    if not lines or len(labels) not in sizes:
         raise ValueError(
             f"labels must name the {sorted(sizes)} classes of the model's outputs, a line of text each, "
             f"received {labels!r}"

@@ -32,7 +32,7 @@ from keras_segattn.layers import (
     ZeroWhereNot,
 )
 from keras_segattn.layers.attention_score import AttentionScore
-from keras_segattn.registry import Card, Paper, register
+from keras_segattn.registry import Card, Paper, Training, register
 
 # Of rectangular matrices; the released code's deviation is made for a state of a thousand units and more.
 INITIALIZATIONS: dict[str, Any] = {
@@ -77,6 +77,7 @@ def endpoints(model: keras.Model, options: Mapping[str, Any]) -> dict[str, Endpo
         claims={"mixed_precision"},
         options=asdict(RULES),
         endpoints=endpoints,
+        training=Training(trunk="annotations"),
     )
 )
 def ShowAttendTell(  # noqa: N802 - a builder is named like the model it builds

@@ -23,7 +23,7 @@ from keras_segattn.generation.blocks import (
 )
 from keras_segattn.generation.dcgan import EPSILON, PAPER, kernel
 from keras_segattn.inputs import stamped
-from keras_segattn.registry import Card, register
+from keras_segattn.registry import Card, Training, register
 
 PREPROCESSING = Picture("grey", mean=(0.0,), std=(255.0,), size=(28, 28))
 FIRST = 7  # rows and columns of the smallest map
@@ -56,6 +56,7 @@ def check_image_shape(image_shape: Any) -> None:
         parameters=6820538,
         tiny={"classes": 3, "filters": 2, "units": 8, "statistics": "moving", "latent": 8},
         claims={"int8", "mixed_precision"},
+        training=Training(partner="ConditionalDCGANDiscriminator"),
     )
 )
 def ConditionalDCGANGenerator(  # noqa: N802 - a builder is named like the model it builds
