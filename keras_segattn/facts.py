@@ -136,7 +136,7 @@ def facts_of(
     name = card or next((found[0].card for found in stamps.values() if found), None)
     if card is not None:
         name = model_card(card).name
-    known = model_card(name) if is_registered(name) else None
+    known = model_card(name) if name is not None and is_registered(name) else None
     kinds: dict[str, Field] = {}
     for tensor in model.inputs:
         published = known.inputs.get(tensor.name) if known else None
