@@ -6,12 +6,12 @@ from typing import Annotated
 import typer
 
 from keras_segattn.cli.output import Json, print_json, print_rows
-from keras_segattn.cli.parsing import Labels, parse_labels, parse_picture_size
+from keras_segattn.cli.parsing import DATA, Labels, parse_labels, parse_picture_size
 
 
 def evaluate(
     model: Annotated[Path, typer.Argument(help="A trained model (.keras).", exists=True, dir_okay=False)],
-    data: Annotated[str, typer.Option(help="Data to evaluate on.")],
+    data: Annotated[str, typer.Option(help=DATA)],
     size: Annotated[str | None, typer.Option(metavar="HxW", help="Size of the pictures, such as 256x320.")] = None,
     batch_size: int = 1,
     labels: Labels = None,
