@@ -27,7 +27,7 @@ WALKS = [(0, 41), (16, 89), (1, 21), (114, 59)]
 def make(generator, z):
     """Images of noise, normalised among the batch of seed 0 as well."""
     crowd = generation.noise("normal", BATCH, z.shape[1])
-    return generation.sample(generator, np.concatenate([z, crowd]))[: len(z)]
+    return generation.generate(generator, np.concatenate([z, crowd]))[: len(z)]
 
 
 def house_numbers(folder, output):
@@ -41,7 +41,7 @@ def house_numbers(folder, output):
     z = generation.noise("normal", BATCH, 100)
     print(f"mean D(G(z)) of {BATCH} images: {np.mean(discriminator(generator(z))):.4f}")
     print(f"power at the stride's frequency: {stride_frequency_power(generator(z)):.2%}")
-    images = generation.sample(generator, z)
+    images = generation.generate(generator, z)
     visualize.save(visualize.image_grid(images[:64], 16, scale=2), output / "dcgan_svhn.png")
 
     rows = [make(generator, generation.interpolate(z[a], z[b], 10)) for a, b in WALKS]

@@ -33,26 +33,19 @@ SMALL = {
     "weights": "imagenet",
     "input_shape": (*SIZE, 3),
     "classes": CLASSES,
-    "proposals": 100,
-    "detections": 30,
+    "detections": {"count": 30},
 }
 PYRAMID = {
-    "pyramid_channels": 64,
-    "box_channels": 256,
-    "mask_channels": 64,
-    "anchor_sizes": (16, 32, 64, 128, 256),
-    "proposals_before_nms": 200,
+    "widths": {"proposals": 64, "boxes": 256, "masks": 64},
+    "anchors": {"sizes": (16, 32, 64, 128, 256)},
+    "proposals": {"count": 100, "before_nms": 200},
 }
 CASCADE = {
-    "mask_channels": 128,
-    "box_channels": 384,
-    "proposal_channels": 256,
-    "quantize": False,  # a pixel of the map is 16 of these small pictures
-    "anchor_sizes": (32, 64, 128),
-    "proposals_before_nms": 400,
-    "min_proposal": 4.0,
+    "widths": {"proposals": 256, "boxes": 384, "masks": 128},
+    "anchors": {"sizes": (32, 64, 128)},
+    "proposals": {"count": 100, "before_nms": 400, "least_side": 4.0},
 }
-SAMPLING = training.Sampling(proposals=300, proposals_before_nms=300, regions=64, region_positives=16)
+CHOICE = training.RegionChoice(proposals=300, proposals_before_nms=300, regions=64, region_positives=16)
 
 
 def build(row):
@@ -62,10 +55,12 @@ def build(row):
         model = keras_segattn.MaskRCNN(**SMALL, **PYRAMID, roi_operator=row)
         trainer = training.InstanceTrainer
     else:
-        model = keras_segattn.MNC(**SMALL, **CASCADE, stages={"mnc5": 5, "mnc3": 3}[row])
+        # A pixel of the map is 16 of these small pictures.
+        cascade = {"stages": {"mnc5": 5, "mnc3": 3}[row], "quantize": False}
+        model = keras_segattn.MNC(**SMALL, **CASCADE, cascade=cascade)
         trainer = training.CascadeTrainer
     training.freeze_batch_norm(model)
-    return model, trainer(model, SAMPLING)
+    return model, trainer(model, CHOICE)
 
 
 def scenes(folder):

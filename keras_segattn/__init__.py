@@ -6,7 +6,6 @@ and `visualize` load when first used. The command `segattn` loads nothing until 
 
 import sys
 from importlib import import_module
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,11 +17,9 @@ if TYPE_CHECKING:  # the builders, for type checkers and editors; at run time th
     from keras_segattn.instances import *  # noqa: F403
     from keras_segattn.segmentation import *  # noqa: F403
 
-__version__ = version("keras-segattn")
-
 # Folders of architectures, in the order in which their models are listed.
 FAMILIES = ("classification", "segmentation", "instances", "attention", "generation")
-PACKAGES = ("data", "export", "layers", "losses", "metrics", "ops", "training", "visualize", "weights")
+PACKAGES = ("data", "export", "layers", "losses", "metrics", "ops", "tasks", "training", "visualize", "weights")
 # What else is public, by its module.
 NAMES = {
     "application": ("Application", "load", "save"),
@@ -42,6 +39,10 @@ def builders() -> dict[str, Any]:
 
 def __getattr__(name: str) -> Any:
     """Load a package, a builder or another public name on first use."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("keras-segattn")
     if not name.startswith("__") and find_spec(f"keras_segattn.{name}"):
         return import_module(f"keras_segattn.{name}")
     for module, names in NAMES.items():

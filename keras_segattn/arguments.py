@@ -2,10 +2,12 @@
 
 import difflib
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 ACTIVATIONS = (None, "softmax", "sigmoid", "linear")
+# Names that an error repeats, of those it received.
+MANY = 10
 
 
 def check_choice(name: str, value: Any, choices: Collection[Any]) -> None:
@@ -14,22 +16,40 @@ def check_choice(name: str, value: Any, choices: Collection[Any]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, received {value!r}")
 
 
-def unknown(what: str, value: object, known: Collection[str]) -> str:
-    """Words for an unknown name: what is known, and which of it is near.
+def suggestion(value: object, known: Collection[str]) -> str:
+    """The end of an error about an unknown name: `"; did you mean 'FCN8s'?"`, or nothing if no known one is near.
 
     Args:
-        what: kind of the name, such as `"model"`.
-        value: the name that was given.
-        known: the names there are.
+        value: name that was given.
+        known: names that there are; upper and lower case are the same.
+    """
+    names = {name.casefold(): name for name in known}
+    near = difflib.get_close_matches(value.casefold(), names, n=1) if isinstance(value, str) else []
+    return f"; did you mean {names[near[0]]!r}?" if near else ""
+
+
+def unknown(what: str, value: object, known: Collection[str]) -> str:
+    """The text of an error about an unknown name.
+
+    Args:
+        what: kind of thing that has the name, such as `"model"`.
+        value: name that was given.
+        known: names that there are.
 
     Example:
-        >>> unknown("model", "FCN4s", ["FCN8s", "MNC"])
-        "unknown model 'FCN4s'; expected one of FCN8s, MNC; did you mean 'FCN8s'?"
+        >>> unknown("model", "FCN4s", ["AlexNet", "FCN8s"])
+        "unknown model 'FCN4s'; expected one of AlexNet, FCN8s; did you mean 'FCN8s'?"
     """
-    plain = {name.lower(): name for name in known}
-    near = difflib.get_close_matches(str(value).lower(), plain, 1)
-    hint = f"; did you mean {plain[near[0]]!r}?" if near else ""
-    return f"unknown {what} {value!r}; expected one of {', '.join(known) or 'none'}{hint}"
+    return f"unknown {what} {value!r}; expected one of {', '.join(known)}{suggestion(value, known)}"
+
+
+def check_labels(labels: Sequence[str], classes: int) -> None:
+    """Raise `ValueError` unless there is one name for each of `classes` classes."""
+    if isinstance(labels, str):
+        raise ValueError(f"expected {classes} names of classes, received the text {labels!r}")
+    if len(labels) != classes:
+        shown = [*map(str, labels[:MANY]), *(["…"] if len(labels) > MANY else [])]
+        raise ValueError(f"expected {classes} names of classes, received {len(labels)}: {', '.join(shown)}")
 
 
 def check_positive_integer(name: str, value: Any) -> None:

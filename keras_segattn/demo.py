@@ -15,8 +15,8 @@ from rich.console import Console
 
 import keras_segattn
 from keras_segattn import data, export, training, visualize
+from keras_segattn.export.mobile.tflite import QUANTIZATIONS
 from keras_segattn.export.report import Check, ExportReport
-from keras_segattn.export.tflite import QUANTIZATIONS
 from keras_segattn.facts import preprocessing_of
 from keras_segattn.files import replaced
 from keras_segattn.losses import PixelCrossEntropy

@@ -18,10 +18,14 @@ class Spec(NamedTuple):
     Attributes:
         shape: shape with the batch; `None` where a size is open.
         dtype: name of the dtype.
+        like: name of an input of the model that this one holds the same kind of values as, where their names differ.
+        usual: shape without the batch that is taken where one is needed and nobody gives one, as on phones.
     """
 
     shape: tuple[int | None, ...]
     dtype: str
+    like: str | None = None
+    usual: tuple[int | None, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -144,20 +144,18 @@ def facts_of(
     given = dict(inputs or {})
     if strange := set(given) - set(kinds):
         raise ValueError(f"{model.name!r} has the inputs {sorted(kinds)}, received kinds of {sorted(strange)}")
-    words = {name: tuple(getattr(tokens, "tokens", tokens)) for name, tokens in (vocabularies or {}).items()}
+    words = _words_of(vocabularies)
     kinds = {name: _spelt(kind, words) for name, kind in (kinds | given).items()}
     if known:  # in the order in which a user gives them
         kinds = {name: kinds[name] for name in sorted(kinds, key=lambda n: _place(n, known.inputs))}
     final = graph.final_activation(_scores(model)) if model.outputs else None
-    added = asdict(options) if is_dataclass(options) and not isinstance(options, type) else dict(options or {})
     facts = Facts(
         card=name,
         task=task or (known.task if known else None),
         inputs=kinds,
         labels=None if labels is None else tuple(labels),
         vocabularies=words,
-        # By way of JSON, so that facts are the same before and after they are stored.
-        options=json.loads(json.dumps({"activation": final, **(known.options if known else {}), **added})),
+        options=_plain({"activation": final, **(known.options if known else {})}) | _plain(options),
         training=training,
         licence=licence,
         version=importlib.metadata.version("keras-segattn"),
@@ -202,6 +200,16 @@ def write_facts(path: Path, facts: Facts) -> None:
         archive.writestr(zipfile.ZipInfo(FACTS_FILE, EPOCH), facts.to_json())
 
 
+def holds_facts(path: Path) -> bool:
+    """Whether a stored model says anything about itself."""
+    if path.is_dir():
+        return (path / "assets.extra" / FACTS_FILE).is_file()
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return FACTS_FILE in archive.namelist()
+
+
 def read_facts(path: str | Path) -> Facts:
     """What a stored model says about itself.
 
@@ -225,6 +233,47 @@ def read_facts(path: str | Path) -> Facts:
         raise FactsError(f"{path} holds no {FACTS_FILE} written by keras_segattn: {error}") from error
 
 
+def told_facts(
+    facts: Facts,
+    *,
+    card: str | None = None,
+    task: str | None = None,
+    inputs: Mapping[str, Field] | None = None,
+    labels: Sequence[str] | None = None,
+    vocabularies: Mapping[str, Sequence[str]] | None = None,
+    options: Any = None,
+) -> Facts:
+    """Facts with what a user says of a stored model, which wins over what it says itself.
+
+    Args:
+        facts: what the model says.
+        card: builder of a model that says nothing; its task, inputs and options are taken where nothing is known.
+        task: what the outputs mean.
+        inputs: input name → its kind.
+        labels: names of the classes, in order.
+        vocabularies: name → tokens, special ones first.
+        options: further options by name, or a dataclass of them.
+
+    Raises:
+        ValueError: if something is wrong, or does not fit.
+    """
+    known = None if card is None else model_card(card)
+    words = _words_of(vocabularies)
+    published = {name: _resized(kind, words) for name, kind in (known.inputs if known else {}).items()}
+    kinds = {**published, **facts.inputs, **(inputs or {})}
+    told = replace(
+        facts,
+        card=known.name if known else facts.card,
+        task=task or facts.task or (known.task if known else None),
+        inputs={name: _spelt(kind, words) for name, kind in kinds.items()},
+        labels=facts.labels if labels is None else _checked_lines(labels),
+        vocabularies={**facts.vocabularies, **words},
+        options={**(known.options if known else {}), **facts.options, **_plain(options)},
+    )
+    _check_vocabularies(told)
+    return told
+
+
 def _stamps(model: keras.Model, tensor: Any) -> list[Stamp]:
     """The stamps that an input meets, nearest first."""
     return [layer for layer in graph.downstream(model, tensor) if isinstance(layer, Stamp)]
@@ -246,6 +295,29 @@ def _kind(tensor: Any, stamps: list[Stamp], published: Field | None, *, unstampe
         ours = published if isinstance(published, Picture) else Picture()
         return replace(kind, size=ours.size, fit=ours.fit)
     return kind
+
+
+def _words_of(vocabularies: Mapping[str, Any] | None) -> dict[str, tuple[str, ...]]:
+    return {name: tuple(getattr(tokens, "tokens", tokens)) for name, tokens in (vocabularies or {}).items()}
+
+
+def _plain(options: Any) -> dict[str, Any]:
+    """Options by way of JSON, so that facts are the same before and after they are stored."""
+    added = asdict(options) if is_dataclass(options) and not isinstance(options, type) else dict(options or {})
+    return dict(json.loads(json.dumps(added)))
+
+
+def _resized(kind: Field, words: Mapping[str, tuple[str, ...]]) -> Field:
+    """Tokens with the size of a vocabulary that the user gave, for a card knows that of the published model."""
+    if isinstance(kind, Tokens) and kind.vocabulary in words:
+        return replace(kind, size=len(words[kind.vocabulary]))
+    return kind
+
+
+def _checked_lines(labels: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(labels, str) or not all(isinstance(x, str) and len(x.splitlines()) == 1 for x in labels):
+        raise ValueError(f"labels must be a line of text for each class, received {labels!r}")
+    return tuple(labels)
 
 
 def _spelt(kind: Field, words: Mapping[str, tuple[str, ...]]) -> Field:
@@ -281,7 +353,8 @@ def check_labels_of(labels: Sequence[str] | None, model: keras.Model, task: str 
         maker = graph.producing_node(model.output["classes"])
         sizes = {maker.input_tensors[0].shape[-1] - 1}
     else:
-        sizes = {_scores(model).shape[-1]}
+        # A unit alone tells two classes apart.
+        sizes = {2 if task == "classify" and size == 1 else size for size in [_scores(model).shape[-1]]}
     lines = not isinstance(labels, str) and all(isinstance(x, str) and len(x.splitlines()) == 1 for x in labels)
     if not lines or (sizes and len(labels) not in sizes):
         raise ValueError(

@@ -181,6 +181,8 @@ class Tokens(Field):
         # Evenly spread over the vocabulary, and all of it where there is room.
         spread = least + np.linspace(0, self.size - 1 - least, max(count, 1)).round().astype("int64")
         ids = np.random.default_rng(seed).permutation(spread).reshape(shape).astype("int32")
+        if len(shape) < 2:  # single tokens, no sentences
+            return ids
         for row, length in zip(ids, shape[1] - np.arange(shape[0]) % shape[1], strict=True):
             row[length - 1 :] = PAD
             row[length - 1] = EOS

@@ -1,10 +1,24 @@
 """Files appear whole or not at all."""
 
 import contextlib
+import fnmatch
+import glob
 import os
 import secrets
+import shutil
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
+
+if sys.platform != "win32":
+    import fcntl
+
+# What stands before the name of a temporary file in that of its lock file.
+LOCK = ".lock"
+# Seconds after which a temporary file is taken to be left behind where files cannot be locked.
+DAY = 24 * 60 * 60
 
 
 @contextlib.contextmanager
@@ -28,15 +42,103 @@ def replaced(path: str | os.PathLike[str]) -> Iterator[Path]:
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path}: expected a folder to write into, {path.parent} is none")
-    # Random, not the process number: containers give the same to every run, threads share one.
-    temporary = path.with_name(f".partial.{secrets.token_hex(4)}.{path.name}")
-    try:
+    with temporary_path(path.parent, f".{path.name}") as temporary:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def temporary_path(folder: Path, ending: str = "") -> Iterator[Path]:
+    """A free name in `folder` for a file or folder in the making; what is still there when the block ends vanishes.
+
+    So does what killed processes left under such names. A process that lives holds the lock of a file beside its own.
+
+    Args:
+        folder: existing folder.
+        ending: end of the name, behind `.partial.` and eight hexadecimal digits.
+
+    Yields:
+        Path in `folder` at which there is nothing.
+
+    Raises:
+        OSError: if `folder` cannot be written to.
+
+    Example:
+        >>> with temporary_path(Path("savedmodels")) as temporary:
+        ...     model.export(temporary)
+        ...     temporary.rename("savedmodels/1")
+    """
+    remove_stale(folder, f".partial.{8 * '?'}{glob.escape(ending)}")
+    while True:
+        # Random, not the process number: containers give the same to every run, threads share one.
+        temporary = folder / f".partial.{secrets.token_hex(4)}{ending}"
+        lock = _lock_of(temporary)
+        with contextlib.ExitStack() as stack:
+            stack.callback(lock.unlink, missing_ok=True)
+            file = stack.enter_context(lock.open("xb"))
+            # Another process may take the file for a stale one and remove it before it is locked.
+            if _acquire(file) is False or not lock.exists():
+                continue
+            stack.callback(_remove, temporary)
+            yield temporary
+            return
+
+
+def remove_stale(folder: Path, pattern: str) -> None:
+    """Remove the temporary files and folders that no living process writes, of those that `temporary_path` names.
+
+    Where files cannot be locked, these are the ones begun more than a day ago.
+
+    Args:
+        folder: existing folder.
+        pattern: shell pattern of their names, such as `".partial.*"`.
+    """
+    with os.scandir(folder) as entries:
+        names = {entry.name.removeprefix(LOCK) for entry in entries}
+    for name in fnmatch.filter(names, pattern):
+        with contextlib.suppress(OSError):  # another user's files stay
+            _remove_if_stale(folder / name)
+
+
+def _remove_if_stale(temporary: Path) -> None:
+    lock = _lock_of(temporary)
+    if not lock.exists():
+        _remove(temporary)
+        return
+    old = time.time() - lock.stat().st_mtime > DAY
+    with lock.open("rb+") as file:
+        acquired = _acquire(file)
+        if acquired is None:
+            file.close()  # Windows removes no open file
+        if acquired or (acquired is None and old):
+            _remove(temporary)
+            lock.unlink(missing_ok=True)
+
+
+def _lock_of(temporary: Path) -> Path:
+    return temporary.with_name(LOCK + temporary.name)
+
+
+def _acquire(file: IO[bytes]) -> bool | None:
+    """Lock a file until it is closed; whether that was possible, `None` where files cannot be locked."""
+    if sys.platform == "win32":
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # the file system has no locks
+        return None
+    return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

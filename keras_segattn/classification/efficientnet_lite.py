@@ -15,6 +15,7 @@ from keras_segattn import weights as weight_files
 from keras_segattn.arguments import check_blocks, check_choice, check_classifier, check_dropout
 from keras_segattn.classification.blocks import conv_bn
 from keras_segattn.classification.heads import POOLINGS, pool_features
+from keras_segattn.classification.imagenet import imagenet_names
 from keras_segattn.fields import IMAGENET, Picture
 from keras_segattn.inputs import image_input, source_input
 from keras_segattn.registry import Card, Paper, Pretrained, Tap, register
@@ -58,6 +59,7 @@ PRETRAINED = {
         file="models/efficientnet-lite0-57934424.pth",
         sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
         licence="Apache-2.0",
+        labels=imagenet_names,
     )
 }
 

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_segattn.arguments import check_positive_integer
+from keras_segattn.arguments import check_labels, check_positive_integer
 from keras_segattn.registry import Pretrained
 from keras_segattn.weights.pretrained import locate
 
@@ -57,7 +57,7 @@ def decode_predictions(
 
     Raises:
         ValueError: if `predictions` has another shape, holds NaN or infinity, or are no probabilities without
-            `from_logits`; or if `top` is not in 1..classes.
+            `from_logits`; if `top` is not in 1..classes; or if there is not one label a class.
         keras_segattn.weights.WeightsError: if the package with ImageNet's names is not installed.
 
     Example:
@@ -68,6 +68,8 @@ def decode_predictions(
     check_positive_integer("top", top)
     scores = keras.ops.convert_to_numpy(predictions).astype(np.float64)
     names = imagenet_names() if labels is None else labels
+    if labels is not None and scores.ndim == 2:
+        check_labels(labels, scores.shape[1])
     if scores.ndim != 2 or scores.shape[1] != len(names) or top > len(names):
         raise ValueError(
             f"expected predictions (batch, {len(names)}) and top of 1..{len(names)}, received {scores.shape} and {top}"

@@ -12,6 +12,7 @@ from keras import layers
 from keras_segattn import weights as weight_files
 from keras_segattn.arguments import check_choice, check_classifier, scaled
 from keras_segattn.classification.heads import POOLINGS, max_pool_3x3, pool_features
+from keras_segattn.classification.imagenet import imagenet_names
 from keras_segattn.fields import Picture
 from keras_segattn.inputs import image_input, source_input
 from keras_segattn.registry import Card, Paper, Pretrained, Tap, register
@@ -37,6 +38,7 @@ PRETRAINED = {
         file="example_models/weights/squeezenet_weights.pkl",
         sha256="f286bbf493e6389979ed3036f960f4404e0079acdb92156500df0d4a43d085f1",
         licence="MIT (package), BSD-2-Clause (SqueezeNet release)",
+        labels=imagenet_names,
     )
 }
 

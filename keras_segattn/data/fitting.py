@@ -1,9 +1,63 @@
-"""A picture in the fixed size that a detector takes."""
+"""A picture in the size that a network takes, and what was found there in the frame of the picture."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
+from keras import ops
 from PIL import Image
 
 from keras_segattn.data.augmentation import check_size
+from keras_segattn.data.crops import central_crop
+from keras_segattn.ops.masks import paste_masks
+
+# A pixel of a mask belongs to the object if it is more probable than this.
+MASK_THRESHOLD = 0.5
+# Side of what a picture is padded to where nobody says.
+USUAL_SIDE = 512
+
+
+class Frame(NamedTuple):
+    """How a picture became the image that a network takes.
+
+    Attributes:
+        size: (height, width) of the picture.
+        fit: `"stretch"`, `"crop"` or `"pad"`, as of `fields.Picture`.
+        factors: by which it was resized, (vertical, horizontal).
+    """
+
+    size: tuple[int, int]
+    fit: str
+    factors: tuple[float, float]
+
+
+def fitted(pixels: np.ndarray, size: tuple[int | None, int | None], fit: str) -> tuple[np.ndarray, Frame]:
+    """A picture in the size that a network takes.
+
+    Args:
+        pixels: uint8 `(height, width, 3)`.
+        size: (height, width) that it shall have. Where it is open, a padded picture gets the usual 512 pixels, and any
+            other stays as it is.
+        fit: `"stretch"` it, `"crop"` its centre, or `"pad"` it at the right and below, as of `fields.Picture`.
+
+    Returns:
+        The image, uint8 `(height, width, 3)`, and how it came about.
+
+    Raises:
+        ValueError: if the picture is no uint8 RGB picture.
+    """
+    check_picture(pixels)
+    own = pixels.shape[0], pixels.shape[1]
+    if fit == "pad":
+        image, factor = fit_picture(pixels, (size[0] or USUAL_SIDE, size[1] or USUAL_SIDE))
+        return image, Frame(own, fit, (factor, factor))
+    if fit == "crop" and size[0] is not None and size[1] is not None:
+        image = np.rint(central_crop(pixels, (size[0], size[1]))).clip(0, 255).astype(np.uint8)
+        return image, Frame(own, fit, (1.0, 1.0))
+    wanted = size[0] or own[0], size[1] or own[1]
+    if wanted != own:
+        pixels = np.asarray(Image.fromarray(pixels).resize(wanted[::-1], Image.Resampling.BILINEAR))
+    return pixels, Frame(own, "stretch", (wanted[0] / own[0], wanted[1] / own[1]))
 
 
 def fit_picture(pixels: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, float]:
@@ -25,8 +79,7 @@ def fit_picture(pixels: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, 
         >>> boxes = found["boxes"] / factor
     """
     check_size("size", size)
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[-1] != 3 or not pixels.size:
-        raise ValueError(f"expected a picture uint8 (height, width, 3), received {pixels.dtype} {pixels.shape}")
+    check_picture(pixels)
     height, width = pixels.shape[:2]
     factor = min(size[0] / height, size[1] / width)
     rows, columns = (max(1, round(n * factor)) for n in (height, width))
@@ -35,3 +88,54 @@ def fit_picture(pixels: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, 
     image = np.zeros((*size, 3), np.uint8)
     image[:rows, :columns] = pixels[: size[0], : size[1]]
     return image, factor
+
+
+def check_picture(pixels: np.ndarray) -> None:
+    """Raise `ValueError` unless this is a picture uint8 `(height, width, 3)`."""
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[-1] != 3 or not pixels.size:
+        raise ValueError(f"expected a picture uint8 (height, width, 3), received {pixels.dtype} {pixels.shape}")
+
+
+def classes_in_picture(classes: np.ndarray, frame: Frame) -> np.ndarray:
+    """A map of classes in the frame of the picture, resized to the nearest pixels.
+
+    Args:
+        classes: integers `(height, width)` of the image.
+        frame: how the picture became the image; not by cropping, which leaves nothing to say about the margins.
+
+    Returns:
+        The same dtype, `(height, width)` of the picture.
+    """
+    if frame.fit == "crop":
+        raise ValueError("what was found in a crop says nothing about the picture around it")
+    if frame.fit == "pad":
+        rows, columns = (max(1, round(n * f)) for n, f in zip(frame.size, frame.factors, strict=True))
+        classes = classes[:rows, :columns]
+    places = (
+        np.minimum(((np.arange(n) + 0.5) * have / n).astype(int), have - 1)
+        for n, have in zip(frame.size, classes.shape, strict=True)
+    )
+    return classes[np.ix_(*places)]
+
+
+def in_picture(
+    outputs: Mapping[str, Any], picture: tuple[int, int], factor: float | tuple[float, float]
+) -> dict[str, np.ndarray]:
+    """The detections in an image in the frame of the picture it was resized from.
+
+    Args:
+        outputs: of a detector, for one image, without the batch.
+        picture: (height, width) of the picture.
+        factor: by which the picture was resized, see `data.fit_picture`; two are (vertical, horizontal).
+
+    Returns:
+        `boxes` float32 `(n, 4)`, `scores` `(n,)`, `classes` `(n,)` and `masks` bool `(n, height, width)`.
+    """
+    count = int(outputs["count"])
+    boxes, scores, classes, masks = (np.asarray(outputs[k][:count]) for k in ("boxes", "scores", "classes", "masks"))
+    vertical, horizontal = factor if isinstance(factor, tuple) else (factor, factor)
+    boxes = boxes / np.array([horizontal, vertical] * 2, boxes.dtype)
+    frames = np.zeros((0, *picture), bool)
+    if count:
+        frames = ops.convert_to_numpy(paste_masks(masks[None], boxes[None], *picture))[0] > MASK_THRESHOLD
+    return {"boxes": boxes, "scores": scores, "classes": classes, "masks": frames}

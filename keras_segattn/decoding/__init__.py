@@ -2,8 +2,8 @@
 
 from keras_segattn.decoding.beam_search import BeamRules, beam_search
 from keras_segattn.decoding.decoder import Decoder
+from keras_segattn.decoding.drawing import SamplingRules, draw, sample_tokens
 from keras_segattn.decoding.endpoints import of_words, rules_of, searching, sequence_endpoints
-from keras_segattn.decoding.sampling import SamplingRules, draw, sample_tokens
 from keras_segattn.decoding.searches import BeamSearch, SampleTokens
 
 __all__ = [

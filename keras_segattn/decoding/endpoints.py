@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_segattn.decoding.beam_search import BeamRules
 from keras_segattn.decoding.decoder import Decoder
-from keras_segattn.decoding.sampling import SamplingRules
+from keras_segattn.decoding.drawing import SamplingRules
 from keras_segattn.decoding.searches import BeamSearch
 from keras_segattn.endpoints import Endpoint, Spec
 from keras_segattn.fields import BOS, EOS, PAD
@@ -78,7 +78,11 @@ def sequence_endpoints(
     rules = rules_of(options)
     greedy = BeamRules(1, rules.length, least=rules.least, forbidden=rules.forbidden)
     inputs = _read(model)
-    given = {tensor.name: Spec((None, *tensor.shape[1:]), tensor.dtype) for tensor in keras.tree.flatten(inputs)}
+    sentence = (rules.length,)  # as long as what is written, where nobody says otherwise
+    given = {
+        tensor.name: Spec((None, *tensor.shape[1:]), tensor.dtype, usual=sentence if len(tensor.shape) == 2 else None)
+        for tensor in keras.tree.flatten(inputs)
+    }
     encoder = keras.Model(inputs, encoded, name=f"{model.name}_encoder")
     beam, best = (searching(model, decoder, encoded, one) for one in (rules, greedy))
 
@@ -116,8 +120,8 @@ def sequence_endpoints(
         "decode_beam": Endpoint(decode_beam, given),
         "decode_greedy": Endpoint(decode_greedy, given),
         "encode": Endpoint(encode, given),
-        "step": Endpoint(step, {"tokens": Spec((None,), "int32")}, follows="encode"),
-        "score": Endpoint(score, given | {TARGET: Spec((None, None), "int32")}),
+        "step": Endpoint(step, {"tokens": Spec((None,), "int32", like=TARGET)}, follows="encode"),
+        "score": Endpoint(score, given | {TARGET: Spec((None, None), "int32", usual=sentence)}),
     }
 
 

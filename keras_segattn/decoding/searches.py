@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_segattn.decoding.beam_search import BeamRules, beam_search
 from keras_segattn.decoding.decoder import Decoder
-from keras_segattn.decoding.sampling import SamplingRules, sample_tokens
+from keras_segattn.decoding.drawing import SamplingRules, sample_tokens
 
 
 class Search(keras.layers.Layer):

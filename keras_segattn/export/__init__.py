@@ -1,26 +1,21 @@
 """Writing models for servers and phones, and measuring what was written in runtimes that did not write it.
 
-`saved_model` and `saved_sequences` write a version directory for TensorFlow Serving, `tflite` a file for phones and
-browsers; `verify` takes what anybody wrote. Each returns an `ExportReport`.
+`saved_model` writes a version directory for TensorFlow Serving, `tflite` a file for phones and browsers; `verify` takes
+what anybody wrote. Each returns an `ExportReport`.
 """
 
 from pathlib import Path
 
+from keras_segattn.export.mobile.tflite import tflite
+from keras_segattn.export.mobile.verification import verify_tflite
 from keras_segattn.export.report import ExportError, ExportReport
-from keras_segattn.export.saved_model import saved_model
-from keras_segattn.export.saved_model_verify import verify_saved_model
-from keras_segattn.export.saved_sequences import saved_sequences
-from keras_segattn.export.sequences import sequence_endpoints
-from keras_segattn.export.tflite import read_metadata, tflite
-from keras_segattn.export.tflite_verify import verify_tflite
+from keras_segattn.export.serving.saved_model import saved_model
+from keras_segattn.export.serving.verification import verify_saved_model
 
 __all__ = [
     "ExportError",
     "ExportReport",
-    "read_metadata",
     "saved_model",
-    "saved_sequences",
-    "sequence_endpoints",
     "tflite",
     "verify",
     "verify_saved_model",

@@ -1,73 +1,43 @@
-"""Endpoints of a SavedModel that share one copy of the weights: the first step of both export profiles."""
+"""A SavedModel whose endpoints share one copy of the weights: the first step of both export profiles."""
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
 
+from keras_segattn import graph
+from keras_segattn.endpoints import Endpoint
 from keras_segattn.export.report import ExportError
 from keras_segattn.ops.portable import portable_operators
 
 # Attributes of the object that Keras saves; an endpoint of that name would replace them.
 RESERVED = frozenset({"variables", "trainable_variables", "non_trainable_variables", "signatures"})
-PROBABILITIES = ("softmax", "sigmoid")
-# The layer by which generators end.
-IMAGE = "image"
 
 
-@dataclass(frozen=True)
-class Endpoint:
-    """A function that a file offers under a name, its signature.
+def tensor_specs(endpoint: Endpoint) -> dict[str, Any]:
+    """The inputs of an endpoint as `tf.TensorSpec`s."""
+    import tensorflow as tf
 
-    Args:
-        function: dict of input tensors → dict of output tensors; traced as a graph, so it branches on nothing but
-            static facts. It may be called eagerly, too: that is what a written file is compared with.
-        inputs: input name → `tf.TensorSpec`, in the order of the model's inputs.
-    """
-
-    function: Callable[[dict[str, Any]], dict[str, Any]]
-    inputs: Mapping[str, Any]
+    return {name: tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in endpoint.inputs.items()}
 
 
-def output_name(model: keras.Model) -> str:
-    """Name of the output of a model that returns one tensor.
+def compiled(endpoint: Endpoint) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    """The function of an endpoint for NumPy arrays, as one graph: loops run eagerly would take long.
 
-    It is `"image"` of a generator, `"probabilities"` after a softmax or sigmoid, else `"logits"`: one name for clients,
-    whatever the architecture calls its last layer.
-    """
-    if model.output_names == [IMAGE]:
-        return IMAGE
-    activation = getattr(model.layers[-1], "activation", None)
-    return "probabilities" if getattr(activation, "__name__", None) in PROBABILITIES else "logits"
-
-
-def model_endpoint(model: keras.Model, shapes: Mapping[str, tuple[int | None, ...]] | None = None) -> Endpoint:
-    """The model as it is: inputs under their Keras names, outputs under their keys.
-
-    Args:
-        model: a functional model. Several outputs are a dict, whose keys are the names; the one of a model that
-            returns a tensor is given by `output_name`.
-        shapes: input name → shape with the batch; `None` takes the model's, with an open batch.
-
-    Raises:
-        ValueError: if the model returns a list, whose outputs have no names.
+    Returns:
+        Function from input name → array, of any fitting shape, to output name → array.
     """
     import tensorflow as tf
 
-    if isinstance(model.output, list | tuple) and len(model.outputs) > 1:
-        raise ValueError(f"model {model.name!r} returns a list; to be exported its outputs must be a dict of names")
-    shapes = shapes or {tensor.name: tuple(tensor.shape) for tensor in model.inputs}
+    function = tf.function(endpoint.function, [tensor_specs(endpoint)], autograph=False)
 
-    def call(inputs: dict[str, Any]) -> dict[str, Any]:
-        tensors = [inputs[tensor.name] for tensor in model.inputs]
-        outputs = model(keras.tree.pack_sequence_as(model.input, tensors), training=False)
-        return outputs if isinstance(outputs, dict) else {output_name(model): keras.tree.flatten(outputs)[0]}
+    def run(inputs: Mapping[str, Any]) -> dict[str, Any]:
+        outputs = function({name: tf.constant(inputs[name], spec.dtype) for name, spec in endpoint.inputs.items()})
+        return {name: output.numpy() for name, output in outputs.items()}
 
-    specs = {tensor.name: tf.TensorSpec(shapes[tensor.name], tensor.dtype, name=tensor.name) for tensor in model.inputs}
-    return Endpoint(call, specs)
+    return run
 
 
 def write_archive(endpoints: Mapping[str, Endpoint], directory: str | Path) -> None:
@@ -94,12 +64,15 @@ def write_archive(endpoints: Mapping[str, Endpoint], directory: str | Path) -> N
     archive = keras.export.ExportArchive()
     try:
         with portable_operators():
+            traced: dict[int, Any] = {}
             for name, endpoint in endpoints.items():
-                signature = [dict(endpoint.inputs)]
+                signature = [tensor_specs(endpoint)]
                 # Traced here: while it saves, TensorFlow traces every function again, and this one is but a call.
-                traced = tf.function(endpoint.function, signature, autograph=False).get_concrete_function()
+                if id(endpoint) not in traced:
+                    function = tf.function(endpoint.function, signature, autograph=False)
+                    traced[id(endpoint)] = function.get_concrete_function()
                 # Not `track`: that stores every weight a second time (keras#23553).
-                archive.add_endpoint(name, traced, input_signature=signature)
+                archive.add_endpoint(name, traced[id(endpoint)], input_signature=signature)
             archive.write_out(str(directory), verbose=False)
     except tf.errors.OpError as error:
         raise OSError(f"cannot write {directory}: {error.message}") from error
@@ -121,7 +94,7 @@ def as_float32(model: keras.Model) -> keras.Model:
         >>> as_float32(model_trained_with_mixed_bfloat16).compute_dtype
         'float32'
     """
-    layers = [layer for layer in model._flatten_layers() if layer is not model]
+    layers = graph.parts(model)
     if all(layer.dtype_policy.compute_dtype == layer.dtype_policy.variable_dtype == "float32" for layer in layers):
         return model
 

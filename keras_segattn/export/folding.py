@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_segattn import graph
 from keras_segattn.weights.folding import OUTPUT_AXES, scaled_kernel
 
 
@@ -58,8 +59,7 @@ def fold_affine(model: keras.Model) -> keras.Model:
 
 def foldable_pairs(model: keras.Model) -> dict[str, keras.layers.Layer]:
     """Name of a normalisation or rescaling → the layer before it, where nothing else uses either."""
-    by_depth = getattr(model, "_nodes_by_depth", {})  # only functional models have it
-    nodes = [node for depth in by_depth.values() for node in depth]
+    nodes = graph.calls(model)
     consumers = Counter(id(tensor) for node in nodes for tensor in node.input_tensors)
     consumers.update(id(tensor) for tensor in model.outputs or ())
     calls = Counter(id(node.operation) for node in nodes)
@@ -71,7 +71,7 @@ def foldable_pairs(model: keras.Model) -> dict[str, keras.layers.Layer]:
         if node.arguments.kwargs.get("training"):
             continue
         (tensor,) = node.input_tensors
-        before = tensor._keras_history.operation
+        before = graph.producer(tensor)
         linear = getattr(before, "activation", None) is keras.activations.linear
         affine = linear and isinstance(before, tuple(OUTPUT_AXES))
         of_channels = getattr(layer, "axis", -1) in (-1, len(tensor.shape) - 1)

@@ -10,26 +10,11 @@ from typing import Any, Literal
 from rich.table import Table
 from rich.text import Text
 
+from keras_segattn.tasks.closeness import Check
+
 
 class ExportError(RuntimeError):
     """An export or verification failed; nothing half-written is left behind."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """One condition on a written file.
-
-    Args:
-        name: what is checked, such as `"float32 difference to Keras"`.
-        passed: the verdict.
-        measured: the value found, printed as it is.
-        expected: the condition in words, such as `"<= 1e-05"`.
-    """
-
-    name: str
-    passed: bool
-    measured: str
-    expected: str
 
 
 @dataclass(frozen=True)

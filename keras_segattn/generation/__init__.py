@@ -5,7 +5,8 @@ from keras_segattn.generation.conditional_dcgan import ConditionalDCGANDiscrimin
 from keras_segattn.generation.dcgan import DCGANDiscriminator, DCGANGenerator
 from keras_segattn.generation.features import discriminator_features
 from keras_segattn.generation.gran import GRANDiscriminator, GRANGenerator
-from keras_segattn.generation.latent import arithmetic, estimate_statistics, interpolate, noise, pixels, sample
+from keras_segattn.generation.latent import arithmetic, estimate_statistics, generate, interpolate, noise
+from keras_segattn.ops.pixels import pixels
 
 __all__ = [
     "Adversaries",
@@ -20,8 +21,8 @@ __all__ = [
     "arithmetic",
     "discriminator_features",
     "estimate_statistics",
+    "generate",
     "interpolate",
     "noise",
     "pixels",
-    "sample",
 ]

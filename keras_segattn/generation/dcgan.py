@@ -110,7 +110,7 @@ def DCGANGenerator(  # noqa: N802 - a builder is named like the model it builds
 
     Example:
         >>> generator = DCGANGenerator("models/svhn_…/200_gen_params.jl", **SVHN)
-        >>> images = sample(generator, noise("normal", 64, 100))
+        >>> images = generate(generator, noise("normal", 64, 100))
     """
     check_generator(statistics, upsampling, latent=latent, filters=filters, first=first)
     count = doublings(image_shape, first)

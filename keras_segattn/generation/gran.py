@@ -154,7 +154,7 @@ def GRANGenerator(  # noqa: N802 - a builder is named like the model it builds
 
     Example:
         >>> generator = GRANGenerator(steps=3)
-        >>> images = sample(generator, noise("normal", 64, 100))
+        >>> images = generate(generator, noise("normal", 64, 100))
     """
     check_generator(statistics, upsampling, latent=latent, filters=filters, first=first, steps=steps)
     check_choice("noise", noise, NOISE)

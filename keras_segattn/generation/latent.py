@@ -5,10 +5,10 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
 from keras_segattn.arguments import check_choice, check_positive_integer
 from keras_segattn.layers import RecurrentBatchNormalization
+from keras_segattn.ops.pixels import pixels
 
 DISTRIBUTIONS = ("normal", "uniform")
 
@@ -54,7 +54,7 @@ def interpolate(start: np.ndarray, end: np.ndarray, steps: int) -> np.ndarray:
         ValueError: if the shapes differ or `steps` is not positive.
 
     Example:
-        >>> walk = sample(generator, interpolate(z[0], z[1], 10))
+        >>> walk = generate(generator, interpolate(z[0], z[1], 10))
     """
     check_positive_integer("steps", steps)
     start, end = np.asarray(start), np.asarray(end)
@@ -88,7 +88,7 @@ def arithmetic(plus: np.ndarray, minus: np.ndarray, also_plus: np.ndarray) -> np
     return first - second + third
 
 
-def sample(generator: keras.Model, z: Any) -> np.ndarray:
+def generate(generator: keras.Model, z: Any) -> np.ndarray:
     """The images that a generator makes of noise.
 
     Args:
@@ -99,7 +99,7 @@ def sample(generator: keras.Model, z: Any) -> np.ndarray:
         uint8 `(batch, side, side, channels)`.
 
     Example:
-        >>> images = sample(generator, noise("normal", 128, 100))
+        >>> images = generate(generator, noise("normal", 128, 100))
     """
     return pixels(generator(z), black(generator))
 
@@ -107,24 +107,6 @@ def sample(generator: keras.Model, z: Any) -> np.ndarray:
 def black(generator: keras.Model) -> float:
     """The least value of a generator's images: -1 after tanh, 0 after a sigmoid."""
     return -1.0 if generator.get_layer("image").activation is keras.activations.tanh else 0.0
-
-
-def pixels(images: Any, low: float = -1.0) -> np.ndarray:
-    """Generated images as uint8.
-
-    Args:
-        images: float `(…, channels)`, `low`..1.
-        low: what is black: -1 after tanh (DCGAN), 0 after a sigmoid (GRAN, conditional DCGAN).
-
-    Returns:
-        uint8, the same shape.
-
-    Example:
-        >>> pixels(np.array([-1.0, 1.0]))
-        array([  0, 255], dtype=uint8)
-    """
-    scaled = (ops.convert_to_numpy(images).astype("float32") - low) / (1 - low)
-    return np.clip(scaled * 255 + 0.5, 0, 255).astype("uint8")
 
 
 def estimate_statistics(model: keras.Model, batches: Iterable[Any]) -> None:

@@ -8,6 +8,7 @@ Heads see every region as an image of its own, `(batch · regions, …)`. Traini
 same layers on other regions; there is no second graph.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,14 +17,15 @@ from keras import layers
 
 from keras_segattn import registry
 from keras_segattn import weights as weight_files
-from keras_segattn.arguments import check_choice, check_positive_integer, scaled
+from keras_segattn.arguments import check_choice, check_positive_integer
 from keras_segattn.classification import resnet
 from keras_segattn.fields import IMAGENET, PictureSize
 from keras_segattn.inputs import image_input, source_input, stamped
 from keras_segattn.instances import heads
 from keras_segattn.instances.feature_pyramid import feature_pyramid, trunk_maps
-from keras_segattn.instances.mask_rcnn_variants import VARIANTS, Semantics
+from keras_segattn.instances.mask_rcnn_variants import RELEASES, Release
 from keras_segattn.instances.mask_rcnn_weights import WEIGHT_NAMES, translate
+from keras_segattn.instances.settings import Anchors, DetectionRules, ProposalRules, Widths
 from keras_segattn.layers import (
     AnchorGenerator,
     ClassMasks,
@@ -41,8 +43,10 @@ from keras_segattn.registry import Card, Paper, register
 
 ROI_OPERATORS = {"align": RoIAlign, "pool": RoIPool, "warp": RoIWarp}
 FORMS = ("fpn", "c4")
-ANCHOR_SIZES = (32, 64, 128, 256, 512)
-ANCHOR_RATIOS = (0.5, 1.0, 2.0)
+WIDTHS = Widths(proposals=256, boxes=1024, masks=256)
+ANCHORS = Anchors(sizes=(32, 64, 128, 256, 512))
+PROPOSALS = ProposalRules(count=1000, before_nms=1000, overlap=0.7)
+DETECTIONS = DetectionRules(count=100, least_score=0.05, overlap=0.5)
 BOX_SIZE, MASK_SIZE = 7, 14
 
 
@@ -70,10 +74,9 @@ def fifth_stage(shape: tuple[int, ...], backbone: str, alpha: float, stride_in_1
             "classes": 4,
             "backbone": "resnet18",
             "alpha": 0.0625,
-            "anchor_sizes": (8, 16, 32, 64, 128),
-            "proposals": 12,
-            "proposals_before_nms": 20,
-            "detections": 5,
+            "anchors": {"sizes": (8, 16, 32, 64, 128)},
+            "proposals": {"count": 12, "before_nms": 20},
+            "detections": {"count": 5},
         },
         claims={"int8", "dynamic_size", "mixed_precision"},
         weight_names=WEIGHT_NAMES,
@@ -92,22 +95,14 @@ def MaskRCNN(  # noqa: N802 - a builder is named like the model it builds
     form: str = "fpn",
     variant: str = "torchvision",
     alpha: float = 1.0,
-    pyramid_channels: int = 256,
-    box_channels: int = 1024,
-    mask_channels: int = 256,
+    widths: Widths | Mapping[str, Any] = WIDTHS,
     roi_operator: str = "align",
-    anchor_sizes: tuple[float, ...] = ANCHOR_SIZES,
-    anchor_ratios: tuple[float, ...] = ANCHOR_RATIOS,
-    proposals: int = 1000,
-    proposals_before_nms: int = 1000,
-    proposal_iou: float = 0.7,
-    detections: int = 100,
-    score_threshold: float = 0.05,
-    detection_iou: float = 0.5,
+    anchors: Anchors | Mapping[str, Any] = ANCHORS,
+    proposals: ProposalRules | Mapping[str, Any] = PROPOSALS,
+    detections: DetectionRules | Mapping[str, Any] = DETECTIONS,
     class_agnostic_masks: bool = False,
     paste: str | None = None,
     padded_images: bool = False,
-    batch_norm_epsilon: float | None = None,
 ) -> keras.Model:
     """Mask R-CNN (He et al. 2017): boxes, classes and masks of the objects in an image.
 
@@ -122,29 +117,23 @@ def MaskRCNN(  # noqa: N802 - a builder is named like the model it builds
         name: of the model.
         backbone: a registered trunk with taps at strides 4, 8 and 16.
         form: `"fpn"` with feature pyramid, or `"c4"`: heads on the map of stride 16, a ResNet's fifth stage on top.
-        variant: whose release is followed: `"torchvision"`, `"torchvision_v2"`, `"detectron2"` or `"matterport"`.
-        alpha: width multiplier of the trunk and of the three widths that follow.
-        pyramid_channels: channels of the pyramid and of the proposal network.
-        box_channels: hidden units of the box head.
-        mask_channels: channels of the mask head.
+        variant: release that is followed: `"torchvision"`, `"torchvision_coco"` (its first version's file trained on
+            COCO, which expects batch normalisation without epsilon), `"torchvision_v2"`, `"detectron2"` or
+            `"matterport"`.
+        alpha: width multiplier of the trunk and of `widths`.
+        widths: `instances.Widths` of the pyramid with the proposal network, the box head and the mask head. This and
+            the next three may be a dict of what differs from the default, such as `detections={"count": 30}`.
         roi_operator: `"align"` (RoIAlign), or for comparison `"pool"` (Fast R-CNN) or `"warp"` (MNC).
-        anchor_sizes: square root of the anchors' areas in pixels: one a level from 2 to 6, or all of them at once
-            with `form="c4"`.
-        anchor_ratios: heights ÷ widths of the anchors.
-        proposals: regions that the box head sees.
-        proposals_before_nms: best regions of a level before suppression.
-        proposal_iou: overlap above which a proposal is suppressed.
-        detections: number of detections returned.
-        score_threshold: detections of at most this probability are dropped.
-        detection_iou: overlap above which a detection of the same class is suppressed.
+        anchors: `instances.Anchors`: a size for each level from 2 to 6, or all of them at once with `form="c4"`.
+        proposals: `instances.ProposalRules`, by which regions reach the box head.
+        detections: `instances.DetectionRules`, by which regions are returned.
         class_agnostic_masks: one mask for all classes instead of one a class.
         paste: `"torchvision"` or `"detectron2"` adds the output `pasted_masks`, whole images, by their rule.
         padded_images: adds the input `image_size` `(batch, 2)` float32, height and width of the picture in the upper
             left of a larger, padded image; boxes are clipped to it.
-        batch_norm_epsilon: `None` for the release's; torchvision's released COCO weights (v1) expect 0.0.
 
     Returns:
-        Model from preprocessed images `(batch, height, width, channels)` float32 to a dict, D being `detections`:
+        Model from preprocessed images `(batch, height, width, channels)` float32 to a dict, D being `detections.count`:
         `boxes` float32 `(batch, D, 4)`, `(x1, y1, x2, y2)` in pixels of the image; `scores` float32 `(batch, D)`,
         0..1, falling; `classes` int32 `(batch, D)`, from 1; `masks` float32 `(batch, D, 28, 28)`, probabilities within
         the box (14×14 with `form="c4"`); `count` int32 `(batch,)`: slots from there on are zero; with `paste`, also
@@ -164,15 +153,19 @@ def MaskRCNN(  # noqa: N802 - a builder is named like the model it builds
     if classes < 2:
         raise ValueError(f"classes must count the background and at least one object, received {classes}")
     check_choice("form", form, FORMS)
-    check_choice("variant", variant, tuple(VARIANTS))
+    check_choice("variant", variant, tuple(RELEASES))
     check_choice("roi_operator", roi_operator, tuple(ROI_OPERATORS))
     check_choice("paste", paste, (None, "torchvision", "detectron2"))
     for argument, value in (("class_agnostic_masks", class_agnostic_masks), ("padded_images", padded_images)):
         check_choice(argument, value, (True, False))
-    semantics = VARIANTS[variant]
+    widths = WIDTHS.resolve("widths", widths).scaled(alpha)
+    anchors = ANCHORS.resolve("anchors", anchors)
+    proposals = PROPOSALS.resolve("proposals", proposals)
+    detections = DETECTIONS.resolve("detections", detections)
+    release = RELEASES[variant]
     card = registry.model_card(backbone)
     packaged = weights if isinstance(weights, str) and weights in card.pretrained else None
-    image = image_input(input_tensor, input_shape, "MaskRCNN", semantics.picture)
+    image = image_input(input_tensor, input_shape, "MaskRCNN", release.picture)
     inputs = [source_input(image)]
     if padded_images:
         sizes = keras.Input((2,), name="image_size")
@@ -183,46 +176,48 @@ def MaskRCNN(  # noqa: N802 - a builder is named like the model it builds
 
     options: dict[str, Any] = {}
     if card.name in resnet.BOTTLENECKS:
-        options = {"stride_in_1x1": semantics.stride_in_1x1, "padding": semantics.padding}
-    epsilon = semantics.epsilon if batch_norm_epsilon is None else batch_norm_epsilon
+        options = {"stride_in_1x1": release.stride_in_1x1, "padding": release.padding}
     maps = trunk_maps(image, backbone, packaged, alpha, options)
     residual = form == "c4" and card.name in resnet.LAST_BLOCKS
-    width = scaled(pyramid_channels, alpha)
+    width = widths.proposals
     if form == "fpn":
-        pyramid = feature_pyramid(maps, width, semantics.normalise_pyramid)
-        cells: list[tuple[float, ...]] = [(size,) for size in anchor_sizes]
+        pyramid = feature_pyramid(maps, width, release.normalise_pyramid)
+        cells: list[tuple[float, ...]] = [(size,) for size in anchors.sizes]
     else:
-        pyramid, cells = {4: maps[16]}, [tuple(anchor_sizes)]
+        pyramid, cells = {4: maps[16]}, [tuple(anchors.sizes)]
         width = maps[16].shape[-1]
     if len(cells) != len(pyramid):
-        raise ValueError(f"anchor_sizes must be one a level of {list(pyramid)}, received {anchor_sizes}")
+        raise ValueError(f"anchors must have one size a level of {list(pyramid)}, received {anchors.sizes}")
     if not include_top:
         outputs = {f"p{level}": x for level, x in pyramid.items()}
-        return _finish(inputs, outputs, name, weights, packaged, card, epsilon, trunk=True)
+        return _finish(inputs, outputs, name, weights, packaged, card, release.epsilon, trunk=True)
 
     features = list(pyramid.values())
     logits, deltas = heads.proposal_head(
-        features, width, len(anchor_ratios) * len(cells[0]), semantics.proposal_convolutions
+        features, width, len(anchors.ratios) * len(cells[0]), release.proposal_convolutions
     )
-    anchors = [
-        AnchorGenerator(sizes, anchor_ratios, 2**level, semantics.anchor_rounding, name=f"anchors{level}")(x)
-        for level, sizes, x in zip(pyramid, cells, features, strict=True)
+    boxes = [
+        AnchorGenerator(side, anchors.ratios, 2**level, release.anchor_rounding, name=f"anchors{level}")(x)
+        for level, side, x in zip(pyramid, cells, features, strict=True)
     ]
-    found = Proposals(proposals, proposals_before_nms, proposal_iou, semantics.min_proposal, name="proposals")(
-        logits, deltas, anchors, sizes
+    least_side = release.min_proposal if proposals.least_side is None else proposals.least_side
+    found = Proposals(proposals.count, proposals.before_nms, proposals.overlap, least_side, name="proposals")(
+        logits, deltas, boxes, sizes
     )
 
-    roi = _roi_operator(roi_operator, semantics, [level for level in pyramid if level < 6])
+    roi = _roi_operator(roi_operator, release, [level for level in pyramid if level < 6])
     features = features[: len(pyramid) - (form == "fpn")]  # the last level is for proposals only
     box_size = MASK_SIZE if residual else BOX_SIZE
     regions = MergeRegions(name="box_merge")(roi(box_size, "box")(features, found["boxes"]))
-    stage = fifth_stage(regions.shape[1:], card.name, alpha, semantics.stride_in_1x1) if residual else None
-    hidden = _box_head(regions, stage, semantics.box_head, scaled(box_channels, alpha), width)
-    boxes = classes if semantics.with_background else classes - 1
-    class_logits, box_deltas = heads.box_predictions(hidden, classes, boxes)
-    outputs = Detections(detections, score_threshold, detection_iou, semantics.min_detection, name="detections")(
-        SplitRegions(proposals, name="class_split")(class_logits),
-        SplitRegions(proposals, name="deltas_split")(box_deltas),
+    stage = fifth_stage(regions.shape[1:], card.name, alpha, release.stride_in_1x1) if residual else None
+    hidden = _box_head(regions, stage, release.box_head, widths.boxes, width)
+    refined = classes if release.with_background else classes - 1
+    class_logits, box_deltas = heads.box_predictions(hidden, classes, refined)
+    outputs = Detections(
+        detections.count, detections.least_score, detections.overlap, release.min_detection, name="detections"
+    )(
+        SplitRegions(proposals.count, name="class_split")(class_logits),
+        SplitRegions(proposals.count, name="deltas_split")(box_deltas),
         found["boxes"],
         found["count"],
         sizes,
@@ -231,28 +226,28 @@ def MaskRCNN(  # noqa: N802 - a builder is named like the model it builds
     regions = MergeRegions(name="mask_merge")(roi(MASK_SIZE, "mask")(features, outputs["boxes"]))
     x = heads.mask_head(
         regions if stage is None else stage.call(regions),
-        scaled(mask_channels, alpha),
-        1 if class_agnostic_masks else boxes,
+        widths.masks,
+        1 if class_agnostic_masks else refined,
         0 if residual else 4,
-        semantics.normalise_masks,
+        release.normalise_masks,
     )
-    masks = ClassMasks(semantics.with_background, name="masks")(
-        SplitRegions(detections, name="mask_split")(x), outputs["classes"]
+    masks = ClassMasks(release.with_background, name="masks")(
+        SplitRegions(detections.count, name="mask_split")(x), outputs["classes"]
     )
     outputs = outputs | {"masks": masks}
     if paste is not None:
         outputs["pasted_masks"] = PasteMasks(paste, name="pasted_masks")(masks, outputs["boxes"], image)
-    return _finish(inputs, outputs, name, weights, packaged, card, epsilon, trunk=False)
+    return _finish(inputs, outputs, name, weights, packaged, card, release.epsilon, trunk=False)
 
 
-def _roi_operator(operator: str, semantics: Semantics, levels: list[int]) -> Any:
+def _roi_operator(operator: str, release: Release, levels: list[int]) -> Any:
     """(output size, prefix of the layer's name) → the layer that crops regions of all levels."""
     scales = [2.0**-level for level in levels]
-    options: dict[str, Any] = {"level_rounding": semantics.level_rounding, "lowest_level": levels[0]}
+    options: dict[str, Any] = {"level_rounding": release.level_rounding, "lowest_level": levels[0]}
     name = operator
     if operator == "align":
-        options |= {"sampling_ratio": semantics.sampling_ratio, "aligned": semantics.aligned}
-        name = "align_v2" if semantics.aligned else "align"  # Detectron2's name of the shift by half a pixel
+        options |= {"sampling_ratio": release.sampling_ratio, "aligned": release.aligned}
+        name = "align_v2" if release.aligned else "align"  # Detectron2's name of the shift by half a pixel
 
     def layer(size: int, prefix: str) -> Any:
         return ROI_OPERATORS[operator](size, scales, name=f"{prefix}_{name}", **options)

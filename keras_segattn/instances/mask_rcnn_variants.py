@@ -8,8 +8,8 @@ DETECTRON_PREPROCESSING = Picture("BGR", mean=(103.53, 116.28, 123.675), fit="pa
 MATTERPORT_PREPROCESSING = Picture("RGB", mean=(123.7, 116.8, 103.9), fit="pad")
 
 
-class Semantics(NamedTuple):
-    """What a release does in its own way.
+class Release(NamedTuple):
+    """The conventions of a release.
 
     Attributes:
         anchor_rounding: of the anchors' corners.
@@ -45,12 +45,13 @@ class Semantics(NamedTuple):
     min_detection: float = 1e-2
 
 
-VARIANTS = {
-    "torchvision": Semantics(),
-    "torchvision_v2": Semantics(
+RELEASES = {
+    "torchvision": Release(),
+    "torchvision_coco": Release(epsilon=0.0),  # the file of the first version trained on COCO
+    "torchvision_v2": Release(
         proposal_convolutions=2, box_head="convolutional", normalise_pyramid=True, normalise_masks=True
     ),
-    "detectron2": Semantics(
+    "detectron2": Release(
         anchor_rounding=None,
         aligned=True,
         sampling_ratio=0,
@@ -60,7 +61,7 @@ VARIANTS = {
         min_proposal=1e-6,
         min_detection=0.0,
     ),
-    "matterport": Semantics(
+    "matterport": Release(
         anchor_rounding=None,
         aligned=True,
         level_rounding="round",

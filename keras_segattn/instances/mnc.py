@@ -9,6 +9,7 @@ The default is the released VGG16 network, layer by layer. As in its test networ
 14×14 directly, the first to 28×28 and then a maximum; training does the latter in both.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -16,11 +17,12 @@ from keras import layers
 
 from keras_segattn import registry
 from keras_segattn import weights as weight_files
-from keras_segattn.arguments import check_choice, check_positive_integer, scaled
+from keras_segattn.arguments import check_choice, check_positive_integer
 from keras_segattn.fields import Picture
 from keras_segattn.initializers import normal
 from keras_segattn.inputs import image_input, source_input
 from keras_segattn.instances.mnc_weights import WEIGHT_NAMES, translate
+from keras_segattn.instances.settings import Anchors, Cascade, DetectionRules, ProposalRules, Widths
 from keras_segattn.layers import (
     AnchorGenerator,
     ImageSizes,
@@ -38,7 +40,12 @@ from keras_segattn.registry import Card, Paper, register
 
 PREPROCESSING = Picture("BGR", mean=(102.9801, 115.9465, 122.7717), fit="pad")
 STRIDE = 16
-ANCHOR_SIZES, ANCHOR_RATIOS = (128, 256, 512), (0.5, 1.0, 2.0)
+CASCADE = Cascade()
+WIDTHS = Widths(proposals=512, boxes=4096, masks=256)
+ANCHORS = Anchors(sizes=(128, 256, 512))
+PROPOSALS = ProposalRules(count=300, before_nms=6000, overlap=0.7)
+DETECTIONS = DetectionRules(count=100, least_score=1e-3, overlap=0.3)
+LEAST_SIDE = 16.0  # of a proposal in the released code, in pixels
 REGION_SIZE = 14
 # py-faster-rcnn counts pixels: a box from 0 to 9 is ten wide.
 OFFSET = 1.0
@@ -55,11 +62,11 @@ def trunk_map(image: Any, backbone: str, weights: str | None, alpha: float) -> A
     return trunk.get_layer("block5_conv3" if card.name == "VGG16" else taps[STRIDE]).output
 
 
-def instance_stage(channels: int, classes: int, mask_size: int, mask_channels: int, box_channels: int) -> keras.Model:
+def instance_stage(channels: int, classes: int, mask_size: int, widths: Widths) -> keras.Model:
     """Mask, class and box of regions `(batch · regions, 14, 14, channels)`: what stages 2 and 3, 4 and 5 do alike."""
     regions = keras.Input((REGION_SIZE, REGION_SIZE, channels), name="regions")
     x = layers.Flatten(name="mask_flatten")(regions)
-    x = layers.Dense(mask_channels, activation="relu", kernel_initializer=REFINEMENTS, name="fc6_maskest")(x)
+    x = layers.Dense(widths.masks, activation="relu", kernel_initializer=REFINEMENTS, name="fc6_maskest")(x)
     mask = layers.Dense(mask_size**2, kernel_initializer=REFINEMENTS, name="mask_pred")(x)
     gate = layers.Activation("sigmoid", name="mask_output")(mask)
     gate = layers.Reshape((mask_size, mask_size, 1), name="mask_reshape")(gate)
@@ -70,7 +77,7 @@ def instance_stage(channels: int, classes: int, mask_size: int, mask_channels: i
         x = layers.Flatten(name=f"flatten_{name}")(x)
         for number in (6, 7):
             x = layers.Dense(
-                box_channels, activation="relu", kernel_initializer="he_normal", name=f"fc{number}_{name}"
+                widths.boxes, activation="relu", kernel_initializer="he_normal", name=f"fc{number}_{name}"
             )(x)
         paths.append(x)
     joined = layers.Concatenate(name="join_box_mask")(paths)
@@ -100,12 +107,10 @@ def instance_stage(channels: int, classes: int, mask_size: int, mask_channels: i
             "input_shape": (64, 96, 3),
             "classes": 4,
             "alpha": 0.0625,
-            "mask_size": 7,
-            "anchor_sizes": (16, 32, 64),
-            "proposals": 12,
-            "proposals_before_nms": 100,
-            "min_proposal": 1.0,
-            "detections": 5,
+            "cascade": {"mask_size": 7},
+            "anchors": {"sizes": (16, 32, 64)},
+            "proposals": {"count": 12, "before_nms": 100, "least_side": 1.0},
+            "detections": {"count": 5},
         },
         claims={"int8", "dynamic_size", "mixed_precision"},
         weight_names=WEIGHT_NAMES,
@@ -121,21 +126,12 @@ def MNC(  # noqa: N802 - a builder is named like the model it builds
     name: str = "mnc",
     *,
     backbone: str = "vgg16",
-    stages: int = 5,
     alpha: float = 1.0,
-    mask_size: int = 21,
-    mask_channels: int = 256,
-    box_channels: int = 4096,
-    proposal_channels: int = 512,
-    quantize: bool = True,
-    anchor_sizes: tuple[float, ...] = ANCHOR_SIZES,
-    anchor_ratios: tuple[float, ...] = ANCHOR_RATIOS,
-    proposals: int = 300,
-    proposals_before_nms: int = 6000,
-    min_proposal: float = 16.0,
-    detections: int = 100,
-    score_threshold: float = 1e-3,
-    vote: bool = True,
+    cascade: Cascade | Mapping[str, Any] = CASCADE,
+    widths: Widths | Mapping[str, Any] = WIDTHS,
+    anchors: Anchors | Mapping[str, Any] = ANCHORS,
+    proposals: ProposalRules | Mapping[str, Any] = PROPOSALS,
+    detections: DetectionRules | Mapping[str, Any] = DETECTIONS,
 ) -> keras.Model:
     """MNC (Dai et al. 2016): the instances in an image, by a cascade of boxes, masks and classes.
 
@@ -149,29 +145,21 @@ def MNC(  # noqa: N802 - a builder is named like the model it builds
         classes: number of classes, background (class 0) included.
         name: of the model.
         backbone: a registered trunk with a tap at stride 16.
-        stages: 5, or 3: boxes, masks and classes once, without refined boxes.
-        alpha: width multiplier of the trunk and of the three widths that follow.
-        mask_size: height and width of a mask: the released 21, or the paper's 28.
-        mask_channels: hidden units of the mask's layer.
-        box_channels: hidden units of the two paths to class and box.
-        proposal_channels: of the region proposal network.
-        quantize: whether RoIWarp rounds boxes to pixels of the map, as the released code does.
-        anchor_sizes: square root of the anchors' areas in pixels.
-        anchor_ratios: heights ÷ widths of the anchors.
-        proposals: regions an image.
-        proposals_before_nms: best anchors before suppression.
-        min_proposal: proposals of less height or width, in pixels, are dropped.
-        detections: number of instances returned.
-        score_threshold: instances of at most this probability are dropped.
-        vote: whether masks are averaged over the instances that overlap.
+        alpha: width multiplier of the trunk and of `widths`.
+        cascade: `instances.Cascade`: number of stages, size of masks, and what the released code does. This and the
+            next four may be a dict of what differs from the default, such as `cascade={"stages": 3}`.
+        widths: `instances.Widths` of the proposal network, the two paths to class and box, and the mask's layer.
+        anchors: `instances.Anchors` at every position of the map.
+        proposals: `instances.ProposalRules`, by which regions reach the cascade.
+        detections: `instances.DetectionRules`, by which instances are returned.
 
     Returns:
-        Model from preprocessed images `(batch, height, width, channels)` float32 to a dict, D being `detections`:
-        `boxes` float32 `(batch, D, 4)`, `(x1, y1, x2, y2)` in pixels, the last one inclusive; `scores` float32
-        `(batch, D)`, 0..1, falling; `classes` int32 `(batch, D)`, from 1; `masks` float32 `(batch, D, m, m)`,
-        probabilities within the box, which the authors cut at 0.4; `box_scores` float32 `(batch, D)`, the class's
-        probability by the whole box, and `refined_boxes` float32 `(batch, D, 4)` after regression, which the authors
-        use for detection only; `count` int32 `(batch,)`: slots from there on are zero.
+        Model from preprocessed images `(batch, height, width, channels)` float32 to a dict, D being `detections.count`
+        and m `cascade.mask_size`: `boxes` float32 `(batch, D, 4)`, `(x1, y1, x2, y2)` in pixels, the last one
+        inclusive; `scores` float32 `(batch, D)`, 0..1, falling; `classes` int32 `(batch, D)`, from 1; `masks` float32
+        `(batch, D, m, m)`, probabilities within the box, which the authors cut at 0.4; `box_scores` float32
+        `(batch, D)`, the class's probability by the whole box, and `refined_boxes` float32 `(batch, D, 4)` after
+        regression, which the authors use for detection only; `count` int32 `(batch,)`: slots from there on are zero.
 
     Raises:
         ValueError: if an argument or a shape is wrong.
@@ -183,11 +171,11 @@ def MNC(  # noqa: N802 - a builder is named like the model it builds
     """
     check_choice("include_top", include_top, (True, False))
     check_positive_integer("classes", classes)
-    check_choice("stages", stages, (3, 5))
-    for argument, value in (("quantize", quantize), ("vote", vote)):
-        check_choice(argument, value, (True, False))
-    for argument, size in (("mask_size", mask_size), ("proposals", proposals), ("detections", detections)):
-        check_positive_integer(argument, size)
+    cascade = CASCADE.resolve("cascade", cascade)
+    widths = WIDTHS.resolve("widths", widths).scaled(alpha)
+    anchors = ANCHORS.resolve("anchors", anchors)
+    proposals = PROPOSALS.resolve("proposals", proposals)
+    detections = DETECTIONS.resolve("detections", detections)
     card = registry.model_card(backbone)
     packaged = weights if isinstance(weights, str) and weights in card.pretrained else None
     image = image_input(input_tensor, input_shape, "MNC", PREPROCESSING)
@@ -195,31 +183,20 @@ def MNC(  # noqa: N802 - a builder is named like the model it builds
     outputs: Any = features
     if include_top:
         sizes = ImageSizes(name="image_sizes")(image)
-        found = _proposals(
-            features,
-            sizes,
-            scaled(proposal_channels, alpha),
-            anchor_sizes,
-            anchor_ratios,
-            proposals,
-            proposals_before_nms,
-            min_proposal,
-        )
-        stage = instance_stage(
-            features.shape[-1], classes, mask_size, scaled(mask_channels, alpha), scaled(box_channels, alpha)
-        )
+        found = _proposals(features, sizes, widths.proposals, anchors, proposals)
+        stage = instance_stage(features.shape[-1], classes, cascade.mask_size, widths)
         boxes = found["boxes"]
-        regions = RoIWarp(2 * REGION_SIZE, [1 / STRIDE], quantize, name="roi_warp")([features], boxes)
+        regions = RoIWarp(2 * REGION_SIZE, [1 / STRIDE], cascade.quantize, name="roi_warp")([features], boxes)
         regions = MergeRegions(name="roi_merge")(regions)
         regions = layers.MaxPooling2D(2, name="roi_warp_pool")(regions)
-        results = [(boxes, _split(stage.call(regions), proposals, ""))]
-        if stages == 5:
+        results = [(boxes, _split(stage.call(regions), proposals.count, ""))]
+        if cascade.stages == 5:
             first = results[0][1]
             boxes = RefineRegions(name="stage_bridge")(boxes, first["deltas"], first["class_logits"], sizes)
-            regions = RoIWarp(REGION_SIZE, [1 / STRIDE], quantize, name="roi_warp_ext")([features], boxes)
+            regions = RoIWarp(REGION_SIZE, [1 / STRIDE], cascade.quantize, name="roi_warp_ext")([features], boxes)
             regions = MergeRegions(name="roi_merge_ext")(regions)
-            results.append((boxes, _split(stage.call(regions), proposals, "_ext")))
-        outputs = _instances(results, found["count"], sizes, mask_size, detections, score_threshold, vote)
+            results.append((boxes, _split(stage.call(regions), proposals.count, "_ext")))
+        outputs = _instances(results, found["count"], sizes, cascade, detections)
     model = keras.Model(source_input(image), outputs, name=name)
     if packaged is None:
         weight_files.initialize(model, weights, card.pretrained, trunk=not include_top)
@@ -231,26 +208,18 @@ def preprocess_input(images: Any) -> Any:
     return PREPROCESSING(images)
 
 
-def _proposals(
-    features: Any,
-    sizes: Any,
-    channels: int,
-    anchor_sizes: tuple[float, ...],
-    anchor_ratios: tuple[float, ...],
-    count: int,
-    before_nms: int,
-    min_size: float,
-) -> dict[str, Any]:
+def _proposals(features: Any, sizes: Any, channels: int, anchors: Anchors, rules: ProposalRules) -> dict[str, Any]:
     """Stage 1: class-agnostic boxes (py-faster-rcnn's network, which scores background and object apart)."""
-    anchors = len(anchor_sizes) * len(anchor_ratios)
+    count = len(anchors.sizes) * len(anchors.ratios)
     x = layers.Conv2D(channels, 3, padding="same", activation="relu", kernel_initializer=SCORES, name="rpn_conv_3x3")(
         features
     )
-    scores = layers.Conv2D(2 * anchors, 1, kernel_initializer=SCORES, name="rpn_cls_score")(x)
-    deltas = layers.Conv2D(4 * anchors, 1, kernel_initializer=SCORES, name="rpn_bbox_pred")(x)
-    boxes = AnchorGenerator(anchor_sizes, anchor_ratios, STRIDE, "caffe", name="anchors")(features)
+    scores = layers.Conv2D(2 * count, 1, kernel_initializer=SCORES, name="rpn_cls_score")(x)
+    deltas = layers.Conv2D(4 * count, 1, kernel_initializer=SCORES, name="rpn_bbox_pred")(x)
+    boxes = AnchorGenerator(anchors.sizes, anchors.ratios, STRIDE, "caffe", name="anchors")(features)
     objectness = ObjectScores(name="rpn_object_score")(scores)
-    return Proposals(count, before_nms, min_size=min_size, offset=OFFSET, differentiable=True, name="proposals")(
+    least_side = LEAST_SIDE if rules.least_side is None else rules.least_side
+    return Proposals(rules.count, rules.before_nms, rules.overlap, least_side, OFFSET, True, name="proposals")(
         [objectness], [deltas], [boxes], sizes
     )
 
@@ -264,10 +233,8 @@ def _instances(
     results: list[tuple[Any, dict[str, Any]]],
     count: Any,
     sizes: Any,
-    mask_size: int,
-    detections: int,
-    score_threshold: float,
-    vote: bool,
+    cascade: Cascade,
+    rules: DetectionRules,
 ) -> dict[str, Any]:
     """The instances of all stages together, the best of them with the masks they agree on."""
 
@@ -276,7 +243,7 @@ def _instances(
 
     masks = joined([stage["mask"] for _, stage in results], "all_masks")
     masks = layers.Activation("sigmoid", name="mask_probabilities")(masks)
-    masks = layers.Reshape((-1, mask_size, mask_size), name="masks_square")(masks)
+    masks = layers.Reshape((-1, cascade.mask_size, cascade.mask_size), name="masks_square")(masks)
     refined = [
         RefineRegions(foreground_only=True, name=f"refined{number}")(
             boxes, stage["deltas"], stage["class_logits"], sizes
@@ -284,7 +251,8 @@ def _instances(
         for number, (boxes, stage) in enumerate(results, start=1)
     ]
     valid = ValidRegions(results[0][0].shape[1], len(results), name="valid_regions")(count)
-    return VoteMasks(detections, score_threshold, voters=64 if vote else 1, name="instances")(
+    voters = 64 if cascade.vote else 1
+    return VoteMasks(rules.count, rules.least_score, rules.overlap, voters=voters, name="instances")(
         joined([stage["class_logits"] for _, stage in results], "all_logits"),
         joined([boxes for boxes, _ in results], "all_boxes"),
         masks,

@@ -43,6 +43,9 @@ class Proposals(keras.layers.Layer):
         >>> found = Proposals(count=300, before_nms=6000)([logits], [deltas], [anchors], image_sizes)
     """
 
+    # Boxes stay float where the rest of a network is int8; what computes them need not.
+    exact_inputs = ()
+
     def __init__(
         self,
         count: int = 1000,

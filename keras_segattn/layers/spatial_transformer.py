@@ -49,6 +49,9 @@ class SpatialTransformer(keras.layers.Layer):
         >>> rectified, theta = SpatialTransformer("affine", localisation)(keras.Input((28, 28, 1)))
     """
 
+    # int8 leaves whatever computes `theta` in float: eight bits would move it by pixels.
+    exact_inputs = (1,)
+
     def __init__(
         self,
         transform: str = "affine",

@@ -8,7 +8,6 @@ from functools import cache
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.python.ops.linalg.sparse import sparse_csr_matrix_ops as csr
 
 from keras_segattn.ops.grid_sample import portable_sample
 
@@ -35,12 +34,13 @@ def weighted_sum(pixels: Any, indices: Any, weights: Any) -> tuple[Any, Callable
         rows = tf.repeat(tf.range(count), terms)
         places = tf.stack([rows, tf.cast(tf.reshape(indices, (-1,)), tf.int64)], axis=1)
         shape = tf.stack([count, tf.shape(pixels, tf.int64)[0]])
-        return csr.sparse_tensor_to_csr_sparse_matrix(places, tf.reshape(weights, (-1,)), shape)
+        values = tf.reshape(weights, (-1,))
+        return tf.raw_ops.SparseTensorToCSRSparseMatrix(indices=places, values=values, dense_shape=shape)
 
     def gradient(upstream: Any) -> tuple[Any, None, None]:
-        return csr.sparse_matrix_mat_mul(matrix(), upstream, transpose_a=True), None, None
+        return tf.raw_ops.SparseMatrixMatMul(a=matrix(), b=upstream, transpose_a=True), None, None
 
-    return csr.sparse_matrix_mat_mul(matrix(), pixels), gradient
+    return tf.raw_ops.SparseMatrixMatMul(a=matrix(), b=pixels), gradient
 
 
 def compiled_sample(images: Any, points: Any, settings: tuple[str, str, bool | None]) -> Any:

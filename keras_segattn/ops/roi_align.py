@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from keras_segattn.ops.pixel_sums import Axis, Table, as_maps, corners, first_rows, interpolate, pixel_table
 from keras_segattn.ops.portable import use_tensorflow_kernels
-from keras_segattn.ops.sampling import Axis, Table, as_maps, corners, first_rows, interpolate, pixel_table
 
 # Regions that the adaptive form crops at a time; its memory is this many times a map.
 CHUNK = 32
@@ -68,7 +68,7 @@ def roi_align(
 
 
 def _cropped(table: Table, start: Any, width: Any, y: Axis, x: Axis, output_size: tuple[int, int]) -> Any:
-    """`sampling.interpolate`, or TensorFlow's faster form of it where one may be used."""
+    """`pixel_sums.interpolate`, or TensorFlow's faster form of it where one may be used."""
     if not use_tensorflow_kernels():
         return interpolate(table, start, width, y, x, output_size)
     from keras_segattn.ops._tensorflow import weighted_sum

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from keras_segattn.ops.pixel_sums import Axis, first_rows, interpolate, pixel_table
 from keras_segattn.ops.roi_align import check_regions, finite_boxes
-from keras_segattn.ops.sampling import Axis, first_rows, interpolate, pixel_table
 
 
 def roi_warp(

@@ -9,6 +9,7 @@ the pad-100 trick. There the trunk's own maps are scored directly (as the paper 
 `fc6` and `fc7`, which are VGG's.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -50,48 +51,98 @@ def preprocess_input(images: Any) -> Any:
     return PREPROCESSING(images)
 
 
-def fully_convolutional_network(
-    finest: int,
-    include_top: bool,
-    weights: str | None,
-    input_tensor: Any,
-    input_shape: tuple[int | None, ...] | None,
-    classes: int,
-    classifier_activation: str | None,
-    name: str,
-    backbone: str,
-    alpha: float,
-    learn_upsampling: bool,
-    at_once: bool,
-) -> keras.Model:
-    """The network whose finest scored map has stride `finest`: 32, 16 or 8 pixels."""
-    check_classifier(include_top, classes, classifier_activation)
-    check_choice("learn_upsampling", learn_upsampling, (True, False))
-    check_choice("at_once", at_once, (True, False))
-    card = registry.model_card(backbone)
-    image = image_input(input_tensor, input_shape, f"FCN{finest}s", None)
-    packaged = weights if isinstance(weights, str) and weights in card.pretrained else None
-    if card.name == "VGG16":
-        streams = vgg16_streams(image, finest, alpha)
-    else:
-        streams = backbone_streams(image, backbone, finest, packaged, alpha)
+FCN16_DOCUMENTATION = """\
+FCN-16s (Long et al. 2015): the stride-32 scores summed with those of pool4, then up-sampled by 16.
 
-    x = streams.maps[32]
-    if include_top:
-        x = score(x, classes, "score_fr")
-        for stride, pool, up in ((16, "pool4", "upscore2"), (8, "pool3", "upscore_pool4")):
-            if stride >= finest:
-                x = upsample(x, 2, learn_upsampling, up)
-                skip = streams.maps[stride]
-                if at_once:
-                    skip = layers.Rescaling(AT_ONCE_SCALES[stride], name=f"scale_{pool}")(skip)
-                x = fuse(x, score(skip, classes, f"score_{pool}"), streams, stride, pool)
-        x = upsample(x, finest, learn_upsampling, "upscore" if finest == 32 else f"upscore{finest}")
-        x = crop_to_image(x, image, streams.final_crop, classifier_activation)
-    model = keras.Model(source_input(image), x, name=name)
-    if packaged is None:
-        weight_files.initialize(model, weights, card.pretrained, trunk=not include_top)
-    return model
+Arguments, output and errors are those of `FCN8s`.
+
+Example:
+    >>> finer = FCN16s(classes=3, backbone="squeezenet1_1")
+    >>> initialize_from(finer, coarse)
+"""
+
+FCN8_DOCUMENTATION = """\
+FCN-8s (Long et al. 2015): the scores of strides 32, 16 (pool4) and 8 (pool3), summed, up-sampled by 8.
+
+Args:
+    include_top: whether to add scores and up-sampling; without, the output is the stride-32 map.
+    weights: `None` (random trunk, zero scores), the name of weights packaged for the backbone (such as
+        `"imagenet"` with `backbone="squeezenet1_1"`), or the path of a weight file of the whole network.
+    input_tensor: symbolic tensor to build on, instead of `input_shape`.
+    input_shape: `(height, width, channels)`, default `(None, None, 3)`: any size from 1 pixel up.
+    classes: number of classes, background included.
+    classifier_activation: `None` for logits, `"softmax"` for probabilities.
+    name: of the model.
+    backbone: `"vgg16"` for the released pad-100 form, or a registered trunk with taps at strides 8 and 16.
+    alpha: width multiplier of the trunk and of fc6 and fc7.
+    learn_upsampling: whether the transposed convolutions are trained; the release keeps them bilinear.
+    at_once: scale pool4 by 0.01 and pool3 by 0.0001 before they are scored, so that all streams can be
+        trained from the start instead of in stages.
+
+Returns:
+    Model from preprocessed images `(batch, height, width, channels)` float32 to logits
+    `(batch, height, width, classes)` (any real value).
+
+Raises:
+    ValueError: if an argument or a shape is wrong.
+    keras_segattn.weights.WeightsError: if the weights are not installed or do not fit.
+
+Example:
+    >>> model = FCN8s(classes=3, weights="imagenet", backbone="squeezenet1_1")
+    >>> model(preprocessing_of(model)(images)).shape
+    TensorShape([4, 256, 256, 3])
+"""
+
+
+def _fcn(finest: int, documentation: str | None = None) -> Callable[..., keras.Model]:
+    """The builder of a network whose finest scored map has stride `finest`: 32, 16 or 8 pixels."""
+
+    def build(
+        include_top: bool = True,
+        weights: str | None = None,
+        input_tensor: Any = None,
+        input_shape: tuple[int | None, ...] | None = None,
+        classes: int = 21,
+        classifier_activation: str | None = None,
+        name: str = f"fcn{finest}s",
+        *,
+        backbone: str = "vgg16",
+        alpha: float = 1.0,
+        learn_upsampling: bool = False,
+        at_once: bool = False,
+    ) -> keras.Model:
+        check_classifier(include_top, classes, classifier_activation)
+        check_choice("learn_upsampling", learn_upsampling, (True, False))
+        check_choice("at_once", at_once, (True, False))
+        card = registry.model_card(backbone)
+        picture = PREPROCESSING if card.name == "VGG16" else None
+        image = image_input(input_tensor, input_shape, f"FCN{finest}s", picture)
+        packaged = weights if isinstance(weights, str) and weights in card.pretrained else None
+        if card.name == "VGG16":
+            streams = vgg16_streams(image, finest, alpha)
+        else:
+            streams = backbone_streams(image, backbone, finest, packaged, alpha)
+
+        x = streams.maps[32]
+        if include_top:
+            x = score(x, classes, "score_fr")
+            for stride, pool, up in ((16, "pool4", "upscore2"), (8, "pool3", "upscore_pool4")):
+                if stride >= finest:
+                    x = upsample(x, 2, learn_upsampling, up)
+                    skip = streams.maps[stride]
+                    if at_once:
+                        skip = layers.Rescaling(AT_ONCE_SCALES[stride], name=f"scale_{pool}")(skip)
+                    x = fuse(x, score(skip, classes, f"score_{pool}"), streams, stride, pool)
+            x = upsample(x, finest, learn_upsampling, "upscore" if finest == 32 else f"upscore{finest}")
+            x = crop_to_image(x, image, streams.final_crop, classifier_activation)
+        model = keras.Model(source_input(image), x, name=name)
+        if packaged is None:
+            weight_files.initialize(model, weights, card.pretrained, trunk=not include_top)
+        return model
+
+    build.__name__ = build.__qualname__ = f"FCN{finest}s"
+    build.__doc__ = documentation
+    return build
 
 
 fcn_card = partial(
@@ -126,8 +177,7 @@ def FCN32s(  # noqa: N802 - a builder is named like the model it builds
     Example:
         >>> coarse = FCN32s(classes=3, weights="imagenet", backbone="squeezenet1_1")
     """
-    return fully_convolutional_network(
-        32,
+    return _fcn(32)(
         include_top,
         weights,
         input_tensor,
@@ -135,108 +185,11 @@ def FCN32s(  # noqa: N802 - a builder is named like the model it builds
         classes,
         classifier_activation,
         name,
-        backbone,
-        alpha,
-        learn_upsampling,
-        at_once=False,
+        backbone=backbone,
+        alpha=alpha,
+        learn_upsampling=learn_upsampling,
     )
 
 
-@register(fcn_card(parameters=134_815_994, weight_names=WEIGHT_NAMES))
-def FCN16s(  # noqa: N802 - a builder is named like the model it builds
-    include_top: bool = True,
-    weights: str | None = None,
-    input_tensor: Any = None,
-    input_shape: tuple[int | None, ...] | None = None,
-    classes: int = 21,
-    classifier_activation: str | None = None,
-    name: str = "fcn16s",
-    *,
-    backbone: str = "vgg16",
-    alpha: float = 1.0,
-    learn_upsampling: bool = False,
-    at_once: bool = False,
-) -> keras.Model:
-    """FCN-16s (Long et al. 2015): the stride-32 scores summed with those of pool4, then up-sampled by 16.
-
-    Arguments, output and errors are those of `FCN8s`.
-
-    Example:
-        >>> finer = FCN16s(classes=3, backbone="squeezenet1_1")
-        >>> initialize_from(finer, coarse)
-    """
-    return fully_convolutional_network(
-        16,
-        include_top,
-        weights,
-        input_tensor,
-        input_shape,
-        classes,
-        classifier_activation,
-        name,
-        backbone,
-        alpha,
-        learn_upsampling,
-        at_once,
-    )
-
-
-@register(fcn_card(parameters=134_489_759, weight_names=WEIGHT_NAMES))
-def FCN8s(  # noqa: N802 - a builder is named like the model it builds
-    include_top: bool = True,
-    weights: str | None = None,
-    input_tensor: Any = None,
-    input_shape: tuple[int | None, ...] | None = None,
-    classes: int = 21,
-    classifier_activation: str | None = None,
-    name: str = "fcn8s",
-    *,
-    backbone: str = "vgg16",
-    alpha: float = 1.0,
-    learn_upsampling: bool = False,
-    at_once: bool = False,
-) -> keras.Model:
-    """FCN-8s (Long et al. 2015): the scores of strides 32, 16 (pool4) and 8 (pool3), summed, up-sampled by 8.
-
-    Args:
-        include_top: whether to add scores and up-sampling; without, the output is the stride-32 map.
-        weights: `None` (random trunk, zero scores), the name of weights packaged for the backbone (such as
-            `"imagenet"` with `backbone="squeezenet1_1"`), or the path of a weight file of the whole network.
-        input_tensor: symbolic tensor to build on, instead of `input_shape`.
-        input_shape: `(height, width, channels)`, default `(None, None, 3)`: any size from 1 pixel up.
-        classes: number of classes, background included.
-        classifier_activation: `None` for logits, `"softmax"` for probabilities.
-        name: of the model.
-        backbone: `"vgg16"` for the released pad-100 form, or a registered trunk with taps at strides 8 and 16.
-        alpha: width multiplier of the trunk and of fc6 and fc7.
-        learn_upsampling: whether the transposed convolutions are trained; the release keeps them bilinear.
-        at_once: scale pool4 by 0.01 and pool3 by 0.0001 before they are scored, so that all streams can be
-            trained from the start instead of in stages.
-
-    Returns:
-        Model from preprocessed images `(batch, height, width, channels)` float32 to logits
-        `(batch, height, width, classes)` (any real value).
-
-    Raises:
-        ValueError: if an argument or a shape is wrong.
-        keras_segattn.weights.WeightsError: if the weights are not installed or do not fit.
-
-    Example:
-        >>> model = FCN8s(classes=3, weights="imagenet", backbone="squeezenet1_1")
-        >>> model(preprocessing_of(model)(images)).shape
-        TensorShape([4, 256, 256, 3])
-    """
-    return fully_convolutional_network(
-        8,
-        include_top,
-        weights,
-        input_tensor,
-        input_shape,
-        classes,
-        classifier_activation,
-        name,
-        backbone,
-        alpha,
-        learn_upsampling,
-        at_once,
-    )
+FCN16s = register(fcn_card(parameters=134_815_994, weight_names=WEIGHT_NAMES))(_fcn(16, FCN16_DOCUMENTATION))
+FCN8s = register(fcn_card(parameters=134_489_759, weight_names=WEIGHT_NAMES))(_fcn(8, FCN8_DOCUMENTATION))

@@ -1,12 +1,12 @@
 """Training, evaluation and prediction of classifiers, segmentation models, detectors and generators; recipes."""
 
+from keras_segattn.data.crops import crops
 from keras_segattn.training.cascade_trainer import CascadeTrainer
 from keras_segattn.training.checkpoint import CheckpointError
 from keras_segattn.training.classifier import train_classifier
 from keras_segattn.training.classifier_evaluation import classify, evaluate_classifier, top_k_error
 from keras_segattn.training.classifier_recipes import CLASSIFIER_RECIPES, ClassifierRecipe
 from keras_segattn.training.co_localisation_trainer import CoLocalisationTrainer
-from keras_segattn.training.crops import crops
 from keras_segattn.training.evaluation import evaluate, predict
 from keras_segattn.training.fcn_stages import Stage, train_fcn_stages
 from keras_segattn.training.gan import train_gan
@@ -17,7 +17,7 @@ from keras_segattn.training.instance_trainer import InstanceTrainer
 from keras_segattn.training.optimizers import CaffeSGD
 from keras_segattn.training.recipes import RECIPES, Recipe
 from keras_segattn.training.recorder import TrainingDivergedError
-from keras_segattn.training.region_trainer import Sampling, freeze_batch_norm
+from keras_segattn.training.region_trainer import RegionChoice, freeze_batch_norm
 from keras_segattn.training.rmsprop import InceptionRMSprop
 from keras_segattn.training.segmenter import train_segmenter
 from keras_segattn.training.sequence_recipes import SEQUENCE_RECIPES, SequenceRecipe
@@ -37,7 +37,7 @@ __all__ = [
     "InceptionRMSprop",
     "InstanceTrainer",
     "Recipe",
-    "Sampling",
+    "RegionChoice",
     "SequenceRecipe",
     "Stage",
     "TrainingDivergedError",

@@ -8,7 +8,7 @@ from keras import ops
 from keras_segattn.layers import RefineRegions, RoIWarp
 from keras_segattn.ops.gradients import clip_gradient
 from keras_segattn.training.region_targets import match, mean_where
-from keras_segattn.training.region_trainer import Regions, RegionTrainer, Sampling, layer_of, masks_in, of_class
+from keras_segattn.training.region_trainer import RegionChoice, Regions, RegionTrainer, layer_of, masks_in, of_class
 
 # Of the released code: a mask is where its probability reaches this, and an instance is right from this overlap on.
 MASK_THRESHOLD, MASK_IOU = 0.4, 0.5
@@ -16,7 +16,7 @@ MASK_THRESHOLD, MASK_IOU = 0.4, 0.5
 # and the proposals move away from the objects.
 REFINEMENT_GRADIENT = 1 / 512
 STAGE_LOSSES = ("mask", "box_classification", "classification", "box")
-SAMPLING = Sampling(proposals=300, proposals_before_nms=12000, regions=64, region_positives=19)
+CHOICE = RegionChoice(proposals=300, proposals_before_nms=12000, regions=64, region_positives=19)
 
 
 class CascadeTrainer(RegionTrainer):
@@ -27,8 +27,8 @@ class CascadeTrainer(RegionTrainer):
 
     Args:
         detector: made by `MNC`.
-        sampling: numbers of anchors and regions; default: the released code's.
-        seed: of the sampling.
+        choice: numbers of anchors and regions; default: the released code's.
+        seed: of the random choice.
         mask_weight: of the losses of masks: 1.0 in the paper, 2.0 in the released code.
 
     Call arguments:
@@ -47,12 +47,12 @@ class CascadeTrainer(RegionTrainer):
     """
 
     def __init__(
-        self, detector: keras.Model, sampling: Sampling | None = None, seed: int = 0, mask_weight: float = 1.0
+        self, detector: keras.Model, choice: RegionChoice | None = None, seed: int = 0, mask_weight: float = 1.0
     ) -> None:
         names = {layer.name for layer in detector.layers}
         self.suffixes = ("", "_ext") if "stage_bridge" in names else ("",)
         losses = ("rpn_objectness", "rpn_box", *(f"{name}{end}" for end in self.suffixes for name in STAGE_LOSSES))
-        super().__init__(detector, losses, sampling or SAMPLING, seed)
+        super().__init__(detector, losses, choice or CHOICE, seed)
         self.mask_weight = mask_weight
         self.crop = layer_of(detector, "roi_warp", RoIWarp)
         self.first = self.proposal_network(self.crop.input[:-1])
@@ -73,13 +73,15 @@ class CascadeTrainer(RegionTrainer):
         losses = self.proposal_losses(found, boxes, classes)
         limit = REFINEMENT_GRADIENT / ops.cast(ops.shape(boxes)[0], "float32")  # losses are means over the images
         found["deltas"] = [clip_gradient(deltas, limit) for deltas in found["deltas"]]
-        regions = self.sample_regions(found, boxes, classes)
+        regions = self.chosen_regions(found, boxes, classes)
         for suffix in self.suffixes:
             stage, deltas, logits = self._stage(found["maps"], regions, batch, training)
             losses |= {f"{name}{suffix}": value for name, value in stage.items()}
             moved = self.bridge(regions.boxes, clip_gradient(deltas, limit), logits, found["sizes"])
-            s = self.sampling
-            matches = match(ops.stop_gradient(moved), boxes, classes, s.region_foreground, s.region_foreground)
+            choice = self.choice
+            matches = match(
+                ops.stop_gradient(moved), boxes, classes, choice.region_foreground, choice.region_foreground
+            )
             positive, counts = (ops.logical_and(m, regions.counts) for m in (matches.positive, regions.counts))
             regions = Regions(moved, matches.objects, positive, counts)
         return losses

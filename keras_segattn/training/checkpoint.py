@@ -14,6 +14,8 @@ import numpy as np
 from keras_segattn.files import replaced
 
 FORMAT = 1
+# Changed settings that an error names.
+SHOWN = 3
 
 
 class CheckpointError(ValueError):
@@ -88,9 +90,10 @@ def load_checkpoint(path: Path, model: keras.Model, optimizer: Stateful, setting
         if before.get(name) != now.get(name)
     ]
     if changed:
+        more = [f"{len(changed) - SHOWN} more"] if len(changed) > SHOWN else []
         raise CheckpointError(
-            f"{path} was written with other settings ({'; '.join(changed)}): train with those, in another "
-            "run_dir, or from the start with resume=False"
+            f"{path} was written with other settings ({'; '.join(changed[:SHOWN] + more)}): train with those, in "
+            "another run_dir, or from the start with resume=False"
         )
     found, expected = header["variables"], signature(variables)
     if found != expected:

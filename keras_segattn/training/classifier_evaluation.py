@@ -10,10 +10,10 @@ from keras import ops
 from rich.progress import track
 
 from keras_segattn.arguments import check_choice, check_positive_integer
+from keras_segattn.data.crops import CROP_SCHEMES, crops
 from keras_segattn.facts import preprocessing_of
 from keras_segattn.fields import Picture
 from keras_segattn.graph import final_activation
-from keras_segattn.training.crops import CROP_SCHEMES, crops
 
 
 def classify(

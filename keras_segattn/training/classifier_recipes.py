@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import keras
 
-from keras_segattn.arguments import check_choice, check_positive_integer
+from keras_segattn.arguments import check_positive_integer, unknown
 from keras_segattn.training.rmsprop import InceptionRMSprop, check_rmsprop
 
 # Side classifiers' share of the loss: TF-slim's of the Inceptions, and the two of GoogLeNet (its section 5).
@@ -92,5 +92,6 @@ def resolve_classifier_recipe(recipe: str | ClassifierRecipe) -> ClassifierRecip
     """
     if isinstance(recipe, ClassifierRecipe):
         return recipe
-    check_choice("recipe", recipe, tuple(CLASSIFIER_RECIPES))
+    if recipe not in tuple(CLASSIFIER_RECIPES):
+        raise ValueError(unknown("recipe", recipe, CLASSIFIER_RECIPES))
     return CLASSIFIER_RECIPES[recipe]

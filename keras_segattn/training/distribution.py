@@ -160,15 +160,40 @@ class ReplicatedLossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
         return ops.equal(overflows, 0.0)
 
 
+# What `ReplicatedModel` overrides and calls of Keras; no public method does the same.
+KERAS_INTERNALS = ("_maybe_symbolic_build", "_symbolic_build")
+
+
+def replicated_model(model: keras.Model, batch: Sequence[Any]) -> "ReplicatedModel":
+    """The functional `model`, with its variables, for `fit` on several replicas.
+
+    Args:
+        model: what is trained.
+        batch: images and labels, of which shapes and types are read.
+
+    Raises:
+        RuntimeError: if Keras is of a version without what this needs of its internals.
+    """
+    missing = [name for name in KERAS_INTERNALS if not hasattr(keras.Model, name)]
+    if missing:
+        raise RuntimeError(
+            f"training on several replicas needs keras.Model.{missing[0]} of Keras 3.13 to 3.15, which Keras "
+            f"{keras.__version__} lacks: install one of those, or train on one device"
+        )
+    replicated = ReplicatedModel(inputs=model.input, outputs=model.output, name=model.name)
+    replicated.symbolic_batch = tuple(keras.KerasTensor(part.shape, part.dtype.name) for part in batch)
+    return replicated
+
+
 class ReplicatedModel(keras.Model):
-    """A functional model that `fit` and `evaluate` run on several replicas.
+    """A functional model that `fit` and `evaluate` run on several replicas; `replicated_model` makes it.
 
     Keras 3 supports `MirroredStrategy` and `MultiWorkerMirroredStrategy` but for two faults (keras#20585), which
     this class steps around: it infers shapes from the mean of the replicas' first batches, which need not have
     the same size, and with several workers it averages scalar results along a dimension that scalars lack.
     """
 
-    symbolic_batch: tuple[keras.KerasTensor, keras.KerasTensor]
+    symbolic_batch: tuple[keras.KerasTensor, ...]
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:  # noqa: ARG002
         with self.distribute_strategy.scope():

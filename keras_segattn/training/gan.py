@@ -12,7 +12,7 @@ from keras import ops
 from keras_segattn import visualize
 from keras_segattn.arguments import check_positive_integer
 from keras_segattn.files import replaced
-from keras_segattn.generation.latent import black, noise, sample
+from keras_segattn.generation.latent import black, generate, noise
 from keras_segattn.training.distribution import strategy_of
 from keras_segattn.training.gan_recipes import GANRecipe, resolve_gan_recipe
 from keras_segattn.training.gan_trainer import GANTrainer, Optimizers, class_count, input_shapes, noise_shape
@@ -109,7 +109,7 @@ def train_gan(
         z: Any = noise(chosen.noise, SAMPLES, noise_shape(generator), seed)
         if classes := class_count(generator):  # one after the other
             z = {"z": z, "label": np.eye(classes, dtype="float32")[np.arange(SAMPLES) % classes]}
-        watchers.append(Sampler(generator, z, directory / "samples"))
+        watchers.append(GeneratedPictures(generator, z, directory / "samples"))
 
     first = recorder.progress.epoch
     if first < epochs:
@@ -139,11 +139,11 @@ class GANRecorder(Recorder):
         return self.model.optimizers
 
 
-class Sampler(keras.callbacks.Callback):
-    """Draws the same noise after every epoch.
+class GeneratedPictures(keras.callbacks.Callback):
+    """Writes what the generator makes of the same noise after every epoch.
 
     Args:
-        generator: what draws.
+        generator: what makes the pictures.
         z: its input.
         folder: made if missing, for `epoch_001.png` …
     """
@@ -155,7 +155,7 @@ class Sampler(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
         """Write the picture."""
-        grid = visualize.image_grid(sample(self.generator, self.z), COLUMNS, scale=2)
+        grid = visualize.image_grid(generate(self.generator, self.z), COLUMNS, scale=2)
         visualize.save(grid, self.folder / f"epoch_{epoch + 1:03d}.png")
 
 

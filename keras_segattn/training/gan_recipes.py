@@ -6,7 +6,7 @@ from typing import Literal
 
 import keras
 
-from keras_segattn.arguments import check_choice
+from keras_segattn.arguments import check_choice, unknown
 from keras_segattn.generation.latent import DISTRIBUTIONS
 
 SCHEDULES = ("constant", "linear", "inverse_time")
@@ -132,5 +132,6 @@ def resolve_gan_recipe(recipe: str | GANRecipe) -> GANRecipe:
     """
     if isinstance(recipe, GANRecipe):
         return recipe
-    check_choice("recipe", recipe, tuple(GAN_RECIPES))
+    if recipe not in tuple(GAN_RECIPES):
+        raise ValueError(unknown("recipe", recipe, GAN_RECIPES))
     return GAN_RECIPES[recipe]

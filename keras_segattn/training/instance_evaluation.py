@@ -4,17 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
-from keras_segattn.data.fitting import fit_picture
+from keras_segattn.data.fitting import fit_picture, in_picture
 from keras_segattn.data.instances import Example
 from keras_segattn.facts import preprocessing_of
 from keras_segattn.metrics.coco_average_precision import coco_average_precision
 from keras_segattn.metrics.region_average_precision import region_average_precision
-from keras_segattn.ops.masks import paste_masks
-
-THRESHOLD = 0.5
 
 
 def evaluate_instances(
@@ -53,30 +49,11 @@ def evaluate_instances(
     for number, example in enumerate(examples, start=1):
         image, factor = fit_picture(example["image"], (height, width))
         outputs = model.predict_on_batch(ops.convert_to_numpy(preprocessing(image[None])))
-        found.append(in_picture(outputs, example["image"].shape[:2], factor))
+        first = {name: values[0] for name, values in outputs.items()}
+        found.append(in_picture(first, example["image"].shape[:2], factor))
         bar.update(number)
     return {
         "bbox": coco_average_precision(found, examples, kind="bbox"),
         "segm": coco_average_precision(found, examples, kind="segm"),
         "region": region_average_precision(found, examples),
     }
-
-
-def in_picture(outputs: dict[str, Any], picture: tuple[int, int], factor: float) -> dict[str, np.ndarray]:
-    """The detections of the first image of a batch in the frame of the picture it was resized from.
-
-    Args:
-        outputs: of a detector.
-        picture: (height, width) of the picture.
-        factor: by which the picture was resized, see `data.fit_picture`.
-
-    Returns:
-        `boxes` float32 `(n, 4)`, `scores` `(n,)`, `classes` `(n,)` and `masks` bool `(n, height, width)`.
-    """
-    count = int(outputs["count"][0])
-    boxes, scores, classes, masks = (np.asarray(outputs[k][0][:count]) for k in ("boxes", "scores", "classes", "masks"))
-    boxes = boxes / factor
-    frames = np.zeros((0, *picture), bool)
-    if count:
-        frames = ops.convert_to_numpy(paste_masks(masks[None], boxes[None], *picture))[0] > THRESHOLD
-    return {"boxes": boxes, "scores": scores, "classes": classes, "masks": frames}

@@ -8,7 +8,7 @@ from keras import ops
 from keras_segattn.layers import Detections
 from keras_segattn.layers.region_operator import RegionOperator
 from keras_segattn.training.region_targets import mean_where
-from keras_segattn.training.region_trainer import Regions, RegionTrainer, Sampling, layer_of, masks_in, of_class
+from keras_segattn.training.region_trainer import RegionChoice, Regions, RegionTrainer, layer_of, masks_in, of_class
 
 LOSSES = ("rpn_objectness", "rpn_box", "classification", "box", "mask")
 
@@ -21,8 +21,8 @@ class InstanceTrainer(RegionTrainer):
 
     Args:
         detector: made by `MaskRCNN`.
-        sampling: numbers of anchors and regions; default: the paper's.
-        seed: of the sampling.
+        choice: numbers of anchors and regions; default: the paper's.
+        seed: of the random choice.
 
     Call arguments:
         batch: dict of `image`, `boxes`, `classes` and `masks` as `data.InstanceBatches` gives them.
@@ -39,8 +39,8 @@ class InstanceTrainer(RegionTrainer):
         >>> trainer.fit(batches)
     """
 
-    def __init__(self, detector: keras.Model, sampling: Sampling | None = None, seed: int = 0) -> None:
-        super().__init__(detector, LOSSES, sampling or Sampling(), seed)
+    def __init__(self, detector: keras.Model, choice: RegionChoice | None = None, seed: int = 0) -> None:
+        super().__init__(detector, LOSSES, choice or RegionChoice(), seed)
         self.box_weights = layer_of(detector, "detections", Detections).box_weights
         operators = [layer for layer in detector.layers if isinstance(layer, RegionOperator)]
         self.crop_for_boxes, self.crop_for_masks = operators
@@ -57,7 +57,7 @@ class InstanceTrainer(RegionTrainer):
         found = keras.tree.map_structure(lambda x: ops.cast(x, "float32"), found)
         boxes, classes = batch["boxes"], batch["classes"]
         losses = self.proposal_losses(found, boxes, classes)
-        regions = self.sample_regions(found, boxes, classes)
+        regions = self.chosen_regions(found, boxes, classes)
         regions = regions._replace(boxes=ops.stop_gradient(regions.boxes))
         losses |= self._box_losses(found["maps"], regions, boxes, classes, training)
         losses["mask"] = self._mask_loss(found["maps"], regions, classes, batch["masks"], training)
@@ -82,7 +82,7 @@ class InstanceTrainer(RegionTrainer):
 
     def _mask_loss(self, maps: list[Any], regions: Regions, classes: Any, masks: Any, training: bool | None) -> Any:
         """Binary cross-entropy of the mask of the object's class, of positive regions only; they are the first."""
-        most = min(self.sampling.region_positives, regions.positive.shape[1])
+        most = min(self.choice.region_positives, regions.positive.shape[1])
         boxes, objects, positive, _ = (part[:, :most] for part in regions)
         crops = self.crop_for_masks(maps, boxes)
         logits = self.mask_head(ops.reshape(crops, (-1, *crops.shape[2:])), training=training)

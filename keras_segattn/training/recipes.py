@@ -6,7 +6,7 @@ from typing import Literal
 
 import keras
 
-from keras_segattn.arguments import check_choice
+from keras_segattn.arguments import check_choice, unknown
 from keras_segattn.losses import PixelCrossEntropy
 from keras_segattn.training.optimizers import CaffeSGD
 
@@ -114,5 +114,6 @@ def resolve_recipe(recipe: str | Recipe) -> Recipe:
     """
     if isinstance(recipe, Recipe):
         return recipe
-    check_choice("recipe", recipe, tuple(RECIPES))
+    if recipe not in tuple(RECIPES):
+        raise ValueError(unknown("recipe", recipe, RECIPES))
     return RECIPES[recipe]

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_segattn.files import replaced
+from keras_segattn.files import remove_stale, replaced
 from keras_segattn.training.checkpoint import Progress, Stateful, load_checkpoint, save_checkpoint
 from keras_segattn.training.precision import dtype_policies
 
@@ -19,8 +20,8 @@ from keras_segattn.training.precision import dtype_policies
 def prepare(run_dir: Path, settings: Mapping[str, Any]) -> None:
     """Make a run directory, or clear it of what a process that was killed had half written; note the settings in it."""
     run_dir.mkdir(parents=True, exist_ok=True)
-    for leftover in run_dir.rglob(".partial.*"):
-        leftover.unlink()
+    for folder, _, _ in os.walk(run_dir):
+        remove_stale(Path(folder), ".partial.*")
     with replaced(run_dir / "settings.json") as temporary:
         temporary.write_text(json.dumps(settings, indent=2))
 

@@ -65,8 +65,8 @@ def _share_inside(boxes: Any, crowds: Any) -> Any:
     return ops.maximum(width, 0.0) * ops.maximum(height, 0.0) / ops.maximum(area, 1e-6)
 
 
-def sample(matches: Matches, count: int, positives: int, noise: Any) -> tuple[Any, Any, Any]:
-    """Draw `count` boxes an image: at most `positives` positive ones, the rest negative.
+def choose_regions(matches: Matches, count: int, positives: int, noise: Any) -> tuple[Any, Any, Any]:
+    """Choose `count` boxes an image at random: at most `positives` positive ones, the rest negative.
 
     Args:
         matches: of N boxes.

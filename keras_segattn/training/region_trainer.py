@@ -1,4 +1,4 @@
-"""What the trainers of detectors have in common: the losses of the region proposal network, and sampled regions."""
+"""What the trainers of detectors have in common: the losses of proposals, and which regions to train on."""
 
 from typing import Any, NamedTuple
 
@@ -10,10 +10,10 @@ from keras_segattn.layers import Proposals
 from keras_segattn.ops.boxes import encode_boxes
 from keras_segattn.ops.roi_align import roi_align
 from keras_segattn.training.distribution import replicas
-from keras_segattn.training.region_targets import Matches, match, mean_where, sample, smooth_l1
+from keras_segattn.training.region_targets import Matches, choose_regions, match, mean_where, smooth_l1
 
 
-class Sampling(NamedTuple):
+class RegionChoice(NamedTuple):
     """How many anchors and regions of an image are trained on, and which; the paper's numbers, as in torchvision.
 
     Attributes:
@@ -38,7 +38,7 @@ class Sampling(NamedTuple):
 
 
 class Regions(NamedTuple):
-    """Sampled regions, the positive ones first.
+    """Regions to train on, the positive ones first.
 
     Attributes:
         boxes: `(batch, R, 4)`.
@@ -66,25 +66,25 @@ class RegionTrainer(keras.Model):
     Args:
         detector: with a layer `proposals`.
         losses: names of the losses that `call` gives.
-        sampling: numbers of anchors and regions.
-        seed: of the sampling.
+        choice: numbers of anchors and regions.
+        seed: of the random choice.
 
     Raises:
         ValueError: if the detector has no such layer.
     """
 
-    def __init__(self, detector: keras.Model, losses: tuple[str, ...], sampling: Sampling, seed: int) -> None:
+    def __init__(self, detector: keras.Model, losses: tuple[str, ...], choice: RegionChoice, seed: int) -> None:
         # Boxes need float32, whatever the layers compute in.
         super().__init__(name=f"{detector.name}_trainer", dtype="float32")
-        for name, value in sampling._asdict().items():
+        for name, value in choice._asdict().items():
             if isinstance(value, int):
                 check_positive_integer(name, value)
-        self.detector, self.sampling = detector, sampling
+        self.detector, self.choice = detector, choice
         self.seeds = keras.random.SeedGenerator(seed)
         found = layer_of(detector, "proposals", Proposals)
         self.candidates = Proposals(
-            sampling.proposals,
-            sampling.proposals_before_nms,
+            choice.proposals,
+            choice.proposals_before_nms,
             found.iou_threshold,
             found.min_size,
             found.offset,
@@ -123,13 +123,17 @@ class RegionTrainer(keras.Model):
 
     def proposal_losses(self, found: dict[str, Any], boxes: Any, classes: Any) -> dict[str, Any]:
         """`rpn_objectness` and `rpn_box` (Ren et al. 2015, equation 1) of what `proposal_network` gave."""
-        s = self.sampling
+        choice = self.choice
         batch = ops.shape(boxes)[0]
         logits = ops.concatenate([ops.reshape(x, (batch, -1)) for x in found["logits"]], axis=1)
         deltas = ops.concatenate([ops.reshape(x, (batch, -1, 4)) for x in found["deltas"]], axis=1)
         anchors = ops.concatenate(found["anchors"], axis=0)
-        matches = match(anchors, boxes, classes, s.anchor_foreground, s.anchor_background, best_for_each_object=True)
-        indices, positive, counts = sample(matches, s.anchors, s.anchor_positives, self.noise(matches))
+        matches = match(
+            anchors, boxes, classes, choice.anchor_foreground, choice.anchor_background, best_for_each_object=True
+        )
+        indices, positive, counts = choose_regions(
+            matches, choice.anchors, choice.anchor_positives, self.noise(matches)
+        )
         objectness = ops.binary_crossentropy(
             ops.cast(positive, "float32"), ops.take_along_axis(logits, indices, axis=1), from_logits=True
         )
@@ -141,17 +145,23 @@ class RegionTrainer(keras.Model):
             "rpn_box": self.box_loss(difference, positive, counts),
         }
 
-    def sample_regions(self, found: dict[str, Any], boxes: Any, classes: Any) -> Regions:
+    def chosen_regions(self, found: dict[str, Any], boxes: Any, classes: Any) -> Regions:
         """Proposals and the objects' own boxes, some positive and the rest negative."""
-        s = self.sampling
+        choice = self.choice
         proposals = self.candidates(found["logits"], found["deltas"], found["anchors"], found["sizes"])
         candidates = ops.concatenate([proposals["boxes"], boxes], axis=1)
-        exists = ops.concatenate([ops.arange(s.proposals)[None, :] < proposals["count"][:, None], classes > 0], axis=1)
-        matches = match(ops.stop_gradient(candidates), boxes, classes, s.region_foreground, s.region_foreground)
+        exists = ops.concatenate(
+            [ops.arange(choice.proposals)[None, :] < proposals["count"][:, None], classes > 0], axis=1
+        )
+        matches = match(
+            ops.stop_gradient(candidates), boxes, classes, choice.region_foreground, choice.region_foreground
+        )
         matches = matches._replace(
             positive=ops.logical_and(matches.positive, exists), negative=ops.logical_and(matches.negative, exists)
         )
-        indices, positive, counts = sample(matches, s.regions, s.region_positives, self.noise(matches))
+        indices, positive, counts = choose_regions(
+            matches, choice.regions, choice.region_positives, self.noise(matches)
+        )
         chosen = ops.take_along_axis(candidates, indices[..., None], axis=1)
         chosen = ops.where(counts[..., None], chosen, 0.0)
         return Regions(chosen, ops.take_along_axis(matches.objects, indices, axis=1), positive, counts)
@@ -165,11 +175,11 @@ class RegionTrainer(keras.Model):
 
     def box_loss(self, difference: Any, positive: Any, counts: Any) -> Any:
         """Smooth L1, summed over the coordinates of positive boxes, averaged over all that count."""
-        loss = ops.sum(smooth_l1(difference, self.sampling.beta), axis=-1)
+        loss = ops.sum(smooth_l1(difference, self.choice.beta), axis=-1)
         return ops.sum(ops.where(positive, loss, 0.0)) / ops.maximum(ops.sum(ops.cast(counts, "float32")), 1.0)
 
     def noise(self, matches: Matches) -> Any:
-        """Uniform random numbers, by which `sample` draws."""
+        """Uniform random numbers, by which `choose_regions` chooses."""
         return keras.random.uniform(ops.shape(matches.positive), seed=self.seeds)
 
 

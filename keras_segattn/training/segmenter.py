@@ -14,10 +14,10 @@ from keras_segattn.metrics.scores import SCORES, SegmentationScores
 from keras_segattn.training.distribution import (
     AverageStatistics,
     ReplicatedLossScaleOptimizer,
-    ReplicatedModel,
     check_scope,
     distributed_loss,
     is_chief,
+    replicated_model,
     strategy_of,
     strategy_scope,
 )
@@ -141,11 +141,11 @@ def train_segmenter(
             "mixed_precision": policy,
             "steps_per_epoch": train.steps,
         }
-        trainer = (ReplicatedModel if replicated else keras.Model)(
-            inputs=model.input, outputs=model.output, name=model.name
+        trainer = (
+            replicated_model(model, batch)
+            if replicated
+            else keras.Model(inputs=model.input, outputs=model.output, name=model.name)
         )
-        if isinstance(trainer, ReplicatedModel):
-            trainer.symbolic_batch = tuple(keras.KerasTensor(part.shape, part.dtype.name) for part in batch)
         trainer.compile(
             optimizer,
             distributed_loss(loss, strategy),

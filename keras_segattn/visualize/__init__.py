@@ -10,7 +10,8 @@ from keras_segattn.visualize.colours import palette
 from keras_segattn.visualize.figure import save
 from keras_segattn.visualize.grid import image_grid
 from keras_segattn.visualize.instances import draw_instances
-from keras_segattn.visualize.masks import overlay, side_by_side
+from keras_segattn.visualize.masks import background_of, overlay, side_by_side
+from keras_segattn.visualize.number_images import class_image, instance_image
 from keras_segattn.visualize.panels import panels
 from keras_segattn.visualize.transformations import sampled_grid, transformer_panels
 from keras_segattn.visualize.transformer_frames import TransformerFrames
@@ -20,9 +21,12 @@ __all__ = [
     "TransformerFrames",
     "alignment",
     "attended_words",
+    "background_of",
+    "class_image",
     "confusion_matrix",
     "draw_instances",
     "image_grid",
+    "instance_image",
     "line_charts",
     "overlay",
     "palette",

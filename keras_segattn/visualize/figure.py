@@ -9,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from keras_segattn.arguments import check_labels
 from keras_segattn.files import replaced
 
 DPI = 100
@@ -62,6 +63,5 @@ def names_of(classes: int, labels: Sequence[str] | None) -> list[str]:
     """
     if labels is None:
         return [str(number) for number in range(classes)]
-    if isinstance(labels, str) or len(labels) != classes:
-        raise ValueError(f"expected one label for each of {classes} classes, received {labels!r}")
+    check_labels(labels, classes)
     return [str(label) for label in labels]

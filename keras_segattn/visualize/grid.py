@@ -22,7 +22,7 @@ def image_grid(images: np.ndarray, columns: int, *, scale: int = 1, gap: int = 2
         ValueError: if shape or dtype is wrong, or a number not positive.
 
     Example:
-        >>> save(image_grid(sample(generator, noise("normal", 64, 100)), columns=8, scale=2), "samples.png")
+        >>> save(image_grid(generate(generator, noise("normal", 64, 100)), columns=8, scale=2), "samples.png")
     """
     images = np.asarray(images)
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3) or not images.size:

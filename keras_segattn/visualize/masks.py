@@ -27,6 +27,7 @@ def overlay(
     colors: np.ndarray | None = None,
     alpha: float = 0.5,
     ignore_label: int | None = 255,
+    clear: int | None = None,
 ) -> Image.Image:
     """A picture tinted by its classes and, with `labels`, a legend of those that occur and their shares of pixels.
 
@@ -37,6 +38,7 @@ def overlay(
         colors: uint8 `(classes, 3)`, RGB; `None` for `palette(classes)`.
         alpha: 0 shows the picture only, 1 the colours only.
         ignore_label: pixels that stay as they are; `None` if there is none.
+        clear: class whose pixels stay as they are too, such as `background_of(labels)`; `None` tints all.
 
     Returns:
         RGB image. A pixel of a small picture becomes a square, so that the longer side has at least 512 pixels.
@@ -46,11 +48,12 @@ def overlay(
 
     Example:
         >>> save(overlay(image, mask, labels=["sea", "land"]), "overlay.png")
+        >>> save(overlay(image, mask, labels=["background", "cat"], clear=0), "cats.png")
     """
     image = _checked_image(image)
     mask = _checked_mask("mask", mask, image)
-    table = _colours([mask], labels, colors, ignore_label)
-    tinted = _enlarged(_tinted(image, mask, table, alpha, ignore_label), _ALONE)
+    table = _colours([mask], labels, colors, ignore_label, clear)
+    tinted = _enlarged(_tinted(image, mask, table, alpha, ignore_label, clear), _ALONE)
     if labels is None:
         return Image.fromarray(tinted)
     shares = {label: np.mean(mask == label) for label in np.unique(mask)}
@@ -67,6 +70,7 @@ def side_by_side(
     colors: np.ndarray | None = None,
     alpha: float = 0.6,
     ignore_label: int | None = 255,
+    clear: int | None = None,
 ) -> Image.Image:
     """A picture, the same tinted by its true classes, and by the predicted ones; with `labels`, one legend.
 
@@ -78,6 +82,7 @@ def side_by_side(
         colors: uint8 `(classes, 3)`, RGB; `None` for `palette(classes)`.
         alpha: 0 shows the picture only, 1 the colours only.
         ignore_label: pixels that stay as they are; `None` if there is none.
+        clear: class whose pixels stay as they are too, such as `background_of(labels)`; `None` tints all.
 
     Returns:
         RGB image. A pixel of a small picture becomes a square; the legend holds the classes that occur.
@@ -93,12 +98,23 @@ def side_by_side(
         "truth": _checked_mask("truth", truth, image),
         "prediction": _checked_mask("prediction", prediction, image),
     }
-    table = _colours(list(masks.values()), labels, colors, ignore_label)
+    table = _colours(list(masks.values()), labels, colors, ignore_label, clear)
     panels = {"image": image}
-    panels |= {title: _tinted(image, mask, table, alpha, ignore_label) for title, mask in masks.items()}
+    panels |= {title: _tinted(image, mask, table, alpha, ignore_label, clear) for title, mask in masks.items()}
     occurring = np.union1d(*masks.values())
     titles = {} if labels is None else {label: _name(label, labels, ignore_label) for label in occurring}
     return _page({title: _enlarged(panel, _IN_A_ROW) for title, panel in panels.items()}, titles, table)
+
+
+def background_of(labels: Sequence[str] | None) -> int | None:
+    """The number of the class that is called background, in capitals or between underscores too; `None` without one.
+
+    Example:
+        >>> background_of(["__background__", "aeroplane", "bicycle"])
+        0
+    """
+    names = [label.strip("_ ").casefold() for label in labels or ()]
+    return names.index("background") if "background" in names else None
 
 
 def _checked_image(image: Any) -> np.ndarray:
@@ -116,23 +132,37 @@ def _checked_mask(name: str, mask: Any, image: np.ndarray) -> np.ndarray:
 
 
 def _colours(
-    masks: Sequence[np.ndarray], labels: Sequence[str] | None, colors: Any, ignore_label: int | None
+    masks: Sequence[np.ndarray],
+    labels: Sequence[str] | None,
+    colors: Any,
+    ignore_label: int | None,
+    clear: int | None,
 ) -> np.ndarray:
-    """One colour a class: as many as there are colours, else labels, else as the masks need."""
+    """One colour a class: as many as there are colours, else labels, else as the masks need; white for `clear`."""
     if colors is None:
-        needed = 1 + max(int(mask[mask != ignore_label].max(initial=0)) for mask in masks)
+        needed = 1 + max(int(mask[mask != ignore_label].max(initial=clear or 0)) for mask in masks)
         colors = palette(needed if labels is None else len(labels))
     colors = np.asarray(colors)
     if colors.dtype != np.uint8 or colors.ndim != 2 or colors.shape[1] != 3:
         raise ValueError(f"expected uint8 colors (classes, 3), received {colors.dtype} {colors.shape}")
     names_of(len(colors), labels)
+    if clear is not None:
+        if clear not in range(len(colors)):
+            raise ValueError(f"clear must be a class 0..{len(colors) - 1}, received {clear!r}")
+        colors = colors.copy()
+        colors[clear] = 255
     return colors
 
 
 def _tinted(
-    image: np.ndarray, mask: np.ndarray, colours: np.ndarray, alpha: float, ignore_label: int | None
+    image: np.ndarray,
+    mask: np.ndarray,
+    colours: np.ndarray,
+    alpha: float,
+    ignore_label: int | None,
+    clear: int | None,
 ) -> np.ndarray:
-    """`(1 - alpha) image + alpha colour`, but for ignored pixels."""
+    """`(1 - alpha) image + alpha colour`, but for ignored pixels and those of the class `clear`."""
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha must be in 0..1, received {alpha!r}")
     counted = np.ones(mask.shape, bool) if ignore_label is None else mask != ignore_label
@@ -140,8 +170,9 @@ def _tinted(
     if wrong.size:
         ignored = "" if ignore_label is None else f" or {ignore_label}"
         raise ValueError(f"expected labels 0..{len(colours) - 1}{ignored}, received a mask that holds {wrong[0]}")
+    covered = counted if clear is None else counted & (mask != clear)
     tinted = image.copy()
-    tinted[counted] = np.rint((1 - alpha) * image[counted] + alpha * colours[mask[counted]]).astype(np.uint8)
+    tinted[covered] = np.rint((1 - alpha) * image[covered] + alpha * colours[mask[covered]]).astype(np.uint8)
     return tinted
 
 

@@ -50,7 +50,7 @@ def load(model: keras.Model, path: str | PathLike[str], *, partial: bool = False
     Raises:
         FileNotFoundError: if there is no such file.
         WeightsError: if the file is corrupt, of another kind or does not fit, or holds NaN or infinity; the message
-            names the file, what was expected and what was found, and holds the report.
+            names the file, what was expected and what was found, and begins the report, which is the error's `report`.
 
     Example:
         >>> report = weights.load(FCN8s(), "fcn8s_from_caffe.pth")
@@ -99,7 +99,7 @@ def fill(model: keras.Model, file: WeightFile, *, allow_missing: bool, allow_une
             if report.matched and not accepted
             else ""
         )
-        raise WeightsError(f"the weights do not fit model {model.name!r}{hint}:\n{report}")
+        raise WeightsError(f"the weights do not fit model {model.name!r}{hint}:\n{report}", report)
     for name in report.unexpected:
         _check_finite(file.path, name, file.tensors[name])
     ready = []

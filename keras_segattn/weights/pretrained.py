@@ -9,6 +9,7 @@ from pathlib import Path
 
 import keras
 
+from keras_segattn.arguments import suggestion
 from keras_segattn.registry import Pretrained
 from keras_segattn.weights.loading import FORMATS, fill, read
 from keras_segattn.weights.report import LoadReport, WeightsError
@@ -53,6 +54,7 @@ def initialize(
         none = "" if pretrained else "; no package ships weights for this model"
         raise ValueError(
             f"unknown weights {weights!r} for {model.name!r}; expected None, {names}or the path of {FORMATS}{none}"
+            f"{suggestion(weights, pretrained)}"
         )
     else:
         path = Path(weights)

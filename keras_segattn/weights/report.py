@@ -1,14 +1,27 @@
 """What became of every tensor of a weight file and of every variable of a model."""
 
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
 from rich.table import Table
 
+# Names of each outcome that the text of a report holds; its table holds all.
+SHOWN = 5
+
 
 class WeightsError(ValueError):
-    """A weight file cannot be read, or does not fit the model; the model is unchanged."""
+    """A weight file cannot be read, or does not fit the model; the model is unchanged.
+
+    Args:
+        message: text that says what was expected and what was found.
+        report: what became of every variable and tensor, if the file could be read but does not fit; else `None`.
+    """
+
+    def __init__(self, message: str, report: "LoadReport | None" = None) -> None:
+        super().__init__(message)
+        self.report = report
 
 
 class Match(NamedTuple):
@@ -83,9 +96,12 @@ class LoadReport:
         return f"{self.path} ({self.format}): {counts}"
 
     def __str__(self) -> str:
-        problems = [
-            f"  {outcome}: {' <- '.join(part for part in (variable, source) if part)}"
-            for outcome, variable, source in self.rows()
-            if outcome != "matched"
-        ]
-        return "\n".join([self.summary(), *problems])
+        """The summary and the first names of each outcome but the matches; `table` shows all of them."""
+        lines = [self.summary()]
+        problems = (row for row in self.rows() if row[0] != "matched")
+        for outcome, group in groupby(problems, key=lambda row: row[0]):
+            rows = list(group)
+            lines += [f"  {outcome}: {' <- '.join(filter(None, names))}" for _, *names in rows[:SHOWN]]
+            if len(rows) > SHOWN:
+                lines.append(f"  … and {len(rows) - SHOWN} more {outcome}")
+        return "\n".join(lines)

@@ -42,8 +42,8 @@ def test_probabilities_are_taken_as_they_are():
 @pytest.mark.parametrize(
     ("predictions", "arguments", "message"),
     [
-        ([[0.0, 1.0, 2.0]], {}, r"expected predictions \(batch, 4\) and top of 1..4, received \(1, 3\) and 1"),
-        ([0.0, 1.0, 2.0, 3.0], {}, r"received \(4,\) and 1"),
+        ([[0.0, 1.0, 2.0]], {}, "expected 3 names of classes, received 4: sea, land, lake, ice"),
+        ([0.0, 1.0, 2.0, 3.0], {}, r"expected predictions \(batch, 4\) and top of 1..4, received \(4,\) and 1"),
         ([[0.0, 1.0, 2.0, 3.0]], {"top": 5}, r"received \(1, 4\) and 5"),
         ([[0.0, 1.0, 2.0, 3.0]], {"top": 0}, "top must be a positive integer, received 0"),
         ([[0.0, 1.0, 2.0, np.nan]], {}, "predictions hold NaN or infinity"),

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from harness import images, inputs, randomise, run, smooth_part, tiny_model
+from harness import images, inputs_of, randomise, run, smooth_part, tiny_model
 
 from keras_segattn import export, list_models, model_card
 from keras_segattn.export.folding import fold_affine
@@ -117,13 +117,12 @@ def test_every_builder_folds_completely(name):
     folded = fold_affine(model)
     assert not normalisations(folded)
     if normalisations(model):
-        x = inputs(card)
+        x = inputs_of(model)
         assert difference(run(folded, x), run(model, x)) < FLOAT32_TOLERANCE
     else:
         assert folded is model
 
 
-@pytest.mark.usefixtures("quick_conversion")
 def test_exported_graphs_hold_no_batch_norm(tmp_path):
     card = model_card("ResNet18")
     model = tiny_model(card)
@@ -136,7 +135,6 @@ def test_exported_graphs_hold_no_batch_norm(tmp_path):
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
 
 
-@pytest.mark.usefixtures("quick_conversion")
 def test_side_heads_are_outputs_of_both_formats(tmp_path):
     model = model_card("InceptionV4").builder(aux_logits=True, **model_card("InceptionV4").tiny)
     randomise(model)

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from keras_segattn.export.litert import closeness_checks, compare
-from keras_segattn.export.report import Check, ExportReport, RuntimeResult
+from keras_segattn.export.report import ExportReport, RuntimeResult
+from keras_segattn.tasks.closeness import Check, closeness_checks, compare
 
 
 def report(**facts):

@@ -2,14 +2,13 @@
 
 import keras
 import numpy as np
-import pytest
 from keras import layers
 
-from keras_segattn.export import litert
-from keras_segattn.export.tflite import tflite
+from keras_segattn.export import tflite
 from keras_segattn.layers import SpatialTransformer
 from keras_segattn.layers.spatial_transformer import parameter_layer
 from keras_segattn.ops.transformations import TRANSFORMATIONS
+from keras_segattn.tasks.closeness import FLOAT32_LIMIT
 
 # Each transformation with another way to sample: converting all combinations would take minutes.
 VARIANTS = {
@@ -41,11 +40,10 @@ def transformers():
     return keras.Model(image, outputs)
 
 
-@pytest.mark.usefixtures("quick_conversion")
 def test_all_of_them_convert_and_agree(tmp_path):
     assert set(VARIANTS) == set(TRANSFORMATIONS)
     report = tflite(transformers(), tmp_path / "transformers.tflite")
     assert report.passed
     assert report.flex_operators == ()
     assert set(report.signatures["serving_default"]["outputs"]) == set(VARIANTS)
-    assert report.runtimes[0].max_difference <= litert.FLOAT32_LIMIT
+    assert report.runtimes[0].max_difference <= FLOAT32_LIMIT

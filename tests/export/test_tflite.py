@@ -1,6 +1,8 @@
 """One `.tflite` under four quantisations, what it refuses, and what it leaves behind: nothing half-written."""
 
 import json
+import zipfile
+from importlib.metadata import version
 
 import keras
 import numpy as np
@@ -10,12 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
 
-from keras_segattn import registry
-from keras_segattn.export import litert
-from keras_segattn.export.archive import Endpoint
-from keras_segattn.export.calibration import MAX_SAMPLES, MIN_SAMPLES, calibration_samples
-from keras_segattn.export.report import ExportError
-from keras_segattn.export.tflite import QUANTIZATIONS, read_metadata, refusal, tflite, verify_tflite
+from keras_segattn import facts_of, read_facts, registry
+from keras_segattn.endpoints import Endpoint, Spec
+from keras_segattn.export import ExportError, tflite, verify_tflite
+from keras_segattn.export.mobile.calibration import MAX_SAMPLES, MIN_SAMPLES, calibration_samples
+from keras_segattn.export.mobile.tflite import QUANTIZATIONS, refusal
+from keras_segattn.export.runtimes import scripts
+from keras_segattn.facts import Facts, FactsError
+from keras_segattn.fields import Vectors
+from keras_segattn.tasks import closeness
 
 # One worker makes the files that many of these tests read.
 pytestmark = pytest.mark.xdist_group("tflite")
@@ -61,8 +66,9 @@ def exported(tmp_path_factory):
     """Quantisation → report on the file, all of one model."""
     folder = tmp_path_factory.mktemp("tflite")
     model = small_fcn()
+    options = {"calibration": photos(), "facts": facts_of(model, labels=LABELS)}
     return {
-        quantize: tflite(model, folder / f"{quantize}.tflite", quantize=quantize, calibration=photos(), labels=LABELS)
+        quantize: tflite(model, folder / f"{quantize}.tflite", quantize=quantize, **options)
         for quantize in QUANTIZATIONS
     }
 
@@ -80,7 +86,7 @@ def test_every_quantisation_passes_its_checks_in_litert(exported, quantize):
             "outputs": {"logits": f"float32[1, {SIZE}, {SIZE}, {CLASSES}]"},
         }
     }
-    assert report.runtimes[0].argmax_agreement >= litert.MIN_ARGMAX_AGREEMENT
+    assert report.runtimes[0].argmax_agreement >= closeness.MIN_ARGMAX_AGREEMENT
     assert report.runtimes[0].delegated_share == 1.0
     assert report.runtimes[0].fully_accelerated
     assert report.runtimes[0].latency_ms > 0
@@ -89,7 +95,7 @@ def test_every_quantisation_passes_its_checks_in_litert(exported, quantize):
 
 def test_float32_equals_keras_within_rounding(exported):
     for runtime in exported[None].runtimes:
-        assert runtime.max_difference <= litert.FLOAT32_LIMIT
+        assert runtime.max_difference <= closeness.FLOAT32_LIMIT
 
 
 def test_int8_computes_in_integers_between_one_conversion_at_each_end(exported):
@@ -103,13 +109,17 @@ def test_no_temporary_file_is_left(exported):
 
 
 @pytest.mark.parametrize("quantize", QUANTIZATIONS)
-def test_metadata_comes_back(exported, quantize):
-    metadata = read_metadata(exported[quantize].path)
-    assert metadata["name"] == "small_fcn"
-    assert metadata["labels"] == list(LABELS)
-    assert metadata["quantization"] == (quantize or "float32")
-    assert metadata["inputs"] == {"serving_default": {"image": [1, SIZE, SIZE, 3]}}
-    assert metadata["versions"]["keras"] == keras.__version__
+def test_facts_come_back(exported, quantize):
+    facts = read_facts(exported[quantize].path)
+    assert facts == Facts(
+        inputs={"image": Vectors()},
+        labels=LABELS,
+        options={"activation": None},
+        version=version("keras-segattn"),
+        quantization=quantize or "float32",
+    )
+    with zipfile.ZipFile(exported[quantize].path) as archive:
+        assert archive.namelist() == ["facts.json"]
 
 
 @pytest.mark.parametrize("quantize", QUANTIZATIONS)
@@ -146,8 +156,8 @@ def test_a_truncated_file_is_refused(exported, tmp_path, length):
     (tmp_path / "cut.tflite").write_bytes(flatbuffer[:length])
     with pytest.raises(ExportError, match=r"LiteRT cannot run .*cut\.tflite"):
         verify_tflite(tmp_path / "cut.tflite")
-    with pytest.raises(ExportError, match=r"holds no metadata\.json"):
-        read_metadata(tmp_path / "cut.tflite")
+    with pytest.raises(FactsError, match=r"holds no facts\.json"):
+        read_facts(tmp_path / "cut.tflite")
 
 
 def test_a_missing_file_is_refused(tmp_path):
@@ -159,13 +169,12 @@ def test_a_registered_model_of_open_size_in_mixed_precision(tmp_path):
     card = registry.model_card("FCN32s")
     keras.config.set_dtype_policy("mixed_bfloat16")
     model = card.builder(**card.tiny | {"input_shape": (None, None, 3)})
-    report = tflite(model, tmp_path / "a.tflite", input_shape=(24, 40, 3))
+    report = tflite(model, tmp_path / "a.tflite", sizes={"image": (24, 40)})
     assert report.signatures["serving_default"]["outputs"] == {"logits": "float32[1, 24, 40, 5]"}
-    assert report.runtimes[0].max_difference <= litert.FLOAT32_LIMIT
-    metadata = read_metadata(report.path)
-    assert metadata["architecture"] == "FCN32s"
-    assert metadata["paper"]["arxiv"] == "1411.4038"
-    assert metadata["preprocessing"]["channels"] == "BGR"
+    assert report.runtimes[0].max_difference <= closeness.FLOAT32_LIMIT
+    facts = read_facts(report.path)
+    assert registry.model_card(facts.card).paper.arxiv == "1411.4038"
+    assert facts.inputs["image"].channels == "BGR"
 
 
 def test_signatures_share_their_weights(tmp_path):
@@ -174,7 +183,7 @@ def test_signatures_share_their_weights(tmp_path):
     hidden = layers.Dense(512, activation="relu")(x)
     model = keras.Model(x, layers.Dense(512)(hidden))
     encoder = keras.Model(x, hidden)
-    spec = {"features": tf.TensorSpec((1, 64), tf.float32, name="features")}
+    spec = {"features": Spec((None, 64), "float32")}
     endpoints = {
         "score": Endpoint(lambda inputs: {"logits": model(inputs["features"])}, spec),
         "score_double": Endpoint(lambda inputs: {"logits": 2 * model(inputs["features"])}, spec),
@@ -182,14 +191,15 @@ def test_signatures_share_their_weights(tmp_path):
     }
     samples = np.random.default_rng(0).normal(size=(MIN_SAMPLES, 64)).astype("float32")
     calibration = {name: {"features": samples} for name in endpoints}
-    report = tflite(model, tmp_path / "three.tflite", quantize="int8", signatures=endpoints, calibration=calibration)
+    report = tflite(model, tmp_path / "three.tflite", quantize="int8", endpoints=endpoints, calibration=calibration)
     assert set(report.signatures) == set(endpoints)
     assert report.signatures["encode"]["outputs"] == {"code": "float32[1, 512]"}
     assert report.size_ratio < 0.3  # one copy of int8 weights is 0.25, a second would make 0.5
 
 
 def test_the_same_model_gives_the_same_bytes(exported, tmp_path):
-    again = tflite(small_fcn(), tmp_path / "again.tflite", calibration=photos(), labels=LABELS)
+    model = small_fcn()
+    again = tflite(model, tmp_path / "again.tflite", calibration=photos(), facts=facts_of(model, labels=LABELS))
     assert again.path.read_bytes() == exported[None].path.read_bytes()
 
 
@@ -237,12 +247,10 @@ def test_a_path_that_cannot_be_written_is_refused_before_the_conversion(tmp_path
     [
         ({"quantize": "int4"}, "quantize must be one of None, 'float16', 'dynamic', 'int8', received 'int4'"),
         ({"quantize": "int8"}, "needs calibration images, received None"),
-        ({"labels": ["land", "sea"]}, r"labels must name the \[4\] classes"),
-        ({"labels": "land"}, r"labels must name the \[4\] classes"),
-        ({"labels": [1, 2, 3, 4]}, "a line of text each"),
-        ({"labels": ["a\nb", "c", "d", "e"]}, "a line of text each"),
-        ({"input_shape": (16, 16, 3)}, r"input_shape must fit the model's \(32, 32, 3\), received \(16, 16, 3\)"),
-        ({"input_shape": (32, 32)}, r"input_shape must fit"),
+        ({"sizes": {"image": (16, 16)}}, r"sizes\['image'\] must fit the model's \(32, 32, 3\), received \(16, 16\)"),
+        ({"sizes": {"image": (32, 32, 3, 1)}}, r"sizes\['image'\] must fit"),
+        ({"sizes": {"image": (True, 32)}}, r"sizes\['image'\] must fit"),
+        ({"sizes": {"picture": (32, 32)}}, r"sizes are of the inputs \['image'\], received some of \['picture'\]"),
     ],
 )
 def test_wrong_arguments_are_refused(tmp_path, arguments, message):
@@ -251,11 +259,21 @@ def test_wrong_arguments_are_refused(tmp_path, arguments, message):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_open_sizes_need_an_input_shape(tmp_path):
-    with pytest.raises(ValueError, match=r"input 'image' of 'small_fcn' is \(None, None, 3\); give input_shape"):
-        tflite(small_fcn((None, None, 3)), tmp_path / "a.tflite")
-    with pytest.raises(ValueError, match=r"input_shape must fit the model's \(None, None, 3\)"):
-        tflite(small_fcn((None, None, 3)), tmp_path / "a.tflite", input_shape=(32, 32, 1))
+def test_open_sizes_must_be_given(tmp_path):
+    model = small_fcn((None, None, 3))
+    with pytest.raises(ValueError, match=r"input 'image' is \(None, None, 3\); give sizes=\{'image': \(…\)\}"):
+        tflite(model, tmp_path / "a.tflite")
+    for wrong in ((0, 32), (32, -1), (32.0, 32), (32, 32, 1)):
+        with pytest.raises(ValueError, match=r"sizes\['image'\] must fit the model's \(None, None, 3\)"):
+            tflite(model, tmp_path / "a.tflite", sizes={"image": wrong})
+    with pytest.raises(ValueError, match=r"input 'image' is \(32, None, 3\)"):
+        tflite(model, tmp_path / "a.tflite", sizes={"image": (32,)})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_converter_runs_in_a_process_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr("keras_segattn.export.mobile.tflite.run_script", scripts.run_script)
+    assert tflite(dense(), tmp_path / "a.tflite").passed
 
 
 SHAPES = {"serving_default": {"image": (1, SIZE, SIZE, 3)}}
@@ -313,30 +331,30 @@ def test_several_inputs_need_calibration_by_name():
         calibration_samples(photos(), {"step": {"a": (1, 2), "b": (1, 3)}})
 
 
-def outputs(values) -> dict[str, litert.Arrays]:
+def outputs(values) -> dict[str, closeness.Arrays]:
     """One sample of one output with classes last, as `compare` takes them."""
     return {"serving_default": {"logits": np.asarray(values, "float32")[None, None]}}
 
 
 @pytest.mark.parametrize("precision", ["float32", "int8"])
 def test_a_nan_fails_the_comparison(precision):
-    found = litert.compare(outputs([[1.0, np.nan]]), outputs([[1.0, 2.0]]), precision)
-    assert not litert.closeness_checks(found, "to Keras", precision)[0].passed
+    found = closeness.compare(outputs([[1.0, np.nan]]), outputs([[1.0, 2.0]]), precision)
+    assert not closeness.closeness_checks(found, "to Keras", precision)[0].passed
 
 
 def test_near_ties_are_counted_but_do_not_decide():
     right = outputs([[0.0, 1.0], [0.5, 0.501], [1.0, 0.0]])
-    found = litert.compare(outputs([[0.0, 1.0], [0.501, 0.5], [1.0, 0.0]]), right, "int8")
+    found = closeness.compare(outputs([[0.0, 1.0], [0.501, 0.5], [1.0, 0.0]]), right, "int8")
     assert found.agreement == pytest.approx(2 / 3)
     assert found.decided == 1.0
-    wrong = litert.compare(outputs([[1.0, 0.0], [0.5, 0.501], [1.0, 0.0]]), right, "int8")
+    wrong = closeness.compare(outputs([[1.0, 0.0], [0.5, 0.501], [1.0, 0.0]]), right, "int8")
     assert wrong.decided == 0.5
-    assert not litert.closeness_checks(wrong, "to Keras", "int8")[1].passed
+    assert not closeness.closeness_checks(wrong, "to Keras", "int8")[1].passed
 
 
 def test_outputs_without_any_difference_have_no_decided_position():
     zeros = outputs(np.zeros((3, 2)))
-    assert litert.compare(zeros, zeros, "int8") == litert.Comparison(0.0, 0.0, 1.0, None)
+    assert closeness.compare(zeros, zeros, "int8") == closeness.Comparison(0.0, 0.0, 1.0, None)
 
 
 def test_the_report_is_json(exported):

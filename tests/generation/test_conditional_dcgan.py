@@ -10,7 +10,7 @@ from harness import images, loss_and_gradients, randomise
 from torch_oracles import relative_difference
 
 from keras_segattn import ConditionalDCGANDiscriminator, ConditionalDCGANGenerator, export
-from keras_segattn.generation import noise, sample
+from keras_segattn.generation import generate, noise
 
 # Sums of a few thousand float32 products in another order.
 RELATIVE_DIFFERENCE = 1e-4
@@ -79,7 +79,7 @@ def test_values_and_gradients_equal_pytorchs(build, arrays_of, oracle, name, x):
 def test_the_class_counts():
     model = randomised(ConditionalDCGANGenerator(latent=5, **TINY))
     z = noise("uniform", 12, 5)
-    one, other = (sample(model, {"z": z, "label": np.roll(labels(), shift, axis=1)}) for shift in (0, 1))
+    one, other = (generate(model, {"z": z, "label": np.roll(labels(), shift, axis=1)}) for shift in (0, 1))
     assert one.shape == (12, 28, 28, 1)
     assert (one != other).mean() > 0.5
 

@@ -30,7 +30,7 @@ def both(request, tmp_path_factory):
     oracle, torch = torchvision_detection.mask_rcnn(request.param, rpn_post_nms_top_n_test=PROPOSALS)
     path = tmp_path_factory.mktemp("weights") / f"{request.param}.pth"
     torch.save(oracle.state_dict(), path)
-    ours = keras_segattn.MaskRCNN(variant=BUILDERS[request.param], proposals=PROPOSALS)
+    ours = keras_segattn.MaskRCNN(variant=BUILDERS[request.param], proposals={"count": PROPOSALS})
     report = weights.load(ours, path)
     assert report.complete, report
     return oracle, ours, torchvision_detection

@@ -8,6 +8,7 @@ from region_oracles import greedy_nms, iou, roi_warp
 from scipy.special import expit, softmax
 
 from keras_segattn import MNC, model_card
+from keras_segattn.instances import Cascade
 from keras_segattn.instances.mnc_weights import translate
 from keras_segattn.layers import RefineRegions, ResizeMask, VoteMasks
 from keras_segattn.ops.gradients import clip_gradient
@@ -15,7 +16,7 @@ from keras_segattn.ops.gradients import clip_gradient
 CARD = model_card("MNC")
 TINY = dict(CARD.tiny)
 HEIGHT, WIDTH, _ = TINY["input_shape"]
-CLASSES, SIZE = TINY["classes"], TINY["mask_size"]
+CLASSES, SIZE = TINY["classes"], TINY["cascade"]["mask_size"]
 # float32 through a dozen products, against float64.
 TOLERANCE = 1e-4
 
@@ -96,7 +97,8 @@ def seen_from(box, other, mask):
 @pytest.mark.parametrize("stages", [3, 5])
 @pytest.mark.parametrize("quantize", [True, False])
 def test_the_cascade_is_the_prototxt_s(stages, quantize):
-    model = tiny_model(CARD, stages=stages, quantize=quantize, detections=40, score_threshold=0.2)
+    cascade = Cascade(stages, SIZE, quantize)
+    model = tiny_model(CARD, cascade=cascade, detections={"count": 40, "least_score": 0.2})
     trunk = model.get_layer("block5_conv3").output
     seen = keras.Model(model.input, [trunk, model.get_layer("proposals").output, model.output])
     features, (proposals, filled, _), outputs = seen(images(TINY["input_shape"]))
@@ -123,7 +125,7 @@ def test_the_cascade_is_the_prototxt_s(stages, quantize):
 
 
 def test_both_forms_have_the_same_weights():
-    three, five = tiny_model(CARD, stages=3), tiny_model(CARD)
+    three, five = tiny_model(CARD, cascade=Cascade(3, SIZE)), tiny_model(CARD)
     assert [w.path for w in three.weights] == [w.path for w in five.weights]
 
 
@@ -208,7 +210,7 @@ def test_the_released_layers_are_known_and_refinements_normalised():
 
 
 def test_the_paper_s_mask_of_28():
-    model = MNC(**TINY | {"mask_size": 28})
+    model = MNC(**TINY | {"cascade": Cascade(mask_size=28)})
     randomise(model)
     assert model(images(TINY["input_shape"]))["masks"].shape == (2, 5, 28, 28)
 
@@ -216,9 +218,11 @@ def test_the_paper_s_mask_of_28():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"stages": 4}, "stages must be one of 3, 5, received 4"),
-        ({"mask_size": 0}, "mask_size must be a positive integer, received 0"),
-        ({"quantize": 2}, "quantize must be one of"),
+        ({"cascade": {"stages": 4}}, "stages must be one of 3, 5, received 4"),
+        ({"cascade": {"mask_size": 0}}, "mask_size must be a positive integer, received 0"),
+        ({"cascade": {"quantize": 2}}, "quantize must be one of"),
+        ({"cascade": {"depth": 5}}, "cascade must be Cascade or a dict of some of stages, mask_size, quantize, vote"),
+        ({"detections": {"count": 0}}, "count must be a positive integer, received 0"),
         ({"backbone": "fcn32s"}, "MNC needs a backbone with a tap at stride 16"),
     ],
 )

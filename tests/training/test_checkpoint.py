@@ -84,3 +84,12 @@ def test_only_the_settings_that_changed_are_named_and_before_any_variable(saved,
     with pytest.raises(CheckpointError) as error:
         load_checkpoint(tmp_path / "checkpoint.npz", *trained(0, classes=5), rates[1])
     assert "(optimizer.config.learning_rate: 0.1 in the file, 0.2 now)" in str(error.value)
+
+
+def test_of_many_settings_that_changed_the_first_three_are_named(saved):
+    with pytest.raises(CheckpointError) as error:
+        load_checkpoint(saved[0], *trained(0), {"ignore_label": 255} | {f"setting{i}": i for i in range(100)})
+    text = str(error.value)
+    assert "(setting0: None in the file, 0 now; setting1: " in text
+    assert text.count(" in the file") == 3
+    assert "; 97 more)" in text

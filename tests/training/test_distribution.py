@@ -10,7 +10,7 @@ import tensorflow as tf
 import training_toys
 from test_resume import ENVIRONMENT, LIMIT
 
-from keras_segattn.training.distribution import is_chief, is_multi_worker
+from keras_segattn.training.distribution import KERAS_INTERNALS, is_chief, is_multi_worker, replicated_model
 
 # float32 sums over two replicas associate differently; a few steps of a small net add up to less than this.
 TOLERANCE = 1e-6
@@ -67,3 +67,15 @@ def test_single_process_is_its_own_chief():
     for strategy in (None, tf.distribute.get_strategy(), keras.Sequential().distribute_strategy):
         assert is_chief(strategy)
         assert not is_multi_worker(strategy)
+
+
+@pytest.mark.parametrize("name", KERAS_INTERNALS)
+def test_a_keras_without_the_internals_is_named(name, monkeypatch):
+    inputs = keras.Input((4, 4, 3))
+    model = keras.Model(inputs, keras.layers.Conv2D(2, 1)(inputs))
+    batch = np.zeros((2, 4, 4, 3), "float32"), np.zeros((2, 4, 4), "int32")
+    assert [part.shape for part in replicated_model(model, batch).symbolic_batch] == [(2, 4, 4, 3), (2, 4, 4)]
+    owner = next(kind for kind in keras.Model.__mro__ if name in vars(kind))
+    monkeypatch.delattr(owner, name)
+    with pytest.raises(RuntimeError, match=rf"needs keras\.Model\.{name}, .* Keras {keras.__version__} lacks"):
+        replicated_model(model, batch)

@@ -301,7 +301,7 @@ def test_bad_recipes(change, message):
     ("arguments", "message"),
     [
         ({"epochs": 0}, "epochs must be a positive integer"),
-        ({"recipe": "wgan"}, "recipe must be one of 'dcgan', 'dcgan-mnist', 'gran', received 'wgan'"),
+        ({"recipe": "DCGANs"}, r"unknown recipe 'DCGANs'; expected one of dcgan, dcgan-mnist, gran; .* 'dcgan'\?"),
         ({"train_data": batches().map(lambda x: x + 0.5)}, r"in -1\.\.1 like those .*, received float32 in"),
         ({"train_data": batches().map(lambda x: tf.cast(x, tf.uint8))}, "received uint8"),
         ({"train_data": batches().map(lambda x: x / 0)}, r"in -1\.\.1"),

@@ -1,4 +1,4 @@
-"""Training of Mask R-CNN and MNC: targets, samples, losses."""
+"""Training of Mask R-CNN and MNC: targets, regions, losses."""
 
 import json
 import os
@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from keras import ops
 
 from keras_segattn import model_card
-from keras_segattn.training import CascadeTrainer, InstanceTrainer, Sampling, freeze_batch_norm
-from keras_segattn.training.region_targets import Matches, match, sample, smooth_l1
+from keras_segattn.training import CascadeTrainer, InstanceTrainer, RegionChoice, freeze_batch_norm
+from keras_segattn.training.region_targets import Matches, choose_regions, match, smooth_l1
 from keras_segattn.training.region_trainer import masks_in, of_class
 
-SAMPLING = Sampling(
+CHOICE = RegionChoice(
     anchors=32, anchor_positives=16, proposals=20, proposals_before_nms=30, regions=16, region_positives=8
 )
 TRAINERS = {"MaskRCNN": InstanceTrainer, "MNC": CascadeTrainer}
@@ -50,7 +50,7 @@ def batch_of(objects=3, slots=4, seed=0):
 def trainer_of(name, **changes):
     model = tiny_model(model_card(name), **changes)
     freeze_batch_norm(model)
-    return TRAINERS[name](model, SAMPLING)
+    return TRAINERS[name](model, CHOICE)
 
 
 def test_an_anchor_takes_the_object_it_overlaps_most():
@@ -75,13 +75,13 @@ def test_what_lies_in_a_crowd_is_no_background():
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(0, 1), st.floats(0, 1))
-def test_samples_have_the_numbers_asked_for(seed, positives, negatives):
+def test_as_many_regions_are_chosen_as_asked_for(seed, positives, negatives):
     random = np.random.default_rng(seed)
     positive = random.random((2, 50)) < positives
     negative = ~positive & (random.random((2, 50)) < negatives)
     matches = Matches(*(ops.convert_to_tensor(x) for x in (positive, negative, np.zeros((2, 50), "int32"))))
     noise = ops.convert_to_tensor(random.random((2, 50)).astype("float32"))
-    indices, chosen, counts = (np.asarray(x) for x in sample(matches, 20, 5, noise))
+    indices, chosen, counts = (np.asarray(x) for x in choose_regions(matches, 20, 5, noise))
     for i in range(2):
         expected = min(5, positive[i].sum())
         assert chosen[i].sum() == expected
@@ -173,7 +173,7 @@ def test_other_models_are_refused():
     with pytest.raises(ValueError, match="'resnet18' has no layer 'proposals' of class Proposals"):
         InstanceTrainer(tiny_model(model_card("ResNet18")))
     with pytest.raises(ValueError, match="regions must be a positive integer, received 0"):
-        InstanceTrainer(tiny_model(model_card("MaskRCNN")), Sampling(regions=0))
+        InstanceTrainer(tiny_model(model_card("MaskRCNN")), RegionChoice(regions=0))
 
 
 def train_on_two_replicas():

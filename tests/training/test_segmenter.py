@@ -157,7 +157,7 @@ def test_bad_arguments():
     batches = ToyBatches()
     with pytest.raises(TypeError, match="received list"):
         train_segmenter(toy_model(), [1, 2], **FAST)
-    with pytest.raises(ValueError, match="recipe must be one of 'fcn'"):
+    with pytest.raises(ValueError, match="unknown recipe 'sota'; expected one of fcn, "):
         train_segmenter(toy_model(), batches, recipe="sota", **FAST)
     with pytest.raises(ValueError, match="epochs must be a positive integer"):
         train_segmenter(toy_model(), batches, epochs=0)

@@ -55,8 +55,8 @@ def test_a_class_that_does_not_occur_is_grey():
         (np.array([[1, -1], [0, 0]]), None, "non-negative counts, received int64 -1"),
         (np.array([[1, np.nan], [0, 0]]), None, "non-negative counts"),
         (np.array([["a"]]), None, "non-negative counts, received <U1 no number"),
-        (np.eye(2), ["a"], "one label for each of 2 classes"),
-        (np.eye(2), "ab", "one label for each of 2 classes, received 'ab'"),
+        (np.eye(2), ["a"], "expected 2 names of classes, received 1: a"),
+        (np.eye(2), "ab", "expected 2 names of classes, received the text 'ab'"),
     ],
 )
 def test_wrong_confusion_matrix(counts, labels, message):

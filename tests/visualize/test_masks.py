@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_segattn.visualize import overlay, palette, save, side_by_side
+from keras_segattn.visualize import background_of, overlay, palette, save, side_by_side
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 256, (12, 20, 3), np.uint8)
@@ -59,6 +59,41 @@ def test_ignored_pixels_keep_their_colour():
     assert colours_of(overlay(image, every, alpha=1.0)) == {(12, 34, 56)}
     assert (12, 34, 56) in colours_of(overlay(image, every, labels=["sea"], alpha=1.0))
     assert colours_of(overlay(image, every, alpha=1.0, ignore_label=None)) == {tuple(palette(256)[255].tolist())}
+
+
+def test_one_class_stays_clear():
+    image = np.full((60, 60, 3), (12, 34, 56), np.uint8)
+    mask = np.zeros((60, 60), int)
+    mask[:, 30:] = 1
+    blue, orange = map(tuple, palette(2).tolist())
+    assert colours_of(overlay(image, mask, alpha=1.0)) == {blue, orange}
+    assert colours_of(overlay(image, mask, alpha=1.0, clear=0)) == {(12, 34, 56), orange}
+    assert colours_of(overlay(image, 0 * mask, alpha=1.0, clear=1)) == {blue}
+    with_legend = colours_of(overlay(image, mask, labels=["background", "cat"], alpha=1.0, clear=0))
+    assert {(12, 34, 56), orange} <= with_legend
+    assert blue not in with_legend
+    assert blue not in colours_of(side_by_side(image, mask, mask, labels=["background", "cat"], clear=0))
+    colors = palette(2)
+    overlay(image, mask, colors=colors, clear=0)
+    np.testing.assert_array_equal(colors, palette(2))
+    for clear in (2, -1):
+        with pytest.raises(ValueError, match=rf"clear must be a class 0\.\.1, received {clear}"):
+            overlay(image, mask, colors=colors, clear=clear)
+
+
+@pytest.mark.parametrize(
+    ("labels", "number"),
+    [
+        (["background", "cat"], 0),
+        (["__background__", "cat"], 0),
+        (["cat", "_Background_"], 1),
+        (["sea", "land"], None),
+        ([], None),
+        (None, None),
+    ],
+)
+def test_the_background_is_known_by_its_name(labels, number):
+    assert background_of(labels) == number
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 200), (200, 3), (1200, 900), (180, 180)])
@@ -130,7 +165,7 @@ def test_wrong_settings():
     for colors in (np.zeros(3, np.uint8), np.zeros((3, 3))):
         with pytest.raises(ValueError, match=r"expected uint8 colors \(classes, 3\), received"):
             overlay(IMAGE, MASK, colors=colors)
-    with pytest.raises(ValueError, match="one label for each of 3 classes"):
+    with pytest.raises(ValueError, match="expected 3 names of classes, received 2: a, b"):
         overlay(IMAGE, MASK, labels=["a", "b"], colors=palette(3))
     with pytest.raises(ValueError, match=r"prediction: expected integers \(12, 20\), received uint8 \(3, 20\)"):
         side_by_side(IMAGE, MASK, MASK[:3])

@@ -154,6 +154,29 @@ def test_report_as_table_and_text(network, writers, tmp_path):
     assert str(report) == f"{path} (PyTorch checkpoint): {report.summary().split(': ', 1)[1]}"
 
 
+def test_an_error_names_the_first_of_each_outcome_and_holds_the_whole_report(network, writers, tmp_path):
+    tensors = writers.foreign(writers.random_values(network))
+    del tensors["deconv.weight"]
+    tensors |= {f"aux{number}.weight": np.zeros((2, 2), "float32") for number in range(300)}
+    writers.write_torch_zip(tmp_path / "net.pth", tensors)
+    with pytest.raises(weights.WeightsError) as error:
+        weights.load(network, tmp_path / "net.pth")
+    text, report = str(error.value), error.value.report
+    assert text.count("unexpected: aux") == 5
+    assert text.endswith("… and 295 more unexpected")
+    assert "missing: deconv.kernel" in text
+    assert "more missing" not in text
+    assert len(report.unexpected) == report.table().row_count - 5 == 300
+    assert [name for outcome, _, name in report.rows() if outcome == "unexpected"] == list(report.unexpected)
+
+
+def test_an_unreadable_file_has_no_report(network, tmp_path):
+    (tmp_path / "net.pth").write_bytes(b"nothing of the kind")
+    with pytest.raises(weights.WeightsError) as error:
+        weights.load(network, tmp_path / "net.pth")
+    assert error.value.report is None
+
+
 def test_batch_normalisation_and_its_counter(writers, tmp_path):
     image = keras.Input((4, 4, 2))
     model = keras.Model(image, keras.layers.BatchNormalization(name="bn")(image))

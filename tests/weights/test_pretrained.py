@@ -56,7 +56,7 @@ def test_absent_package_is_named(network):
 def test_unknown_name(network, packaged):
     with pytest.raises(ValueError, match=r"'imagenet' for 'small'; .*path of .*\.caffemodel.*no package ships"):
         weights.initialize(network, "imagenet", {})
-    with pytest.raises(ValueError, match="expected None, 'imagenet', or the path of"):
+    with pytest.raises(ValueError, match=r"expected None, 'imagenet', or the path of .*; did you mean 'imagenet'\?"):
         weights.initialize(network, "imagenette", {"imagenet": packaged[0]})
     with pytest.raises(TypeError, match="weights must be None, a name or a path, received 3"):
         weights.initialize(network, 3, {})

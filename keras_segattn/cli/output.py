@@ -1,0 +1,59 @@
+"""Where the command writes: results to standard output, everything else to standard error."""
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+# Consoles look the streams up each time they write, which may have been replaced since.
+results = Console()
+messages = Console(stderr=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON objects, one per line, instead of tables.")]
+
+
+def print_version(wanted: bool) -> None:
+    """Print the version and end, if it is wanted."""
+    if wanted:
+        import keras_segattn
+
+        results.print(f"segattn {keras_segattn.__version__}", highlight=False)
+        raise typer.Exit
+
+
+def version(
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error, and TensorFlow's log.")
+    ] = False,
+) -> None:
+    """Options of every command; `cli.errors.run` looks for `--debug` itself."""
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON object as a line of standard output."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False, default=str) + "\n")
+
+
+def print_rows(title: str, rows: list[tuple[str, ...]]) -> None:
+    """Print a table, whose first row are the headings."""
+    # As Text, since brackets in names and paths are no markup.
+    headings, *body = rows
+    table = Table(*(Column(Text(heading)) for heading in headings), title=Text(title), title_justify="left")
+    for row in body:
+        table.add_row(*map(Text, row))
+    results.print(table)
+
+
+def report(done: Any, as_json: bool) -> None:
+    """Print the report of an export or a verification."""
+    if as_json:
+        print_json(json.loads(done.to_json()))
+    else:
+        results.print(done.table())

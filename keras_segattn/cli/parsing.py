@@ -1,0 +1,113 @@
+"""Texts of options as values."""
+
+import ast
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Model = Annotated[
+    str,
+    typer.Argument(
+        help="A .keras or .tflite file, a SavedModel folder, a name in savedmodels/, or a builder of `segattn list`."
+    ),
+]
+Arguments = Annotated[
+    list[str] | None,
+    typer.Option("--argument", "-a", help="Argument of the builder as NAME=VALUE, such as classes=3; may be repeated."),
+]
+Labels = Annotated[
+    str | None,
+    typer.Option(
+        help="Names of the classes, a,b,c or a text file of one per line; default: those stored with the model."
+    ),
+]
+Card = Annotated[str | None, typer.Option(help="Builder of a model that was stored without facts.")]
+Sizes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--size", help="Size of an input: HxW of a picture, or NAME=HxW, or NAME=LENGTH of a sentence; may be repeated."
+    ),
+]
+Vocabularies = Annotated[
+    list[str] | None,
+    typer.Option("--vocabulary", help="Vocabulary as NAME=FILE, one token per line; may be repeated."),
+]
+
+
+def parse_arguments(texts: list[str] | None) -> dict[str, Any]:
+    """`["classes=3", "variant=detectron2"]` → `{"classes": 3, "variant": "detectron2"}`."""
+    arguments = {}
+    for name, value in map(named, texts or []):
+        try:
+            arguments[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            arguments[name] = value
+    return arguments
+
+
+def named(text: str) -> tuple[str, str]:
+    """`"NAME=VALUE"` in two."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise ValueError(f"expected NAME=VALUE, received {text!r}")
+    return name, value
+
+
+def parse_size(text: str) -> tuple[int, ...]:
+    """`"256x320"` → (256, 320), `"50"` → (50,)."""
+    numbers = text.split("x")
+    if len(numbers) > 2 or not all(number.isdecimal() and int(number) for number in numbers):
+        raise ValueError(f"expected a size such as 256x320, or a length such as 50, received {text!r}")
+    return tuple(map(int, numbers))
+
+
+def parse_picture_size(text: str | None) -> tuple[int, int] | None:
+    """`"256x320"` → (256, 320), `"256"` → (256, 256)."""
+    if text is None:
+        return None
+    size = parse_size(text)
+    return size[0], size[-1]
+
+
+def parse_sizes(texts: list[str] | None, pictures: list[str]) -> dict[str, tuple[int, ...]]:
+    """Input → size; a size without a name is that of the one picture.
+
+    Args:
+        texts: values of `--size`.
+        pictures: names of the inputs that are pictures.
+    """
+    sizes = {}
+    for text in texts or []:
+        if "=" in text:
+            name, value = named(text)
+        elif len(pictures) == 1:
+            name, value = pictures[0], text
+        else:
+            raise ValueError(f"--size {text}: the model takes {len(pictures)} pictures; give NAME=HxW")
+        size = parse_size(value)
+        sizes[name] = (size[0], size[0]) if name in pictures and len(size) == 1 else size
+    return sizes
+
+
+def parse_labels(text: str | None) -> list[str] | None:
+    """Class names from `a,b,c` or a file of one name per line; `imagenet` names ImageNet's 1000 classes."""
+    if text is None:
+        return None
+    if text == "imagenet":
+        from keras_segattn.classification.imagenet import imagenet_names
+
+        return list(imagenet_names())
+    # A text with commas is no file's name, and may be too long for one.
+    path = None if "," in text else Path(text)
+    names = path.read_text(encoding="utf-8").splitlines() if path and path.is_file() else text.split(",")
+    return [name.strip() for name in names if name.strip()]
+
+
+def parse_vocabularies(texts: list[str] | None) -> dict[str, Any] | None:
+    """Name → vocabulary, from files."""
+    if not texts:
+        return None
+    from keras_segattn.data import Vocabulary
+
+    return {name: Vocabulary.load(path) for name, path in map(named, texts)}

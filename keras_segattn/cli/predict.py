@@ -1,0 +1,218 @@
+"""`segattn predict`: any stored model on any inputs. The flags of the tasks come from `keras_segattn.tasks.options`."""
+
+import inspect
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from keras_segattn.cli.output import Json, messages, print_json, print_rows, results
+from keras_segattn.cli.parsing import (
+    Arguments,
+    Card,
+    Labels,
+    Model,
+    Vocabularies,
+    named,
+    parse_arguments,
+    parse_labels,
+    parse_vocabularies,
+)
+from keras_segattn.tasks.options import OPTIONS, Option
+
+# Letters of a text that its files' names keep.
+NAME_LENGTH = 60
+
+
+def task_flags() -> dict[str, Option]:
+    """Every option of every task; one of several tasks says which in its help."""
+    flags: dict[str, Option] = {}
+    for task, options in OPTIONS.items():
+        for name, option in options.items():
+            default = "" if option.default is None else f"; default: {option.default}"
+            help_ = f"{option.help} (models that {task}{default})"
+            flags[name] = Option(option.type, option.default, help_, option.minimum, option.choices)
+    return flags
+
+
+FLAGS = task_flags()
+
+
+def _predict(
+    model: Model,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="INPUT…", help="Pictures, folders of pictures, or texts; generators take none."),
+    ] = None,
+    destination: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Picture of the result to write; a folder for several inputs."),
+    ] = None,
+    masks: Annotated[
+        Path | None,
+        typer.Option(help="Image of class or instance numbers to write; a folder for several inputs."),
+    ] = None,
+    as_json: Json = False,
+    given: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input", metavar="NAME=VALUE", help="Further input of a model that takes several, such as question=TEXT."
+        ),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Inputs of equal size that run at once.")] = 8,
+    weights: Annotated[
+        str | None, typer.Option(help="Weights of a builder: a file, or packaged ones such as imagenet.")
+    ] = None,
+    argument: Arguments = None,
+    labels: Labels = None,
+    vocabulary: Vocabularies = None,
+    card: Card = None,
+    **options: Any,
+) -> None:
+    """Run a model on pictures or texts: print what it says, and write pictures of it.
+
+    A model is a trained .keras, an exported SavedModel or .tflite, or a builder with weights. What it takes and says is
+    stored with it: classes of a picture, of every pixel or of objects, sentences, or images drawn from noise.
+    """
+    chosen = {name: value for name, value in options.items() if value is not None}
+    import keras_segattn
+    from keras_segattn.tasks import task_of
+
+    application = keras_segattn.load(
+        model,
+        weights=weights,
+        arguments=parse_arguments(argument),
+        labels=parse_labels(labels),
+        vocabularies=parse_vocabularies(vocabulary),
+        card=card,
+    )
+    examples = expanded(application, inputs or [], dict(map(named, given or [])))
+    noun = task_of(application.facts.task).drawing
+    pictures, numbers = (
+        targets(place, [str(example[0]) if example else "" for example in examples], noun)
+        for place in (destination, masks)
+    )
+    found = application.predict_many(examples, batch_size, **chosen)
+    for example, result, picture, number in zip(
+        examples, tracked(found, len(examples)), pictures, numbers, strict=True
+    ):
+        title = " ".join(map(str, example)) or application.name
+        for warning in result.warnings():
+            messages.print(f"{title}: {warning}", style="yellow", highlight=False, markup=False)
+        if as_json:
+            written = {"output": picture and str(picture), "masks": number and str(number)}
+            print_json({"input": title, "task": application.facts.task} | result.to_json() | written)
+        else:
+            print_rows(title, result.rows())
+            for note in result.notes():
+                results.print(note, highlight=False, markup=False)
+        for path, drawn, what in ((picture, result.draw, "picture"), (number, result.masks, "masks")):
+            if path is not None:
+                write(path, drawn(), what, application)
+                if not as_json:
+                    typer.echo(path)
+
+
+def predict_signature() -> inspect.Signature:
+    """The parameters of `_predict`, with a flag for every option of every task."""
+    own = inspect.signature(_predict, eval_str=True)
+    parameters = [one for one in own.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
+    for name, option in FLAGS.items():
+        kind: Any = Literal[option.choices] if option.choices else option.type  # type: ignore[valid-type]
+        hint = Annotated[kind | None, typer.Option(help=option.help, min=option.minimum)]
+        parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=hint))
+    return own.replace(parameters=parameters)
+
+
+def predict(**arguments: Any) -> None:
+    """Run a model; its parameters are those of `predict_signature`."""
+    _predict(**arguments)
+
+
+predict.__doc__ = _predict.__doc__
+predict.__signature__ = predict_signature()  # type: ignore[attr-defined]
+predict.__annotations__ = {name: one.annotation for name, one in predict_signature().parameters.items()}
+
+
+def expanded(application: Any, inputs: list[str], named_inputs: dict[str, str]) -> list[tuple[Any, ...]]:
+    """One tuple of inputs per example: folders become their pictures, and `--input` fills the further inputs.
+
+    Raises:
+        ValueError: if there are too many or too few inputs, or one has no such name.
+    """
+    from keras_segattn.arguments import unknown
+    from keras_segattn.data.pictures import pictures_in
+    from keras_segattn.fields import Picture
+    from keras_segattn.tasks import task_of
+
+    asked = task_of(application.facts.task).asks(application.facts, application.shapes)
+    for name in named_inputs:
+        if name not in asked:
+            raise ValueError(unknown("input", name, list(asked)))
+    open_ones = [name for name in asked if name not in named_inputs]
+    if not asked or (named_inputs and not open_ones):
+        if inputs:
+            raise ValueError(f"{application.name} takes no further input, received {' '.join(inputs)}")
+        return [tuple(named_inputs[name] for name in asked)]
+    if len(open_ones) > 1:
+        raise ValueError(
+            f"{application.name} takes {', '.join(asked)}: give all but one of them as --input NAME=VALUE, "
+            f"{', '.join(open_ones)} are missing"
+        )
+    (first,) = open_ones
+    if not inputs:
+        raise ValueError(f"expected {first}, a {asked[first].kind.replace('_', ' ')}, behind the model; received none")
+    values: list[Any] = []
+    for text in inputs:
+        folder = Path(text) if isinstance(asked[first], Picture) and Path(text).is_dir() else None
+        values += [text] if folder is None else pictures_in(folder)
+    return [tuple(value if name == first else named_inputs[name] for name in asked) for value in values]
+
+
+def targets(place: Path | None, inputs: list[str], noun: str) -> list[Path | None]:
+    """A file to write for each input, none of them twice: `place` itself for one, else files in it.
+
+    Args:
+        place: file or folder, or `None`.
+        inputs: paths or texts.
+        noun: what the names of files in a folder end in.
+    """
+    if place is None:
+        return [None] * len(inputs)
+    if len(inputs) == 1 and not place.is_dir():
+        return [place]
+    found: list[Path | None] = []
+    taken: set[str] = set()
+    for text in inputs:
+        stem = Path(text).stem if Path(text).suffix else text
+        base = re.sub(r"[^\w.-]+", "_", stem).strip("._")[:NAME_LENGTH] or "output"
+        name, number = f"{base}_{noun}", 1
+        while name.lower() in taken:
+            number += 1
+            name = f"{base}_{number}_{noun}"
+        taken.add(name.lower())
+        found.append(place / f"{name}.png")
+    return found
+
+
+def write(path: Path, image: Any, what: str, application: Any) -> None:
+    """Write a picture of a result.
+
+    Raises:
+        ValueError: if there is none of such a result.
+    """
+    from keras_segattn import visualize
+
+    if image is None:
+        raise ValueError(f"{application.name} has no {what} to write: its task is {application.facts.task!r}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    visualize.save(image, path)
+
+
+def tracked(found: Iterable[Any], count: int) -> Iterator[Any]:
+    """Results with a progress bar, if there are several."""
+    from rich.progress import track
+
+    yield from track(found, "predicting", total=count, console=messages, disable=count == 1, transient=True)

@@ -1,0 +1,180 @@
+"""What users give, paths, arrays and texts, as the inputs of a model: one reader a kind of input."""
+
+from collections.abc import Mapping, Sequence
+from functools import singledispatch
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+from PIL import Image
+
+from keras_segattn.data.fitting import Frame, fitted
+from keras_segattn.data.pictures import read_image
+from keras_segattn.data.vocabulary import Vocabulary
+from keras_segattn.fields import EOS, PAD, UNK, Field, OneHot, Picture, PictureSize, Tokens, Vectors
+
+Shape = tuple[int | None, ...]
+Words = Mapping[str, Sequence[str]]
+
+
+class Reading(NamedTuple):
+    """An input of an example.
+
+    Attributes:
+        given: what the user gave, to be shown: a picture uint8 `(height, width, 3)`, the tokens of a text, …
+        array: what the model takes, without the batch. A picture is uint8 and not normalised yet.
+        frame: how a picture was brought to its size; `None` of everything else.
+    """
+
+    given: Any
+    array: np.ndarray
+    frame: Frame | None = None
+
+
+@singledispatch
+def read(field: Field, shape: Shape, value: Any, vocabularies: Words) -> Reading:  # noqa: ARG001
+    """What a user gave as an input of a model.
+
+    Args:
+        field: kind of the input.
+        shape: shape that the model takes, without the batch; `None` where a size is open.
+        value: path of a picture, or the picture as an array or a `PIL.Image`; a text, its tokens or their ids;
+            number of a class, or its vector; numbers as an array or the path of a `.npy` file.
+        vocabularies: name → tokens, the special ones first.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the value is something else, or does not fit.
+
+    Example:
+        >>> read(Picture(size=(224, 224), fit="crop"), (None, None, 3), "photo.jpg", {}).array.shape
+        (224, 224, 3)
+    """
+    raise ValueError(f"inputs of the kind {field.kind} are not given by users, received {_words(value)}")
+
+
+@read.register
+def _(field: Picture, shape: Shape, value: Any, vocabularies: Words) -> Reading:  # noqa: ARG001
+    if field.channels == "other":
+        array = _array("an array of pixels", value)
+        _check_shape("an array of pixels", array, shape)
+        return Reading(array, array)
+    pixels = _pixels(value)
+    usual = field.size or (None, None)
+    image, frame = fitted(pixels, (shape[0] or usual[0], shape[1] or usual[1]), field.fit)
+    if shape[-1] == 1:
+        image = np.asarray(Image.fromarray(image).convert("L"))[..., None]
+    return Reading(pixels, image, frame)
+
+
+@read.register
+def _(field: Tokens, shape: Shape, value: Any, vocabularies: Words) -> Reading:
+    known = vocabularies.get(field.vocabulary)
+    given = list(value) if isinstance(value, Sequence | np.ndarray) else []
+    if isinstance(value, str):
+        words = (value.lower() if field.lower else value).split()
+        given = words if field.unit == "word" else list("".join(words))
+    if not given:
+        raise ValueError(f"expected a text, its tokens or their ids, received {_words(value)}")
+    if all(isinstance(token, str) for token in given):
+        if known is None:
+            raise ValueError(
+                f"the model holds no vocabulary {field.vocabulary!r}: load it with vocabularies=, or give the ids of "
+                "the tokens"
+            )
+        ids = Vocabulary(known[UNK + 1 :]).encode(given)
+    else:
+        ids = _ids(given, field.size)
+        ids = ids[:-1] if ids[-1] == EOS else ids
+        given = [known[token] if known else str(token) for token in ids]
+    end = known[EOS] if known else str(EOS)
+    length = shape[0] or len(ids) + 1
+    if len(ids) + 1 > length:
+        raise ValueError(f"the model reads at most {length - 1} tokens, received {len(ids)}")
+    array = np.full(length, PAD, np.int32)
+    array[: len(ids) + 1] = [*ids, EOS]
+    return Reading([*given, end], array)
+
+
+@read.register
+def _(field: OneHot, shape: Shape, value: Any, vocabularies: Words) -> Reading:  # noqa: ARG001
+    classes = shape[-1] or field.classes
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value)
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        if not 0 <= value < classes:
+            raise ValueError(f"expected a class in 0..{classes - 1}, received {value}")
+        return Reading(int(value), np.eye(classes, dtype=np.float32)[value])
+    array = _array(f"a class in 0..{classes - 1} or its vector", value).astype(np.float32)
+    _check_shape("the vector of a class", array, shape)
+    return Reading(int(array.argmax()), array)
+
+
+@read.register
+def _(field: Vectors, shape: Shape, value: Any, vocabularies: Words) -> Reading:  # noqa: ARG001
+    if isinstance(value, str | PathLike):
+        value = np.load(value, allow_pickle=False)
+    array = _array("numbers as an array or the path of a .npy file", value).astype(np.float32)
+    _check_shape("numbers", array, shape)
+    return Reading(array, array)
+
+
+@singledispatch
+def computed(field: Field, shape: Shape, frames: Mapping[str, Frame]) -> np.ndarray:  # noqa: ARG001
+    """An input that a user does not give, without the batch: noise, or what follows from the other inputs.
+
+    Args:
+        field: kind of the input.
+        shape: shape that the model takes, without the batch.
+        frames: name of a picture → how it was brought to its size.
+    """
+    return field.draw((1, *(size or 1 for size in shape)))[0]
+
+
+@computed.register
+def _(field: PictureSize, shape: Shape, frames: Mapping[str, Frame]) -> np.ndarray:  # noqa: ARG001
+    frame = frames[field.picture]
+    return np.array([max(1, round(n * f)) for n, f in zip(frame.size, frame.factors, strict=True)], np.float32)
+
+
+def _pixels(value: Any) -> np.ndarray:
+    """A picture as uint8 `(height, width, 3)`."""
+    if isinstance(value, str | PathLike):
+        return read_image(Path(value))
+    if isinstance(value, Image.Image):
+        return np.asarray(value.convert("RGB"))
+    pixels = np.asarray(value)
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[-1] not in (1, 3) or not pixels.size:
+        expected = "a picture, a path or an array uint8 (height, width, 1 or 3)"
+        raise ValueError(f"expected {expected}, received {_words(value)}")
+    return np.broadcast_to(pixels, (*pixels.shape[:2], 3)).copy()
+
+
+def _ids(given: Sequence[Any], size: int) -> list[int]:
+    ids = np.asarray(given)
+    if ids.dtype.kind not in "iu" or ids.ndim != 1 or ids.min() < 0 or ids.max() >= size:
+        raise ValueError(f"expected ids of tokens in 0..{size - 1}, received {given!r}")
+    return cast("list[int]", ids.tolist())
+
+
+def _array(expected: str, value: Any) -> np.ndarray:
+    array = np.asarray(value)
+    if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+        raise ValueError(f"expected {expected}, received {_words(value)}")
+    return array
+
+
+def _check_shape(what: str, array: np.ndarray, shape: Shape) -> None:
+    if array.ndim != len(shape) or any(want not in (None, have) for want, have in zip(shape, array.shape, strict=True)):
+        raise ValueError(f"expected {what} of shape {shape}, received {array.shape}")
+
+
+def _words(value: Any) -> str:
+    """A value in few words, for messages."""
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} {value.shape}"
+    text = repr(value)
+    return f"{type(value).__name__} {text if len(text) < 80 else text[:77] + '…'}"

@@ -1,0 +1,1 @@
+"""Models for phones, browsers and boards: one `.tflite` of builtin operators, verified."""

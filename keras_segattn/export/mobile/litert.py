@@ -1,0 +1,149 @@
+"""Verification of a `.tflite` in runtimes that did not write it: LiteRT's two kernel sets, and OpenVINO."""
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_segattn.export.report import ExportError, ExportReport, RuntimeResult
+from keras_segattn.export.runtimes.scripts import failure, run_script
+from keras_segattn.tasks import closeness
+from keras_segattn.tasks.closeness import Arrays, Check, closeness_checks
+
+
+@dataclass(frozen=True)
+class LiteRTRun:
+    """What `litert_run.py` found in a file: its facts, and inputs and outputs by signature."""
+
+    facts: dict[str, Any]
+    inputs: dict[str, Arrays]
+    default: dict[str, Arrays]
+    reference: dict[str, Arrays]
+
+
+def run_file(path: Path, inputs: Mapping[str, Arrays] | None = None, *, samples: int = 2) -> LiteRTRun:
+    """Run every signature of a file with LiteRT's default and reference kernels.
+
+    Args:
+        path: a `.tflite` file.
+        inputs: signature → input name → `(samples, *input shape)`; `None` draws noise from a fixed seed.
+        samples: number of samples to draw.
+
+    Raises:
+        ExportError: if the file is missing or LiteRT cannot load or run it.
+    """
+    with tempfile.TemporaryDirectory(prefix="litert_") as folder:
+        work = Path(folder)
+        request: dict[str, Any] = {"model": path.resolve(), "inputs": None, "samples": samples}
+        request |= {"arrays": work / "arrays.npz", "facts": work / "facts.json"}
+        if inputs is not None:
+            request["inputs"] = work / "inputs.npz"
+            save_samples(request["inputs"], inputs)
+        process = run_script("litert_run", request, work)
+        if process.returncode:
+            raise ExportError(f"LiteRT cannot run {path}: {failure(process)}")
+        facts = json.loads(request["facts"].read_text(encoding="utf-8"))
+        found: dict[str, dict[str, Arrays]] = {"inputs": {}, "default": {}, "reference": {}}
+        with np.load(request["arrays"]) as arrays:
+            for key in arrays.files:
+                kind, rest = key.split("/", 1)
+                signature, name = _split(rest, facts["signatures"])
+                found[kind].setdefault(signature, {})[name] = arrays[key]
+    return LiteRTRun(facts, **found)
+
+
+def save_samples(file: Path, samples: Mapping[str, Arrays]) -> None:
+    """Write signature → input name → samples, to be read by a script."""
+    flat = {f"{signature}/{name}": array for signature, named in samples.items() for name, array in named.items()}
+    np.savez(file, **flat)  # type: ignore[arg-type]
+
+
+def _split(key: str, signatures: Mapping[str, Any]) -> tuple[str, str]:
+    """`signature/name` in two, where either may hold a slash."""
+    signature = max((name for name in signatures if key.startswith(f"{name}/")), key=len)
+    return signature, key.removeprefix(f"{signature}/")
+
+
+def finite_check(run: LiteRTRun) -> Check:
+    """Whether every floating output of both kernel sets is a number."""
+    wrong = {
+        f"{signature}/{name}"
+        for outputs in (run.default, run.reference)
+        for signature, named in outputs.items()
+        for name, array in named.items()
+        if array.dtype.kind == "f" and not np.isfinite(array).all()
+    }
+    measured = f"NaN or infinity in {', '.join(sorted(wrong))}" if wrong else "all finite"
+    return Check("finite outputs", not wrong, measured, "all finite")
+
+
+def report_on(
+    path: Path,
+    run: LiteRTRun,
+    *,
+    expected: Mapping[str, Arrays] | None = None,
+    precision: str | None = None,
+    compare: closeness.Compare = closeness.compare,
+    weight_bytes: int | None = None,
+    checks: tuple[Check, ...] = (),
+    others: tuple[RuntimeResult, ...] = (),
+) -> ExportReport:
+    """The report on a file that was run.
+
+    Args:
+        path: the file.
+        run: what `run_file` returned for it.
+        expected: signature → output name → right outputs for `run.inputs`, or `None`.
+        precision: `"float32"`, `"float16"`, `"dynamic"` or `"int8"`, which sets the limits; `None` reads it off
+            the file's tensors.
+        compare: how answers are compared with those expected.
+        weight_bytes: bytes of the Keras model's weights, if known.
+        checks: conditions that the caller measured.
+        others: results in runtimes other than LiteRT.
+    """
+    facts = run.facts
+    precision = precision or facts["precision"]
+    custom = facts["custom_operators"]
+    verdicts = [
+        *checks,
+        Check("builtin operators only", not custom, ", ".join(custom) or "no other", "no other"),
+        finite_check(run),
+    ]
+    version = f"LiteRT {facts['version']}"
+    right = compare(run.default, expected, precision) if expected else None
+    runtimes = [
+        RuntimeResult(
+            version,
+            max_difference=right.difference if right else None,
+            argmax_agreement=right.agreement if right else None,
+            latency_ms=facts["latency_ms"],
+            delegated_share=facts["delegated_share"],
+            fully_accelerated=facts["fully_accelerated"],
+        )
+    ]
+    if right:
+        verdicts += closeness_checks(right, "to Keras", precision)
+    if run.reference:
+        kernels = compare(run.default, run.reference, precision)
+        verdicts += closeness_checks(kernels, "to the reference kernels", precision)
+        plain = compare(run.reference, expected, precision) if expected else kernels
+        runtimes.append(RuntimeResult(f"{version} reference kernels", plain.difference, plain.agreement))
+    else:
+        reason = f"too slow for a file that takes {facts['latency_ms']:.0f} ms with the default kernels"
+        runtimes.append(RuntimeResult(f"{version} reference kernels", not_run=reason))
+    return ExportReport(
+        path=path,
+        format="tflite",
+        signatures=facts["signatures"],
+        operators=facts["operators"],
+        integer_operators=facts["integer_operators"],
+        flex_operators=tuple(custom),
+        size_bytes=path.stat().st_size,
+        weight_bytes=weight_bytes,
+        runtimes=(*runtimes, *others),
+        checks=tuple(verdicts),
+    )

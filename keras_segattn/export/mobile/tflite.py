@@ -1,0 +1,232 @@
+"""Export to one `.tflite` file for phones, browsers and boards, verified before it takes its name."""
+
+import contextlib
+import dataclasses
+import json
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+import numpy as np
+
+from keras_segattn import graph
+from keras_segattn.arguments import check_choice
+from keras_segattn.endpoints import Endpoint
+from keras_segattn.export.archive import write_archive
+from keras_segattn.export.mobile import litert
+from keras_segattn.export.mobile.calibration import calibration_samples
+from keras_segattn.export.mobile.verification import openvino_results, outputs_of
+from keras_segattn.export.preparation import Prepared, Sizes, comparison_of, drawn, prepared
+from keras_segattn.export.report import ExportError, ExportReport
+from keras_segattn.export.runtimes.scripts import run_script
+from keras_segattn.facts import Facts, write_facts
+from keras_segattn.files import folder_for_writing, replaced
+from keras_segattn.tasks.closeness import Check
+
+Quantization = Literal["float16", "dynamic", "int8"]
+QUANTIZATIONS: tuple[Quantization | None, ...] = (None, "float16", "dynamic", "int8")
+# Of the calibration samples, how many the verification runs.
+VERIFIED_SAMPLES = 16
+# Where nothing calibrates, how many samples it draws.
+DRAWN_SAMPLES = 2
+# Of a converter's message that names no operator, the end is the part that says why.
+MESSAGE_LENGTH = 600
+
+
+def tflite(
+    model: keras.Model,
+    path: str | Path,
+    *,
+    quantize: Quantization | None = None,
+    calibration: Any = None,
+    facts: Facts | None = None,
+    sizes: Sizes | None = None,
+    endpoints: Mapping[str, Endpoint] | None = None,
+) -> ExportReport:
+    """Write a model as one `.tflite` of builtin operators, and measure the written file in LiteRT.
+
+    All sizes in the file are static and the batch is 1, so that delegates can take the whole graph. Inputs and
+    outputs are float32 under every quantisation, so that the same code calls all four files:
+
+    * `None`: float32, equal to Keras up to rounding.
+    * `"float16"`: float16 weights, half the size, for GPUs.
+    * `"dynamic"`: int8 weights, a quarter of the size, for CPUs; no data needed.
+    * `"int8"`: int8 weights (per channel) and activations, a quarter of the size, for NPUs; needs `calibration`.
+      QUANTIZE at the start and DEQUANTIZE at the end convert; more of them in the report mean that an operator
+      between has no integer kernel (such as POW). Of a detector or a spatial transformer only the layers with
+      weights are int8, and of those that predict a transformation only the weights; the rest stays float.
+
+    `facts.json` is zipped onto its end (`keras_segattn.facts`).
+
+    Args:
+        model: any Keras model whose operators TFLite has; mixed-precision models are rebuilt in float32.
+        path: the file to write; it appears only when every check has passed.
+        quantize: one of the above.
+        calibration: images preprocessed as the network expects, floating: an array `(n, height, width, channels)`,
+            an iterable of images or batches, or a `tf.data.Dataset` of images or `(image, mask)`. int8 learns its
+            ranges from the first 128 (at least 8). Where given, verification runs on 16 of them instead of noise.
+            With several inputs: signature → input name → such data.
+        facts: what the stored model says about itself, such as `facts_of(model, labels=["sea", "land", "lake"])`;
+            `None` is what the model itself knows.
+        sizes: input → (height, width) of a picture, or (length,) of a sentence, where the model leaves them open.
+            Sentences are as long as the longest that the search writes, if nothing is given.
+        endpoints: signature → endpoint, instead of those of the model's card. They share their weights in the file.
+
+    Returns:
+        The report, all checks passed.
+
+    Raises:
+        ValueError: if an argument is wrong: unknown `quantize`, int8 without calibration, calibration of another
+            shape or dtype, open or contradicting sizes, more or fewer labels than classes.
+        ExportError: if the file cannot be written, the model holds NaN or normalises by the batch, TFLite lacks an
+            operator (which the message names), or a check on the written file fails. Nothing is left behind.
+
+    Example:
+        >>> model = keras_segattn.FCN8s(classes=3, backbone="squeezenet1_1")
+        >>> facts = keras_segattn.facts_of(model, labels=["sea", "land", "lake"])
+        >>> report = export.tflite(model, "fcn8s.tflite", facts=facts, sizes={"image": (256, 256)})
+        >>> report.runtimes[0].max_difference
+    """
+    check_choice("quantize", quantize, QUANTIZATIONS)
+    if quantize == "int8" and calibration is None:
+        raise ValueError("quantize='int8' needs calibration images, received None")
+    ready = prepared(model, facts, endpoints, sizes, batch=1)
+    shapes = {name: static_shapes(endpoint) for name, endpoint in ready.endpoints.items()}
+    samples = None if calibration is None else calibration_samples(calibration, shapes)
+    path = Path(path)
+
+    with atomic_file(path) as temporary, tempfile.TemporaryDirectory(prefix="tflite_") as folder:
+        convert(ready.written, temporary, Path(folder), quantize, samples, **quantized_parts(ready.model))
+        write_facts(temporary, dataclasses.replace(ready.facts, quantization=quantize or "float32"))
+        run = litert.run_file(temporary, spread(samples) or drawn_samples(ready))
+        expected = {name: outputs_of(endpoint, run.inputs[name]) for name, endpoint in ready.endpoints.items()}
+        report = litert.report_on(
+            temporary,
+            run,
+            checks=(signature_check(run, expected),),
+            expected=expected,
+            precision=quantize or "float32",
+            compare=comparison_of(ready.facts),
+            others=openvino_results(temporary, run, expected),
+            weight_bytes=ready.weight_bytes,
+        )
+        report = dataclasses.replace(report, path=path)
+        report.raise_if_failed()
+    return report
+
+
+def static_shapes(endpoint: Endpoint) -> dict[str, tuple[int, ...]]:
+    """Input name → shape of an endpoint of a file."""
+    return {name: tuple(size for size in spec.shape if size is not None) for name, spec in endpoint.inputs.items()}
+
+
+def drawn_samples(ready: Prepared) -> dict[str, litert.Arrays]:
+    """Signature → input → plausible samples, `(samples, *shape)`."""
+    drawn_ones = [drawn(ready, 1, seed, pixels=False) for seed in range(DRAWN_SAMPLES)]
+    return {
+        signature: {name: np.stack([one[signature][name] for one in drawn_ones]) for name in inputs}
+        for signature, inputs in drawn_ones[0].items()
+    }
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """A temporary sibling that becomes `path` when the block ends well, and vanishes when it does not.
+
+    Raises:
+        ExportError: if it cannot be written.
+    """
+    try:
+        with folder_for_writing(path.parent), replaced(path) as temporary:
+            if path.is_dir():
+                raise IsADirectoryError(f"{path} is a directory")
+            temporary.touch()
+            yield temporary
+    except OSError as error:
+        raise ExportError(f"cannot write {path}: {error}") from error
+
+
+def quantized_parts(model: keras.Model) -> dict[str, Any]:
+    """Arguments of `convert`: what of a model int8 must leave alone.
+
+    Eight bits would round positions in a picture to whole pixels or worse. So layers that compute with positions have
+    an attribute `exact_inputs`: a model with such layers is int8 in its layers with weights only, and of the layers
+    that compute nothing but the inputs of these numbers, only the weights are int8.
+    """
+    exact = [layer for layer in model.layers if hasattr(layer, "exact_inputs")]
+    wanted = [keras.tree.flatten(layer.input)[place] for layer in exact for place in layer.exact_inputs]
+    names = set(graph.computing_only(model, wanted)) - {layer.name for layer in exact} if wanted else set()
+    return {"layers_only": bool(exact), "exact_layers": sorted(names)}
+
+
+def convert(
+    endpoints: Mapping[str, Endpoint],
+    output: Path,
+    work: Path,
+    quantize: str | None,
+    samples: Mapping[str, litert.Arrays] | None,
+    *,
+    layers_only: bool = False,
+    exact_layers: Sequence[str] = (),
+) -> None:
+    """Write the flatbuffer of the endpoints to `output`.
+
+    With `layers_only`, int8 is for layers with weights; of `exact_layers` it is for the weights only.
+
+    Raises:
+        ExportError: if the converter refuses; the message names the operators that TFLite lacks.
+    """
+    write_archive(endpoints, work / "saved_model")
+    request: dict[str, Any] = {
+        "saved_model": work / "saved_model",
+        "signatures": list(endpoints),
+        "quantize": quantize,
+        "calibration": None,
+        "layers_only": layers_only,
+        "exact_layers": exact_layers,
+        "output": output,
+        "error": work / "error.txt",
+    }
+    if quantize == "int8" and samples is not None:
+        request["calibration"] = work / "calibration.npz"
+        litert.save_samples(request["calibration"], samples)
+    process = run_script("tflite_convert", request, work)
+    if process.returncode:
+        error = request["error"]
+        text = error.read_text(encoding="utf-8") if error.exists() else process.stderr
+        raise ExportError(refusal(text) or f"TFLite conversion failed: {text.strip()[-MESSAGE_LENGTH:]}")
+
+
+def refusal(message: str) -> str | None:
+    """The operators that a converter's message says are not builtin, in one sentence; `None` if it names none."""
+    names = re.findall(r"^(?:TF Select|Flex|Custom) ops: (.+)$", message, flags=re.MULTILINE)
+    operators = sorted({name.strip() for group in names for name in group.split(",")})
+    if not operators:
+        return None
+    return (
+        f"TFLite has no builtin operator for {', '.join(operators)}; replace what uses it by operators that phones "
+        "have, since Flex operators need the TensorFlow runtime there"
+    )
+
+
+def spread(samples: Mapping[str, litert.Arrays] | None) -> dict[str, litert.Arrays] | None:
+    """At most `VERIFIED_SAMPLES` of the calibration samples, evenly spread."""
+    if samples is None:
+        return None
+
+    def some(array: np.ndarray) -> np.ndarray:
+        return array[np.linspace(0, len(array) - 1, min(len(array), VERIFIED_SAMPLES)).round().astype(int)]
+
+    return {signature: {name: some(array) for name, array in named.items()} for signature, named in samples.items()}
+
+
+def signature_check(run: litert.LiteRTRun, expected: Mapping[str, litert.Arrays]) -> Check:
+    """Whether the file has the signatures that were asked for, with static shapes."""
+    wanted = {name: sorted(outputs) for name, outputs in expected.items()}
+    found = {name: sorted(tensors["outputs"]) for name, tensors in run.facts["signatures"].items()}
+    static = "?" not in json.dumps(run.facts["signatures"])
+    measured = f"{found}, {'static' if static else 'open'} shapes"
+    return Check("signatures", found == wanted and static, measured, f"{wanted}, static shapes")

@@ -1,0 +1,125 @@
+"""Verification of a `.tflite` that anybody wrote."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_segattn.endpoints import Endpoint, model_endpoint
+from keras_segattn.export.archive import as_float32, compiled
+from keras_segattn.export.mobile import litert
+from keras_segattn.export.preparation import comparison_of
+from keras_segattn.export.report import ExportReport, RuntimeResult
+from keras_segattn.export.runtimes.openvino import run_openvino
+from keras_segattn.facts import Facts, FactsError, read_facts
+from keras_segattn.fields import Field
+from keras_segattn.tasks import closeness
+
+
+def verify_tflite(path: str | Path, *, reference: keras.Model | None = None) -> ExportReport:
+    """Measure a `.tflite` that anybody wrote: does it run, on what operators, and do two sets of kernels agree?
+
+    Args:
+        path: the file.
+        reference: a Keras model with the same inputs and outputs, to compare with as well.
+
+    Returns:
+        The report; its `passed` says whether all checks hold.
+
+    Raises:
+        ExportError: if the file is missing, truncated or no TFLite, or LiteRT cannot run it.
+        ValueError: if `reference` has other inputs or outputs than the file.
+
+    Example:
+        >>> verify_tflite("fcn8s.tflite").raise_if_failed()
+    """
+    path = Path(path)
+    facts = facts_in(path)
+    run = litert.run_file(path)
+    if facts is not None:
+        run = litert.run_file(path, plausible(facts, run) or None)
+    expected = None if reference is None else reference_outputs(as_float32(reference), run)
+    compare = comparison_of(facts)
+    return litert.report_on(path, run, expected=expected, compare=compare, others=openvino_results(path, run, expected))
+
+
+def plausible(facts: Facts, run: litert.LiteRTRun) -> dict[str, litert.Arrays]:
+    """Plausible values of the inputs whose kinds a file names, in place of those that it was run with."""
+    return {
+        signature: {
+            name: plausible_value(facts.inputs[name], array) if name in facts.inputs else array
+            for name, array in named.items()
+        }
+        for signature, named in run.inputs.items()
+    }
+
+
+def plausible_value(kind: Field, array: np.ndarray) -> np.ndarray:
+    """Plausible samples of an input, in the shape and dtype of others."""
+    drawn = [ops.convert_to_numpy(kind.prepare(kind.draw(one.shape, seed))) for seed, one in enumerate(array)]
+    return np.stack(drawn).astype(array.dtype)
+
+
+def facts_in(path: Path) -> Facts | None:
+    """What a file says about itself; `None` if nothing."""
+    try:
+        return read_facts(path)
+    except FactsError:
+        return None
+
+
+def openvino_results(
+    path: Path, run: litert.LiteRTRun, expected: Mapping[str, litert.Arrays] | None
+) -> tuple[RuntimeResult, ...]:
+    """How OpenVINO runs the first sample of the first signature, the one it reads; empty if it is not installed.
+
+    Differences are to `expected`, or to LiteRT without it. They are reported and no condition: OpenVINO computes
+    quantised files in a precision of its own, and does not know every operator.
+    """
+    signature = next(iter(run.facts["signatures"]))
+    tensors = run.facts["tensors"][signature]
+    inputs = {tensors["input"][name]: array[0] for name, array in run.inputs[signature].items()}
+    answer = run_openvino(path, inputs, list(tensors["output"].values()))
+    if answer is None:
+        return ()
+    runtime, outputs = answer
+    if outputs is None:
+        return (RuntimeResult("OpenVINO", not_run=runtime),)
+    got = {signature: {name: outputs[tensor][None] for name, tensor in tensors["output"].items()}}
+    wanted = (expected or run.default)[signature]
+    found = closeness.compare(got, {signature: wanted}, run.facts["precision"])
+    return (RuntimeResult(runtime, found.difference, found.agreement),)
+
+
+def reference_outputs(model: keras.Model, run: litert.LiteRTRun) -> dict[str, litert.Arrays]:
+    """A Keras model's outputs for the inputs a file was run with, under the file's names.
+
+    Names are matched where there are several inputs or outputs; one alone needs no name.
+
+    Raises:
+        ValueError: if the file has several signatures, or other inputs or outputs than the model.
+    """
+    if len(run.inputs) != 1:
+        raise ValueError(f"a reference model fits one signature, the file has {sorted(run.inputs)}")
+    ((signature, inputs),) = run.inputs.items()
+    endpoint = model_endpoint(model)
+    if len(inputs) == len(endpoint.inputs) == 1:
+        inputs = dict(zip(endpoint.inputs, inputs.values(), strict=True))
+    if sorted(inputs) != sorted(endpoint.inputs):
+        raise ValueError(f"the file's inputs are {sorted(inputs)}, the model's are {sorted(endpoint.inputs)}")
+    outputs, names = outputs_of(endpoint, inputs), list(run.default[signature])
+    if len(outputs) == len(names) == 1:
+        outputs = dict(zip(names, outputs.values(), strict=True))
+    if sorted(outputs) != sorted(names):
+        raise ValueError(f"the file's outputs are {sorted(names)}, the model's are {sorted(outputs)}")
+    return {signature: outputs}
+
+
+def outputs_of(endpoint: Endpoint, inputs: litert.Arrays) -> litert.Arrays:
+    """What Keras gives for samples `(n, *input shape)`: output name → `(n, *output shape)`."""
+    static = {name: spec._replace(shape=inputs[name].shape[1:]) for name, spec in endpoint.inputs.items()}
+    run = compiled(Endpoint(endpoint.function, static))
+    calls = [run(dict(zip(inputs, sample, strict=True))) for sample in zip(*inputs.values(), strict=True)]
+    return {name: np.stack([call[name] for call in calls]) for name in calls[0]}

@@ -1,0 +1,132 @@
+"""What a server offers of a model: its endpoints, fed with pixels, and one fed with the bytes of JPEG and PNG files."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from keras_segattn.endpoints import Endpoint, Spec
+from keras_segattn.export.archive import tensor_specs
+from keras_segattn.export.preparation import Prepared, usual_sizes
+from keras_segattn.fields import Picture
+from keras_segattn.tasks import task_of
+
+DEFAULT, ENCODED, FILES = "serving_default", "encoded", "image_bytes"
+
+
+def served_endpoints(prepared: Prepared, endpoints: Mapping[str, Endpoint], *, preprocess: bool) -> dict[str, Endpoint]:
+    """The signatures of a server.
+
+    Args:
+        prepared: the model.
+        endpoints: its endpoints as it was given, or as it is written.
+        preprocess: whether pictures are taken as uint8 pixels, and normalised in the graph. If so, and if a picture
+            is all that the default endpoint takes, the signature `encoded` takes it as a file.
+
+    Returns:
+        Signature → endpoint; `serving_default` is the first of `endpoints`.
+    """
+    found: dict[str, Endpoint] = {}
+    wrapped: dict[int, Endpoint] = {}
+    first, *_ = endpoints
+    picture = only_picture(prepared, endpoints[first]) if preprocess else None
+    for name, endpoint in endpoints.items():
+        if id(endpoint) not in wrapped:
+            shared = traced(endpoint) if picture and name == first else endpoint
+            wrapped[id(endpoint)] = from_pixels(prepared, shared) if preprocess else endpoint
+            if picture and name == first:
+                found[ENCODED] = from_files(prepared, shared, picture)
+        found[name] = wrapped[id(endpoint)]
+    return {DEFAULT: found[first]} | {name: found[name] for name in (*endpoints, ENCODED) if name in found}
+
+
+def only_picture(prepared: Prepared, endpoint: Endpoint) -> str | None:
+    """Name of the picture that is all that an endpoint takes, and that files can hold; `None` if it takes others."""
+    if len(endpoint.inputs) != 1:
+        return None
+    ((name, spec),) = endpoint.inputs.items()
+    return name if isinstance(prepared.kind(name, spec), Picture) and spec.shape[-1] in (1, 3) else None
+
+
+def traced(endpoint: Endpoint) -> Endpoint:
+    """The endpoint as one trace, which several signatures call: its graph is stored once, as its weights are."""
+    import tensorflow as tf
+
+    return Endpoint(tf.function(endpoint.function, [tensor_specs(endpoint)], autograph=False), endpoint.inputs)
+
+
+def from_pixels(prepared: Prepared, endpoint: Endpoint) -> Endpoint:
+    """The endpoint with its pictures as uint8 pixels."""
+    pictures = {
+        name: kind for name, spec in endpoint.inputs.items() if isinstance(kind := prepared.kind(name, spec), Picture)
+    }
+    if not pictures:
+        return endpoint
+
+    def call(inputs: dict[str, Any]) -> dict[str, Any]:
+        return endpoint.function(dict(inputs) | {name: kind(inputs[name]) for name, kind in pictures.items()})
+
+    pixels = {name: spec._replace(dtype="uint8") for name, spec in endpoint.inputs.items() if name in pictures}
+    return Endpoint(call, dict(endpoint.inputs) | pixels, endpoint.follows)
+
+
+def from_files(prepared: Prepared, endpoint: Endpoint, picture: str) -> Endpoint:
+    """The endpoint with its picture as the bytes of a file."""
+    import tensorflow as tf
+
+    spec = endpoint.inputs[picture]
+    kind = prepared.kind(picture, spec)
+    masks = labels_every_pixel(prepared, picture, spec)
+
+    def call(inputs: dict[str, Any]) -> dict[str, Any]:
+        outputs = endpoint.function({picture: kind.prepare(decode(inputs[FILES], spec.shape[1:3], spec.shape[-1]))})
+        if not masks:
+            return outputs
+        (scores,) = outputs.values()
+        classes = tf.argmax(scores, axis=-1, output_type="int32")
+        return {"mask": tf.cast(classes, "uint8") if scores.shape[-1] <= 256 else classes}
+
+    return Endpoint(call, {FILES: Spec((None,), "string")})
+
+
+def decode(files: Any, size: tuple[int | None, ...], channels: int | None) -> Any:
+    """Decode a batch of images, and resize them where a size is fixed.
+
+    Args:
+        files: string tensor `(batch,)`, each the bytes of a JPEG, PNG, GIF (its first frame) or BMP file.
+        size: height and width to resize to, bilinearly. `None`s keep those of the files, which must then be equal.
+        channels: 1 or 3; an alpha channel is dropped.
+
+    Returns:
+        Pixels 0..255, `(batch, height, width, channels)`: uint8, or float32 where they are resized.
+    """
+    import tensorflow as tf
+
+    def one(file: Any) -> Any:
+        pixels = tf.io.decode_image(file, channels=channels, expand_animations=False)
+        pixels = tf.ensure_shape(pixels, (None, None, channels))
+        return pixels if size == (None, None) else tf.image.resize(pixels, resized(pixels), method="bilinear")
+
+    def resized(pixels: Any) -> tuple[Any, Any]:
+        height, width = size
+        return height or tf.shape(pixels)[0], width or tf.shape(pixels)[1]
+
+    dtype = "uint8" if size == (None, None) else "float32"
+    return tf.map_fn(one, files, fn_output_signature=tf.TensorSpec((*size, channels), dtype))
+
+
+def labels_every_pixel(prepared: Prepared, picture: str, spec: Spec) -> bool:
+    """Whether the model's one output is class scores at the size of the picture."""
+    model = prepared.model
+    if prepared.facts.task is None or not task_of(prepared.facts.task).every_pixel or isinstance(model.output, dict):
+        return False
+    size = usual_sizes(prepared.kind(picture, spec), spec.shape[1:], smaller=False)
+    shape = model.compute_output_shape((1, *size))
+    return len(shape) == 4 and tuple(shape[1:3]) == size[:2] and shape[-1] > 1
+
+
+def png_files(images: np.ndarray) -> np.ndarray:
+    """The bytes of uint8 images `(batch, height, width, channels)` as PNG files, `(batch,)`."""
+    import tensorflow as tf
+
+    return np.array([tf.io.encode_png(image).numpy() for image in images], dtype=object)

@@ -1,0 +1,170 @@
+"""What detectors are told about their parts: anchors, proposals, detections, widths and the form of a cascade.
+
+A builder takes each as an instance, or as a dict of what differs from the release's, which a command line can write.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
+
+from keras_segattn.arguments import check_choice, check_positive_integer, scaled
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the dataclasses of this module have in common."""
+
+    def resolve(self, name: str, given: Self | Mapping[str, Any]) -> Self:
+        """The settings that a builder with the default `self` was given.
+
+        Args:
+            name: of the builder's argument.
+            given: an instance, or a dict of what differs from `self`.
+
+        Raises:
+            ValueError: if it is neither, or names something else.
+        """
+        if isinstance(given, type(self)):
+            return given
+        names = [field.name for field in fields(self)]
+        if not isinstance(given, Mapping) or not set(given) <= set(names):
+            raise ValueError(
+                f"{name} must be {type(self).__name__} or a dict of some of {', '.join(names)}, received {given!r}"
+            )
+        return replace(self, **given)
+
+
+@dataclass(frozen=True)
+class Anchors(Settings):
+    """The boxes that a region proposal network refines.
+
+    Args:
+        sizes: square roots of their areas, in pixels.
+        ratios: heights ÷ widths.
+
+    Raises:
+        ValueError: if an argument is wrong.
+    """
+
+    sizes: tuple[float, ...]
+    ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+
+    def __post_init__(self) -> None:
+        for name in ("sizes", "ratios"):
+            values = getattr(self, name)
+            if not isinstance(values, tuple | list) or not values or not all(map(_is_positive, values)):
+                raise ValueError(f"{name} of anchors must be positive numbers, received {values!r}")
+
+
+@dataclass(frozen=True)
+class ProposalRules(Settings):
+    """Which boxes of the region proposal network the heads see.
+
+    Args:
+        count: regions an image.
+        before_nms: best boxes of a level before suppression.
+        overlap: intersection over union above which a worse box is suppressed.
+        least_side: height and width, in pixels, below which a box is dropped; `None` for the release's.
+
+    Raises:
+        ValueError: if an argument is wrong.
+    """
+
+    count: int
+    before_nms: int
+    overlap: float
+    least_side: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("count", "before_nms"):
+            check_positive_integer(name, getattr(self, name))
+        _check_share("overlap", self.overlap)
+        if self.least_side not in (None, 0) and not _is_positive(self.least_side):
+            raise ValueError(f"least_side must be None or a number of pixels from 0, received {self.least_side!r}")
+
+
+@dataclass(frozen=True)
+class DetectionRules(Settings):
+    """Which classified regions are returned.
+
+    Args:
+        count: detections an image.
+        least_score: probability up to which a detection is dropped.
+        overlap: intersection over union above which a worse detection of the same class is suppressed.
+
+    Raises:
+        ValueError: if an argument is wrong.
+    """
+
+    count: int
+    least_score: float
+    overlap: float
+
+    def __post_init__(self) -> None:
+        check_positive_integer("count", self.count)
+        _check_share("least_score", self.least_score)
+        _check_share("overlap", self.overlap)
+
+
+@dataclass(frozen=True)
+class Widths(Settings):
+    """How wide a detector is beside its trunk.
+
+    Args:
+        proposals: channels of the region proposal network, and of the pyramid that it reads.
+        boxes: hidden units of what finds class and box.
+        masks: channels or hidden units of what finds masks.
+
+    Raises:
+        ValueError: if an argument is wrong.
+    """
+
+    proposals: int
+    boxes: int
+    masks: int
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            check_positive_integer(f"width of {field.name}", getattr(self, field.name))
+
+    def scaled(self, alpha: float) -> "Widths":
+        """All three times the width multiplier `alpha`."""
+        return Widths(*(scaled(width, alpha) for width in (self.proposals, self.boxes, self.masks)))
+
+
+@dataclass(frozen=True)
+class Cascade(Settings):
+    """The form of a multi-task network cascade.
+
+    Args:
+        stages: 5, or 3: boxes, masks and classes once, without refined boxes.
+        mask_size: height and width of a mask: the released 21, or the paper's 28.
+        quantize: whether RoIWarp rounds boxes to pixels of the map, as the released code does.
+        vote: whether masks are averaged over the instances that overlap.
+
+    Raises:
+        ValueError: if an argument is wrong.
+    """
+
+    stages: int = 5
+    mask_size: int = 21
+    quantize: bool = True
+    vote: bool = True
+
+    def __post_init__(self) -> None:
+        check_choice("stages", self.stages, (3, 5))
+        check_positive_integer("mask_size", self.mask_size)
+        check_choice("quantize", self.quantize, (True, False))
+        check_choice("vote", self.vote, (True, False))
+
+
+def _is_positive(value: Any) -> bool:
+    """Whether `value` is a finite number above 0."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+
+
+def _check_share(name: str, value: Any) -> None:
+    """Raise `ValueError` unless `value` is a number within 0..1."""
+    if value != 0 and not (_is_positive(value) and value <= 1):
+        raise ValueError(f"{name} must be within 0..1, received {value!r}")

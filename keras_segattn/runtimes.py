@@ -1,0 +1,145 @@
+"""Models in all forms in which they are stored, behind one call: NumPy arrays in and out, pictures as uint8."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from keras_segattn.endpoints import Endpoint
+from keras_segattn.facts import Facts, endpoints_of
+from keras_segattn.fields import Field, Picture, Vectors
+
+Arrays = dict[str, np.ndarray]
+Shapes = dict[str, tuple[int | None, ...]]
+
+
+class Opened(NamedTuple):
+    """A model that runs.
+
+    Attributes:
+        shapes: input name → shape without the batch; `None` where a size is open.
+        outputs: output name → likewise.
+        call: a batch of inputs by name → outputs by name. Pictures are uint8, RGB or grey.
+    """
+
+    shapes: Shapes
+    outputs: Shapes
+    call: Callable[[Arrays], Arrays]
+
+
+def open_live(model: keras.Model, facts: Facts) -> Opened:
+    """A Keras model by the first of its endpoints, compiled on TensorFlow."""
+    endpoint = next(iter(endpoints_of(model, facts).values()))
+    run, outputs = _compiled(endpoint)
+
+    def call(given: Arrays) -> Arrays:
+        tensors = {
+            name: keras.ops.cast(_prepared(facts.inputs, name, given[name]), spec.dtype)
+            for name, spec in endpoint.inputs.items()
+        }
+        return {name: keras.ops.convert_to_numpy(values) for name, values in run(tensors).items()}
+
+    return Opened({name: tuple(spec.shape[1:]) for name, spec in endpoint.inputs.items()}, _shapes(outputs), call)
+
+
+def _compiled(endpoint: Endpoint) -> tuple[Callable[[dict[str, Any]], dict[str, Any]], Mapping[str, Any]]:
+    """The function of an endpoint, and tensors with the shapes of its outputs."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        specs = {name: tf.TensorSpec(spec.shape, spec.dtype, name) for name, spec in endpoint.inputs.items()}
+        # Traced once, for all sizes.
+        traced = tf.function(endpoint.function, input_signature=[specs]).get_concrete_function()
+        return traced, traced.structured_outputs
+    symbols = {name: keras.KerasTensor(spec.shape, spec.dtype) for name, spec in endpoint.inputs.items()}
+    return endpoint.function, keras.backend.compute_output_spec(endpoint.function, symbols)
+
+
+def open_saved_model(path: Path, signatures: Sequence[str], kinds: Mapping[str, Field]) -> Opened:
+    """A SavedModel, in TensorFlow.
+
+    Args:
+        path: version directory.
+        signatures: names of signatures, of which the first is called that is there.
+        kinds: input name → its kind; pictures are normalised here if the signature takes them as floats.
+
+    Raises:
+        ValueError: if none is there, or the folder is no SavedModel.
+    """
+    import tensorflow as tf
+
+    try:
+        loaded = tf.saved_model.load(str(path))
+    except (OSError, ValueError, tf.errors.OpError) as error:
+        raise ValueError(f"{path} is not a readable SavedModel: {error}") from error
+    signature = loaded.signatures[_chosen(path, signatures, list(loaded.signatures))]
+    specs = signature.structured_input_signature[1]
+
+    def prepared(values: np.ndarray, name: str, dtype: Any) -> Any:
+        taken_raw = isinstance(kinds.get(name), Picture) and not dtype.is_floating
+        return tf.cast(values if taken_raw else _prepared(kinds, name, values), dtype)
+
+    def call(given: Arrays) -> Arrays:
+        _ = loaded  # its variables live as long as it does
+        made = signature(**{name: prepared(given[name], name, spec.dtype) for name, spec in specs.items()})
+        return {name: value.numpy() for name, value in made.items()}
+
+    return Opened(_shapes(specs), _shapes(signature.structured_outputs), call)
+
+
+def open_tflite(path: Path, signatures: Sequence[str], kinds: Mapping[str, Field]) -> Opened:
+    """A `.tflite` file, in LiteRT; the batch is 1 there, so that examples run one by one.
+
+    Args:
+        path: the file.
+        signatures: names of signatures, of which the first is called that is there.
+        kinds: input name → its kind; pictures are normalised here, as the file does not.
+
+    Raises:
+        ValueError: if no such signature is there, or the file is no model.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    try:
+        interpreter = Interpreter(str(path), num_threads=2)
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(f"{path} is not a readable .tflite file: {error}") from error
+    runner = interpreter.get_signature_runner(_chosen(path, signatures, list(interpreter.get_signature_list())))
+    details: dict[str, Any] = runner.get_input_details()
+
+    def prepared(name: str, values: np.ndarray) -> np.ndarray:
+        ready: np.ndarray = keras.ops.convert_to_numpy(_prepared(kinds, name, values))
+        return ready.astype(details[name]["dtype"])
+
+    def call(given: Arrays) -> Arrays:
+        ready = {name: prepared(name, values) for name, values in given.items()}
+        count = len(next(iter(ready.values())))
+        made = [runner(**{name: values[i : i + 1] for name, values in ready.items()}) for i in range(count)]
+        return {name: np.concatenate([one[name] for one in made]) for name in made[0]}
+
+    def shapes(tensors: Mapping[str, Any]) -> Shapes:
+        sizes = {name: one["shape_signature"][1:] for name, one in tensors.items()}
+        return {name: tuple(int(n) if n >= 0 else None for n in shape) for name, shape in sizes.items()}
+
+    return Opened(shapes(details), shapes(runner.get_output_details()), call)
+
+
+def _shapes(tensors: Mapping[str, Any]) -> Shapes:
+    return {name: tuple(tensor.shape[1:]) for name, tensor in tensors.items()}
+
+
+def _prepared(kinds: Mapping[str, Field], name: str, values: np.ndarray) -> Any:
+    """Values as the network takes them."""
+    kind = kinds.get(name, Vectors())
+    # Of a file that says nothing, only the published model's kinds are known.
+    kind = kind.of_channels(values.shape[-1]) if isinstance(kind, Picture) else kind
+    return kind.prepare(values)
+
+
+def _chosen(path: Path, wanted: Sequence[str], known: Sequence[str]) -> str:
+    for name in wanted:
+        if name in known:
+            return name
+    raise ValueError(f"{path} has no signature {' or '.join(wanted)}, only {', '.join(sorted(known)) or 'none'}")

@@ -1,0 +1,31 @@
+"""What outputs mean, a module a task: how examples are read, outputs interpreted, printed, drawn and compared.
+
+Importing this loads no network library, so that the command line can name tasks and options quickly.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from keras_segattn.arguments import unknown
+from keras_segattn.tasks.options import OPTIONS
+
+if TYPE_CHECKING:
+    from keras_segattn.tasks.task import Task
+
+# Each is the name of a module here.
+TASKS = tuple(OPTIONS)
+
+
+def task_of(name: str | None) -> "Task":
+    """The task of a name, such as `"classify"`.
+
+    Raises:
+        ValueError: if there is none.
+
+    Example:
+        >>> task_of("segment").interpret(outputs, facts, example, options).mask
+    """
+    if name not in TASKS:
+        raise ValueError(unknown("task", name, TASKS))
+    task: Task = import_module(f"keras_segattn.tasks.{name}").TASK
+    return task

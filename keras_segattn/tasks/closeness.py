@@ -1,0 +1,110 @@
+"""Whether the answers of a written file are those of the model: the comparison that every task shares."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+Arrays = dict[str, np.ndarray]
+
+# Largest difference of an output, relative to max(1, its largest magnitude): float32 sums in another order.
+FLOAT32_LIMIT = 1e-5
+# Largest difference of an output relative to the range of its values. Weights of 11 bits; weights of 8 bits;
+# weights and activations of 8 bits. Each is an order of magnitude above what FCNs measure, so as to catch a wrong
+# file; how good a right one is, the arg-max says.
+RANGE_LIMITS = {"float16": 5e-3, "dynamic": 5e-2, "int8": 0.2}
+# Share of positions whose largest class must be that of the reference. Positions where the reference itself leads by
+# less than this share of the range are left out, as no error of a converter decides them: 8 bits leave each score
+# an error of a few percent of the range after tens of layers (among our miniatures with random weights int8 swaps
+# classes up to 7 % apart).
+MIN_ARGMAX_AGREEMENT = 0.97
+NEAR_TIES = {"float32": 0.02, "float16": 0.02, "dynamic": 0.1, "int8": 0.1}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One condition on a written file.
+
+    Args:
+        name: what is checked, such as `"float32 difference to Keras"`.
+        passed: the verdict.
+        measured: the value found, printed as it is.
+        expected: the condition in words, such as `"<= 1e-05"`.
+    """
+
+    name: str
+    passed: bool
+    measured: str
+    expected: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How far outputs are from those they should equal.
+
+    Args:
+        difference: largest absolute difference.
+        relative: `difference` in the unit of the limits: per output, ÷ max(1, magnitude) or ÷ range of values.
+        agreement: share of positions with equal arg-max; `None` where no output has classes.
+        decided: the same over positions where the first class leads the second by more than its `NEAR_TIES`.
+        decided_share: the share of such positions.
+        checks: conditions of a task that compares otherwise; they replace those on `relative` and `decided`.
+    """
+
+    difference: float
+    relative: float
+    agreement: float | None
+    decided: float | None
+    decided_share: float = 0.0
+    checks: tuple[Check, ...] | None = None
+
+
+def compare(outputs: Mapping[str, Arrays], expected: Mapping[str, Arrays], precision: str) -> Comparison:
+    """Compare outputs, by signature and name, on as many samples as both have."""
+    differences, relatives, same, decided = [0.0], [0.0], [], []
+    for signature, named in expected.items():
+        for name, wanted in named.items():
+            got = outputs[signature][name]
+            count = min(len(got), len(wanted))
+            a, b = got[:count].astype("float64"), wanted[:count].astype("float64")
+            spread = float(np.ptp(b)) if b.size else 0.0
+            unit = max(1.0, np.max(np.abs(b), initial=0.0)) if precision == "float32" else spread or 1.0
+            differences.append(float(np.max(np.abs(a - b), initial=0.0)))
+            relatives.append(differences[-1] / unit)
+            if wanted.dtype.kind == "f" and wanted.ndim > 2 and wanted.shape[-1] > 1:
+                second, first = np.moveaxis(np.partition(b, -2, axis=-1)[..., -2:], -1, 0)
+                same.append((a.argmax(-1) == b.argmax(-1)).ravel())
+                decided.append((first - second > NEAR_TIES[precision] * spread).ravel())
+    # np.max lets a NaN through, which max() would lose; and NaN fails every "<=".
+    everywhere = np.concatenate(same) if same else np.zeros(0)
+    leads = np.concatenate(decided) if decided else np.zeros(0, bool)
+    where_decided = everywhere[leads]
+    return Comparison(
+        float(np.max(differences)),
+        float(np.max(relatives)),
+        float(everywhere.mean()) if everywhere.size else None,
+        float(where_decided.mean()) if where_decided.size else None,
+        float(leads.mean()) if leads.size else 0.0,
+    )
+
+
+def closeness_checks(found: Comparison, what: str, precision: str) -> list[Check]:
+    """Whether a comparison is within the limits of its precision."""
+    if found.checks is not None:
+        return [replace(check, name=f"{check.name} {what}") for check in found.checks]
+    limit = FLOAT32_LIMIT if precision == "float32" else RANGE_LIMITS[precision]
+    unit = "× max(1, largest output)" if precision == "float32" else "× range of the output"
+    measured, expected = f"{found.relative:.2e} {unit}", f"<= {limit:.0e}"
+    checks = [Check(f"difference {what}", found.relative <= limit, measured, expected)]
+    if found.decided is not None:
+        lead = f"the first class leads by over {NEAR_TIES[precision]:.0%} of the range"
+        measured = (
+            f"{found.decided:.4f} of the {found.decided_share:.1%} where {lead}, {found.agreement:.4f} everywhere"
+        )
+        passed, expected = found.decided >= MIN_ARGMAX_AGREEMENT, f">= {MIN_ARGMAX_AGREEMENT} of those"
+        checks.append(Check(f"arg-max agreement {what}", passed, measured, expected))
+    return checks
+
+
+# From the answers by signature and output, those expected, and the precision of the file.
+Compare = Callable[[Mapping[str, Arrays], Mapping[str, Arrays], str], Comparison]
