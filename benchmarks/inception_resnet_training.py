@@ -16,7 +16,6 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
-from keras_segattn.preprocessing import Preprocessing
 from rich.progress import track
 
 from keras_segattn import data, training, visualize
