@@ -175,11 +175,14 @@ def release(model, words, destination):
     """`destination/captions_tux/1` for servers, with weights that float16 holds exactly, so that they compress."""
     for weight in model.weights:
         weight.assign(keras.ops.cast(keras.ops.cast(weight, "float16"), "float32"))
-    preprocessing = keras_segattn.model_card(TRUNK).inputs["image"]
-    report = export.saved_sequences(
-        model, destination, 1, vocabularies={"target": words}, rules=RULES, preprocessing=preprocessing
+    facts = keras_segattn.facts_of(
+        model,
+        vocabularies={"target": words},
+        options=RULES,
+        training="scenes of Tux Paint's stamps pasted on GCompris' photographs; trunk trained on ImageNet",
+        licence="trunk Apache-2.0; stamps GPL-2; photographs CC BY-SA, CC0, GPL",
     )
-    print(report.path)
+    print(export.saved_model(model, destination, 1, facts=facts).path)
 
 
 def pictures(model, scenes, words, destination):
