@@ -16,7 +16,6 @@ import numpy as np
 
 import keras_segattn
 from keras_segattn import data, export, training, visualize
-from keras_segattn.exported import at_least, keras_detector
 from keras_segattn.ops.masks import paste_masks
 from keras_segattn.ops.roi_align import roi_align
 from keras_segattn.ops.roi_pool import roi_pool
@@ -106,8 +105,14 @@ def release(model, folder, destination):
     """`destination/maskrcnn_tux/1` for servers, with weights that float16 holds exactly, so that they compress."""
     for weight in model.weights:
         weight.assign(keras.ops.cast(keras.ops.cast(weight, "float16"), "float32"))
-    labels = list(scenes(folder / "test").class_names.values())
-    print(export.saved_model(model, destination, 1, labels=labels, name="maskrcnn_tux").path)
+    facts = keras_segattn.facts_of(
+        model,
+        labels=list(scenes(folder / "test").class_names.values()),
+        training="Scenes of Tux Paint's stamps (GPL-2) pasted on GCompris' photographs (CC BY-SA, CC0, GPL), from "
+        "EfficientNet-Lite0's ImageNet weights (Apache-2.0, Tan & Le).",
+        licence="Apache-2.0 (EfficientNet-Lite0's weights), GPL-2 and CC BY-SA (pictures)",
+    )
+    print(export.saved_model(model, destination, 1, facts=facts, name="maskrcnn_tux").path)
 
 
 def exports(model, folder, destination):
@@ -141,16 +146,8 @@ def pictures(output, folder, destination):
     examples = scenes(folder / "test")
     names = list(examples.class_names.values())
     model = keras.saving.load_model(output / "align" / "model.keras", compile=False)
-    found = keras_detector(model, names)
-    shown = []
-    for number in SHOWN:
-        image = examples[number]["image"]
-        shown.append(
-            (
-                f"scene {number}",
-                np.asarray(visualize.draw_instances(image, **at_least(found.detect(image), 0.5), names=names)),
-            )
-        )
+    detector = keras_segattn.load(model, labels=names)
+    shown = [(f"scene {number}", np.asarray(detector.draw(examples[number]["image"]))) for number in SHOWN]
     visualize.save(visualize.panels(shown, columns=4), destination / "maskrcnn_tux.png")
 
     example = examples[SHOWN[0]]
@@ -194,8 +191,7 @@ def stages(model, example, names, destination):
             shown.append(("stage 2: masks", np.asarray(bare)))
         drawn = visualize.draw_instances(image, chosen, classes, scores[best, 1:].max(axis=-1), frames, names)
         shown.append((title, np.asarray(drawn)))
-    found = at_least(keras_detector(model, names).detect(image), 0.5)
-    shown.append(("after voting", np.asarray(visualize.draw_instances(image, **found, names=names))))
+    shown.append(("after voting", np.asarray(keras_segattn.load(model, labels=names).draw(image))))
     visualize.save(visualize.panels(shown, columns=5), destination / "mnc_stages.png")
 
 
