@@ -77,7 +77,6 @@ class Scenes:
         card = keras_segattn.model_card(TRUNK)
         trunk = card.builder(include_top=False, weights="imagenet", input_shape=(*SCENES["size"], 3))
         tap = keras.Model(trunk.input, trunk.get_layer(TAP).output)
-        preprocess = keras_segattn.preprocessing_of(trunk)
         annotations, cover, captions = [], [], []
         for first in track(range(0, len(self.examples), 50), f"annotations of {split}"):
             part = list(self.examples[first : first + 50])
@@ -192,7 +191,7 @@ def pictures(model, scenes, words, destination):
     describe, preprocessing = captioner(model, RULES), keras_segattn.model_card(TRUNK).inputs["image"]
     for place in range(PICTURES):
         image = scenes.examples[place]["image"]
-        found = describe.predict_on_batch(preprocess(image[None].astype("float32")))
+        found = describe.predict_on_batch(preprocessing(image[None].astype("float32")))
         length = found["lengths"][0, 0]
         said = [*words.decode(found["tokens"][0, 0]), "<eos>"][:length]
         picture = visualize.attended_words(image, said, found["attention"][0, 0, :length])

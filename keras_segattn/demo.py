@@ -21,7 +21,6 @@ from keras_segattn.facts import facts_of, preprocessing_of
 from keras_segattn.files import replaced
 from keras_segattn.losses import PixelCrossEntropy
 from keras_segattn.segmentation.fcn import FCN8s
-from keras_segattn.tasks.closeness import Check
 
 TILE = 180
 BATCH = 16
