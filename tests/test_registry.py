@@ -92,12 +92,14 @@ def picture_of(card):
     return next((name, kind) for name, kind in card.inputs.items() if isinstance(kind, Picture))
 
 
+@pytest.mark.one_backend
 def test_registered_names_are_public(card):
     assert getattr(keras_segattn, card.name) is card.builder
     assert card.paper.title
     assert card.paper.year > 1980
 
 
+@pytest.mark.one_backend
 def test_arguments_follow_keras_applications(card):
     names = list(inspect.signature(card.builder).parameters)
     usual = [name for name in names if name in USUAL]
@@ -108,17 +110,20 @@ def test_arguments_follow_keras_applications(card):
     assert ("classifier_activation" in names) is (card.task in ("classify", "segment"))
 
 
+@pytest.mark.one_backend
 def test_no_argument_is_swallowed(card):
     kinds = {p.kind for p in inspect.signature(card.builder).parameters.values()}
     assert inspect.Parameter.VAR_KEYWORD not in kinds
 
 
+@pytest.mark.one_backend
 def test_docstring_is_complete(card):
     documentation = inspect.getdoc(card.builder)
     assert "Example:" in documentation
     assert "Args:" in documentation or "Arguments" in documentation
 
 
+@pytest.mark.one_backend
 def test_parameter_count_channels_and_inputs_are_the_published_ones(card):
     with without_weights():
         model = card.builder(**card.published)
@@ -130,6 +135,7 @@ def test_parameter_count_channels_and_inputs_are_the_published_ones(card):
     }
 
 
+@pytest.mark.one_backend
 def test_no_two_kernels_begin_alike(miniature):
     assert_kernels_begin_differently(miniature.kernels)
 
@@ -183,6 +189,7 @@ def pictures(card, miniature):
 SHAPES = {"detect": detections, "classify": scores, "segment": score_maps, "write": sentences, "generate": pictures}
 
 
+@pytest.mark.one_backend
 def test_layer_names_are_deterministic(card, miniature):
     with without_weights():
         again = card.builder(**card.tiny)
@@ -218,6 +225,7 @@ def test_keras_file_round_trip(card, miniature, tmp_path):
     assert facts_of(again) == facts_of(miniature.model)
 
 
+@pytest.mark.one_backend
 def test_mixed_precision(card, miniature, smooth):
     keras.config.set_dtype_policy("mixed_bfloat16")
     model = tiny_model(card, **smooth_part(card))
@@ -226,6 +234,7 @@ def test_mixed_precision(card, miniature, smooth):
     assert bool(relative_difference(mixed, smooth[1]) < MIXED_TOLERANCE) is ("mixed_precision" in card.claims)
 
 
+@pytest.mark.one_backend
 @pytest.mark.of_cards(lambda card: takes_pictures(card, "include_top"))
 def test_any_image_size_if_claimed(card, miniature, smooth):
     shape = (None, None, card.tiny["input_shape"][-1])
@@ -243,6 +252,7 @@ def test_any_image_size_if_claimed(card, miniature, smooth):
             assert tuple(y.shape) == (1, height, width, card.tiny["classes"])
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("size", [(71, 90)])
 @pytest.mark.of_cards(lambda card: has(card, "pooling"))
 def test_taps_have_the_declared_stride(card, size):
@@ -254,6 +264,7 @@ def test_taps_have_the_declared_stride(card, size):
         assert tuple(shape[1:3]) == tuple(-(-n // tap.stride) for n in size)
 
 
+@pytest.mark.one_backend
 @pytest.mark.of_cards(lambda card, changes: has(card, *changes))
 @pytest.mark.parametrize(
     ("changes", "message"),
@@ -276,11 +287,13 @@ def test_bad_arguments_are_named(card, changes, message):
         card.builder(**{**card.tiny, **changes})
 
 
+@pytest.mark.one_backend
 def test_misspelt_argument_is_not_swallowed(card):
     with pytest.raises(TypeError, match="clases"):
         card.builder(**card.tiny, clases=3)
 
 
+@pytest.mark.one_backend
 @pytest.mark.of_cards(lambda card: takes_pictures(card, "input_tensor"))
 def test_input_tensor_and_input_channels(card):
     shape = card.tiny["input_shape"]
@@ -298,6 +311,7 @@ def test_input_tensor_and_input_channels(card):
         card.builder(**arguments | {"input_tensor": np.zeros((1, *shape), "float32")})
 
 
+@pytest.mark.one_backend
 @pytest.mark.of_cards(lambda card: has(card, "input_tensor") and not takes_pictures(card))
 def test_other_input_tensor(card, miniature):
     name, kind = next(iter(facts_of(miniature.model).inputs.items()))
@@ -309,6 +323,7 @@ def test_other_input_tensor(card, miniature):
         card.builder(**card.tiny, input_tensor=keras.Input((1, 2, 3), name=name))
 
 
+@pytest.mark.one_backend
 @pytest.mark.of_cards(lambda card: has(card, "classifier_activation"))
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
 def test_classifier_activation(card, miniature, activation):
@@ -327,6 +342,7 @@ def test_classifier_activation(card, miniature, activation):
     assert logits(model.output).shape == scored.shape
 
 
+@pytest.mark.one_backend
 def test_names_are_forgiving_but_unknown_ones_are_not(card):
     assert model_card(f"-{card.name.upper()}_") is card
     listed = f"expected one of {list_models()[0]}, "
@@ -336,6 +352,7 @@ def test_names_are_forgiving_but_unknown_ones_are_not(card):
         get_model(None)
 
 
+@pytest.mark.one_backend
 def test_registering_twice_or_an_unknown_claim_fails(card):
     with pytest.raises(ValueError, match=f"'{card.name}' is already registered"):
         register(card)(card.builder)
@@ -344,6 +361,7 @@ def test_registering_twice_or_an_unknown_claim_fails(card):
         register(Card(paper=paper, task="classify", inputs={}, parameters=0, tiny={}, claims={"telepathy"}))
 
 
+@pytest.mark.one_backend
 def test_families_are_folders(card):
     assert f"keras_segattn.{card.family}." in card.builder.__module__
     assert card.name in list_models(card.family)
@@ -399,6 +417,7 @@ def copied(model):
     return [keras.saving.deserialize_keras_object(json.loads(stored)), keras.models.clone_model(model)]
 
 
+@pytest.mark.one_backend
 def test_every_variant_is_recognised(card, miniature):
     found = list(variants(card))
     assert "backbone" not in inspect.signature(card.builder).parameters or len(found) > 2
@@ -411,11 +430,13 @@ def test_every_variant_is_recognised(card, miniature):
         assert dict(facts.inputs) == dict(kinds)
 
 
+@pytest.mark.one_backend
 def test_facts_survive_json(miniature):
     facts = facts_of(miniature.model)
     assert Facts.from_json(facts.to_json()) == facts
 
 
+@pytest.mark.one_backend
 def test_models_are_recognised_whatever_is_imported_first(tmp_path):
     configurations, expected = {}, {}
     with without_weights():

@@ -69,6 +69,7 @@ def test_serialisation(layer):
     assert type(layer).from_config(layer.get_config()).get_config() == layer.get_config()
 
 
+@pytest.mark.one_backend
 def test_bad_steps():
     with pytest.raises(ValueError, match="steps must be a positive integer, received 0"):
         RecurrentBatchNormalization(0)

@@ -24,6 +24,7 @@ def test_interior_equals_bilinear_resize(factor):
     assert difference.max() < 1e-5  # float32 rounding of sums of four products
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("shape", [(4, 5, 2, 2), (4, 4, 2, 3), (4, 4, 2)])
 def test_bad_shape(shape):
     with pytest.raises(ValueError, match=r"has shape \(size, size, channels, channels\), received"):

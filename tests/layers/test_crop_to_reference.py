@@ -28,6 +28,7 @@ def test_too_small_a_map():
         CropToReference(2)(keras.Input((6, 9, 3)), keras.Input((5, 6, 1)))
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("offset", [-1, 1.0, None])
 def test_bad_offset(offset):
     with pytest.raises(ValueError, match="offset must be a non-negative integer, received"):

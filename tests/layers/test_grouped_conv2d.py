@@ -20,6 +20,7 @@ def test_equals_a_convolution_with_a_block_diagonal_kernel(groups, strides, padd
     np.testing.assert_allclose(ops.convert_to_numpy(y), ops.convert_to_numpy(expected), atol=1e-5)  # float32 sums
 
 
+@pytest.mark.one_backend
 def test_channels_must_divide():
     with pytest.raises(ValueError, match="evenly divisible by the number of groups"):
         GroupedConv2D(3, 1, groups=2)

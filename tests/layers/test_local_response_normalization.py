@@ -26,6 +26,7 @@ def test_float16_does_not_overflow():
     assert np.isfinite(ops.convert_to_numpy(y)).all()
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("size", [0, 2])
 def test_bad_size(size):
     with pytest.raises(ValueError, match="size must be odd and positive"):

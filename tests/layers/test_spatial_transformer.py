@@ -249,6 +249,7 @@ def test_mixed_precision_keeps_coordinates_in_float32(precision):
     assert (symbolic["warped"].dtype, symbolic["theta"].dtype) == (half, "float32")
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -269,6 +270,7 @@ def test_bad_arguments_are_named(arguments, message):
         SpatialTransformer(**arguments)
 
 
+@pytest.mark.one_backend
 def test_bad_inputs_are_named():
     x, theta = pictures(), np.zeros((2, 6), "float32")
     with pytest.raises(ValueError, match="a localisation network or, in the call, theta: one of them"):

@@ -56,6 +56,7 @@ def test_it_is_the_gradient_of_the_convolution():
     np.testing.assert_allclose(ops.sum(transposed * x), ops.sum(convolved * y), rtol=TOLERANCE * 10)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -199,6 +199,7 @@ def test_config_round_trip(loss):
     assert float(again(y, logits)) == float(loss(y, logits))
 
 
+@pytest.mark.one_backend
 def test_wrong_shapes_and_sample_weights_are_refused(loss):
     y, logits = batch(0)
     with pytest.raises(ValueError, match=r"expects labels .* received \(2, 4, 4\) and \(2, 4, 5, 3\)"):
@@ -214,6 +215,7 @@ def test_no_ignored_label():
     assert float(PixelCrossEntropy(ignore_label=None)(y, logits)) == float(PixelCrossEntropy()(y, logits))
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -146,6 +146,7 @@ def test_wrong_detections_are_told(metric, changes, message):
         metric([detected(BOXES, [1, 0.5]) | changes], [truth(BOXES)])
 
 
+@pytest.mark.one_backend
 def test_wrong_arguments_are_told():
     one, example = detected(BOXES, [1, 0.5]), truth(BOXES)
     for metric in (coco_average_precision, region_average_precision):

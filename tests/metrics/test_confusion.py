@@ -42,6 +42,7 @@ def test_ignored_label_and_ranges():
         confusion_matrix(truth, prediction[0], 2)
 
 
+@pytest.mark.one_backend
 def test_maps_of_scores_are_refused():
     with pytest.raises(ValueError, match="prediction must hold integers, received float64; give the argmax"):
         confusion_matrix(np.zeros(2, int), np.zeros(2), 2)

@@ -44,6 +44,7 @@ def test_fewer_images_than_features_and_unused_ones():
     assert frechet_distance(a, a + shift) == pytest.approx(np.sum(shift**2), rel=TOLERANCE)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("a", "b", "message"),
     [

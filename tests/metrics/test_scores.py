@@ -86,6 +86,7 @@ def test_fit_and_evaluate_log_the_four_scores():
         assert logged[name] == pytest.approx(expected[name], abs=TOLERANCE)
 
 
+@pytest.mark.one_backend
 def test_bad_arguments():
     with pytest.raises(ValueError, match="classes must be a positive integer"):
         SegmentationScores(0)

@@ -17,6 +17,7 @@ def test_shifted_copies_sum_to_one(factor):
     np.testing.assert_allclose(covering, 1, rtol=1e-6)  # float32 products
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("size", [0, -1, 2.0, True, "4"])
 def test_bad_size(size):
     with pytest.raises(ValueError, match="size must be a positive integer, received"):

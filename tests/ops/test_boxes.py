@@ -107,6 +107,7 @@ def test_pasted_masks_are_torchvisions():
     np.testing.assert_allclose(found[0], expected[:, 0], atol=TOLERANCE)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("sizes", "ratios", "rounding", "message"),
     [

@@ -175,6 +175,7 @@ def test_mixed_precision_keeps_coordinates_in_float32():
         assert keras.backend.standardize_dtype(found.dtype) == "float64"
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("function", "shape", "arguments", "message"),
     [

@@ -97,6 +97,7 @@ def test_offset_counts_pixels():
     assert np.asarray(nms(boxes, scores, 0.33, 2)[1])[0] == 2
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("boxes", "scores", "most", "message"),
     [

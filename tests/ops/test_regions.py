@@ -172,6 +172,7 @@ def test_no_gradient_reaches_the_boxes_of_roi_align():
     assert tape.gradient(total, boxes) is None
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("maps", "boxes", "scales", "message"),
     [
