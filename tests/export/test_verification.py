@@ -1,0 +1,152 @@
+"""Verification tries what could be wrong: every part of a table, noise as it was trained with, arithmetic in int8."""
+
+import keras
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from harness import randomise, tiny_model
+from keras import layers, ops
+
+from keras_segattn import export, facts_of, model_card, read_facts
+from keras_segattn.export.mobile.tflite import drawn_samples, quantized_parts
+from keras_segattn.export.mobile.verification import plausible_value
+from keras_segattn.export.preparation import drawn, prepared
+from keras_segattn.fields import UNK, Noise
+from keras_segattn.inputs import noise_input, token_input
+from keras_segattn.layers import SpatialTransformer
+from keras_segattn.layers.spatial_transformer import parameter_layer
+
+WORDS = 300
+VOCABULARY = ["<pad>", "<bos>", "<eos>", "<unk>", *(f"word{i}" for i in range(4, WORDS))]
+LENGTH = 6
+
+
+def bag_of_words():
+    """Scores by a table of words."""
+    source = token_input("source", "BagOfWords", WORDS)
+    table = layers.Embedding(WORDS, 5, name="table")(source)
+    model = keras.Model(source, layers.Dense(3, name="scores")(ops.mean(table, axis=1)), name="bag_of_words")
+    randomise(model)
+    return model
+
+
+def change_row(model, row):
+    """Change one row of the table of words."""
+    values = model.get_layer("table").embeddings.numpy()
+    values[row] += 1
+    model.get_layer("table").set_weights([values])
+
+
+def save(model, folder):
+    return export.saved_model(model, folder, facts=facts_of(model, vocabularies={"source": VOCABULARY})).path
+
+
+def save_tflite(model, folder):
+    facts = facts_of(model, vocabularies={"source": VOCABULARY})
+    return export.tflite(model, folder / "model.tflite", facts=facts, sizes={"source": (LENGTH,)}).path
+
+
+FORMS = {
+    "serving.saved_model": (save, export.verify_saved_model),
+    "mobile.tflite": (save_tflite, export.verify_tflite),
+}
+
+
+@pytest.fixture(scope="module", params=list(FORMS))
+def written(request, tmp_path_factory):
+    write, verify = FORMS[request.param]
+    return write(bag_of_words(), tmp_path_factory.mktemp("words")), verify
+
+
+def test_a_file_with_another_last_row_is_not_the_model_s(written):
+    path, verify = written
+    assert verify(path, reference=bag_of_words()).passed
+    wrong = bag_of_words()
+    change_row(wrong, WORDS - 1)
+    assert not verify(path, reference=wrong).passed
+
+
+def test_both_forms_hold_the_vocabulary(written):
+    facts = read_facts(written[0])
+    assert facts.vocabularies == {"source": tuple(VOCABULARY)}
+    assert facts.inputs["source"].size == WORDS
+
+
+@pytest.mark.parametrize("form", list(FORMS))
+def test_a_wrong_row_late_in_a_table_is_noticed_before_the_file_has_its_name(form, tmp_path, monkeypatch):
+    write, _ = FORMS[form]
+    model = bag_of_words()
+    module = f"keras_segattn.export.{form}.write_archive"
+    from keras_segattn.export.archive import write_archive
+
+    def write_wrongly(endpoints, directory):
+        right = model.get_weights()
+        change_row(model, WORDS - 1)
+        write_archive(endpoints, directory)
+        model.set_weights(right)
+
+    monkeypatch.setattr(module, write_wrongly)
+    with pytest.raises(export.ExportError, match=r"difference .*to Keras"):
+        write(model, tmp_path)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("size", [12, WORDS])
+def test_tokens_are_drawn_from_the_whole_vocabulary(size):
+    source = token_input("source", "BagOfWords", size)
+    model = keras.Model(source, layers.Dense(2)(ops.mean(layers.Embedding(size, 2)(source), axis=1)))
+    ready = prepared(model, None, None, None, batch=None)
+    tokens = np.concatenate([drawn(ready, batch, batch, pixels=True)["serving_default"]["source"] for batch in (3, 32)])
+    found = np.unique(tokens)
+    assert {0, 2, UNK, size - 1} <= {*found.tolist()}
+    assert np.diff(found).max() <= 12  # no stretch of the table is left out
+    assert found.max() < size
+
+
+@pytest.mark.parametrize("distribution", ["normal", "uniform"])
+def test_noise_is_drawn_as_the_generator_was_trained_with(distribution):
+    z = noise_input(None, (40,), "Toy", Noise(distribution))
+    model = keras.Model(z, layers.Dense(4)(z))
+    ready = prepared(model, None, None, None, batch=1)
+    unasked = plausible_value(Noise(distribution), np.zeros((2, 1, 40), "float32"))
+    values = [drawn_samples(ready)["serving_default"]["z"], unasked]
+    for z in values:
+        assert z.shape == (2, 1, 40)
+        assert (np.abs(z).max() <= 1) is (distribution == "uniform")
+        assert (z[0] != z[1]).all()
+        assert abs(z.mean()) < 0.3
+
+
+def localised():
+    """A convolution, a spatial transformer, another convolution."""
+    image = keras.Input((12, 10, 3), name="image")
+    features = layers.Conv2D(4, 3, activation="relu", name="features")(image)
+    theta = parameter_layer("affine", None, "theta")(layers.GlobalAveragePooling2D()(features))
+    seen = SpatialTransformer("affine", name="transformer")(features, theta)
+    scores = layers.Dense(3, name="scores")(layers.GlobalAveragePooling2D()(layers.Conv2D(6, 3, name="read")(seen)))
+    model = keras.Model(image, scores, name="localised")
+    randomise(model)
+    return model
+
+
+def test_what_int8_leaves_alone_is_what_layers_say():
+    assert quantized_parts(localised()) == {"layers_only": True, "exact_layers": ["global_average_pooling2d", "theta"]}
+    assert quantized_parts(tiny_model(model_card("MaskRCNN"))) == {"layers_only": True, "exact_layers": []}
+    assert quantized_parts(bag_of_words()) == {"layers_only": False, "exact_layers": []}
+
+
+def test_int8_rounds_no_positions(tmp_path):
+    model = localised()
+    calibration = np.random.default_rng(0).normal(size=(8, 12, 10, 3)).astype("float32")
+    report = export.tflite(model, tmp_path / "a.tflite", quantize="int8", calibration=calibration)
+    assert {*report.integer_operators} == {"CONV_2D"}
+    interpreter = Interpreter(
+        str(report.path), experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    )
+    types = {tensor["index"]: tensor["dtype"] for tensor in interpreter.get_tensor_details()}
+    names = {tensor["index"]: tensor["name"] for tensor in interpreter.get_tensor_details()}
+    dense = [operator for operator in interpreter._get_ops_details() if operator["op_name"] == "FULLY_CONNECTED"]
+    (theta,) = (one for one in dense if any("theta" in names.get(i, "") for i in one["inputs"].tolist()))
+    kinds = [types[i] for i in theta["inputs"].tolist()[:2]]
+    assert kinds == [np.float32, np.int8]  # what is computed, and the weights
+    assert all(types[i] is np.float32 for i in theta["outputs"].tolist())
