@@ -80,7 +80,7 @@ class Scenes:
         annotations, cover, captions = [], [], []
         for first in track(range(0, len(self.examples), 50), f"annotations of {split}"):
             part = list(self.examples[first : first + 50])
-            images = card.preprocessing(np.stack([example["image"] for example in part]).astype("float32"))
+            images = card.inputs["image"](np.stack([example["image"] for example in part]).astype("float32"))
             maps = tap.predict_on_batch(keras.ops.convert_to_numpy(images))
             annotations.append(maps.reshape(len(part), GRID**2, -1).astype("float16"))
             cover += [self._cover(example) for example in part]
@@ -175,17 +175,20 @@ def release(model, words, destination):
     """`destination/captions_tux/1` for servers, with weights that float16 holds exactly, so that they compress."""
     for weight in model.weights:
         weight.assign(keras.ops.cast(keras.ops.cast(weight, "float16"), "float32"))
-    preprocessing = keras_segattn.model_card(TRUNK).preprocessing
-    report = export.saved_sequences(
-        model, destination, 1, vocabularies={"target": words}, rules=RULES, preprocessing=preprocessing
+    facts = keras_segattn.facts_of(
+        model,
+        vocabularies={"target": words},
+        options=RULES,
+        training="scenes of Tux Paint's stamps pasted on GCompris' photographs; trunk trained on ImageNet",
+        licence="trunk Apache-2.0; stamps GPL-2; photographs CC BY-SA, CC0, GPL",
     )
-    print(report.path)
+    print(export.saved_model(model, destination, 1, facts=facts).path)
 
 
 def pictures(model, scenes, words, destination):
     """Where each word of the first test captions looks."""
     destination.mkdir(parents=True, exist_ok=True)
-    describe, preprocessing = captioner(model, RULES), keras_segattn.model_card(TRUNK).preprocessing
+    describe, preprocessing = captioner(model, RULES), keras_segattn.model_card(TRUNK).inputs["image"]
     for place in range(PICTURES):
         image = scenes.examples[place]["image"]
         found = describe.predict_on_batch(preprocessing(image[None].astype("float32")))

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import keras
 
-from keras_segattn import data, demo, training
+from keras_segattn import data, demo, get_model, preprocessing_of, training
 from keras_segattn.losses import PixelCrossEntropy
-from keras_segattn.registry import get_model, preprocessing_of
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--epochs", type=int, default=16)

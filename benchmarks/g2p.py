@@ -17,7 +17,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_segattn import data, export
+from keras_segattn import data, export, facts_of
 from keras_segattn.attention import RNNSearch, translator
 from keras_segattn.decoding import BeamRules
 from keras_segattn.training import SEQUENCE_RECIPES
@@ -98,11 +98,14 @@ def release(folder, letters, phonemes, destination):
     model = keras.saving.load_model(folder / "model.keras")
     for weight in model.weights:
         weight.assign(keras.ops.cast(keras.ops.cast(weight, "float16"), "float32"))
-    vocabularies = {"source": letters, "target": phonemes}
-    report = export.saved_sequences(
-        model, destination, 1, vocabularies=vocabularies, rules=BeamRules(beams=5, length=STEPS), name="g2p"
+    facts = facts_of(
+        model,
+        vocabularies={"source": letters, "target": phonemes},
+        options=BeamRules(beams=5, length=STEPS),
+        training=f"CMUdict, words of up to {LONGEST} letters without accents",
+        licence="BSD (CMUdict, Carnegie Mellon University)",
     )
-    print(report.path)
+    print(export.saved_model(model, destination, 1, facts=facts, name="g2p").path)
 
 
 def main():

@@ -103,7 +103,7 @@ def prepare(model: str, batches: list[int], work: Path) -> None:
     ours = our_model(model, work)
     for batch in batches:
         np.save(work / f"expected_{batch}.npy", ours.predict(noise(batch), batch_size=batch, verbose=0))
-    export.saved_model(ours, work / "saved", 1, preprocess=None, signatures=("serving_default",))
+    export.saved_model(ours, work / "saved", 1, preprocess=False)
     export.tflite(ours, work / "model.tflite")
     layers = [layer for layer in ours.layers if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense)]
     products = sum(int(np.prod(layer.output.shape[1:-1]) * np.prod(layer.kernel.shape)) for layer in layers)

@@ -16,10 +16,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
-from keras_segattn.preprocessing import Preprocessing
 from rich.progress import track
 
 from keras_segattn import data, training, visualize
+from keras_segattn.fields import Picture
 from keras_segattn.files import replaced
 from keras_segattn.registry import get_model
 
@@ -49,7 +49,7 @@ if options.run_dir is not None:
     with replaced(written) as temporary:
         temporary.write_text(settings, encoding="utf-8")
 
-NORMALIZE = Preprocessing(mean=(127.5,), std=(127.5,))
+NORMALIZE = Picture(mean=(127.5,), std=(127.5,))
 RECIPE = replace(
     training.CLASSIFIER_RECIPES["inception"], learning_rate=options.learning_rate, momentum=options.momentum
 )

@@ -21,7 +21,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from keras import ops
 
-from keras_segattn import data, export
+from keras_segattn import data, export, facts_of
 from keras_segattn.attention import SpatialTransformerNetwork
 from keras_segattn.data.distorted_digits import rotated_scaled_translated
 from keras_segattn.training.recipes import cosine_decay
@@ -290,12 +290,13 @@ def release(train, test, output, destination):
     model = keras.saving.load_model(output / "rotated" / "st_cnn_affine_0" / "model.keras")
     for weight in model.weights:  # of float16's precision, so that they compress
         weight.assign(ops.cast(ops.cast(weight, "float16"), "float32"))
-    labels = [str(digit) for digit in range(10)]
-    print(export.saved_model(model, destination, 1, labels=labels, name="stn_rotated").path)
+    digits = [str(digit) for digit in range(10)]
+    facts = facts_of(model, labels=digits, training="MNIST, digits turned by up to 90 degrees, white on black")
+    print(export.saved_model(model, destination, 1, facts=facts, name="stn_rotated").path)
     calibration = data.DistortedDigits(*train, "rotated", 128, seed=1)[0][0]
     for quantize in ("float16", "int8"):
         path = destination / "stn_rotated" / f"stn_rotated_{quantize}.tflite"
-        report = export.tflite(model, path, quantize=quantize, calibration=calibration, labels=labels)
+        report = export.tflite(model, path, quantize=quantize, calibration=calibration, facts=facts)
         runner = Interpreter(str(path)).get_signature_runner("serving_default")
         batches, wrong = data.DistortedDigits(*test, "rotated", 500, seed=1000), 0
         for index in range(len(batches)):

@@ -17,7 +17,7 @@ import keras_segattn
 from keras_segattn import data, export, training, visualize
 from keras_segattn.export.mobile.tflite import QUANTIZATIONS
 from keras_segattn.export.report import Check, ExportReport
-from keras_segattn.facts import preprocessing_of
+from keras_segattn.facts import facts_of, preprocessing_of
 from keras_segattn.files import replaced
 from keras_segattn.losses import PixelCrossEntropy
 from keras_segattn.segmentation.fcn import FCN8s
@@ -28,6 +28,8 @@ CALIBRATION_IMAGES = 48
 # Lakes are two pixels in a thousand of the training longitudes; unweighted, the network never calls anything one.
 CLASS_WEIGHTS = (1.0, 1.0, 5.0)
 LEARNING_RATE = 1e-3
+TRAINING = "NASA's Blue Marble (public domain) with labels from GSHHG, west of the held-out longitudes"
+LICENCE = "Apache-2.0; trunk BSD-2-Clause (SqueezeNet 1.1), labels LGPL (GSHHG)"
 SCORES = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou")
 
 
@@ -98,7 +100,8 @@ def run(output: Path, *, epochs: int, console: Console, seed: int = 0) -> dict[s
         visualize.save(image, output / name)
 
     console.rule("Export")
-    reports = [export.saved_model(model, output / "savedmodels", labels=labels)]
+    facts = facts_of(model, labels=labels, training=TRAINING, licence=LICENCE)
+    reports = [export.saved_model(model, output / "savedmodels", facts=facts)]
     calibration = np.concatenate([np.asarray(images) for images, _ in batches(0).take(CALIBRATION_IMAGES // BATCH)])
     for quantize in QUANTIZATIONS:
         path = output / f"{model.name}_{quantize or 'float32'}.tflite"
@@ -108,8 +111,8 @@ def run(output: Path, *, epochs: int, console: Console, seed: int = 0) -> dict[s
                 path,
                 quantize=quantize,
                 calibration=calibration,
-                input_shape=(TILE, TILE, 3),
-                labels=labels,
+                facts=facts,
+                sizes={"image": (TILE, TILE)},
             )
         )
     for report in reports:

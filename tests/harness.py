@@ -78,7 +78,7 @@ def randomise(model: keras.Model, seed: int = 0) -> None:
                 scale = np.sqrt(2 / fan_in) if len(weight.shape) > 1 else 0.1
                 values = generator.normal(0, scale * scales.get(layer.name, 1), weight.shape)
                 if layer.name.endswith("theta"):  # near the transformation it begins at
-                    values = 0.01 * values + ops.convert_to_numpy(weight)
+                    values = 1e-3 * values + ops.convert_to_numpy(weight)
             if weight.dtype != "uint32":  # a dropout's seed stays
                 weight.assign(values.astype(weight.dtype))
 
@@ -92,7 +92,7 @@ def box_scales(model: keras.Model) -> dict[str, float]:
             continue
         given = inspect.signature(node.operation.call).bind(*node.arguments.args, **node.arguments.kwargs).arguments
         for name, scale in ((SCORES, SMALL_SCORES), (DELTAS, SMALL_DELTAS)):
-            waiting = keras.tree.flatten(given.get(name))
+            waiting = [tensor for tensor in keras.tree.flatten(given.get(name)) if tensor is not None]
             while waiting:
                 maker = graph.producing_node(waiting.pop())
                 if maker.operation.weights:
@@ -183,4 +183,4 @@ def loss_and_gradients(model: keras.Model, x: Any) -> tuple[float, list[np.ndarr
         target = np.random.default_rng(1).normal(size=output.shape).astype(output.dtype.name)
         loss = ops.mean(output * target)
     gradients = tape.gradient(loss, [variable.value for variable in model.trainable_variables])
-    return float(loss), [gradient.numpy() for gradient in gradients]
+    return float(loss), [tf.convert_to_tensor(gradient).numpy() for gradient in gradients]  # embeddings' are sparse

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_segattn import export, preprocessing_of
+from keras_segattn import export, facts_of
 from keras_segattn.attention import RNNSearch, ShowAttendTell
 from keras_segattn.data import Vocabulary
 from keras_segattn.decoding import BeamRules
@@ -27,15 +27,13 @@ def write(folder):
     for model in (speller, describer):
         for weight in model.weights:
             weight.assign(random.normal(0, 0.3, weight.shape))
-    both = {"source": LETTERS, "target": WORDS}
+    vocabularies = {"source": LETTERS, "target": WORDS}
     reports = [
-        export.saved_sequences(speller, folder, vocabularies=both, rules=RULES),
-        export.saved_sequences(
-            describer,
+        export.saved_model(
+            model,
             folder,
-            vocabularies={"target": WORDS},
-            rules=RULES,
-            preprocessing=preprocessing_of(describer),
-        ),
+            facts=facts_of(model, vocabularies={name: vocabularies[name] for name in names}, options=RULES),
+        )
+        for model, names in ((speller, ("source", "target")), (describer, ("target",)))
     ]
     return {"folder": folder, "speller": (speller, reports[0]), "describer": (describer, reports[1])}

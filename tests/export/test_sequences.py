@@ -5,10 +5,12 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
-from keras_segattn import export
+from keras_segattn import export, facts_of
 from keras_segattn.attention import RNNSearch, ShowAttendTell, captioner, translator
 from keras_segattn.decoding import BeamRules
 from keras_segattn.export.archive import write_archive
+from keras_segattn.export.preparation import prepared
+from keras_segattn.facts import endpoints_of
 
 RULES = BeamRules(3, 6, normalize="gnmt")
 TARGET = np.array([[4, 5, 6, 2], [7, 8, 2, 0]], "int32")
@@ -19,12 +21,12 @@ TOLERANCE = 1e-4
 def rnnsearch(attention, order="bahdanau"):
     model = RNNSearch(11, 9, units=8, embedding=6, maxout=5, alignment=7, attention=attention, order=order)
     source = {"source": np.array([[4, 5, 6, 7, 2], [8, 9, 2, 0, 0]], "int32")}
-    return model, source, {"source": (5,)}
+    return model, source
 
 
 def show_attend_tell(attention):
     model = ShowAttendTell(9, backbone=None, input_shape=(4, 6), units=8, embedding=5, attention=attention)
-    return model, {"annotations": np.random.default_rng(0).normal(size=(2, 4, 6)).astype("float32")}, None
+    return model, {"annotations": np.random.default_rng(0).normal(size=(2, 4, 6)).astype("float32")}
 
 
 MODELS = [
@@ -37,12 +39,12 @@ MODELS = [
 @pytest.fixture(params=MODELS, ids=lambda param: f"{param[0].__name__}-{param[1]}")
 def trained(request):
     make, *variant = request.param
-    model, inputs, shapes = make(*variant)
+    model, inputs = make(*variant)
     random = np.random.default_rng(0)
     for weight in model.weights:
         if weight.dtype == "float32":
             weight.assign(random.normal(0, 0.6, weight.shape))
-    return model, inputs, shapes
+    return model, inputs
 
 
 def by_steps(encode, step, inputs, count):
@@ -84,8 +86,10 @@ def assert_all_signatures(signatures, model, inputs):
 
 
 def test_a_served_model_of_any_batch(trained, tmp_path):
-    model, inputs, _ = trained
-    write_archive(export.sequence_endpoints(model, RULES), tmp_path / "model")
+    model, inputs = trained
+    endpoints = prepared(model, facts_of(model, options=RULES), None, None, batch=None).endpoints
+    assert list(endpoints) == ["decode_beam", "decode_greedy", "encode", "step", "score"]
+    write_archive(endpoints, tmp_path / "model")
     served = tf.saved_model.load(str(tmp_path / "model"))
     one = {name: value[:1] for name, value in inputs.items()}
     for given in (inputs, one):
@@ -93,16 +97,48 @@ def test_a_served_model_of_any_batch(trained, tmp_path):
 
 
 def test_a_phone_s_file(trained, tmp_path):
-    model, inputs, shapes = trained
-    endpoints = export.sequence_endpoints(model, RULES, batch=1, source=shapes, target_length=4)
+    model, inputs = trained
     one = {name: value[:1] for name, value in inputs.items()}
-    report = export.tflite(model, tmp_path / "model.tflite", signatures=endpoints)
+    sizes = {"source": (5,)} if "source" in inputs else {}
+    report = export.tflite(
+        model, tmp_path / "model.tflite", facts=facts_of(model, options=RULES), sizes=sizes | {"target": (4,)}
+    )
     assert report.flex_operators == ()
     interpreter = Interpreter(str(tmp_path / "model.tflite"))
     signatures = {name: interpreter.get_signature_runner(name) for name in interpreter.get_signature_list()}
     assert_all_signatures(signatures, model, one)
 
 
-def test_other_models_are_refused():
+def test_python_and_servers_search_by_one_function(trained):
+    """Bit for bit: `translator` and `captioner` are what `decode_beam` calls."""
+    model, inputs = trained
+    (given,) = inputs.values()
+    python = (translator if "source" in inputs else captioner)(model, RULES)(given)
+    served = endpoints_of(model, facts_of(model, options=RULES))["decode_beam"].function(inputs)
+    assert set(served) == set(python)
+    for name, value in python.items():
+        np.testing.assert_array_equal(served[name], value)
+
+
+def test_sentences_are_as_long_as_the_search_s_unless_sizes_say_otherwise():
+    model, _ = rnnsearch("additive")
+    facts = facts_of(model, options=RULES)
+    for sizes, lengths in (({}, (6, 6)), ({"source": (9,)}, (9, 6)), ({"source": (2,), "target": (3,)}, (2, 3))):
+        endpoints = prepared(model, facts, None, sizes, batch=1).endpoints
+        found = endpoints["score"].inputs
+        assert (found["source"].shape, found["target"].shape) == ((1, lengths[0]), (1, lengths[1]))
+        assert endpoints["step"].inputs["annotations"].shape == (1, lengths[0], 16)
+    for sizes in ({"source": (0,)}, {"target": (3, 4)}):
+        with pytest.raises(ValueError, match=r"sizes\['(source|target)'\] must fit the model's \(None,\)"):
+            prepared(model, facts, None, sizes, batch=1)
+    with pytest.raises(ValueError, match=r"sizes are of the inputs \['source', 'target', 'tokens'\], received some of"):
+        prepared(model, facts, None, {"image": (3, 4)}, batch=1)
+
+
+def test_models_that_write_nothing_have_no_search(tmp_path):
+    x = tf.keras.Input((3,), name="features")
+    other = tf.keras.Model(x, tf.keras.layers.Dense(2)(x))
+    assert list(endpoints_of(other, facts_of(other, options=RULES))) == ["serving_default"]
     with pytest.raises(ValueError, match="expected a model that RNNSearch built"):
-        export.sequence_endpoints(tf.keras.Sequential([tf.keras.Input((3,)), tf.keras.layers.Dense(2)]))
+        export.tflite(other, tmp_path / "a.tflite", facts=facts_of(other, card="RNNSearch"))
+    assert not list(tmp_path.iterdir())

@@ -19,10 +19,8 @@ def test_every_task_is_a_module_with_options_that_accept_their_defaults():
 
 
 def test_the_command_line_can_name_options_without_loading_keras():
-    code = (
-        "import sys; sys.argv = ['segattn']; from keras_segattn.tasks import options; "
-        "print({'keras', 'numpy'} & {*sys.modules})"
-    )
+    imported = "import sys; sys.argv = ['segattn']; from keras_segattn.tasks import options"
+    code = f"{imported}; print({{'keras', 'numpy'}} & {{*sys.modules}})"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "set()"
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from keras import ops
 
 from keras_segattn.facts import Facts
 from keras_segattn.fields import Picture
@@ -71,13 +70,6 @@ def test_a_class_can_be_left_as_it_is():
     assert found.draw().size == segmented()[1].draw().size
     with pytest.raises(ValueError, match="clear sky: the model has 3 classes"):
         segmented(clear="sky")
-
-
-def test_scores_become_a_mask_in_the_graph():
-    scores = np.random.default_rng(0).normal(size=(2, 4, 5, 3)).astype("float32")
-    masked = TASK.encoded({"logits": ops.convert_to_tensor(scores), "other": 1})
-    assert set(masked) == {"mask", "other"}
-    np.testing.assert_array_equal(masked["mask"], scores.argmax(-1))
 
 
 def test_wrong_outputs_are_named():
