@@ -42,12 +42,14 @@ def print_json(value: Any) -> None:
 
 
 def print_rows(title: str, rows: list[tuple[str, ...]]) -> None:
-    """Print a table, whose first row are the headings."""
+    """Print a title and below it a table, whose first row are the headings."""
     # As Text, since brackets in names and paths are no markup.
     headings, *body = rows
-    table = Table(*(Column(Text(heading)) for heading in headings), title=Text(title), title_justify="left")
+    table = Table(*(Column(Text(heading)) for heading in headings))
     for row in body:
         table.add_row(*map(Text, row))
+    # Not as the table's own title, which is broken where the table ends.
+    results.print(Text(title, style="italic"), soft_wrap=True)
     results.print(table)
 
 

@@ -26,8 +26,9 @@ def image_of(path):
 def test_a_classifier_names_classes(segattn, objects, classifier, trained):
     first, second = sorted((trained / "images").iterdir())[:2]
     plain = segattn("predict", classifier, first, second).out
-    assert plain.count("class ") == 10
+    assert plain.count("│ class ") == 10
     assert "probability" in plain
+    assert {str(first), str(second)} <= set(plain.splitlines())  # a long name is not broken where its table ends
     named = segattn("predict", classifier, first, "--labels", "ant,bee,cat,dog,elk,fly,gnu", "--top", 7).out
     assert all(name in named for name in ("ant", "bee", "cat", "dog", "elk", "fly", "gnu"))
     done = segattn("predict", classifier, first, "--labels", "ant,bee", code=1)
