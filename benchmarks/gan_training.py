@@ -28,7 +28,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
-from keras_segattn.exported_generator import keras_generator, load_generator
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
@@ -44,6 +43,7 @@ from keras_segattn import (
     data,
     export,
     generation,
+    load,
     visualize,
 )
 from keras_segattn.data.batches import shuffled
@@ -183,7 +183,8 @@ def seen(model, images):
 
 def sampled(name, generator, count):
     """So many digits of a generator, uint8, in batches like those of training."""
-    return keras_generator(generator).draw(GAN_RECIPES[MODELS[name].recipe].noise, count, seed=1)
+    noise = GAN_RECIPES[MODELS[name].recipe].noise
+    return load(generator).predict(count=count, noise=noise, seed=1).images
 
 
 def trained(name, train, epochs, output):
@@ -293,11 +294,10 @@ def release(generator, judging, test_images, destination, picture):
     label = np.eye(classes, dtype="float32")[np.arange(BATCH) % classes]
     noises = ({"z": generation.noise("uniform", BATCH, latent, seed), "label": label} for seed in range(AVERAGED))
     network = frozen(MODELS[RELEASED].generator, generator, noises)
-    settings = {"signatures": ("serving_default",), "preprocess": None, "name": "dcgan_mnist"}
-    print(export.saved_model(network, destination, 1, **settings).path)
+    print(export.saved_model(network, destination, 1, name="dcgan_mnist").path)
     path = destination / "dcgan_mnist" / "dcgan_mnist_float16.tflite"
     size = export.tflite(network, path, quantize="float16").size_bytes
-    images = load_generator(path).draw("uniform", COMPARED, seed=1)
+    images = load(path).predict(count=COMPARED, seed=1).images
     scores = scores_of(images, judging, test_images, picture)
     right = float((seen(judging, images).argmax(axis=-1) == np.arange(COMPARED) % classes).mean())
     print(f"{path.name}: {size:,} bytes, {right:.2%} read as the class they were drawn as, {scores}", flush=True)

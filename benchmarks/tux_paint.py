@@ -13,7 +13,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from keras_segattn.exported import at_least, keras_detector
 
 import keras_segattn
 from keras_segattn import data, export, training, visualize
@@ -107,7 +106,11 @@ def release(model, folder, destination):
     for weight in model.weights:
         weight.assign(keras.ops.cast(keras.ops.cast(weight, "float16"), "float32"))
     labels = list(scenes(folder / "test").class_names.values())
-    print(export.saved_model(model, destination, 1, labels=labels, name="maskrcnn_tux").path)
+    print(
+        export.saved_model(
+            model, destination, 1, facts=keras_segattn.facts_of(model, labels=labels), name="maskrcnn_tux"
+        ).path
+    )
 
 
 def exports(model, folder, destination):
@@ -141,16 +144,8 @@ def pictures(output, folder, destination):
     examples = scenes(folder / "test")
     names = list(examples.class_names.values())
     model = keras.saving.load_model(output / "align" / "model.keras", compile=False)
-    found = keras_detector(model, names)
-    shown = []
-    for number in SHOWN:
-        image = examples[number]["image"]
-        shown.append(
-            (
-                f"scene {number}",
-                np.asarray(visualize.draw_instances(image, **at_least(found.detect(image), 0.5), names=names)),
-            )
-        )
+    detector = keras_segattn.load(model, labels=names)
+    shown = [(f"scene {number}", np.asarray(detector.draw(examples[number]["image"]))) for number in SHOWN]
     visualize.save(visualize.panels(shown, columns=4), destination / "maskrcnn_tux.png")
 
     example = examples[SHOWN[0]]
@@ -194,8 +189,7 @@ def stages(model, example, names, destination):
             shown.append(("stage 2: masks", np.asarray(bare)))
         drawn = visualize.draw_instances(image, chosen, classes, scores[best, 1:].max(axis=-1), frames, names)
         shown.append((title, np.asarray(drawn)))
-    found = at_least(keras_detector(model, names).detect(image), 0.5)
-    shown.append(("after voting", np.asarray(visualize.draw_instances(image, **found, names=names))))
+    shown.append(("after voting", np.asarray(keras_segattn.load(model, labels=names).draw(image))))
     visualize.save(visualize.panels(shown, columns=5), destination / "mnc_stages.png")
 
 
