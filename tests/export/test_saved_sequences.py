@@ -8,15 +8,16 @@ from importlib.metadata import version
 import keras
 import numpy as np
 import pytest
-from keras_segattn.export.libtensorflow import Call, run_saved_model
-from keras_segattn.exported_sequences import load_writer
-from keras_segattn.preprocessing import IMAGENET
 from PIL import Image
 from sequence_exports import LETTERS, RULES, WORDS
 
 from keras_segattn import export, facts_of, load, preprocessing_of, read_facts
 from keras_segattn.attention import RNNSearch, captioner, translator
 from keras_segattn.data import Vocabulary
+from keras_segattn.export.runtimes.libtensorflow import Call, run_saved_model
+from keras_segattn.facts import FactsError
+from keras_segattn.fields import Tokens
+from keras_segattn.tasks.write import grid_of_places
 
 # One worker exports what these tests and those of the commands read.
 pytestmark = pytest.mark.xdist_group("sequences")
