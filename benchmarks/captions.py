@@ -77,11 +77,10 @@ class Scenes:
         card = keras_segattn.model_card(TRUNK)
         trunk = card.builder(include_top=False, weights="imagenet", input_shape=(*SCENES["size"], 3))
         tap = keras.Model(trunk.input, trunk.get_layer(TAP).output)
-        preprocess = keras_segattn.preprocessing_of(trunk)
         annotations, cover, captions = [], [], []
         for first in track(range(0, len(self.examples), 50), f"annotations of {split}"):
             part = list(self.examples[first : first + 50])
-            images = preprocess(np.stack([example["image"] for example in part]).astype("float32"))
+            images = card.inputs["image"](np.stack([example["image"] for example in part]).astype("float32"))
             maps = tap.predict_on_batch(keras.ops.convert_to_numpy(images))
             annotations.append(maps.reshape(len(part), GRID**2, -1).astype("float16"))
             cover += [self._cover(example) for example in part]
@@ -180,10 +179,8 @@ def release(model, words, destination):
         model,
         vocabularies={"target": words},
         options=RULES,
-        training="Scenes of one to three of Tux Paint's stamps (GPL-2) pasted on GCompris' photographs (CC BY-SA, CC0, "
-        "GPL), with captions composed from what is in them, from EfficientNet-Lite0's ImageNet weights (Apache-2.0, "
-        "Tan & Le).",
-        licence="Apache-2.0 (EfficientNet-Lite0's weights), GPL-2 and CC BY-SA (pictures)",
+        training="scenes of Tux Paint's stamps pasted on GCompris' photographs; trunk trained on ImageNet",
+        licence="trunk Apache-2.0; stamps GPL-2; photographs CC BY-SA, CC0, GPL",
     )
     print(export.saved_model(model, destination, 1, facts=facts).path)
 
@@ -191,10 +188,10 @@ def release(model, words, destination):
 def pictures(model, scenes, words, destination):
     """Where each word of the first test captions looks."""
     destination.mkdir(parents=True, exist_ok=True)
-    describe, preprocess = captioner(model, RULES), keras_segattn.preprocessing_of(model)
+    describe, preprocessing = captioner(model, RULES), keras_segattn.model_card(TRUNK).inputs["image"]
     for place in range(PICTURES):
         image = scenes.examples[place]["image"]
-        found = describe.predict_on_batch(preprocess(image[None].astype("float32")))
+        found = describe.predict_on_batch(preprocessing(image[None].astype("float32")))
         length = found["lengths"][0, 0]
         said = [*words.decode(found["tokens"][0, 0]), "<eos>"][:length]
         picture = visualize.attended_words(image, said, found["attention"][0, 0, :length])

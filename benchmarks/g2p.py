@@ -102,8 +102,8 @@ def release(folder, letters, phonemes, destination):
         model,
         vocabularies={"source": letters, "target": phonemes},
         options=BeamRules(beams=5, length=STEPS),
-        training="CMUdict (Carnegie Mellon University): words of up to 24 letters a to z, without stress.",
-        licence="BSD-2-Clause (CMUdict)",
+        training=f"CMUdict, words of up to {LONGEST} letters without accents",
+        licence="BSD (CMUdict, Carnegie Mellon University)",
     )
     print(export.saved_model(model, destination, 1, facts=facts, name="g2p").path)
 

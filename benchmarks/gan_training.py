@@ -9,7 +9,7 @@ sure of, and the rarest class; of 10,000 it gives the Fréchet distance of the c
 Last, linear SVMs learn from a few labelled digits, given pixels, the pooled features of a discriminator, or those of
 an untrained one.
 
-Each model leaves `MODEL/{checkpoint.npz,samples/,generator.keras,…,samples.png,scores.json}` under `--output`, and all
+Each model leaves `MODEL/{checkpoint.npz,samples/,model.keras,…,samples.png,scores.json}` under `--output`, and all
 of them a picture with a row of each. What is there is not made again: killed at any time and called again, it goes on.
 `--digits 2000 --epochs 1` tries it out. `--release savedmodels` then writes `dcgan_mnist`, the conditional one with
 averages, and judges its `.tflite`.
@@ -191,7 +191,7 @@ def trained(name, train, epochs, output):
     """The two networks of a model, trained; both normalise by the batch, as published."""
     _, recipe, own_epochs, build_generator, build_discriminator = MODELS[name]
     folder = output / name
-    files = [folder / f"{network}.keras" for network in ("generator", "discriminator")]
+    files = [folder / name for name in ("model.keras", "discriminator.keras")]
     if not all(file.exists() for file in files):
         keras.utils.set_random_seed(0)
         generator, discriminator = build_generator(), build_discriminator()
@@ -294,11 +294,8 @@ def release(generator, judging, test_images, destination, picture):
     label = np.eye(classes, dtype="float32")[np.arange(BATCH) % classes]
     noises = ({"z": generation.noise("uniform", BATCH, latent, seed), "label": label} for seed in range(AVERAGED))
     network = frozen(MODELS[RELEASED].generator, generator, noises)
-    facts = facts_of(
-        network,
-        training="MNIST (LeCun, Cortes & Burges), digits white on black.",
-        licence="MIT (keras_segattn), trained from scratch",
-    )
+    digits = [str(digit) for digit in range(10)]
+    facts = facts_of(network, labels=digits, training="MNIST")
     print(export.saved_model(network, destination, 1, facts=facts, name="dcgan_mnist").path)
     path = destination / "dcgan_mnist" / "dcgan_mnist_float16.tflite"
     size = export.tflite(network, path, quantize="float16", facts=facts).size_bytes
@@ -356,7 +353,7 @@ def main():
 
     judging = classifier(train, test, output, required=0.0 if arguments.digits else ACCURATE)
     if arguments.release:
-        generator = keras.saving.load_model(output / RELEASED / "generator.keras")
+        generator = keras.saving.load_model(output / RELEASED / "model.keras")
         release(generator, judging, test[0], arguments.release, arguments.picture)
         return
     real = once(output / "training_digits.json", lambda: {"frechet": distance(judging, train[0][:COMPARED], test[0])})

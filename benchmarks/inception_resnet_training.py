@@ -49,7 +49,7 @@ if options.run_dir is not None:
     with replaced(written) as temporary:
         temporary.write_text(settings, encoding="utf-8")
 
-NORMALIZE = Picture("grey", mean=(127.5,), std=(127.5,))
+NORMALIZE = Picture(mean=(127.5,), std=(127.5,))
 RECIPE = replace(
     training.CLASSIFIER_RECIPES["inception"], learning_rate=options.learning_rate, momentum=options.momentum
 )

@@ -290,12 +290,8 @@ def release(train, test, output, destination):
     model = keras.saving.load_model(output / "rotated" / "st_cnn_affine_0" / "model.keras")
     for weight in model.weights:  # of float16's precision, so that they compress
         weight.assign(ops.cast(ops.cast(weight, "float16"), "float32"))
-    facts = facts_of(
-        model,
-        labels=[str(digit) for digit in range(10)],
-        training="MNIST (LeCun, Cortes & Burges), digits white on black, turned by up to 90 degrees.",
-        licence="MIT (keras_segattn), trained from scratch",
-    )
+    digits = [str(digit) for digit in range(10)]
+    facts = facts_of(model, labels=digits, training="MNIST, digits turned by up to 90 degrees, white on black")
     print(export.saved_model(model, destination, 1, facts=facts, name="stn_rotated").path)
     calibration = data.DistortedDigits(*train, "rotated", 128, seed=1)[0][0]
     for quantize in ("float16", "int8"):

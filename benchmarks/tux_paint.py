@@ -105,12 +105,12 @@ def release(model, folder, destination):
     """`destination/maskrcnn_tux/1` for servers, with weights that float16 holds exactly, so that they compress."""
     for weight in model.weights:
         weight.assign(keras.ops.cast(keras.ops.cast(weight, "float16"), "float32"))
+    labels = list(scenes(folder / "test").class_names.values())
     facts = keras_segattn.facts_of(
         model,
-        labels=list(scenes(folder / "test").class_names.values()),
-        training="Scenes of Tux Paint's stamps (GPL-2) pasted on GCompris' photographs (CC BY-SA, CC0, GPL), from "
-        "EfficientNet-Lite0's ImageNet weights (Apache-2.0, Tan & Le).",
-        licence="Apache-2.0 (EfficientNet-Lite0's weights), GPL-2 and CC BY-SA (pictures)",
+        labels=labels,
+        training="scenes of Tux Paint's stamps pasted on GCompris' photographs; trunk trained on ImageNet",
+        licence="trunk Apache-2.0; stamps GPL-2; photographs CC BY-SA, CC0, GPL",
     )
     print(export.saved_model(model, destination, 1, facts=facts, name="maskrcnn_tux").path)
 
@@ -146,8 +146,11 @@ def pictures(output, folder, destination):
     examples = scenes(folder / "test")
     names = list(examples.class_names.values())
     model = keras.saving.load_model(output / "align" / "model.keras", compile=False)
-    detector = keras_segattn.load(model, labels=names)
-    shown = [(f"scene {number}", np.asarray(detector.draw(examples[number]["image"]))) for number in SHOWN]
+    application = keras_segattn.load(model, labels=names)
+    shown = [
+        (f"scene {number}", np.asarray(application.draw(examples[number]["image"], score_threshold=0.5)))
+        for number in SHOWN
+    ]
     visualize.save(visualize.panels(shown, columns=4), destination / "maskrcnn_tux.png")
 
     example = examples[SHOWN[0]]
@@ -191,7 +194,8 @@ def stages(model, example, names, destination):
             shown.append(("stage 2: masks", np.asarray(bare)))
         drawn = visualize.draw_instances(image, chosen, classes, scores[best, 1:].max(axis=-1), frames, names)
         shown.append((title, np.asarray(drawn)))
-    shown.append(("after voting", np.asarray(keras_segattn.load(model, labels=names).draw(image))))
+    found = keras_segattn.load(model, labels=names).draw(image, score_threshold=0.5)
+    shown.append(("after voting", np.asarray(found)))
     visualize.save(visualize.panels(shown, columns=5), destination / "mnc_stages.png")
 
 

@@ -165,7 +165,7 @@ def load(
     }
     found = what if isinstance(what, keras.Model) else _meant(what, weights is not None or bool(arguments))
     if isinstance(found, Card) or (isinstance(found, Path) and found.suffix == ".keras"):
-        model, known = open_model(what, weights=weights, arguments=arguments, facts=facts, **told)  # type: ignore[arg-type]
+        model, known = open_model(what, weights=weights, arguments=arguments, facts=facts, **told)
         name = found.name if isinstance(found, Card) else str(found)
         return _live(name, model, known, {})
     if weights is not None or arguments:
@@ -319,7 +319,8 @@ def _meant(what: str | PathLike[str], built: bool) -> Path | Card:
     if builder is not None and built:
         return builder
     if named:
-        places = (Path(), Path(SHELF), Path(__file__).parents[1] / SHELF)
+        # The nearest last, so that it is called by its short name if it is met twice.
+        places = (Path(__file__).parents[1] / SHELF, Path(SHELF), Path())
         stored = {found.resolve(): found for place in places for found in _stored(place, path.name)}
     else:
         stored = {found.resolve(): found for found in [_version(path)] if found}

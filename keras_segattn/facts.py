@@ -12,13 +12,13 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 
 from keras_segattn import graph
 from keras_segattn.endpoints import Endpoint, whole_model
-from keras_segattn.fields import UNK, Field, Picture, Tokens, Vectors, field_from
+from keras_segattn.fields import UNK, Field, OneHot, Picture, Tokens, Vectors, field_from
 from keras_segattn.inputs import Stamp
 from keras_segattn.registry import is_registered, model_card
 
@@ -92,7 +92,9 @@ class Facts:
                     "vocabularies": {name: tuple(tokens) for name, tokens in plain["vocabularies"].items()},
                 }
             )
-        except (AttributeError, KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        except FactsError:
+            raise
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise FactsError(f"the facts of a model are damaged: {type(error).__name__}: {error}") from error
 
 
@@ -134,7 +136,7 @@ def facts_of(
     name = card or next((found[0].card for found in stamps.values() if found), None)
     if card is not None:
         name = model_card(card).name
-    known = model_card(name) if is_registered(name) else None
+    known = model_card(name) if name is not None and is_registered(name) else None
     kinds: dict[str, Field] = {}
     for tensor in model.inputs:
         published = known.inputs.get(tensor.name) if known else None
@@ -323,7 +325,7 @@ def _spelt(kind: Field, words: Mapping[str, tuple[str, ...]]) -> Field:
     if not isinstance(kind, Tokens) or kind.vocabulary not in words:
         return kind
     own = words[kind.vocabulary][UNK + 1 :]
-    unit = "word" if any(len(token) > 1 for token in own) else "letter"
+    unit: Literal["word", "letter"] = "word" if any(len(token) > 1 for token in own) else "letter"
     return replace(kind, unit=unit, lower=all(token == token.lower() for token in own))
 
 
@@ -343,18 +345,21 @@ def check_labels_of(labels: Sequence[str] | None, model: keras.Model, task: str 
     """Raise `ValueError` unless there is one label, of one line, for every class.
 
     The classes are counted by the last dimension of the scores. Those of a detector are what the layer that makes its
-    `classes` reads first; the background, the first of them, has no name.
+    `classes` reads first; the background, the first of them, has no name. A generator's are those it is told.
     """
     if labels is None:
         return
     if task == "detect":
         maker = graph.producing_node(model.output["classes"])
         sizes = {maker.input_tensors[0].shape[-1] - 1}
+    elif task == "generate":
+        stamps = [stamp for tensor in model.inputs for stamp in _stamps(model, tensor)[:1]]
+        sizes = {stamp.field.classes for stamp in stamps if isinstance(stamp.field, OneHot)}
     else:
         # A unit alone tells two classes apart.
         sizes = {2 if task == "classify" and size == 1 else size for size in [_scores(model).shape[-1]]}
     lines = not isinstance(labels, str) and all(isinstance(x, str) and len(x.splitlines()) == 1 for x in labels)
-    if not lines or (sizes and len(labels) not in sizes):
+    if not lines or len(labels) not in sizes:
         raise ValueError(
             f"labels must name the {sorted(sizes)} classes of the model's outputs, a line of text each, "
             f"received {labels!r}"

@@ -186,6 +186,8 @@ class Tokens(Field):
         for row, length in zip(ids, shape[1] - np.arange(shape[0]) % shape[1], strict=True):
             row[length - 1 :] = PAD
             row[length - 1] = EOS
+        ends = [self.size - 1, least][: max(0, shape[1] - 1)]  # not lost behind an end
+        ids[:1, : len(ends)] = ends
         return ids
 
 

@@ -1,4 +1,4 @@
-"""Every builder's card. The README table, the command line, export and the shared tests are generated from it.
+"""The card of every builder, from which the README table, the command line, export and the shared tests follow.
 
 The registry imports no architecture: a builder's module registers itself, so this floor lies below all of them.
 """
@@ -67,6 +67,24 @@ class Pretrained:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Training:
+    """What training a builder's models takes that does not follow from their task.
+
+    Args:
+        partner: name of the builder of a generator's discriminator. It takes the generator's images, and has its
+            arguments of the same name, such as `filters`, in common with it.
+        trainer: name of the trainer, where the models of a task have different losses.
+        recipe: name of the recipe that is used unless another is asked for; `None` for that of the task.
+        trunk: name of the layer whose output ends a trunk that, once it has packaged weights, stays as it is.
+    """
+
+    partner: str | None = None
+    trainer: str | None = None
+    recipe: str | None = None
+    trunk: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Card:
     """What the package knows about one builder.
 
@@ -88,6 +106,7 @@ class Card:
             files that store something in another order or form.
         endpoints: function from a model and its options to the functions that its stored forms offer, the default
             one first.
+        training: what training takes that does not follow from the task.
         name: public name, equal to the builder's; set by `register`.
         builder: the function that builds the model; set by `register`.
         family: folder of the architecture, such as `"segmentation"`; set by `register`.
@@ -107,6 +126,7 @@ class Card:
     weight_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     translate: Translation | None = None
     endpoints: Endpoints = whole_model
+    training: Training = Training()
     name: str = ""
     builder: Callable[..., keras.Model] = field(default=keras.Model)
     family: str = ""

@@ -1,5 +1,6 @@
 """Settings shared by all tests."""
 
+import inspect
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -7,6 +8,22 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 import keras
 import pytest
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out the cases of `of_cards(condition)` whose card and other parameters do not satisfy it."""
+    chosen, others = [], []
+    for item in items:
+        (chosen if all(_satisfies(item, *mark.args) for mark in item.iter_markers("of_cards")) else others).append(item)
+    config.hook.pytest_deselected(items=others)
+    items[:] = chosen
+
+
+def _satisfies(item, condition):
+    from keras_segattn import model_card
+
+    parameters = {**item.callspec.params, "card": model_card(item.callspec.params["card"])}
+    return condition(**{name: parameters[name] for name in inspect.signature(condition).parameters})
 
 
 @pytest.fixture(autouse=True)

@@ -1,48 +1,73 @@
 """What every registered builder must do. `test_registry.py` runs it over the whole registry."""
 
 import contextlib
+import inspect
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_segattn.registry import ModelCard
+from keras_segattn import graph
+from keras_segattn.facts import facts_of
+from keras_segattn.fields import Tokens
+from keras_segattn.registry import Card
 
-# Layers that move boxes: with small weights these stay within the picture.
-REFINEMENTS = ("rpn_deltas", "box_deltas", "rpn_bbox_pred", "bbox_pred")
-# And the layer by whose scores detections are ranked: saturated ones are equal, and their order a matter of rounding.
-RANKING = ("box_logits",)
+# Tokens of a sentence, and side of a picture, where the model leaves the size open.
+LENGTH, SIDE = 5, 64
+# What a layer that moves boxes calls what it moves them by: with small weights these stay within the picture.
+DELTAS, SMALL_DELTAS = "deltas", 1e-3
+# And the scores by which it ranks them: saturated ones are equal, and their order a matter of rounding.
+SCORES, SMALL_SCORES = "logits", 1e-2
 
 
-def tiny_model(card: ModelCard, **changes) -> keras.Model:
-    """The card's miniature with random weights everywhere: zero scores would hide every mistake behind them."""
-    model = card.builder(**{**card.tiny, **changes})
+@contextlib.contextmanager
+def without_weights() -> Iterator[None]:
+    """Builds models whose weights are not allocated: enough for names, shapes and counts, of any size."""
+    with keras.StatelessScope(initialize_variables=False):
+        yield
+
+
+def has(card: Card, *arguments: str) -> bool:
+    """Whether the card's builder has all these arguments."""
+    return set(arguments) <= set(inspect.signature(card.builder).parameters)
+
+
+def tiny_model(card: Card, model: keras.Model | None = None, **changes) -> keras.Model:
+    """The card's miniature with random weights everywhere: zero scores would hide every mistake behind them.
+
+    Args:
+        card: of the builder.
+        model: the miniature, if it is built already.
+        changes: other arguments of the builder than the miniature's.
+    """
+    model = model or card.builder(**{**card.tiny, **changes})
     randomise(model)
     return model
 
 
-def assert_kernels_begin_differently(model: keras.Model) -> None:
+def assert_kernels_begin_differently(weights: list[Any]) -> None:
     """No two are the same random numbers: an initialiser that layers share draws the same ones for each."""
-    kernels = [np.asarray(weight) for weight in model.trainable_weights]
+    kernels = [np.asarray(weight) for weight in weights]
     kernels = [kernel for kernel in kernels if kernel.ndim > 1 and kernel.size > 1 and np.ptp(kernel) > 0]
     assert kernels
     for index, kernel in enumerate(kernels):
         assert not any(np.array_equal(kernel, other) for other in kernels[:index])
 
 
-def smooth_part(card: ModelCard) -> dict:
-    """Arguments of the part of a card's model whose output is a continuous function of image and weights.
+def smooth_part(card: Card) -> dict:
+    """Arguments of the part of a card's model whose output is a continuous function of inputs and weights.
 
     Which boxes a detector keeps is none: that part is tested by itself.
     """
-    return {"include_top": False} if card.family == "instances" else {}
+    return {"include_top": False} if card.task == "detect" else {}
 
 
 def randomise(model: keras.Model, seed: int = 0) -> None:
     """Give every weight a value that depends on its layer's name only; kernels keep activations near 1."""
+    scales = box_scales(model)
     for layer in model.layers:
         for index, weight in enumerate(layer.weights):
             generator = np.random.default_rng([seed, *layer.name.encode(), len(weight.shape), index])
@@ -51,15 +76,30 @@ def randomise(model: keras.Model, seed: int = 0) -> None:
             else:
                 fan_in = max(1, math.prod(weight.shape[:-1])) if len(weight.shape) > 1 else 1
                 scale = np.sqrt(2 / fan_in) if len(weight.shape) > 1 else 0.1
-                if layer.name in REFINEMENTS:
-                    scale *= 1e-3
-                if layer.name in RANKING:
-                    scale *= 1e-2
-                values = generator.normal(0, scale, weight.shape)
+                values = generator.normal(0, scale * scales.get(layer.name, 1), weight.shape)
                 if layer.name.endswith("theta"):  # near the transformation it begins at
-                    values = 0.01 * values + ops.convert_to_numpy(weight)
+                    values = 1e-3 * values + ops.convert_to_numpy(weight)
             if weight.dtype != "uint32":  # a dropout's seed stays
                 weight.assign(values.astype(weight.dtype))
+
+
+def box_scales(model: keras.Model) -> dict[str, float]:
+    """Layer name → how much smaller its weights are to be, for the layers whose outputs move and rank boxes."""
+    found = {}
+    for node in graph.calls(model):
+        parameters = inspect.signature(node.operation.call).parameters
+        if DELTAS not in parameters:
+            continue
+        given = inspect.signature(node.operation.call).bind(*node.arguments.args, **node.arguments.kwargs).arguments
+        for name, scale in ((SCORES, SMALL_SCORES), (DELTAS, SMALL_DELTAS)):
+            waiting = [tensor for tensor in keras.tree.flatten(given.get(name)) if tensor is not None]
+            while waiting:
+                maker = graph.producing_node(waiting.pop())
+                if maker.operation.weights:
+                    found[maker.operation.name] = scale
+                else:
+                    waiting += maker.input_tensors
+    return found
 
 
 @contextlib.contextmanager
@@ -79,35 +119,59 @@ def images(shape: tuple[int, ...], batch: int = 2, seed: int = 0) -> np.ndarray:
     return blown_up[:, : shape[0], : shape[1]].astype("float32")
 
 
-def inputs(card: ModelCard, batch: int = 2, seed: int = 0) -> np.ndarray:
-    """What the card's miniature takes: normalised pictures, or the noise that a generator starts from."""
-    if "input_shape" in card.tiny:
-        return images(card.tiny["input_shape"], batch, seed)
-    shape = card.builder(**card.tiny).input_shape[1:]
-    return np.random.default_rng(seed).normal(size=(batch, *shape)).astype("float32")
+def inputs(card: Card, batch: int = 2, seed: int = 0) -> Any:
+    """What the card's miniature takes; see `inputs_of`."""
+    with without_weights():
+        model = card.builder(**card.tiny)
+    return inputs_of(model, batch, seed)
 
 
-def outputs_of(model: keras.Model, x: np.ndarray) -> Any:
+def inputs_of(
+    model: keras.Model, batch: int = 2, seed: int = 0, sizes: Mapping[str, tuple[int, ...]] | None = None
+) -> Any:
+    """Random inputs of a model, prepared, in the structure that it takes.
+
+    Args:
+        model: any model of the registry.
+        batch: number of examples.
+        seed: seed of the draw.
+        sizes: input → shape without batch, where the model leaves it open.
+    """
+    drawn = {}
+    for index, (name, kind) in enumerate(facts_of(model).inputs.items()):
+        tensor = next(tensor for tensor in model.inputs if tensor.name == name)
+        usual = LENGTH if isinstance(kind, Tokens) else SIDE
+        shape = (sizes or {}).get(name) or tuple(usual if size is None else size for size in tensor.shape[1:])
+        values = ops.convert_to_numpy(kind.prepare(kind.draw((batch, *shape), seed + index)))
+        drawn[name] = values.astype(tensor.dtype)
+    return keras.tree.pack_sequence_as(model.input, [drawn[tensor.name] for tensor in model.inputs])
+
+
+def outputs_of(model: keras.Model, x: Any) -> Any:
     """The model's outputs; on JAX compiled as a whole, which takes less than compiling its operations one by one."""
     outputs = model.predict_on_batch(x) if keras.backend.backend() == "jax" else model(x, training=False)
     return keras.tree.map_structure(ops.convert_to_numpy, outputs)
 
 
-def logits(outputs: Any) -> np.ndarray:
-    """The class scores among a classifier's outputs, in their own shape."""
+def logits(outputs: Any) -> Any:
+    """The class scores among a model's outputs, in their own shape."""
     return outputs["logits"] if isinstance(outputs, dict) else outputs
 
 
-def run(model: keras.Model, x: np.ndarray) -> np.ndarray:
-    """The model's output; several as one row an image."""
-    outputs = outputs_of(model, x)
+def run(model: keras.Model, x: Any) -> np.ndarray:
+    """The model's output; several as one row an example."""
+    return rows(outputs_of(model, x))
+
+
+def rows(outputs: Any) -> np.ndarray:
+    """Outputs as one array: a single one as it is, several as one row an example."""
     if isinstance(outputs, dict):
-        rows = [outputs[name].reshape(len(x), -1) for name in sorted(outputs)]
-        return np.concatenate([row.astype(rows[0].dtype) for row in rows], axis=1)
+        flat = [outputs[name].reshape(len(outputs[name]), -1) for name in sorted(outputs)]
+        return np.concatenate([part.astype(flat[0].dtype) for part in flat], axis=1)
     return outputs
 
 
-def loss_and_gradients(model: keras.Model, x: np.ndarray) -> tuple[float, list[np.ndarray]]:
+def loss_and_gradients(model: keras.Model, x: Any) -> tuple[float, list[np.ndarray]]:
     """A scalar of the output and its gradients with respect to the trainable weights, on TensorFlow."""
     import tensorflow as tf
 
@@ -119,4 +183,4 @@ def loss_and_gradients(model: keras.Model, x: np.ndarray) -> tuple[float, list[n
         target = np.random.default_rng(1).normal(size=output.shape).astype(output.dtype.name)
         loss = ops.mean(output * target)
     gradients = tape.gradient(loss, [variable.value for variable in model.trainable_variables])
-    return float(loss), [gradient.numpy() for gradient in gradients]
+    return float(loss), [tf.convert_to_tensor(gradient).numpy() for gradient in gradients]  # embeddings' are sparse

@@ -29,7 +29,10 @@ def test_pictures_exist():
     assert all((ROOT / picture).is_file() for picture in pictures)
 
 
-@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README, re.DOTALL))
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.parametrize("code", EXAMPLES, ids=[f"example {number}" for number in range(len(EXAMPLES))])
 def test_examples_use_public_names(code):
     compile(code, "README.md", "exec")
     for package, name in re.findall(r"\b(ks|data|training|export)\.([A-Za-z_0-9]+)", code):

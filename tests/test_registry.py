@@ -1,32 +1,42 @@
 """The builder contract, for every registered model."""
 
 import inspect
+import json
 import math
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
 
 import keras
 import numpy as np
 import pytest
 from harness import (
+    LENGTH,
     assert_kernels_begin_differently,
     double_precision,
-    images,
-    inputs,
+    has,
+    inputs_of,
     logits,
     loss_and_gradients,
     outputs_of,
+    rows,
     run,
     smooth_part,
     tiny_model,
+    without_weights,
 )
 
 import keras_segattn
-from keras_segattn import get_model, list_models, model_card
-from keras_segattn.preprocessing import IMAGENET
-from keras_segattn.registry import Paper, architecture_of, cards_of, preprocessing_of, register
+from keras_segattn import facts_of, get_model, graph, list_models, model_card
+from keras_segattn.facts import Facts
+from keras_segattn.fields import OneHot, Picture, Tokens, Vectors
+from keras_segattn.registry import Card, Paper, cards_of, register
 
-MODELS = list_models()
-# Generators take noise, and no arguments of keras.applications but `weights`.
-READERS = [name for name in MODELS if "include_top" in inspect.signature(model_card(name).builder).parameters]
+# Arguments as keras.applications orders them.
+USUAL = ["include_top", "weights", "input_tensor", "input_shape", "pooling", "classes", "classifier_activation", "name"]
 # In float64, so small a step crosses hardly a kink of ReLU and max-pooling; those it crosses leave a little.
 STEP = 1e-7
 GRADIENT_TOLERANCE = 1e-4
@@ -36,18 +46,50 @@ FLOAT32_TOLERANCE = 1e-5
 MIXED_TOLERANCE = 0.1
 
 
-@pytest.fixture(params=MODELS)
+# All tests of a card run in one worker, which builds its miniature once.
+@pytest.fixture(scope="module", params=[pytest.param(n, marks=pytest.mark.xdist_group(n)) for n in list_models()])
 def card(request):
     return model_card(request.param)
 
 
-@pytest.fixture(params=READERS)
-def reader(request):
-    return model_card(request.param)
+class Miniature(NamedTuple):
+    """A card's miniature with random weights: no test may change them."""
+
+    model: keras.Model
+    kernels: list[np.ndarray]  # as the builder initialised them
+    x: Any
+    outputs: Any
+
+
+@pytest.fixture(scope="module")
+def miniature(card):
+    keras.utils.clear_session(free_memory=False)
+    fresh = card.builder(**card.tiny)
+    kernels = [np.array(weight) for weight in fresh.trainable_weights]
+    model = tiny_model(card, fresh)
+    x = inputs_of(model)
+    return Miniature(model, kernels, x, outputs_of(model, x))
+
+
+@pytest.fixture(scope="module")
+def smooth(card, miniature):
+    """Model and output of the part of the miniature that is continuous."""
+    changes = smooth_part(card)
+    model = tiny_model(card, **changes) if changes else miniature.model
+    return model, run(model, miniature.x) if changes else rows(miniature.outputs)
 
 
 def relative_difference(a, b):
     return np.abs(np.asarray(a) - np.asarray(b)).max() / np.abs(np.asarray(b)).max()
+
+
+def takes_pictures(card, *arguments):
+    return has(card, *arguments) and any(isinstance(kind, Picture) for kind in card.inputs.values())
+
+
+def picture_of(card):
+    """Name and kind of the picture that a card takes."""
+    return next((name, kind) for name, kind in card.inputs.items() if isinstance(kind, Picture))
 
 
 def test_registered_names_are_public(card):
@@ -56,20 +98,14 @@ def test_registered_names_are_public(card):
     assert card.paper.year > 1980
 
 
-def test_arguments_follow_keras_applications(reader):
-    names = list(inspect.signature(reader.builder).parameters)
-    assert names[:4] == ["include_top", "weights", "input_tensor", "input_shape"]
-    common = [["classes", "classifier_activation", "name"], ["classes", "name"], ["classifier_activation", "name"]]
-    kind = {"instances": 1, "generation": 2}.get(reader.family, 0)
-    assert [n for n in names if n in ("classes", "classifier_activation", "name")] == common[kind]
-
-
-def test_a_generator_has_arguments_of_its_own():
-    generators = set(MODELS) - set(READERS)
-    assert {model_card(name).family for name in generators} == {"generation"}
-    for name in generators:
-        parameters = inspect.signature(model_card(name).builder).parameters
-        assert list(parameters)[:3] == ["weights", "input_tensor", "name"]
+def test_arguments_follow_keras_applications(card):
+    names = list(inspect.signature(card.builder).parameters)
+    usual = [name for name in names if name in USUAL]
+    assert usual == [name for name in USUAL if name in names]
+    assert "name" in names
+    assert "include_top" not in names or usual[:4] == names[:4] == USUAL[:4]
+    # Detections are probabilities, and so are the words of a sentence.
+    assert ("classifier_activation" in names) is (card.task in ("classify", "segment"))
 
 
 def test_no_argument_is_swallowed(card):
@@ -83,54 +119,81 @@ def test_docstring_is_complete(card):
     assert "Args:" in documentation or "Arguments" in documentation
 
 
-def test_parameter_count_and_channels_are_the_published_ones(card):
-    model = get_model(card.name, **({"input_shape": card.input_shape} if card.name in READERS else {}))
+def test_parameter_count_channels_and_inputs_are_the_published_ones(card):
+    with without_weights():
+        model = card.builder(**card.published)
     assert model.count_params() == card.parameters
-    assert card.name in READERS or model.input_shape == (None, *card.input_shape)
+    assert dict(facts_of(model).inputs) == dict(card.inputs)
+    assert list(facts_of(model).inputs) == list(card.inputs)
     assert {layer: model.get_layer(layer).output.shape[-1] for layer in card.taps} == {
         layer: tap.channels for layer, tap in card.taps.items()
     }
 
 
-def test_no_two_kernels_begin_alike(card):
-    assert_kernels_begin_differently(get_model(card.name, **card.tiny))
+def test_no_two_kernels_begin_alike(miniature):
+    assert_kernels_begin_differently(miniature.kernels)
 
 
-def test_output_shape_and_flat_model(card):
-    model = tiny_model(card)
-    x = inputs(card)
+def test_output_shape_and_flat_model(card, miniature):
+    model, outputs = miniature.model, miniature.outputs
     assert not any(isinstance(layer, keras.Model) for layer in model.layers)
-    outputs = outputs_of(model, x)
     assert all(np.isfinite(output).all() for output in keras.tree.flatten(outputs))
-    if card.family == "instances":
-        assert {"boxes", "scores", "classes", "masks", "count"} <= set(model.output)
-        assert (outputs["count"] > 0).all()
-        return
-    y = logits(outputs)
+    assert all(
+        all(size in (None, own) for size, own in zip(tensor.shape, output.shape, strict=True))
+        for tensor, output in zip(model.outputs, keras.tree.flatten(outputs), strict=True)
+    )
+    SHAPES[card.task](card, miniature)
+
+
+def detections(card, miniature):
+    assert {"boxes", "scores", "classes", "masks", "count"} <= set(miniature.outputs)
+    assert (miniature.outputs["count"] > 0).all()
+
+
+def scores(card, miniature):
+    y, read = logits(miniature.outputs), any(isinstance(kind, OneHot) for kind in card.inputs.values())
     assert y.std() > 0
-    if card.family == "generation":
-        assert tuple(y.shape) == ((2, 1) if card.name in READERS else (2, *card.tiny["image_shape"]))
-        return
-    classes = card.tiny["classes"]
-    if card.family == "attention":  # at one place or several
-        assert {"logits", "theta", "transformed"} == set(model.output)
-        assert (y.shape[0], y.shape[-1]) == (2, classes)
+    # At one place or several; a discriminator tells "real" by one unit, also where it is given the class.
+    assert (y.shape[0], y.shape[-1]) == (2, 1 if read else card.tiny.get("classes", 1))
+    if isinstance(miniature.outputs, dict):
+        assert {"logits", "theta", "transformed"} == set(miniature.outputs)
     else:
-        assert tuple(y.shape) == ((2, *x.shape[1:3], classes) if card.family == "segmentation" else (2, classes))
-        assert tuple(model.output_shape[1:]) == tuple(y.shape[1:])
+        assert y.ndim == 2
 
 
-def test_layer_names_are_deterministic(card):
-    first = [layer.name for layer in card.builder(**card.tiny).layers]
-    second = [layer.name for layer in card.builder(**card.tiny).layers]
-    assert first == second
+def score_maps(card, miniature):
+    y = logits(miniature.outputs)
+    assert y.std() > 0
+    assert tuple(y.shape) == (2, *miniature.x.shape[1:3], card.tiny["classes"])
+
+
+def sentences(card, miniature):
+    written = [kind for kind in facts_of(miniature.model).inputs.values() if isinstance(kind, Tokens) and kind.target]
+    y = miniature.outputs["logits"]
+    assert y.std() > 0
+    assert tuple(y.shape) == (2, LENGTH, written[0].size)
+
+
+def pictures(card, miniature):
+    usual = inspect.signature(card.builder).parameters["image_shape"].default
+    assert miniature.outputs.std() > 0
+    assert tuple(miniature.outputs.shape) == (2, *card.tiny.get("image_shape", usual))
+
+
+SHAPES = {"detect": detections, "classify": scores, "segment": score_maps, "write": sentences, "generate": pictures}
+
+
+def test_layer_names_are_deterministic(card, miniature):
+    with without_weights():
+        again = card.builder(**card.tiny)
+    assert [layer.name for layer in again.layers] == [layer.name for layer in miniature.model.layers]
 
 
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="Keras sums in float32 on JAX, too coarse to difference")
-def test_gradient_against_finite_differences(card):
+def test_gradient_against_finite_differences(card, miniature):
     with double_precision():
         model = tiny_model(card, **smooth_part(card))
-        x = inputs(card)
+        x = miniature.x
         _, gradients = loss_and_gradients(model, x)
         assert all(np.isfinite(gradient).all() for gradient in gradients)
         norm = math.sqrt(sum(float((g**2).sum()) for g in gradients))
@@ -145,62 +208,53 @@ def test_gradient_against_finite_differences(card):
     assert abs((values[0] - values[1]) / (2 * STEP) - norm) / norm < GRADIENT_TOLERANCE
 
 
-def test_keras_file_round_trip(card, tmp_path):
-    model = tiny_model(card)
-    x = inputs(card)
+def test_keras_file_round_trip(card, miniature, tmp_path):
     path = tmp_path / "model.keras"
-    model.save(path)
+    miniature.model.save(path)
     again = keras.models.load_model(path)
-    np.testing.assert_array_equal(run(again, x), run(model, x))
-    assert [c.name for c in cards_of(again)] == [c.name for c in cards_of(model)]
-    assert cards_of(again)[0].name == architecture_of(again).name == card.name
-    if card.name not in READERS:
-        with pytest.raises(ValueError, match="holds no registered architecture"):
-            preprocessing_of(again)
-        return
-    backbone = model_card(card.tiny["backbone"]) if card.preprocessing is None else card
-    assert preprocessing_of(again) == backbone.preprocessing
+    np.testing.assert_array_equal(run(again, miniature.x), rows(miniature.outputs))
+    assert [c.name for c in cards_of(again)] == [c.name for c in cards_of(miniature.model)]
+    assert cards_of(again)[0].name == card.name
+    assert facts_of(again) == facts_of(miniature.model)
 
 
-def test_mixed_precision(card):
-    x = inputs(card)
-    exact = run(tiny_model(card, **smooth_part(card)), x)
+def test_mixed_precision(card, miniature, smooth):
     keras.config.set_dtype_policy("mixed_bfloat16")
     model = tiny_model(card, **smooth_part(card))
     assert all(variable.dtype == "float32" for variable in model.trainable_variables)
-    mixed = run(model, x).astype("float32")
-    assert bool(relative_difference(mixed, exact) < MIXED_TOLERANCE) is ("mixed_precision" in card.capabilities)
+    mixed = run(model, miniature.x).astype("float32")
+    assert bool(relative_difference(mixed, smooth[1]) < MIXED_TOLERANCE) is ("mixed_precision" in card.claims)
 
 
-def test_any_image_size_if_claimed(reader):
-    shape = (None, None, 3)
-    if "dynamic_size" not in reader.capabilities:
+@pytest.mark.of_cards(lambda card: takes_pictures(card, "include_top"))
+def test_any_image_size_if_claimed(card, miniature, smooth):
+    shape = (None, None, card.tiny["input_shape"][-1])
+    if "dynamic_size" not in card.claims:
         with pytest.raises(ValueError, match="fixed image size"):
-            reader.builder(**{**reader.tiny, "input_shape": shape})
+            card.builder(**{**card.tiny, "input_shape": shape})
         return
-    model = tiny_model(reader, input_shape=shape, **smooth_part(reader))
-    fixed = tiny_model(reader, **smooth_part(reader))
-    x = images(reader.tiny["input_shape"])
-    assert relative_difference(run(model, x), run(fixed, x)) < FLOAT32_TOLERANCE
-    smallest = x.shape[1]
+    model = tiny_model(card, input_shape=shape, **smooth_part(card))
+    assert relative_difference(run(model, miniature.x), smooth[1]) < FLOAT32_TOLERANCE
+    smallest = card.tiny["input_shape"][0]
     for height, width in ((smallest, smallest + 38), (smallest + 23, smallest + 6)):
-        y = run(model, images((height, width, 3), batch=1))
+        y = run(model, inputs_of(model, 1, sizes={picture_of(card)[0]: (height, width, shape[-1])}))
         assert np.isfinite(np.asarray(y)).all()
-        if reader.family == "segmentation":
-            assert tuple(y.shape) == (1, height, width, reader.tiny["classes"])
+        if card.task == "segment":
+            assert tuple(y.shape) == (1, height, width, card.tiny["classes"])
 
 
 @pytest.mark.parametrize("size", [(71, 90)])
+@pytest.mark.of_cards(lambda card: has(card, "pooling"))
 def test_taps_have_the_declared_stride(card, size):
-    if not card.taps:
-        assert card.family != "classification", f"{card.name} is a trunk and must declare taps"
-        return
-    trunk = card.builder(include_top=False, input_shape=(*size, 3), alpha=card.tiny["alpha"], **card.aligned)
+    assert card.taps, f"{card.name} is a trunk and must declare taps"
+    with without_weights():
+        trunk = card.builder(include_top=False, input_shape=(*size, 3), alpha=card.tiny["alpha"], **card.aligned)
     for layer, tap in card.taps.items():
         shape = trunk.get_layer(layer).output.shape
         assert tuple(shape[1:3]) == tuple(-(-n // tap.stride) for n in size)
 
 
+@pytest.mark.of_cards(lambda card, changes: has(card, *changes))
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -218,8 +272,6 @@ def test_taps_have_the_declared_stride(card, size):
     ],
 )
 def test_bad_arguments_are_named(card, changes, message):
-    if not changes.keys() <= inspect.signature(card.builder).parameters.keys():
-        pytest.skip(f"{card.name} has no {', '.join(changes)}")
     with pytest.raises((TypeError, ValueError, FileNotFoundError, keras_segattn.weights.WeightsError), match=message):
         card.builder(**{**card.tiny, **changes})
 
@@ -229,78 +281,178 @@ def test_misspelt_argument_is_not_swallowed(card):
         card.builder(**card.tiny, clases=3)
 
 
-def test_input_tensor_and_input_channels(reader):
-    shape = reader.tiny["input_shape"]
+@pytest.mark.of_cards(lambda card: takes_pictures(card, "input_tensor"))
+def test_input_tensor_and_input_channels(card):
+    shape = card.tiny["input_shape"]
     image = keras.Input((*shape[:2], 4), name="multispectral")
-    arguments = {k: v for k, v in reader.tiny.items() if k != "input_shape"}
-    model = reader.builder(**arguments, input_tensor=image)
-    assert model.input_shape == (None, *shape[:2], 4)
+    arguments = {k: v for k, v in card.tiny.items() if k != "input_shape"} | {"input_tensor": image}
+    if inspect.signature(card.builder).parameters["input_shape"].default is not None:
+        arguments["input_shape"] = None
+    with without_weights():
+        model = card.builder(**arguments)
+    assert {tensor.name: tuple(tensor.shape) for tensor in model.inputs}["multispectral"] == (None, *shape[:2], 4)
+    assert facts_of(model).inputs["multispectral"].channels == "other"
     with pytest.raises(ValueError, match="not both"):
-        reader.builder(**reader.tiny, input_tensor=image)
+        card.builder(**arguments | {"input_shape": shape})
     with pytest.raises(ValueError, match="must be a symbolic Keras tensor, received ndarray"):
-        reader.builder(**arguments, input_tensor=np.zeros((1, *shape), "float32"))
+        card.builder(**arguments | {"input_tensor": np.zeros((1, *shape), "float32")})
 
 
-def test_classifier_activation(reader):
-    if reader.family in ("instances", "generation"):
-        pytest.skip("detections are probabilities, and a discriminator has no classes")
-    model = tiny_model(reader, classifier_activation="softmax")
-    total = logits(outputs_of(model, images(reader.tiny["input_shape"]))).sum(axis=-1)
-    np.testing.assert_allclose(total, 1, rtol=FLOAT32_TOLERANCE)
+@pytest.mark.of_cards(lambda card: has(card, "input_tensor") and not takes_pictures(card))
+def test_other_input_tensor(card, miniature):
+    name, kind = next(iter(facts_of(miniature.model).inputs.items()))
+    ours = keras.Input(miniature.model.inputs[0].shape[1:], name="ours")
+    with without_weights():
+        model = card.builder(**card.tiny, input_tensor=ours)
+    assert facts_of(model).inputs == {"ours": kind}
+    with pytest.raises(ValueError, match=r"input_tensor must be a symbolic Keras tensor of \(batch, "):
+        card.builder(**card.tiny, input_tensor=keras.Input((1, 2, 3), name=name))
 
 
-def test_names_are_forgiving_but_unknown_ones_are_not():
-    assert model_card("fcn-8s") is model_card("FCN8s")
-    with pytest.raises(ValueError, match="unknown model 'FCN4s'; expected one of AlexNet"):
-        get_model("FCN4s")
-    with pytest.raises(ValueError, match="unknown model None; expected one of AlexNet"):
+@pytest.mark.of_cards(lambda card: has(card, "classifier_activation"))
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_classifier_activation(card, miniature, activation):
+    scored = logits(miniature.model.output)
+    if scored.shape[-1] == 1 and activation == "softmax":  # is 1 everywhere
+        with pytest.raises(
+            ValueError, match="classifier_activation must be one of None, 'sigmoid', received 'softmax'"
+        ):
+            card.builder(**card.tiny, classifier_activation=activation)
+        return
+    with without_weights():
+        model = card.builder(**card.tiny, classifier_activation=activation)
+    assert graph.final_activation(logits(model.output)) == activation
+    assert graph.final_activation(scored) is None
+    assert facts_of(model).options["activation"] == activation
+    assert logits(model.output).shape == scored.shape
+
+
+def test_names_are_forgiving_but_unknown_ones_are_not(card):
+    assert model_card(f"-{card.name.upper()}_") is card
+    listed = f"expected one of {list_models()[0]}, "
+    with pytest.raises(ValueError, match=f"unknown model '{card.name}x'; {listed}.*; did you mean '{card.name}'?"):
+        get_model(f"{card.name}x")
+    with pytest.raises(ValueError, match=f"unknown model None; {listed}"):
         get_model(None)
 
 
-def test_registering_twice_or_an_unknown_capability_fails():
+def test_registering_twice_or_an_unknown_claim_fails(card):
+    with pytest.raises(ValueError, match=f"'{card.name}' is already registered"):
+        register(card)(card.builder)
     paper = Paper("title", "authors", "venue", 2000)
-    facts = {
-        "family": "segmentation",
-        "paper": paper,
-        "input_shape": (8, 8, 3),
-        "parameters": 0,
-        "taps": {},
-        "tiny": {},
-        "landmarks": {"image"},
-    }
-    with pytest.raises(ValueError, match="'FCN8s' is already registered"):
-        register(**facts, capabilities=set())(keras_segattn.FCN8s)
-    with pytest.raises(ValueError, match=r"unknown capabilities \['telepathy'\]"):
-        register(**facts, capabilities={"telepathy"})
+    with pytest.raises(ValueError, match=r"unknown claims \['telepathy'\]"):
+        register(Card(paper=paper, task="classify", inputs={}, parameters=0, tiny={}, claims={"telepathy"}))
 
 
-@pytest.mark.parametrize(
-    ("name", "options", "mean"),
-    [
-        ("AlexNet", {"variant": "torchvision"}, IMAGENET.mean),
-        ("GoogLeNet", {"variant": "torchvision"}, (127.5,) * 3),
-        ("EfficientNetLite0", {"padding": "symmetric"}, IMAGENET.mean),
-        ("InceptionResNetV2", {"variant": "paper"}, (127.5,) * 3),
-    ],
-)
-def test_other_forms_have_the_preprocessing_of_their_weights(name, options, mean):
-    model = get_model(name, alpha=0.0625, **options)
-    assert architecture_of(model).name == name
-    assert preprocessing_of(model).mean == mean
-    assert preprocessing_of(get_model(name, alpha=0.0625)) == model_card(name).preprocessing
+def test_families_are_folders(card):
+    assert f"keras_segattn.{card.family}." in card.builder.__module__
+    assert card.name in list_models(card.family)
+    with pytest.raises(ValueError, match="unknown family 'furniture'"):
+        list_models("furniture")
 
 
-def test_foreign_model_has_no_known_preprocessing():
-    image = keras.Input((4, 4, 3))
-    with pytest.raises(ValueError, match="holds no registered architecture"):
-        preprocessing_of(keras.Model(image, keras.layers.Conv2D(1, 1)(image), name="foreign"))
+def other_backbones(card):
+    """Trunks of which the card's model was never built: the two smallest of other normalisations that it accepts."""
+    usual = inspect.signature(card.builder).parameters["backbone"].default
+    names = (usual, card.tiny.get("backbone", usual))
+    seen = [model_card(name).inputs["image"].mean for name in names if name]
+    trunks = sorted((c for name in list_models() if (c := model_card(name)).taps), key=lambda c: c.parameters)
+    found = []
+    for trunk in trunks:
+        if len(found) < 2 and trunk.inputs["image"].mean not in seen:
+            try:
+                with without_weights():
+                    found.append((trunk, card.builder(**{**card.tiny, "backbone": trunk.name})))
+            except ValueError:  # not every trunk suits every head
+                continue
+            seen.append(trunk.inputs["image"].mean)
+    return found
 
 
-@pytest.mark.parametrize("backbone", ["squeezenet1_1", "caffenet"])
-@pytest.mark.parametrize("name", ["FCN32s", "FCN16s", "FCN8s"])
-def test_an_fcn_is_recognised_on_any_backbone(name, backbone):
-    model = get_model(name, backbone=backbone, alpha=0.0625)
-    assert architecture_of(model).name == name
-    assert preprocessing_of(model) == model_card(backbone).preprocessing
-    image = keras.Input((4, 4, 3))
-    assert architecture_of(keras.Model(image, keras.layers.Conv2D(1, 1)(image))) is None
+def variants(card):
+    """Models that the card's builder makes, and the kinds of inputs that each must have."""
+    parameters = inspect.signature(card.builder).parameters
+    with without_weights():
+        usual = facts_of(card.builder(**card.tiny)).inputs
+        for argument, value in (("include_top", False), ("transform", None)):
+            if argument in parameters:
+                yield card.builder(**{**card.tiny, argument: value}), usual
+        if "backbone" in parameters and type(None) in get_args(parameters["backbone"].annotation):
+            shapes = {"input_shape": (6, 4)}  # of maps that something else computed
+            bare = card.builder(**{**card.tiny, **shapes, "backbone": None})
+            rest = {name: kind for name, kind in usual.items() if not isinstance(kind, Picture)}
+            strange = {tensor.name for tensor in bare.inputs} - set(rest)
+            yield bare, dict.fromkeys(strange, Vectors()) | rest
+    if "backbone" in parameters:
+        name, published = picture_of(card)
+        built = other_backbones(card)
+        # Each has its trunk's normalisation, or all have the published one: the network's own, whatever the trunk.
+        own = all(facts_of(model).inputs[name] == published for _, model in built)
+        for trunk, model in built:
+            kind = replace(trunk.inputs["image"], size=published.size, fit=published.fit)
+            yield model, usual | {name: published if own else kind}
+
+
+def copied(model):
+    """The model after its configuration was stored as in a `.keras` file, and after `keras.models.clone_model`."""
+    stored = json.dumps(keras.saving.serialize_keras_object(model))
+    return [keras.saving.deserialize_keras_object(json.loads(stored)), keras.models.clone_model(model)]
+
+
+def test_every_variant_is_recognised(card, miniature):
+    found = list(variants(card))
+    assert "backbone" not in inspect.signature(card.builder).parameters or len(found) > 2
+    found.append((miniature.model, facts_of(miniature.model).inputs))
+    with without_weights():
+        copies = [(copy, kinds) for model, kinds in found[-3:] for copy in copied(model)]
+    for model, kinds in found + copies:
+        facts = facts_of(model)
+        assert (facts.card, facts.task) == (card.name, card.task)
+        assert dict(facts.inputs) == dict(kinds)
+
+
+def test_facts_survive_json(miniature):
+    facts = facts_of(miniature.model)
+    assert Facts.from_json(facts.to_json()) == facts
+
+
+def test_models_are_recognised_whatever_is_imported_first(tmp_path):
+    configurations, expected = {}, {}
+    with without_weights():
+        for name in list_models():
+            model = get_model(name, **model_card(name).tiny)
+            configurations[name] = keras.saving.serialize_keras_object(model)
+            expected[name] = json.loads(facts_of(model).to_json())
+    (tmp_path / "models.json").write_text(json.dumps(configurations))
+    # The command's name, so that importing the package loads no architecture; then they are loaded backwards.
+    code = """
+        import sys
+        sys.argv = ["segattn"]
+        from importlib import import_module
+        import json
+        import keras
+        import keras_segattn
+        from keras_segattn.facts import facts_of
+        from keras_segattn.registry import list_models
+        assert not list_models()
+        for family in reversed(keras_segattn.FAMILIES):
+            import_module("keras_segattn." + family)
+        with open("models.json") as file, keras.StatelessScope(initialize_variables=False):
+            models = {n: keras.saving.deserialize_keras_object(m) for n, m in json.load(file).items()}
+        facts = {name: json.loads(facts_of(model).to_json()) for name, model in models.items()}
+        print(json.dumps({"order": list_models(), "facts": facts}))
+    """
+    root = str(Path(keras_segattn.__file__).parent.parent)
+    done = subprocess.run(
+        [sys.executable, "-c", inspect.cleandoc(code)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert sorted(found["order"]) == sorted(list_models())
+    assert found["order"] != list_models()
+    assert found["facts"] == expected

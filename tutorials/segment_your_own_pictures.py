@@ -75,14 +75,13 @@ report = export.tflite(
     work / "model.tflite",
     quantize="int8",
     calibration=calibration,
-    facts=ks.facts_of(model, labels=labels),
     sizes={"image": (160, 160)},
+    facts=ks.facts_of(model, labels=labels),
 )
 print(f"{report.size_bytes / 2**20:.2f} MiB, {report.runtimes[0]}")
 
 run = Interpreter(str(work / "model.tflite")).get_signature_runner("serving_default")
-facts = ks.read_facts(work / "model.tflite")
-print("what the phone must do to a picture:", facts.inputs["image"])
+print("what the phone must do to a picture:", ks.read_facts(work / "model.tflite").inputs["image"])
 logits = run(image=calibration[:1])["logits"]
 agreement = (logits.argmax(-1) == np.asarray(model(calibration[:1])).argmax(-1)).mean()
 print(f"same class as Keras: {agreement:.1%} of the pixels; files in {work}")

@@ -13,21 +13,3 @@ from keras_segattn.attention.spatial_transformer_network import (
     convolutional_localisation,
     fully_connected_localisation,
 )
-
-__all__ = [
-    "RNNSearch",
-    "RNNSearchDecoder",
-    "ShowAttendTell",
-    "ShowAttendTellDecoder",
-    "SpatialTransformerHouseNumbers",
-    "SpatialTransformerInception",
-    "SpatialTransformerNetwork",
-    "captioner",
-    "co_localiser",
-    "convolutional_localisation",
-    "crop_boxes",
-    "drawing",
-    "fully_connected_localisation",
-    "sampler",
-    "translator",
-]

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from keras_segattn import registry
+from keras_segattn import graph, registry
 from keras_segattn.arguments import check_choice, check_positive_integer
 from keras_segattn.decoding import BeamRules, Decoder, searching, sequence_endpoints
 from keras_segattn.endpoints import Endpoint
@@ -32,7 +32,7 @@ from keras_segattn.layers import (
     ZeroWhereNot,
 )
 from keras_segattn.layers.attention_score import AttentionScore
-from keras_segattn.registry import Card, Paper, register
+from keras_segattn.registry import Card, Paper, Training, register
 
 # Of rectangular matrices; the released code's deviation is made for a state of a thousand units and more.
 INITIALIZATIONS: dict[str, Any] = {
@@ -77,6 +77,7 @@ def endpoints(model: keras.Model, options: Mapping[str, Any]) -> dict[str, Endpo
         claims={"mixed_precision"},
         options=asdict(RULES),
         endpoints=endpoints,
+        training=Training(trunk="annotations"),
     )
 )
 def ShowAttendTell(  # noqa: N802 - a builder is named like the model it builds
@@ -184,7 +185,8 @@ def annotations_of(
     trunk = card.builder(include_top=False, input_tensor=image, weights=weights, alpha=alpha)
     coarsest = max(card.taps, key=lambda layer: card.taps[layer].stride)
     grid = trunk.get_layer(tap or TAPS.get(card.name, coarsest)).output
-    return {"image": source_input(image)}, layers.Reshape((-1, grid.shape[-1]), name="annotations")(grid)
+    inputs = {source.name: source for source in graph.sources(image)}
+    return inputs, layers.Reshape((-1, grid.shape[-1]), name="annotations")(grid)
 
 
 def score_of(attention: str, width: int, key_layers: int, kernels: Any) -> AttentionScore:

@@ -132,11 +132,10 @@ def SpatialTransformerHouseNumbers(  # noqa: N802 - a builder is named like the 
         x = layers.Dense(width, activation="relu", kernel_initializer=HE, name=f"fc{index}")(x)
         x = layers.Dropout(dropout, name=f"fc{index}_dropout")(x)
     if include_top:
-        heads = [
-            layers.Dense(classes, activation=classifier_activation, name=f"place{place}")(x)
-            for place in range(1, PLACES + 1)
-        ]
+        heads = [layers.Dense(classes, name=f"place{place}")(x) for place in range(1, PLACES + 1)]
         x = layers.Reshape((PLACES, classes), name="logits")(layers.Concatenate(name="places")(heads))
+        if classifier_activation is not None:  # last, where `facts_of` looks for it
+            x = layers.Activation(classifier_activation, name="probabilities")(x)
     if thetas:
         theta = thetas[0] if len(thetas) == 1 else layers.Concatenate(name="theta")(thetas)
         x = {"logits": x, "theta": theta, "transformed": transformed}

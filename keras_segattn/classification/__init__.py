@@ -9,21 +9,3 @@ from keras_segattn.classification.inception_v4 import InceptionV4
 from keras_segattn.classification.resnet import ResNet18, ResNet34, ResNet50, ResNet101, ResNet152
 from keras_segattn.classification.squeezenet import SqueezeNet1_1
 from keras_segattn.classification.vgg import VGG16, VGG19
-
-__all__ = [
-    "VGG16",
-    "VGG19",
-    "AlexNet",
-    "CaffeNet",
-    "EfficientNetLite0",
-    "GoogLeNet",
-    "InceptionResNetV1",
-    "InceptionResNetV2",
-    "InceptionV4",
-    "ResNet18",
-    "ResNet34",
-    "ResNet50",
-    "ResNet101",
-    "ResNet152",
-    "SqueezeNet1_1",
-]

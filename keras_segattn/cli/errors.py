@@ -33,6 +33,9 @@ def run(app: Callable[[], Any]) -> None:
         sys.exit(128 + signal.SIGINT)
     except Exception as error:
         names = {kind.__name__ for kind in type(error).__mro__}
+        account = getattr(error, "report", None)  # of every tensor, which the message of a WeightsError cuts
+        if debug and account is not None:
+            messages.print(account.table())
         if debug or not (isinstance(error, EXPECTED) or TENSORFLOW_ERROR in names):
             raise
         messages.print(f"error: {plain_message(error)}", style="red", markup=False, highlight=False, soft_wrap=True)

@@ -1,17 +1,18 @@
 """`segattn evaluate`: the scores of a trained model on data."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from keras_segattn.cli.output import Json, print_json, print_rows
-from keras_segattn.cli.parsing import Labels, parse_labels, parse_picture_size
+from keras_segattn.cli.parsing import DATA, Labels, parse_labels, parse_picture_size
 
 
 def evaluate(
     model: Annotated[Path, typer.Argument(help="A trained model (.keras).", exists=True, dir_okay=False)],
-    data: Annotated[str, typer.Option(help="Data to evaluate on.")],
+    data: Annotated[str, typer.Option(help=DATA)],
     size: Annotated[str | None, typer.Option(metavar="HxW", help="Size of the pictures, such as 256x320.")] = None,
     batch_size: int = 1,
     labels: Labels = None,
@@ -23,7 +24,10 @@ def evaluate(
     scores = workflows.evaluate(
         model, data, size=parse_picture_size(size), batch_size=batch_size, labels=parse_labels(labels)
     )
+    # A score is no number where there is nothing to score, such as a class that never occurs.
+    known = {name: value if math.isfinite(value) else None for name, value in scores.items()}
     if as_json:
-        print_json(scores)
+        print_json(known)
     else:
-        print_rows(str(model), [("score", "value"), *((name, f"{value:.4f}") for name, value in scores.items())])
+        cells = (("nothing to score" if value is None else f"{value:.4f}") for value in known.values())
+        print_rows(str(model), [("score", "value"), *zip(known, cells, strict=True)])

@@ -6,6 +6,15 @@ from typing import Annotated, Any
 
 import typer
 
+# The forms of `keras_segattn.data.sources`, which a test compares with this.
+DATA = (
+    "Data. Segmentation: folder:IMAGES,MASKS, voc:ROOT, tfds:NAME, blue_marble; masks hold class indices, 255 is "
+    "ignored. Classification: folder:ROOT with a folder per class, mnist:SOURCE, fashion_mnist:FOLDER. Detection: "
+    "coco:ANNOTATIONS.json,IMAGES, instances:IMAGES,INSTANCES. Translation: text:SOURCE,TARGET, cmudict:FILE. "
+    "Captions: coco:CAPTIONS.json,IMAGES, flickr:TOKENS,IMAGES, karpathy:DATASET.json,IMAGES. Generation: folder:ROOT, "
+    "mnist:SOURCE, fashion_mnist:FOLDER. "
+    "Many take :SPLIT behind it."
+)
 Model = Annotated[
     str,
     typer.Argument(

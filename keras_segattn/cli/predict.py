@@ -120,7 +120,7 @@ def predict_signature() -> inspect.Signature:
     own = inspect.signature(_predict, eval_str=True)
     parameters = [one for one in own.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
     for name, option in FLAGS.items():
-        kind: Any = Literal[option.choices] if option.choices else option.type  # type: ignore[valid-type]
+        kind: Any = Literal[option.choices] if option.choices else option.type
         hint = Annotated[kind | None, typer.Option(help=option.help, min=option.minimum)]
         parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=hint))
     return own.replace(parameters=parameters)

@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from keras_segattn.cli.parsing import Arguments, Labels, parse_arguments, parse_labels, parse_picture_size
+from keras_segattn.cli.parsing import DATA, Arguments, Labels, parse_arguments, parse_labels, parse_picture_size
 
 
 def train(
     model: Annotated[str, typer.Argument(help="A builder of `segattn list`.")],
-    data: Annotated[str, typer.Option(help="Data to train on.")],
+    data: Annotated[str, typer.Option(help=DATA)],
     run_dir: Annotated[Path, typer.Option(help="Directory for checkpoint, curves and the trained model.")],
     validation: Annotated[str | None, typer.Option(help="Data to evaluate after each epoch, as --data.")] = None,
     argument: Arguments = None,

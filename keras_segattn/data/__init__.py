@@ -30,10 +30,12 @@ from keras_segattn.data.idx import read_idx
 from keras_segattn.data.instance_batches import InstanceBatches
 from keras_segattn.data.instance_folder import instance_folder
 from keras_segattn.data.instances import Instances
+from keras_segattn.data.labelled_pictures import LabelledPictures, PictureBatches, class_folder, picture_folder
 from keras_segattn.data.mnist import MnistIdx, mnist, mnist_arrays
 from keras_segattn.data.parallel_text import parallel_text
 from keras_segattn.data.pictures import read_image, read_mask
 from keras_segattn.data.sequence_batches import SequenceBatches
+from keras_segattn.data.sources import Source, open_source, source_forms
 from keras_segattn.data.svhn import BLANK, LONGEST, HouseNumber, digit_labels, number_crop, svhn
 from keras_segattn.data.tfds_instances import tfds_instances
 from keras_segattn.data.tfds_segmentation import tfds_segmentation
@@ -61,11 +63,15 @@ __all__ = [
     "HouseNumber",
     "InstanceBatches",
     "Instances",
+    "LabelledPictures",
     "MnistIdx",
+    "PictureBatches",
     "SequenceBatches",
+    "Source",
     "TuxPaintScenes",
     "Vocabulary",
     "blue_marble",
+    "class_folder",
     "cmudict",
     "coco_captions",
     "coco_instances",
@@ -80,11 +86,14 @@ __all__ = [
     "mnist",
     "mnist_arrays",
     "number_crop",
+    "open_source",
     "parallel_text",
     "photographs",
+    "picture_folder",
     "read_idx",
     "read_image",
     "read_mask",
+    "source_forms",
     "svhn",
     "tfds_instances",
     "tfds_segmentation",

@@ -13,7 +13,25 @@ ELEMENT_SPEC = {
     "segmentation_mask": tf.TensorSpec((None, None, 1), tf.uint8),
     "file_name": tf.TensorSpec((), tf.string),
 }
+# Names of pictures in a folder end in one of these.
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 Palette = Sequence[tuple[int, int, int]]
+
+
+def pictures_in(folder: str | PathLike[str]) -> list[Path]:
+    """The pictures of a folder, in the order of their names.
+
+    Raises:
+        ValueError: if there are none.
+
+    Example:
+        >>> [path.name for path in pictures_in("photos")]
+        ['a.jpg', 'b.png']
+    """
+    paths = sorted(path for path in Path(folder).iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not paths:
+        raise ValueError(f"{folder} holds no pictures; expected files that end in {', '.join(SUFFIXES)}")
+    return paths
 
 
 def read_image(path: str | PathLike[str]) -> np.ndarray:

@@ -97,7 +97,9 @@ def settled(endpoints: Mapping[str, Endpoint], sizes: Sizes, batch: int | None) 
             inputs |= outputs_as_inputs(found[endpoint.follows])
         found[name] = replace(endpoint, inputs=inputs)
     # One endpoint under two names stays one, so that its graph is written once.
-    places = {id(endpoint): name for name, endpoint in reversed(endpoints.items())}
+    places: dict[int, str] = {}
+    for name, endpoint in endpoints.items():
+        places.setdefault(id(endpoint), name)
     return {name: found[places[id(endpoint)]] for name, endpoint in endpoints.items()}
 
 

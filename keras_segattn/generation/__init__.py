@@ -7,22 +7,3 @@ from keras_segattn.generation.features import discriminator_features
 from keras_segattn.generation.gran import GRANDiscriminator, GRANGenerator
 from keras_segattn.generation.latent import arithmetic, estimate_statistics, generate, interpolate, noise
 from keras_segattn.ops.pixels import pixels
-
-__all__ = [
-    "Adversaries",
-    "Battle",
-    "ConditionalDCGANDiscriminator",
-    "ConditionalDCGANGenerator",
-    "DCGANDiscriminator",
-    "DCGANGenerator",
-    "GRANDiscriminator",
-    "GRANGenerator",
-    "adversarial_battle",
-    "arithmetic",
-    "discriminator_features",
-    "estimate_statistics",
-    "generate",
-    "interpolate",
-    "noise",
-    "pixels",
-]

@@ -22,8 +22,8 @@ from keras_segattn.generation.blocks import (
     up,
 )
 from keras_segattn.generation.dcgan import EPSILON, PAPER, kernel
-from keras_segattn.inputs import stamped
-from keras_segattn.registry import Card, register
+from keras_segattn.inputs import image_input, source_input, stamped
+from keras_segattn.registry import Card, Training, register
 
 PREPROCESSING = Picture("grey", mean=(0.0,), std=(255.0,), size=(28, 28))
 FIRST = 7  # rows and columns of the smallest map
@@ -56,6 +56,7 @@ def check_image_shape(image_shape: Any) -> None:
         parameters=6820538,
         tiny={"classes": 3, "filters": 2, "units": 8, "statistics": "moving", "latent": 8},
         claims={"int8", "mixed_precision"},
+        training=Training(partner="ConditionalDCGANDiscriminator"),
     )
 )
 def ConditionalDCGANGenerator(  # noqa: N802 - a builder is named like the model it builds
@@ -160,10 +161,9 @@ def ConditionalDCGANDiscriminator(  # noqa: N802 - a builder is named like the m
         >>> score = ConditionalDCGANDiscriminator()({"image": images, "label": np.eye(10, dtype="float32")})
     """
     check_discriminator(True, classifier_activation, statistics, classes=classes, filters=filters, units=units)
-    check_image_shape(input_shape)
-    inputs = {"image": keras.Input(input_shape, name="image"), "label": keras.Input((classes,), name="label")}
-    picture = PREPROCESSING.of_channels(input_shape[-1])
-    image = stamped(inputs["image"], "ConditionalDCGANDiscriminator", "image", picture)
+    image = image_input(None, input_shape, "ConditionalDCGANDiscriminator", PREPROCESSING)
+    check_image_shape(tuple(image.shape[1:]))
+    inputs = {"image": source_input(image), "label": keras.Input((classes,), name="label")}
     label = stamped(inputs["label"], "ConditionalDCGANDiscriminator", "label", OneHot(classes))
 
     x = run(down(filters, "down1", **kernel()), on_every_pixel(label, image, "image"))

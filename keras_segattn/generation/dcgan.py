@@ -29,7 +29,7 @@ from keras_segattn.generation.blocks import (
 from keras_segattn.generation.dcgan_weights import FIRST, discriminator_arrays, generator_arrays
 from keras_segattn.initializers import normal
 from keras_segattn.inputs import noise_input, source_input
-from keras_segattn.registry import Card, Paper, register
+from keras_segattn.registry import Card, Paper, Training, register
 
 PAPER = Paper(
     "Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks",
@@ -68,6 +68,7 @@ def preprocess_input(images: Any) -> Any:
         tiny={"latent": 8, "image_shape": (16, 16, 3), "filters": 4, "statistics": "moving"},
         claims={"int8", "mixed_precision"},
         translate=generator_arrays,
+        training=Training(partner="DCGANDiscriminator"),
     )
 )
 def DCGANGenerator(  # noqa: N802 - a builder is named like the model it builds

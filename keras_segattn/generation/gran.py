@@ -33,7 +33,7 @@ from keras_segattn.generation.blocks import (
 )
 from keras_segattn.initializers import normal
 from keras_segattn.inputs import noise_input, source_input
-from keras_segattn.registry import Card, Paper, register
+from keras_segattn.registry import Card, Paper, Training, register
 
 PAPER = Paper(
     "Generating Images with Recurrent Adversarial Networks", "Im, Kim, Jiang & Memisevic", "arXiv", 2016, "1602.05110"
@@ -109,6 +109,7 @@ def noise_of(z: Any, step: int) -> Any:
         parameters=37_784_683,
         tiny={"latent": 8, "image_shape": (16, 16, 3), "filters": 4, "steps": 2, "statistics": "moving"},
         claims={"int8", "mixed_precision"},
+        training=Training(partner="GRANDiscriminator", recipe="gran"),
     )
 )
 def GRANGenerator(  # noqa: N802 - a builder is named like the model it builds

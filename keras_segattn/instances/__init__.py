@@ -3,5 +3,3 @@
 from keras_segattn.instances.mask_rcnn import MaskRCNN
 from keras_segattn.instances.mnc import MNC
 from keras_segattn.instances.settings import Anchors, Cascade, DetectionRules, ProposalRules, Widths
-
-__all__ = ["MNC", "Anchors", "Cascade", "DetectionRules", "MaskRCNN", "ProposalRules", "Widths"]

@@ -39,7 +39,7 @@ from keras_segattn.layers import (
     RoIWarp,
     SplitRegions,
 )
-from keras_segattn.registry import Card, Paper, register
+from keras_segattn.registry import Card, Paper, Training, register
 
 ROI_OPERATORS = {"align": RoIAlign, "pool": RoIPool, "warp": RoIWarp}
 FORMS = ("fpn", "c4")
@@ -81,6 +81,7 @@ def fifth_stage(shape: tuple[int, ...], backbone: str, alpha: float, stride_in_1
         claims={"int8", "dynamic_size", "mixed_precision"},
         weight_names=WEIGHT_NAMES,
         translate=translate,
+        training=Training(trainer="regions"),
     )
 )
 def MaskRCNN(  # noqa: N802 - a builder is named like the model it builds

@@ -36,7 +36,7 @@ from keras_segattn.layers import (
     ValidRegions,
     VoteMasks,
 )
-from keras_segattn.registry import Card, Paper, register
+from keras_segattn.registry import Card, Paper, Training, register
 
 PREPROCESSING = Picture("BGR", mean=(102.9801, 115.9465, 122.7717), fit="pad")
 STRIDE = 16
@@ -115,6 +115,7 @@ def instance_stage(channels: int, classes: int, mask_size: int, widths: Widths) 
         claims={"int8", "dynamic_size", "mixed_precision"},
         weight_names=WEIGHT_NAMES,
         translate=translate,
+        training=Training(trainer="cascade"),
     )
 )
 def MNC(  # noqa: N802 - a builder is named like the model it builds

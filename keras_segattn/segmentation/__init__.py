@@ -3,5 +3,3 @@
 from keras_segattn.segmentation.fcn import FCN8s, FCN16s, FCN32s
 from keras_segattn.segmentation.fcn_alexnet import FCNAlexNet
 from keras_segattn.segmentation.fcn_transfer import initialize_from
-
-__all__ = ["FCN8s", "FCN16s", "FCN32s", "FCNAlexNet", "initialize_from"]

@@ -115,7 +115,8 @@ def _fcn(finest: int, documentation: str | None = None) -> Callable[..., keras.M
         check_choice("learn_upsampling", learn_upsampling, (True, False))
         check_choice("at_once", at_once, (True, False))
         card = registry.model_card(backbone)
-        image = image_input(input_tensor, input_shape, f"FCN{finest}s", None)
+        picture = PREPROCESSING if card.name == "VGG16" else None
+        image = image_input(input_tensor, input_shape, f"FCN{finest}s", picture)
         packaged = weights if isinstance(weights, str) and weights in card.pretrained else None
         if card.name == "VGG16":
             streams = vgg16_streams(image, finest, alpha)

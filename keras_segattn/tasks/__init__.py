@@ -1,4 +1,4 @@
-"""What outputs mean, a module a task: how examples are read, outputs interpreted, printed, drawn and compared.
+"""What outputs mean, one module per task: how examples are read, outputs interpreted, printed, drawn and compared.
 
 Importing this loads no network library, so that the command line can name tasks and options quickly.
 """

@@ -5,7 +5,7 @@ from keras_segattn.training.cascade_trainer import CascadeTrainer
 from keras_segattn.training.checkpoint import CheckpointError
 from keras_segattn.training.classifier import train_classifier
 from keras_segattn.training.classifier_evaluation import classify, evaluate_classifier, top_k_error
-from keras_segattn.training.classifier_recipes import CLASSIFIER_RECIPES, ClassifierRecipe
+from keras_segattn.training.classifier_recipes import CLASSIFIER_RECIPES, AdamWRecipe, ClassifierRecipe
 from keras_segattn.training.co_localisation_trainer import CoLocalisationTrainer
 from keras_segattn.training.evaluation import evaluate, predict
 from keras_segattn.training.fcn_stages import Stage, train_fcn_stages
@@ -13,7 +13,9 @@ from keras_segattn.training.gan import train_gan
 from keras_segattn.training.gan_recipes import GAN_RECIPES, GANRecipe
 from keras_segattn.training.hard_attention_trainer import HardAttentionTrainer
 from keras_segattn.training.instance_evaluation import evaluate_instances
+from keras_segattn.training.instance_recipes import INSTANCE_RECIPES, InstanceRecipe
 from keras_segattn.training.instance_trainer import InstanceTrainer
+from keras_segattn.training.instances import train_instances
 from keras_segattn.training.optimizers import CaffeSGD
 from keras_segattn.training.recipes import RECIPES, Recipe
 from keras_segattn.training.recorder import TrainingDivergedError
@@ -21,12 +23,15 @@ from keras_segattn.training.region_trainer import RegionChoice, freeze_batch_nor
 from keras_segattn.training.rmsprop import InceptionRMSprop
 from keras_segattn.training.segmenter import train_segmenter
 from keras_segattn.training.sequence_recipes import SEQUENCE_RECIPES, SequenceRecipe
+from keras_segattn.training.sequences import train_sequences
 
 __all__ = [
     "CLASSIFIER_RECIPES",
     "GAN_RECIPES",
+    "INSTANCE_RECIPES",
     "RECIPES",
     "SEQUENCE_RECIPES",
+    "AdamWRecipe",
     "CaffeSGD",
     "CascadeTrainer",
     "CheckpointError",
@@ -35,6 +40,7 @@ __all__ = [
     "GANRecipe",
     "HardAttentionTrainer",
     "InceptionRMSprop",
+    "InstanceRecipe",
     "InstanceTrainer",
     "Recipe",
     "RegionChoice",
@@ -52,5 +58,7 @@ __all__ = [
     "train_classifier",
     "train_fcn_stages",
     "train_gan",
+    "train_instances",
     "train_segmenter",
+    "train_sequences",
 ]

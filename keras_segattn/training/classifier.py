@@ -9,8 +9,14 @@ import keras
 from keras import ops
 
 from keras_segattn.arguments import check_choice, check_positive_integer
+from keras_segattn.facts import Facts
 from keras_segattn.training.classifier_checks import check_classifier_batch, check_classifier_model
-from keras_segattn.training.classifier_recipes import AUX_WEIGHTS, ClassifierRecipe, resolve_classifier_recipe
+from keras_segattn.training.classifier_recipes import (
+    AUX_WEIGHTS,
+    AdamWRecipe,
+    ClassifierRecipe,
+    resolve_classifier_recipe,
+)
 from keras_segattn.training.distribution import AverageStatistics, check_scope, strategy_of, strategy_scope
 from keras_segattn.training.recorder import Recorder, prepare
 from keras_segattn.training.segmenter import plain
@@ -26,12 +32,13 @@ def train_classifier(
     validation_data: Data | None = None,
     *,
     epochs: int,
-    recipe: str | ClassifierRecipe = "inception",
+    recipe: str | ClassifierRecipe | AdamWRecipe = "inception",
     run_dir: str | PathLike[str] | None = None,
     resume: bool = True,
     monitor: str = "val_accuracy",
     callbacks: Sequence[keras.callbacks.Callback] = (),
     progress: bool = True,
+    facts: Facts | None = None,
 ) -> keras.callbacks.History:
     """Train a classifier; the defaults are those of Szegedy et al. 2017 (arXiv 1602.07261), section 4.
 
@@ -50,19 +57,21 @@ def train_classifier(
 
     Args:
         model: functional model from images `(batch, height, width, channels)` to logits `(batch, classes)`, or to a
-            dict of `"logits"` and the side classifiers'. Its weights are trained in place; it is not compiled.
+            dict of `"logits"`, the side classifiers' and anything else, such as what a spatial transformer saw. Its
+            weights are trained in place; it is not compiled.
         train_data: batches of images float32 `(batch, height, width, channels)`, preprocessed, and of labels
             integer `(batch,)`, 0..classes-1: a finite `tf.data.Dataset`, a `keras.utils.PyDataset`, or a function of
             the epoch with a length.
         validation_data: the same, evaluated after every epoch.
         epochs: number of epochs in all, those before an interruption included.
-        recipe: name in `CLASSIFIER_RECIPES`, or a `ClassifierRecipe`.
+        recipe: name in `CLASSIFIER_RECIPES`, or a `ClassifierRecipe` or `AdamWRecipe`.
         run_dir: directory for the files, made if missing; `None` writes nothing.
         resume: go on from the run directory's checkpoint; `False` starts again and overwrites it.
         monitor: `"loss"`, `"accuracy"` or `"cross_entropy"` (without smoothing), or with the prefix `"val_"` that of
             the validation data: its lowest or highest value decides which epoch is best.
         callbacks: further Keras callbacks; their own state is not part of the checkpoint.
         progress: whether to show Keras' progress bar.
+        facts: Facts that are stored with the model, such as names of classes; `None` is what `facts_of` finds.
 
     Returns:
         Keras' history of all epochs: `"loss"`, `"accuracy"`, `"top5_accuracy"` (of more than five classes),
@@ -92,7 +101,7 @@ def train_classifier(
     strategy = strategy_of(model)
     check_scope(model, strategy)
     with strategy_scope(strategy):
-        optimizer = chosen.make_optimizer(train.steps)
+        optimizer = chosen.make_optimizer(train.steps, epochs)
         optimizer.build(model.trainable_variables)
         trainer = ClassifierTrainer(inputs=model.input, outputs=model.output, name=model.name)
         trainer.smoothed = chosen.make_loss()
@@ -111,7 +120,7 @@ def train_classifier(
     }
     directory = None if run_dir is None else Path(run_dir)
     recorder = AverageRecorder(
-        model, fixed, directory, writes=True, monitor=monitor, checkpoint_steps=None, policy=None
+        model, fixed, directory, writes=True, monitor=monitor, checkpoint_steps=None, policy=None, facts=facts
     )
     recorder.set_model(trainer)  # `fit` does, but a finished training is not fitted again
     if resume:
@@ -159,8 +168,8 @@ class ClassifierTrainer(keras.Model):
         outputs = dict(y_pred) if isinstance(y_pred, dict) else {"logits": y_pred}
         one_hot = ops.one_hot(ops.cast(y, "int32"), outputs["logits"].shape[-1])
         loss = self.smoothed(one_hot, outputs.pop("logits"), sample_weight)
-        for name, logits in outputs.items():
-            loss += AUX_WEIGHTS[name] * self.smoothed(one_hot, logits, sample_weight)
+        for name in (name for name in AUX_WEIGHTS if name in outputs):
+            loss += AUX_WEIGHTS[name] * self.smoothed(one_hot, outputs[name], sample_weight)
         return loss
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:

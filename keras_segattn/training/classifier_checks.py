@@ -15,8 +15,8 @@ def check_classifier_model(model: keras.Model) -> int:
 
     Raises:
         TypeError: if it is not a functional model.
-        ValueError: if it has not one image input and logits `(batch, classes)`, alone or in a dict with those of known
-            side classifiers, or ends in a softmax.
+        ValueError: if it has not one image input and logits `(batch, classes)`, alone or in a dict, in which those of
+            side classifiers are alike, or they end in a softmax.
     """
     if not isinstance(model, keras.Model) or not hasattr(model, "input_shape"):
         raise TypeError(f"expected a functional keras.Model, received {type(model).__name__}")
@@ -25,16 +25,14 @@ def check_classifier_model(model: keras.Model) -> int:
             f"expected one input (batch, height, width, channels) of {model.name!r}, received {model.input_shape}"
         )
     outputs = model.output if isinstance(model.output, dict) else {"logits": model.output}
-    if "logits" not in outputs or not set(outputs) <= {"logits", *AUX_WEIGHTS}:
-        raise ValueError(
-            f"expected the output 'logits' of {model.name!r}, and beside it {', '.join(map(repr, AUX_WEIGHTS))}, "
-            f"received {sorted(outputs)}"
-        )
-    shapes = {name: tuple(tensor.shape) for name, tensor in outputs.items()}
+    if "logits" not in outputs:
+        raise ValueError(f"expected the output 'logits' of {model.name!r}, received {sorted(outputs)}")
+    trained = {name: tensor for name, tensor in outputs.items() if name == "logits" or name in AUX_WEIGHTS}
+    shapes = {name: tuple(tensor.shape) for name, tensor in trained.items()}
     classes = shapes["logits"][-1] if len(shapes["logits"]) == 2 else None
     if classes is None or classes < 2 or set(shapes.values()) != {(None, classes)}:
         raise ValueError(f"expected logits (batch, at least 2 classes) of {model.name!r}, received {shapes}")
-    check_logits(model)
+    check_logits(model, trained)
     return classes
 
 

@@ -1,4 +1,4 @@
-"""Training settings of classifiers by name: that of Inception-v4 and Inception-ResNet."""
+"""Training settings of classifiers by name: a modern one, and that of Inception-v4 and Inception-ResNet."""
 
 import math
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import keras
 
 from keras_segattn.arguments import check_positive_integer, unknown
+from keras_segattn.training.recipes import cosine_decay
 from keras_segattn.training.rmsprop import InceptionRMSprop, check_rmsprop
 
 # Side classifiers' share of the loss: TF-slim's of the Inceptions, and the two of GoogLeNet (its section 5).
@@ -59,8 +60,8 @@ class ClassifierRecipe:
             raise ValueError(f"label_smoothing must be at least 0 and less than 1, received {self.label_smoothing!r}")
         check_rmsprop(self.rho, self.momentum, self.epsilon, self.weight_decay, self.clip_norm, self.ema_momentum)
 
-    def make_optimizer(self, steps_per_epoch: int) -> InceptionRMSprop:
-        """A new optimizer for epochs of so many updates."""
+    def make_optimizer(self, steps_per_epoch: int, epochs: int) -> InceptionRMSprop:  # noqa: ARG002 - it only decays
+        """A new optimizer for so many epochs of so many updates."""
         rate = self.learning_rate
         if self.decay_factor < 1:
             rate = keras.optimizers.schedules.ExponentialDecay(
@@ -75,7 +76,57 @@ class ClassifierRecipe:
         return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=self.label_smoothing)
 
 
-CLASSIFIER_RECIPES: dict[str, ClassifierRecipe] = {
+@dataclass(frozen=True)
+class AdamWRecipe:
+    """AdamW with a rate that rises linearly from 0, and then falls to 0 along a cosine, to train a classifier.
+
+    Args:
+        learning_rate: highest rate.
+        weight_decay: share of kernels that is subtracted, apart from the gradient.
+        warmup: share of all steps in which the rate rises, 0..1.
+        clip_norm: largest norm of all gradients together.
+        label_smoothing: share of the label that is spread evenly over all classes, at least 0 and less than 1.
+        batch_size: images per update that the other numbers were chosen for; the data decides what is used.
+
+    Raises:
+        ValueError: if a number is out of range.
+    """
+
+    learning_rate: float = 5e-4
+    weight_decay: float = 1e-2
+    warmup: float = 0.05
+    clip_norm: float = 5.0
+    label_smoothing: float = 0.1
+    batch_size: int = 8
+
+    def __post_init__(self) -> None:
+        """Reject settings that cannot train."""
+        if not all(0 < value < math.inf for value in (self.learning_rate, self.clip_norm)):
+            raise ValueError(
+                f"expected learning_rate > 0 and clip_norm > 0, received {self.learning_rate!r} and {self.clip_norm!r}"
+            )
+        if not (0 <= self.weight_decay < math.inf and 0 <= self.warmup < 1 and 0 <= self.label_smoothing < 1):
+            raise ValueError(
+                "expected weight_decay >= 0, and warmup and label_smoothing of at least 0 and less than 1, received "
+                f"{self.weight_decay!r}, {self.warmup!r} and {self.label_smoothing!r}"
+            )
+
+    def make_optimizer(self, steps_per_epoch: int, epochs: int) -> keras.optimizers.Optimizer:
+        """A new optimizer for so many epochs of so many updates."""
+        steps = steps_per_epoch * epochs
+        rate = cosine_decay(self.learning_rate, steps, round(self.warmup * steps))
+        optimizer = keras.optimizers.AdamW(rate, self.weight_decay, global_clipnorm=self.clip_norm)
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        return optimizer
+
+    def make_loss(self) -> keras.losses.Loss:
+        """The cross-entropy of logits and smoothed one-hot labels."""
+        return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=self.label_smoothing)
+
+
+CLASSIFIER_RECIPES: dict[str, ClassifierRecipe | AdamWRecipe] = {
+    # For small data, of which the average of the paper's recipe would see too few updates.
+    "adamw-cosine": AdamWRecipe(),
     # Szegedy et al. 2017, section 4. What it does not repeat is of Szegedy et al. 2016, section 8: the norm at which
     # gradients are clipped (of Pascanu et al. 2013, who clip all of them together), label smoothing and batch size.
     # Weight decay and the average's decay are the released trainers'. Those also set a momentum of 0.9, which
@@ -84,13 +135,13 @@ CLASSIFIER_RECIPES: dict[str, ClassifierRecipe] = {
 }
 
 
-def resolve_classifier_recipe(recipe: str | ClassifierRecipe) -> ClassifierRecipe:
+def resolve_classifier_recipe(recipe: str | ClassifierRecipe | AdamWRecipe) -> ClassifierRecipe | AdamWRecipe:
     """A recipe by name, or as it is.
 
     Raises:
         ValueError: if there is no recipe of that name.
     """
-    if isinstance(recipe, ClassifierRecipe):
+    if isinstance(recipe, ClassifierRecipe | AdamWRecipe):
         return recipe
     if recipe not in tuple(CLASSIFIER_RECIPES):
         raise ValueError(unknown("recipe", recipe, CLASSIFIER_RECIPES))

@@ -11,12 +11,12 @@ from keras import ops
 
 from keras_segattn import visualize
 from keras_segattn.arguments import check_positive_integer
-from keras_segattn.files import replaced
+from keras_segattn.facts import Facts
 from keras_segattn.generation.latent import black, generate, noise
 from keras_segattn.training.distribution import strategy_of
 from keras_segattn.training.gan_recipes import GANRecipe, resolve_gan_recipe
 from keras_segattn.training.gan_trainer import GANTrainer, Optimizers, class_count, input_shapes, noise_shape
-from keras_segattn.training.recorder import Recorder, prepare
+from keras_segattn.training.recorder import Recorder, prepare, save_with_facts
 from keras_segattn.training.segmenter import plain
 from keras_segattn.training.source import Data, Source, check_logits
 
@@ -36,6 +36,7 @@ def train_gan(
     seed: int = 0,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     progress: bool = True,
+    facts: Facts | None = None,
 ) -> keras.callbacks.History:
     """Train a generator and its discriminator in turn; the defaults are those of Radford et al. 2016, section 4.
 
@@ -44,9 +45,10 @@ def train_gan(
 
     The run directory holds `checkpoint.npz` (weights, optimizers, random seeds, history), written after every epoch,
     `samples/epoch_001.png` … (the same noise every time), `history.csv`, `settings.json` and, at the end,
-    `generator.keras` and `discriminator.keras`. Every file appears whole or not at all. Killed at any time and called
-    again with the same arguments, training goes on with the epoch after the checkpoint; if the batches are a function
-    of the epoch, it ends with the weights of an uninterrupted run. It needs the TensorFlow backend, and one device.
+    `model.keras`, the generator, and `discriminator.keras`. Every file appears whole or not at all. Killed at any time
+    and called again with the same arguments, training goes on with the epoch after the checkpoint; if the batches are a
+    function of the epoch, it ends with the weights of an uninterrupted run. It needs the TensorFlow backend, and one
+    device.
 
     Args:
         generator: functional model from noise to images `(batch, height, width, 1 or 3)`, trained in place; or a
@@ -64,6 +66,7 @@ def train_gan(
         seed: of the noise.
         callbacks: further Keras callbacks; their own state is not part of the checkpoint.
         progress: whether to show Keras' progress bar.
+        facts: Facts that are stored with the generator, such as names of classes; `None` is what `facts_of` finds.
 
     Returns:
         Keras' history of all epochs: `"discriminator_loss"`, `"generator_loss"`, and the mean probability of being
@@ -100,7 +103,17 @@ def train_gan(
         "steps_per_epoch": train.steps,
     }
     directory = None if run_dir is None else Path(run_dir)
-    recorder = GANRecorder(trainer, fixed, directory, writes=True, monitor=None, checkpoint_steps=None, policy=None)
+    recorder = GANRecorder(
+        trainer,
+        fixed,
+        directory,
+        writes=True,
+        monitor=None,
+        checkpoint_steps=None,
+        policy=None,
+        saved=generator,
+        facts=facts,
+    )
     if resume:
         recorder.restore(optimizers)
     watchers: list[keras.callbacks.Callback] = [*callbacks, recorder]
@@ -123,10 +136,9 @@ def train_gan(
             shuffle=False,  # the data are in the order they are meant to be
             verbose=1 if progress else 0,
         )
+    recorder.save_model("model.keras")
     if directory is not None:
-        for name, model in (("generator", generator), ("discriminator", discriminator)):
-            with replaced(directory / f"{name}.keras") as temporary:
-                model.save(temporary)
+        save_with_facts(discriminator, directory / "discriminator.keras")
     return recorder.result()
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_segattn.facts import Facts, facts_of, write_facts
 from keras_segattn.files import remove_stale, replaced
 from keras_segattn.training.checkpoint import Progress, Stateful, load_checkpoint, save_checkpoint
 from keras_segattn.training.precision import dtype_policies
@@ -24,6 +25,19 @@ def prepare(run_dir: Path, settings: Mapping[str, Any]) -> None:
         remove_stale(Path(folder), ".partial.*")
     with replaced(run_dir / "settings.json") as temporary:
         temporary.write_text(json.dumps(settings, indent=2))
+
+
+def save_with_facts(model: keras.Model, path: Path, facts: Facts | None = None) -> None:
+    """Write a model as one `.keras` file with what is known of it; the file appears whole or not at all.
+
+    Args:
+        model: functional model.
+        path: file to write, in an existing folder.
+        facts: what is known of the model; `None` is what `facts_of` finds.
+    """
+    with replaced(path) as temporary:
+        model.save(temporary)
+        write_facts(temporary, facts_of(model) if facts is None else facts)
 
 
 class TrainingDivergedError(ArithmeticError):
@@ -41,6 +55,8 @@ class Recorder(keras.callbacks.Callback):
         monitor: logged value whose best epoch is kept as `best.keras`, where it is logged; `None` keeps none.
         checkpoint_steps: write the checkpoint also after so many steps; `None` only after every epoch.
         policy: dtype policy of saved models; `None` leaves that of their layers.
+        saved: model that is written as a file, where it is only a part of what is trained.
+        facts: what is known of it, which is stored with it; `None` is what `facts_of` finds.
     """
 
     def __init__(
@@ -52,9 +68,11 @@ class Recorder(keras.callbacks.Callback):
         monitor: str | None,
         checkpoint_steps: int | None,
         policy: str | None,
+        saved: keras.Model | None = None,
+        facts: Facts | None = None,
     ) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.saved, self.facts = network, network if saved is None else saved, facts
         self.progress = Progress(settings=dict(settings))
         self.run_dir = run_dir
         self.writes = writes and run_dir is not None
@@ -122,8 +140,8 @@ class Recorder(keras.callbacks.Callback):
         """Write the model to the run directory, if this process writes one."""
         if not self.writes or self.run_dir is None:
             return
-        with replaced(self.run_dir / name) as temporary, dtype_policies(self.network, self.policy):
-            self.network.save(temporary)
+        with dtype_policies(self.saved, self.policy):
+            save_with_facts(self.saved, self.run_dir / name, self.facts)
 
     def _save(self, progress: Progress) -> None:
         if self.writes and self.checkpoint is not None:

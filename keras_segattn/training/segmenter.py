@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from keras_segattn.arguments import check_choice, check_positive_integer
+from keras_segattn.facts import Facts
 from keras_segattn.metrics.scores import SCORES, SegmentationScores
 from keras_segattn.training.distribution import (
     AverageStatistics,
@@ -47,6 +48,7 @@ def train_segmenter(
     mixed_precision: bool | str = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     progress: bool = True,
+    facts: Facts | None = None,
 ) -> keras.callbacks.History:
     """Train a model on images and masks; the defaults are those of Long et al. 2015, section 4.3.
 
@@ -87,6 +89,7 @@ def train_segmenter(
             in bfloat16. Weights and logits stay float32, as does the returned model.
         callbacks: further Keras callbacks; their own state is not part of the checkpoint.
         progress: whether to show Keras' progress bar.
+        facts: Facts that are stored with the model, such as names of classes; `None` is what `facts_of` finds.
 
     Returns:
         Keras' history of all epochs: `history.history["loss"]`, `["mean_iou"]`, `["val_mean_iou"]` …
@@ -156,7 +159,8 @@ def train_segmenter(
 
     directory = None if run_dir is None else Path(run_dir)
     chief = is_chief(strategy)
-    recorder = Recorder(model, fixed, directory, chief, monitor, checkpoint_steps, "float32" if policy else None)
+    precision = "float32" if policy else None
+    recorder = Recorder(model, fixed, directory, chief, monitor, checkpoint_steps, precision, facts=facts)
     watchers = [*callbacks, recorder]
     if replicated:
         watchers.insert(0, AverageStatistics(strategy))

@@ -125,9 +125,14 @@ def check_model(model: keras.Model) -> int:
     return classes
 
 
-def check_logits(model: keras.Model) -> None:
-    """Raise `ValueError` if an output is a softmax or sigmoid, on which a loss of logits would train wrongly."""
-    for tensor in keras.tree.flatten(model.output):
+def check_logits(model: keras.Model, outputs: Any = None) -> None:
+    """Raise `ValueError` if an output is a softmax or sigmoid, on which a loss of logits would train wrongly.
+
+    Args:
+        model: functional model.
+        outputs: outputs that are trained; `None` are all.
+    """
+    for tensor in keras.tree.flatten(model.output if outputs is None else outputs):
         if activation := graph.final_activation(tensor):
             raise ValueError(
                 f"{graph.producer(tensor).name!r} of {model.name!r} ends in {activation}; the loss expects "

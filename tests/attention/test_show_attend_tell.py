@@ -28,7 +28,7 @@ def tiny(**changes):
 @pytest.mark.parametrize("initialization", ["paper", "scaled"])
 def test_no_two_kernels_begin_alike(initialization):
     sizes = {"units": 8, "embedding": 5, "initialization": initialization}
-    assert_kernels_begin_differently(ShowAttendTell(9, backbone=None, input_shape=SHAPE, **sizes))
+    assert_kernels_begin_differently(ShowAttendTell(9, backbone=None, input_shape=SHAPE, **sizes).trainable_weights)
 
 
 def annotations():

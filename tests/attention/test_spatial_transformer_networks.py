@@ -109,7 +109,7 @@ def test_birds_are_first_cropped_side_by_side(transformers):
             np.testing.assert_allclose(crops[:, crop, row, column], x[:, row, column], atol=TOLERANCE)
     else:
         np.testing.assert_allclose(np.asarray(found["theta"]), [[-0.5, 0, 0.5, 0]] * 2)
-    assert preprocessing_of(model) == model_card("squeezenet1_1").preprocessing
+    assert preprocessing_of(model) == model_card("squeezenet1_1").inputs["image"]
     names = [layer.name for layer in model.layers]
     assert {"conv1", "part1_conv1", f"part{transformers}_conv1"} <= set(names)
 

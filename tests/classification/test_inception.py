@@ -144,8 +144,8 @@ def test_paper_form_has_the_stem_of_v4_and_maps_that_add_up():
     shapes = [model.get_layer(name).output.shape[1:] for name in ("mixed_5b", "block35_5", "block17_10", "block8_5")]
     assert shapes == [(35, 35, 384), (35, 35, 384), (17, 17, 1152), (8, 8, 2144)]
     assert [layer.name for layer in model.layers if "conv2d_7b" in layer.name] == []
-    assert ks.registry.architecture_of(model).name == "InceptionResNetV2"
-    assert ks.preprocessing_of(model) == ks.model_card("InceptionV4").preprocessing
+    assert ks.facts_of(model).card == "InceptionResNetV2"
+    assert ks.preprocessing_of(model) == ks.model_card("InceptionV4").inputs["image"]
 
 
 @pytest.mark.parametrize("scale", [None, 0.3, (0.1, 0.2, 0.3)])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import keras_segattn as ks
-from keras_segattn.registry import architecture_of
+from keras_segattn.facts import facts_of
 
 # He et al. 2016, table 1: blocks of the four stages, and channels after the last.
 TABLE = {
@@ -24,7 +24,7 @@ def test_table_1(name):
         assert model.get_layer(f"conv{stage}_block{count}_out").output.shape[1:3] == (size, size)
         assert f"conv{stage}_block{count + 1}_out" not in [layer.name for layer in model.layers]
     assert model.output.shape[1:] == (7, 7, channels)
-    assert architecture_of(model).name == name
+    assert facts_of(model).card == name
     weighted = [layer for layer in model.layers if layer.name.endswith("_conv") and "_0_" not in layer.name]
     assert len(weighted) + 1 == int(name.removeprefix("ResNet"))
 

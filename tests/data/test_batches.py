@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_segattn import Preprocessing
+from keras_segattn import Picture
 from keras_segattn.data import Augmentation, Batches
 
 
@@ -57,7 +57,7 @@ def test_masks_are_resized_to_the_nearest_label_where_the_image_is_sampled(size,
 def test_preprocessing_is_applied():
     raw, cooked = (
         arrays(Batches(source(), batch_size=7, classes=3, preprocessing=p)(0))[0][0]
-        for p in (None, Preprocessing("BGR", mean=(1.0, 2.0, 3.0)))
+        for p in (None, Picture("BGR", mean=(1.0, 2.0, 3.0)))
     )
     np.testing.assert_allclose(cooked, raw[..., ::-1] - [1, 2, 3], atol=1e-4)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from keras_segattn.data.instance_batches import InstanceBatches
 from keras_segattn.data.instances import boxes_of
-from keras_segattn.preprocessing import Preprocessing
+from keras_segattn.fields import Picture
 
 # Resizing moves an edge by half a pixel of the picture before and half a pixel of that after.
 EDGE = 1.0
@@ -54,7 +54,7 @@ def test_the_batch_of_pictures_of_that_size():
 
 
 def test_padding_is_zero_after_preprocessing():
-    preprocessing = Preprocessing(mean=(10.0, 20.0, 30.0), std=(2.0, 2.0, 2.0))
+    preprocessing = Picture(mean=(10.0, 20.0, 30.0), std=(2.0, 2.0, 2.0))
     found = batches([example()], size=(60, 60), preprocessing=preprocessing)[0]
     np.testing.assert_array_equal(found["image"][0, 0, 0], [-5, -10, -15])
     assert not found["image"][0, 40:].any()
@@ -167,7 +167,7 @@ def test_fit_takes_the_batches():
             area = keras.ops.mean(keras.ops.cast(x["masks"], "float32"), axis=(1, 2, 3))
             return keras.ops.mean((y_pred[:, 0] - area) ** 2)
 
-    found = batches([example()] * 5, preprocessing=Preprocessing(std=(255.0, 255.0, 255.0)))
+    found = batches([example()] * 5, preprocessing=Picture(std=(255.0, 255.0, 255.0)))
     model = Area()
     model.compile("sgd")
     history = model.fit(found, epochs=2, verbose=0)

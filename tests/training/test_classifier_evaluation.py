@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from sklearn.metrics import top_k_accuracy_score
 
 from keras_segattn.classification.squeezenet import SqueezeNet1_1
-from keras_segattn.preprocessing import Preprocessing
-from keras_segattn.registry import preprocessing_of
+from keras_segattn.facts import preprocessing_of
+from keras_segattn.fields import Picture
 from keras_segattn.training import classify, crops, evaluate_classifier, top_k_error
 
 # float32 network outputs, batched differently.
 TOLERANCE = 1e-5
-GREY = Preprocessing(mean=(127.5,) * 3, std=(127.5,) * 3)
+GREY = Picture(mean=(127.5,) * 3, std=(127.5,) * 3)
 
 
 def toy(size=16, classes=6, activation=None, outputs="tensor", seed=0):
@@ -70,7 +70,7 @@ def test_softmax_and_dict_outputs_are_understood():
 
 
 def test_every_model_gets_its_own_preprocessing():
-    other = Preprocessing("BGR", mean=(104.0, 117.0, 123.0))
+    other = Picture("BGR", mean=(104.0, 117.0, 123.0))
     together = classify([toy(), toy()], pictures(), preprocessing=[GREY, other])
     apart = [classify(toy(), pictures(), preprocessing=one) for one in (GREY, other)]
     np.testing.assert_allclose(together, np.mean(apart, axis=0), atol=TOLERANCE)
@@ -88,7 +88,7 @@ def test_preprocessing_and_size_come_from_the_registry():
 def test_one_channel():
     image = keras.Input((8, 8, 1))
     model = keras.Model(image, keras.layers.Dense(2)(keras.layers.Flatten()(image)))
-    grey = Preprocessing(mean=(0.0,), std=(255.0,))
+    grey = Picture(mean=(0.0,), std=(255.0,))
     assert classify(model, np.zeros((4, 9, 9, 1), np.uint8), "12-crop", preprocessing=grey).shape == (4, 2)
 
 
@@ -138,7 +138,7 @@ def test_bad_ensembles():
     pooled = keras.Model(image, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(image)))
     with pytest.raises(ValueError, match="square input_shape"):
         classify(pooled, pictures(), preprocessing=GREY)
-    assert classify(pooled, pictures(), preprocessing=Preprocessing(size=(9, 9))).shape == (3, 2)
+    assert classify(pooled, pictures(), preprocessing=Picture(size=(9, 9))).shape == (3, 2)
     with pytest.raises(ValueError, match=r"classifier of images"):
         classify(keras.Model(image, keras.layers.Conv2D(2, 1)(image)), pictures(), preprocessing=GREY)
 

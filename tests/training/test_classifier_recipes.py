@@ -76,7 +76,7 @@ def test_keras_own_starts_from_zero_and_takes_longer_first_steps():
 
 
 def test_serialisation():
-    for optimizer in (CLASSIFIER_RECIPES["inception"].make_optimizer(10), InceptionRMSprop(0.1, 0.8, 0.9, 0.5)):
+    for optimizer in (CLASSIFIER_RECIPES["inception"].make_optimizer(10, 1), InceptionRMSprop(0.1, 0.8, 0.9, 0.5)):
         again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(optimizer))
         assert isinstance(again, InceptionRMSprop)
         assert again.get_config() == optimizer.get_config()

@@ -77,5 +77,5 @@ def test_a_keras_without_the_internals_is_named(name, monkeypatch):
     assert [part.shape for part in replicated_model(model, batch).symbolic_batch] == [(2, 4, 4, 3), (2, 4, 4)]
     owner = next(kind for kind in keras.Model.__mro__ if name in vars(kind))
     monkeypatch.delattr(owner, name)
-    with pytest.raises(RuntimeError, match=rf"needs keras\.Model\.{name}, .* Keras {keras.__version__} lacks"):
+    with pytest.raises(RuntimeError, match=rf"needs keras\.Model\.{name} of .* Keras {keras.__version__} lacks"):
         replicated_model(model, batch)

@@ -4,7 +4,7 @@ import tensorflow as tf
 from sklearn import metrics
 from training_toys import ToyBatches, ToySequence, toy_model
 
-from keras_segattn.preprocessing import Preprocessing
+from keras_segattn.fields import Picture
 from keras_segattn.training import evaluate, predict
 
 
@@ -49,7 +49,7 @@ def test_late_bad_label_is_an_error():
 def test_predict():
     model = toy_model()
     image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), "uint8")
-    preprocessing = Preprocessing("BGR", (100.0, 110.0, 120.0))
+    preprocessing = Picture("BGR", (100.0, 110.0, 120.0))
     mask = predict(model, image, preprocessing)
     assert (mask.shape, mask.dtype) == ((5, 7), np.int32)
     np.testing.assert_array_equal(mask, np.asarray(model(preprocessing(image[None]))).argmax(-1)[0])

@@ -23,7 +23,7 @@ TOLERANCE = 1e-5
 RESUMED_TOLERANCE = 1e-4
 # The smallest images whose discriminator normalises.
 LATENT, SHAPE = 4, (16, 16, 1)
-FILES = {"checkpoint.npz", "discriminator.keras", "generator.keras", "history.csv", "samples", "settings.json"}
+FILES = {"checkpoint.npz", "discriminator.keras", "history.csv", "model.keras", "samples", "settings.json"}
 
 
 def images(count=12, seed=0):
@@ -150,7 +150,7 @@ def test_leaves_a_run_directory(tmp_path, capsys):
         assert set(next(csv.DictReader(file))) == {"epoch"} | names
     settings = json.loads((tmp_path / "settings.json").read_text())
     assert (settings["steps_per_epoch"], settings["epochs"], settings["noise"]) == (3, 2, "uniform")
-    saved = keras.saving.load_model(tmp_path / "generator.keras")
+    saved = keras.saving.load_model(tmp_path / "model.keras")
     for have, want in zip(saved.get_weights(), generator.get_weights(), strict=True):
         np.testing.assert_array_equal(have, want)
     pictures = [Image.open(tmp_path / "samples" / f"epoch_00{epoch}.png") for epoch in (1, 2)]

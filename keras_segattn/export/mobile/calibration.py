@@ -6,28 +6,30 @@ from typing import Any
 
 import numpy as np
 
+from keras_segattn.endpoints import Spec
+
 MIN_SAMPLES = 8
 # Ranges settle long before; and all samples are in memory at once.
 MAX_SAMPLES = 128
 
 
 def calibration_samples(
-    calibration: Any, signatures: Mapping[str, Mapping[str, tuple[int, ...]]]
+    calibration: Any, signatures: Mapping[str, Mapping[str, Spec]]
 ) -> dict[str, dict[str, np.ndarray]]:
     """Calibration data as checked arrays, one sample per row.
 
     Args:
         calibration: for one signature with one input: an array `(n, *shape)`, an iterable of samples or batches,
             or a `tf.data.Dataset` of them, where `(image, mask)` pairs stand for their images. Otherwise
-            signature → input name → such data. Floating, preprocessed as the network expects. The first
-            `MAX_SAMPLES` are used.
-        signatures: signature → input name → `(1, *shape)`.
+            signature → input name → such data. Preprocessed as the network expects. The first `MAX_SAMPLES` are used.
+        signatures: signature → input name → its shape, with a batch of 1, and dtype.
 
     Returns:
-        signature → input name → float32 `(n, 1, *shape)`.
+        signature → input name → `(n, 1, *shape)` in the dtype of the input.
 
     Raises:
-        ValueError: if signatures or inputs are missing, a shape differs, samples are not floating or not finite, or
+        ValueError: if signatures or inputs are missing, a shape differs, samples are of another kind
+            than the input (floating or integer) or not finite, or
             there are fewer than `MIN_SAMPLES`.
     """
     names = [(signature, name) for signature, inputs in signatures.items() for name in inputs]
@@ -44,33 +46,35 @@ def calibration_samples(
         raise ValueError(f"calibration must have the inputs {expected}, received {received}")
     return {
         signature: {
-            name: _samples(calibration[signature][name], f"{signature}/{name}", shape[1:])
-            for name, shape in inputs.items()
+            name: _samples(calibration[signature][name], f"{signature}/{name}", spec) for name, spec in inputs.items()
         }
         for signature, inputs in signatures.items()
     }
 
 
-def _samples(data: Iterable[Any], name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """The first samples of `data`, float32 `(n, 1, *shape)`."""
-    rows = list(itertools.islice(_rows(data, name, shape), MAX_SAMPLES))
+def _samples(data: Iterable[Any], name: str, spec: Spec) -> np.ndarray:
+    """The first samples of `data`, `(n, 1, *shape)`."""
+    rows = list(itertools.islice(_rows(data, name, spec), MAX_SAMPLES))
     if len(rows) < MIN_SAMPLES:
         raise ValueError(f"calibration of {name} needs at least {MIN_SAMPLES} samples, received {len(rows)}")
     samples = np.stack(rows)[:, None]
     if not np.isfinite(samples).all():
         raise ValueError(f"calibration of {name} holds NaN or infinity; expected finite preprocessed images")
-    return samples.astype("float32")
+    return samples.astype(spec.dtype)
 
 
-def _rows(data: Iterable[Any], name: str, shape: tuple[int, ...]) -> Iterable[np.ndarray]:
+def _rows(data: Iterable[Any], name: str, spec: Spec) -> Iterable[np.ndarray]:
     """Single samples of an array, or of an iterable of samples or batches."""
+    shape, floating = spec.shape[1:], np.dtype(spec.dtype).kind == "f"
     for item in data:
         array = np.asarray(item[0] if isinstance(item, tuple) else item)
-        if array.dtype.kind != "f":
+        if floating and array.dtype.kind != "f":
             raise ValueError(
                 f"calibration of {name} must be floating, preprocessed as the network expects, received "
                 f"{array.dtype}; apply the model's preprocess_input"
             )
+        if not floating and array.dtype.kind not in "iu":
+            raise ValueError(f"calibration of {name} must be integers, received {array.dtype}")
         if array.shape[-len(shape) :] != shape or array.ndim not in (len(shape), len(shape) + 1):
             raise ValueError(
                 f"calibration of {name} must hold samples of shape {shape}, or batches of them, received {array.shape}"

@@ -94,8 +94,8 @@ def tflite(
     if quantize == "int8" and calibration is None:
         raise ValueError("quantize='int8' needs calibration images, received None")
     ready = prepared(model, facts, endpoints, sizes, batch=1)
-    shapes = {name: static_shapes(endpoint) for name, endpoint in ready.endpoints.items()}
-    samples = None if calibration is None else calibration_samples(calibration, shapes)
+    inputs = {name: endpoint.inputs for name, endpoint in ready.endpoints.items()}
+    samples = None if calibration is None else calibration_samples(calibration, inputs)
     path = Path(path)
 
     with atomic_file(path) as temporary, tempfile.TemporaryDirectory(prefix="tflite_") as folder:
@@ -116,11 +116,6 @@ def tflite(
         report = dataclasses.replace(report, path=path)
         report.raise_if_failed()
     return report
-
-
-def static_shapes(endpoint: Endpoint) -> dict[str, tuple[int, ...]]:
-    """Input name → shape of an endpoint of a file."""
-    return {name: tuple(size for size in spec.shape if size is not None) for name, spec in endpoint.inputs.items()}
 
 
 def drawn_samples(ready: Prepared) -> dict[str, litert.Arrays]:

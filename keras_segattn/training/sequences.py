@@ -1,0 +1,88 @@
+"""Trains a model that writes sentences: resumable, by likelihood, or by REINFORCE where its attention is hard."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from os import PathLike
+
+import keras
+
+from keras_segattn.arguments import check_positive_integer
+from keras_segattn.data.sequence_batches import SequenceBatches
+from keras_segattn.facts import Facts
+from keras_segattn.layers import AttentionRNN, HardAttention
+from keras_segattn.training.hard_attention_trainer import HardAttentionTrainer
+from keras_segattn.training.resumable import fit_resumably
+from keras_segattn.training.sequence_recipes import SequenceRecipe, resolve_sequence_recipe
+
+
+def train_sequences(
+    model: keras.Model,
+    train_data: SequenceBatches,
+    validation_data: SequenceBatches | None = None,
+    *,
+    epochs: int,
+    recipe: str | SequenceRecipe = "adam-cosine",
+    run_dir: str | PathLike[str] | None = None,
+    resume: bool = True,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    progress: bool = True,
+    facts: Facts | None = None,
+) -> keras.callbacks.History:
+    """Train a model that writes sentences.
+
+    The run directory holds `checkpoint.npz`, written after every epoch, `history.csv`, `settings.json`, `best.keras`
+    (epoch of the lowest loss on the validation data) and, at the end, `model.keras`. Every file appears whole or not at
+    all. Killed at any time and called again with the same arguments, training goes on with the epoch after the
+    checkpoint.
+
+    Args:
+        model: that `RNNSearch` or `ShowAttendTell` built; one with hard attention is trained by
+            `HardAttentionTrainer`, for which only the recipe's optimizer counts.
+        train_data: sentences, or captions and their pictures (`CaptionBatches`).
+        validation_data: the same, evaluated after every epoch.
+        epochs: passes over the data, those before an interruption included.
+        recipe: name in `SEQUENCE_RECIPES`, or a `SequenceRecipe`.
+        run_dir: directory for the files, made if missing; `None` writes nothing.
+        resume: whether to go on from the run directory's checkpoint; `False` starts again and overwrites it.
+        callbacks: further Keras callbacks; their own state is not part of the checkpoint.
+        progress: whether to show Keras' progress bar.
+        facts: Facts that are stored with the model, such as its vocabularies; `None` is what `facts_of` finds.
+
+    Returns:
+        Keras' history of all epochs: `"loss"` and its parts, and with `"val_"` those of the validation data.
+
+    Raises:
+        ValueError: if an argument is wrong.
+        CheckpointError: if the checkpoint is damaged, or of another model or other settings.
+        TrainingDivergedError: if a loss or a weight becomes NaN or infinite.
+
+    Example:
+        >>> history = train_sequences(model, batches, held_out, epochs=10, run_dir="run")
+    """
+    check_positive_integer("epochs", epochs)
+    chosen = resolve_sequence_recipe(recipe)
+    trainer = model
+    if has_hard_attention(model):
+        trainer = HardAttentionTrainer(model)
+        trainer.compile(chosen.make_optimizer(epochs, len(train_data)), jit_compile=False)
+    else:
+        chosen.compile(model, epochs, len(train_data))
+    return fit_resumably(
+        trainer,
+        model,
+        train_data,
+        validation_data,
+        epochs=epochs,
+        settings={"recipe": asdict(chosen)},
+        run_dir=run_dir,
+        resume=resume,
+        callbacks=callbacks,
+        progress=progress,
+        facts=facts,
+    )
+
+
+def has_hard_attention(model: keras.Model) -> bool:
+    """Whether a model draws where it looks."""
+    loops = (layer for layer in model.layers if isinstance(layer, AttentionRNN))
+    return any(isinstance(getattr(loop.cell, "attention", None), HardAttention) for loop in loops)

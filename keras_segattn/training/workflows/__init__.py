@@ -1,0 +1,198 @@
+"""From a name and the text of `--data` to a trained model, and from a trained model to its scores: one table by task.
+
+What a text may be is in `keras_segattn.data.sources`.
+"""
+
+import dataclasses
+import json
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_segattn.arguments import check_choice, check_positive_integer, unknown
+from keras_segattn.data.sources import open_source
+from keras_segattn.facts import Facts, check_labels_of, facts_of, holds_facts, read_facts
+from keras_segattn.registry import model_card
+from keras_segattn.training.workflows import classify, detect, generate, segment, write
+from keras_segattn.training.workflows.job import Job, Workflow, check_same
+
+WORKFLOWS: dict[str, Workflow] = {
+    "segment": segment.WORKFLOW,
+    "classify": classify.WORKFLOW,
+    "detect": detect.WORKFLOW,
+    "write": write.WORKFLOW,
+    "generate": generate.WORKFLOW,
+}
+Evaluation = Callable[..., dict[str, float]]
+EVALUATIONS: dict[str, Evaluation] = {
+    "segment": segment.evaluate,
+    "classify": classify.evaluate,
+    "detect": detect.evaluate,
+}
+
+
+def train(
+    model: str,
+    data: str,
+    run_dir: str | PathLike[str],
+    *,
+    validation: str | None = None,
+    arguments: Mapping[str, Any] | None = None,
+    epochs: int = 20,
+    batch_size: int = 8,
+    size: tuple[int, int] | None = None,
+    recipe: str | None = None,
+    learning_rate: float | None = None,
+    mixed_precision: bool = False,
+    seed: int = 0,
+    labels: Sequence[str] | None = None,
+    augment: bool = True,
+    progress: bool = True,
+) -> Path:
+    """Build a model and train it by the trainer of its task.
+
+    The run directory holds `checkpoint.npz`, `history.csv`, `settings.json` and `run.json`, with `validation` also
+    `best.keras`, and at the end `model.keras`; the models say what they are (`keras_segattn.read_facts`). Called again
+    after an interruption, training goes on with the epoch after the checkpoint.
+
+    Args:
+        model: name of a builder.
+        data: text that names the data, such as `"folder:images,masks"`; see `data.source_forms`.
+        run_dir: directory for the files, made if missing.
+        validation: data that are evaluated after every epoch, as `data`.
+        arguments: arguments of the builder. Sizes of vocabularies are the most tokens to keep; what follows from the
+            data, such as the number of classes, may be left out.
+        epochs: passes over the data, those before an interruption included.
+        batch_size: examples an update.
+        size: (height, width) of the pictures; default: that of the data where all are alike, or the published one.
+        recipe: name of a recipe of the task; default: the builder's own, or the first of the task.
+        learning_rate: learning rate instead of the recipe's; of a generator, whose discriminator's stays in proportion.
+        mixed_precision: whether to compute in 16 bits, where the trainer can.
+        seed: seed of weights, order and augmentation.
+        labels: names of the classes, instead of those of the data; a detector's without the background.
+        augment: whether pictures are changed at random: mirrored where they stay plausible, of `segment` also zoomed
+            and coloured.
+        progress: whether to show a progress bar.
+
+    Returns:
+        Path of the trained model.
+
+    Raises:
+        ValueError: if an argument is wrong, or what is given contradicts the data.
+        FileNotFoundError: if data are missing.
+        CheckpointError: if the run directory holds a training with other settings, or its checkpoint is damaged.
+        TrainingDivergedError: if a loss or a weight becomes NaN or infinite.
+
+    Example:
+        >>> train("squeezenet1_1", "folder:flowers", "run", epochs=10, size=(128, 128))
+        PosixPath('run/model.keras')
+    """
+    card = model_card(model)
+    workflow = WORKFLOWS[card.task]
+    check_positive_integer("epochs", epochs)
+    check_positive_integer("batch_size", batch_size)
+    check_choice("mixed_precision", mixed_precision, (True, False))
+    name = recipe or card.training.recipe or next(iter(workflow.recipes))
+    if name not in workflow.recipes:
+        raise ValueError(unknown(f"recipe to {card.task}", name, workflow.recipes))
+    chosen = workflow.recipes[name]
+    if learning_rate is not None:
+        chosen = workflow.with_rate(chosen, learning_rate)
+    if mixed_precision and not workflow.mixed_precision:
+        able = ", ".join(task for task, other in WORKFLOWS.items() if other.mixed_precision)
+        raise ValueError(f"mixed_precision is for models that {able}, {card.name} is to {card.task}")
+    if validation is not None and not workflow.validates:
+        raise ValueError(f"models that {card.task} are not evaluated while they are trained: leave validation out")
+    settings = {
+        "model": card.name,
+        "data": data,
+        "arguments": dict(arguments or {}),
+        "batch_size": batch_size,
+        "size": size,
+        "recipe": name,
+        "learning_rate": learning_rate,
+        "mixed_precision": mixed_precision,
+        "seed": seed,
+        "labels": labels,
+        "augment": augment,
+    }
+    settings = json.loads(json.dumps(settings, default=repr))
+    check_same(Path(run_dir), settings)
+    kind = next(iter(card.inputs.values())).kind if card.task == "write" else None
+    source = open_source(data, card.task, kind)
+    held_out = None if validation is None else open_source(validation, card.task, kind)
+    job = Job(
+        card=card,
+        data=source,
+        validation=held_out,
+        run_dir=Path(run_dir),
+        arguments=dict(arguments or {}),
+        epochs=epochs,
+        batch_size=batch_size,
+        size=size,
+        recipe=chosen,
+        mixed_precision=mixed_precision,
+        seed=seed,
+        labels=None if labels is None else tuple(labels),
+        augment=augment,
+        progress=progress,
+        settings=settings,
+    )
+    job.check_validation()
+    keras.utils.set_random_seed(seed)
+    workflow.train(job)
+    return job.run_dir / "model.keras"
+
+
+def evaluate(
+    model: keras.Model | str | PathLike[str],
+    data: str,
+    *,
+    size: tuple[int, int] | None = None,
+    batch_size: int = 1,
+    labels: Sequence[str] | None = None,
+) -> dict[str, float]:
+    """Scores of a trained model on data.
+
+    Args:
+        model: trained model, or the path of its `.keras` file.
+        data: text that names the data, as of `train`.
+        size: (height, width) to which pictures are resized; default: that of the model, or of the pictures.
+        batch_size: pictures at once.
+        labels: names of the classes, instead of those that are stored with the model.
+
+    Returns:
+        Name of a score → value: of `segment` accuracy and IoU, 0..1; of `classify` `top1_error` and `top5_error`, 0..1;
+        of `detect` average precisions, 0..1, such as `"segm AP50"`. NaN where there is nothing to score.
+
+    Raises:
+        ValueError: if the task of the model has no scores, or the data do not fit.
+
+    Example:
+        >>> evaluate("run/model.keras", "folder:held_out")
+        {'top1_error': 0.04, 'top5_error': 0.0}
+    """
+    network, facts = (model, facts_of(model)) if isinstance(model, keras.Model) else _opened(Path(model))
+    evaluation = EVALUATIONS.get(facts.task or "")
+    if evaluation is None:
+        raise ValueError(f"models that {', '.join(EVALUATIONS)} have scores, {network.name!r} is to {facts.task}")
+    source = open_source(data, str(facts.task))
+    names = labels or facts.labels or source.data.labels
+    for known in (names, source.data.labels):
+        check_labels_of(known, network, facts.task)
+    facts = dataclasses.replace(facts, labels=None if names is None else tuple(names))
+    return evaluation(network, facts, source, size, batch_size)
+
+
+def _opened(path: Path) -> tuple[keras.Model, Facts]:
+    """A trained model and what is known of it; no code from the file is ever run."""
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, TypeError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path} is not a readable Keras model: {error}") from error
+    return model, read_facts(path) if holds_facts(path) else facts_of(model)

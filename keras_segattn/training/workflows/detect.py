@@ -1,0 +1,69 @@
+"""Training of detectors, and their average precision."""
+
+from typing import Any
+
+import keras
+
+from keras_segattn.data import InstanceBatches
+from keras_segattn.data.sources import Source
+from keras_segattn.facts import Facts, facts_of
+from keras_segattn.training.cascade_trainer import CascadeTrainer
+from keras_segattn.training.instance_evaluation import evaluate_instances
+from keras_segattn.training.instance_recipes import INSTANCE_RECIPES
+from keras_segattn.training.instance_trainer import InstanceTrainer
+from keras_segattn.training.instances import train_instances
+from keras_segattn.training.region_trainer import freeze_batch_norm
+from keras_segattn.training.workflows.job import Job, Workflow, picture_of
+
+# Objects of a picture that are trained on, the largest ones.
+SLOTS = 20
+# By the name on the card (`registry.Training`).
+TRAINERS: dict[str | None, Any] = {"regions": InstanceTrainer, "cascade": CascadeTrainer}
+
+
+def train(job: Job) -> None:
+    """Train a detector on pictures padded to one size; batch normalisation of a trunk with weights stays as it is."""
+    size = job.picture_size()
+    known = {"classes": job.classes(background=1), "input_shape": (*size, job.data.data.channels)}
+    model = job.card.builder(**job.filled(**known))
+    facts = facts_of(model, labels=job.names, training=job.sentence)
+    if job.arguments.get("weights") is not None:
+        freeze_batch_norm(model)
+    shared: dict[str, Any] = {
+        "batch_size": job.batch_size,
+        "size": size,
+        "slots": SLOTS,
+        "preprocessing": picture_of(facts),
+        "seed": job.seed,
+    }
+    batches = InstanceBatches(job.data.data.examples, flip=job.mirror, shuffle=True, **shared)
+    held_out = None if job.validation is None else InstanceBatches(job.validation.data.examples, **shared)
+    trainer = TRAINERS[job.card.training.trainer](model, seed=job.seed)
+    job.begin()
+    train_instances(
+        trainer,
+        batches,
+        held_out,
+        epochs=job.epochs,
+        recipe=job.recipe,
+        run_dir=job.run_dir,
+        progress=job.progress,
+        facts=facts,
+    )
+
+
+def evaluate(
+    model: keras.Model, facts: Facts, source: Source, size: tuple[int, int] | None, batch_size: int
+) -> dict[str, float]:
+    """Average precision of boxes and of masks (COCO), and of regions (SDS); pictures are read one by one."""
+    del facts, batch_size
+    scores = evaluate_instances(model, source.data.examples, size=size)
+    return {
+        f"{kind} {name}": float(value)
+        for kind, part in scores.items()
+        for name, value in part.items()
+        if isinstance(value, float)
+    }
+
+
+WORKFLOW = Workflow(train=train, recipes=INSTANCE_RECIPES)

@@ -1,0 +1,219 @@
+"""A training that a user asked for, and what the workflows of all tasks do with it."""
+
+import dataclasses
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_segattn.arguments import check_labels, unknown
+from keras_segattn.data.sources import Source
+from keras_segattn.facts import Facts
+from keras_segattn.fields import Picture
+from keras_segattn.files import replaced
+from keras_segattn.registry import Card
+from keras_segattn.training.checkpoint import CheckpointError
+
+SETTINGS_FILE = "run.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A training that a user asked for.
+
+    Args:
+        card: builder of the model.
+        data: what to train on.
+        validation: what to evaluate on after every epoch, or `None`.
+        run_dir: directory for checkpoint, curves and models.
+        arguments: arguments of the builder.
+        epochs: passes over the data.
+        batch_size: examples an update.
+        size: (height, width) of pictures, or `None` if nobody said.
+        recipe: how to train, one of the workflow's recipes.
+        mixed_precision: whether to compute in 16 bits.
+        seed: seed of order and augmentation.
+        labels: names of the classes, where the user gave them.
+        augment: whether pictures are changed at random.
+        progress: whether to show a progress bar.
+        settings: what must not change between the parts of a training.
+    """
+
+    card: Card
+    data: Source
+    validation: Source | None
+    run_dir: Path
+    arguments: Mapping[str, Any]
+    epochs: int
+    batch_size: int
+    size: tuple[int, int] | None
+    recipe: Any
+    mixed_precision: bool
+    seed: int
+    labels: tuple[str, ...] | None
+    augment: bool
+    progress: bool
+    settings: Mapping[str, Any]
+
+    @property
+    def sentence(self) -> str:
+        """What the weights come from, for the facts."""
+        return f"{self.data}, {self.epochs} epoch{'s' if self.epochs > 1 else ''}"
+
+    @property
+    def mirror(self) -> bool:
+        """Whether pictures are mirrored left to right half of the time."""
+        return self.augment and self.data.data.mirrors
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """Names of the classes: the user's, or else those of the data."""
+        return self.labels or self.data.data.labels
+
+    def classes(self, background: int = 0) -> int:
+        """Number of classes, with so many that have no name.
+
+        Raises:
+            ValueError: if nobody said how many there are, or what was said differs.
+        """
+        found = self.data.data
+        known = len(found.labels) if found.labels else found.classes
+        if self.labels and known is not None:
+            check_labels(self.labels, known)
+        count = len(self.names) if self.names else known
+        if count is None and "classes" in self.arguments:
+            return int(self.arguments["classes"])
+        if count is None:
+            raise ValueError(
+                f"{self.data.text} does not say how many classes there are: give labels, their names, or "
+                f"classes=… among the arguments of {self.card.name}"
+            )
+        if self.labels and "classes" in self.arguments:
+            check_labels(self.labels, self.arguments["classes"] - background)
+        return count + background
+
+    def picture_size(self, argument: str = "input_shape") -> tuple[int, int]:
+        """Size of the pictures: what the user says, else that of the data where all are alike, else the published.
+
+        Args:
+            argument: argument of the builder that says it.
+
+        Raises:
+            ValueError: if it is nowhere said.
+        """
+        picture = next((kind for kind in self.card.inputs.values() if isinstance(kind, Picture)), Picture())
+        default = inspect.signature(self.card.builder).parameters[argument].default
+        places = (self.size, self.arguments.get(argument), self.data.data.size, picture.size)
+        for place in (*places, self.card.published.get(argument), default):
+            if place is not None and None not in place[:2]:
+                return place[0], place[1]
+        raise ValueError(f"nobody said how large the pictures of {self.card.name} are: give size=(height, width)")
+
+    def filled(self, **known: Any) -> dict[str, Any]:
+        """Arguments of the builder: the user's, and what follows from the data.
+
+        Raises:
+            ValueError: if both say something else, or the builder does not take an argument.
+        """
+        return filled(self.card, self.arguments, self.data.text, **known)
+
+    def begin(self) -> None:
+        """Note the settings in the run directory, before the trainer writes its files there."""
+        self.run_dir.mkdir(parents=True, exist_ok=True)
+        with replaced(self.run_dir / SETTINGS_FILE) as temporary:
+            temporary.write_text(json.dumps(self.settings, indent=2, ensure_ascii=False), encoding="utf-8")
+
+    def check_validation(self) -> None:
+        """Raise `ValueError` if the data to evaluate on have other classes or channels."""
+        if self.validation is None:
+            return
+        for name in ("labels", "classes", "channels"):
+            mine, other = (getattr(source.data, name) for source in (self.data, self.validation))
+            if mine != other:
+                raise ValueError(
+                    f"expected the same {name} to train and to evaluate on, received {mine} of {self.data.text} and "
+                    f"{other} of {self.validation.text}"
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workflow:
+    """How models of a task are trained.
+
+    Args:
+        train: function that does a job.
+        recipes: recipes by name, the usual one first.
+        mixed_precision: whether the trainer can compute in 16 bits.
+        validates: whether the trainer can evaluate after every epoch.
+        with_rate: function from a recipe and a learning rate to the recipe with that rate.
+    """
+
+    train: Callable[[Job], Any]
+    recipes: Mapping[str, Any]
+    mixed_precision: bool = False
+    validates: bool = True
+    with_rate: Callable[[Any, float], Any] = lambda recipe, rate: dataclasses.replace(recipe, learning_rate=rate)
+
+
+def filled(card: Card, given: Mapping[str, Any], data: str, **known: Any) -> dict[str, Any]:
+    """Arguments of a builder: those given, and what is known.
+
+    Args:
+        card: builder.
+        given: arguments by name.
+        data: what the data are called in messages.
+        **known: arguments that follow from the data.
+
+    Raises:
+        ValueError: if both say something else, or the builder does not take an argument.
+    """
+    parameters = inspect.signature(card.builder).parameters
+    for name in given:
+        if name not in parameters:
+            raise ValueError(unknown(f"argument of {card.name}", name, parameters))
+    for name, value in known.items():
+        if name not in parameters:
+            raise ValueError(f"{card.name} has no argument {name!r}, so it cannot be trained on {data}")
+        if name in given and _plain(given[name]) != _plain(value):
+            raise ValueError(f"expected {name}={value!r}, which {data} and the size need, received {given[name]!r}")
+    return {**given, **known}
+
+
+def picture_of(facts: Facts) -> Picture:
+    """The kind of the picture that a model takes.
+
+    Raises:
+        ValueError: if it takes none, or several.
+    """
+    found = [kind for kind in facts.inputs.values() if isinstance(kind, Picture)]
+    if len(found) != 1:
+        raise ValueError(f"expected a model that takes one picture, received inputs {list(facts.inputs)}")
+    return found[0]
+
+
+def check_same(run_dir: Path, settings: Mapping[str, Any]) -> None:
+    """Raise `CheckpointError` if a run directory holds a training that was begun with other settings."""
+    file = run_dir / SETTINGS_FILE
+    if not (run_dir / "checkpoint.npz").exists() or not file.exists():
+        return
+    before, now = json.loads(file.read_text(encoding="utf-8")), json.loads(json.dumps(settings))
+    changed = [
+        f"{name} was {before.get(name)!r}, now {value!r}" for name, value in now.items() if before.get(name) != value
+    ]
+    if changed:
+        raise CheckpointError(
+            f"{run_dir} holds a training with other settings ({'; '.join(changed)}): give those, or another run_dir"
+        )
+
+
+def freeze(model: keras.Model, layer: str, source: str) -> None:
+    """Leave the layers from an input to a layer as they are while a model is trained."""
+    keras.Model(model.input[source], model.get_layer(layer).output).trainable = False
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value

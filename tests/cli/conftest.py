@@ -1,0 +1,71 @@
+"""Models and pictures that the tests of several commands read; one worker makes them."""
+
+import json
+
+import numpy as np
+import pytest
+from harness import randomise, tiny_model
+from PIL import Image
+
+import keras_segattn as ks
+from keras_segattn import weights
+from keras_segattn.application import save
+
+
+def pytest_collection_modifyitems(items):
+    """All tests of the command run in one worker, which makes their files once."""
+    for item in items:
+        if "tests/cli/" in item.nodeid:
+            item.add_marker(pytest.mark.xdist_group("cli"))
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A folder with a small segmentation model of three named classes, pictures and masks."""
+    folder = tmp_path_factory.mktemp("trained")
+    model = ks.FCN8s(backbone="squeezenet1_1", classes=3, alpha=0.125)
+    randomise(model)
+    save(model, folder / "model.keras", facts=ks.facts_of(model, labels=["sea", "land", "lake"]))
+    rng = np.random.default_rng(0)
+    for kind in ("images", "masks"):
+        (folder / kind).mkdir()
+    for i in range(8):
+        Image.fromarray(rng.integers(0, 255, (40, 56, 3), dtype=np.uint8)).save(folder / "images" / f"{i}.png")
+        Image.fromarray(rng.integers(0, 3, (40, 56), dtype=np.uint8)).save(folder / "masks" / f"{i}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def photo(trained):
+    return trained / "images" / "0.png"
+
+
+@pytest.fixture(scope="session")
+def classifier(tmp_path_factory):
+    """A small classifier of seven classes whose names nobody said."""
+    path = tmp_path_factory.mktemp("classifier") / "model.keras"
+    model = ks.SqueezeNet1_1(input_shape=(33, 33, 3), classes=7, alpha=0.125)
+    randomise(model)
+    model.save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def detector(tmp_path_factory):
+    """A folder with a small Mask R-CNN as Keras model and as a file of weights, and a picture."""
+    folder = tmp_path_factory.mktemp("detector")
+    model = tiny_model(ks.model_card("MaskRCNN"))
+    save(model, folder / "model.keras", facts=ks.facts_of(model, labels=["cat", "dog", "bird"]))
+    weights.save(model, folder / "model.safetensors")
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 90, 3), dtype=np.uint8)).save(folder / "scene.png")
+    return folder
+
+
+@pytest.fixture
+def objects(segattn):
+    """Run `segattn … --json` and return the objects that it printed, one per line."""
+
+    def run(*arguments):
+        return [json.loads(line) for line in segattn(*arguments, "--json").out.splitlines()]
+
+    return run

@@ -1,0 +1,82 @@
+"""`segattn export` and `segattn verify`."""
+
+import json
+import zipfile
+
+import pytest
+from sequence_exports import LETTERS, RULES, WORDS
+
+import keras_segattn as ks
+from keras_segattn.application import save
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["-o", "models", "--quantize", "int8"], 1, "are for .tflite files"),
+        (["-o", "a.tflite", "--calibration", "nowhere"], 2, "does not exist"),
+        (["-o", "a.tflite", "--name", "lakes"], 1, "--name is of a SavedModel"),
+        (["-o", "a.tflite"], 1, "give sizes={'image': (…)}"),
+        (["-o", "a.tflite", "--size", "question=3"], 1, "sizes are of the inputs ['image']"),
+        (["-o", "a.tflite", "--size", "32x32", "--labels", "sea,land"], 1, "received ('sea', 'land')"),
+        (["-o", "a.tflite", "--weights", "imagenet"], 1, "weights and arguments are for builders"),
+    ],
+)
+def test_contradicting_options(segattn, trained, tmp_path, monkeypatch, arguments, code, message):
+    monkeypatch.chdir(tmp_path)
+    assert message in segattn("export", trained / "model.keras", *arguments, code=code).err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_model_is_named(segattn, trained, tmp_path):
+    content = bytearray((trained / "model.keras").read_bytes())
+    with zipfile.ZipFile(trained / "model.keras") as archive:
+        start = archive.getinfo("model.weights.h5").header_offset
+    content[start + 5000] ^= 255
+    (tmp_path / "bad.keras").write_bytes(content)
+    done = segattn("export", tmp_path / "bad.keras", "-o", tmp_path / "a.tflite", "--size", "32x32", code=1)
+    assert "bad.keras is not a readable Keras model" in done.err
+
+
+def test_a_phone_file_is_verified_and_holds_the_facts(segattn, objects, trained, tmp_path):
+    phone = tmp_path / "model.tflite"
+    calibration = ["--calibration", trained / "images"]
+    segattn("export", trained / "model.keras", "-o", phone, "--size", "32x48", "--quantize", "int8", *calibration)
+    facts = ks.read_facts(phone)
+    assert (facts.labels, facts.quantization) == (("sea", "land", "lake"), "int8")
+    (report,) = objects("verify", phone)
+    assert report["passed"]
+    assert report["flex_operators"] == []
+    phone.write_bytes(phone.read_bytes()[:1000])
+    assert "Traceback" not in segattn("verify", phone, code=1).err
+
+
+def test_a_server_s_folder_is_named_and_numbered(segattn, trained, tmp_path):
+    segattn("export", trained / "model.keras", "-o", tmp_path / "models", "--name", "lakes", "--size", "32x48")
+    assert (tmp_path / "models" / "lakes" / "1" / "assets.extra" / "facts.json").is_file()
+
+
+def test_a_translator_is_exported_with_its_vocabularies_and_rules(segattn, objects, tmp_path):
+    model = ks.RNNSearch(len(LETTERS), len(WORDS), units=6, embedding=5, maxout=4, alignment=7)
+    LETTERS.save(tmp_path / "letters.txt")
+    WORDS.save(tmp_path / "words.txt")
+    save(model, tmp_path / "speller.keras")
+    words = ("--vocabulary", f"source={tmp_path / 'letters.txt'}", "--vocabulary", f"target={tmp_path / 'words.txt'}")
+    rules = ("--option", f"beams={RULES.beams}", "--option", f"length={RULES.length}")
+    phone = tmp_path / "speller.tflite"
+    segattn("export", tmp_path / "speller.keras", "-o", phone, *words, *rules)
+    facts = ks.read_facts(phone)
+    assert facts.options["beams"] == RULES.beams
+    assert facts.vocabularies["target"] == WORDS.tokens
+    (found,) = objects("predict", phone, "bad", "--best", 3)
+    assert len(found["sentences"]) == 3
+    assert json.dumps(found)
+
+
+def test_weights_that_do_not_fit_are_cut_short(segattn, detector, tmp_path):
+    file = detector / "model.safetensors"
+    done = segattn("export", "resnet18", "--weights", file, "-o", tmp_path / "x.tflite", code=1)
+    assert "more" in done.err
+    assert len(done.err) < 3000
+    error = segattn("export", "mask_rcnn", "--weights", file, "-o", "x", "--argument=3", code=1).err
+    assert "expected NAME=VALUE, received '3'" in error

@@ -1,0 +1,45 @@
+"""`segattn train` and `segattn evaluate`."""
+
+import pytest
+
+import keras_segattn as ks
+from keras_segattn.cli.parsing import DATA
+from keras_segattn.data.sources import SOURCES
+
+
+def test_train_evaluate_predict(segattn, objects, trained, tmp_path):
+    data = f"folder:{trained / 'images'},{trained / 'masks'}"
+    run = tmp_path / "run"
+    builder = ["-a", "classes=3", "-a", "backbone=squeezenet1_1", "-a", "alpha=0.125"]
+    options = ["--epochs", 1, "--batch-size", 2, "--size", "32x32", "--labels", "sea,land,lake"]
+    segattn("train", "fcn8s", "--data", data, "--validation", data, "--run-dir", run, *builder, *options)
+    assert ks.read_facts(run / "model.keras").labels == ("sea", "land", "lake")
+    (scores,) = objects("evaluate", run / "model.keras", "--data", data)
+    assert 0 <= scores["mean_iou"] <= 1
+    assert "IoU of lake" in segattn("evaluate", run / "model.keras", "--data", data).out
+    error = segattn("evaluate", run / "model.keras", "--data", data, "--labels", "sea,land", code=1).err
+    assert "received ['sea', 'land']" in error
+    images = sorted((trained / "images").iterdir())
+    segattn("predict", run / "model.keras", *images, "-o", tmp_path / "overlays")
+    assert len(list((tmp_path / "overlays").iterdir())) == len(images)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fcn8", "--data", "folder:a,b"], "did you mean 'FCN8s'"),
+        (["fcn8s", "--data", "foldr:a,b"], "did you mean 'folder'"),
+        (["fcn8s", "--data", "folder:a,b", "--recipe", "fnc"], "did you mean 'fcn'"),
+        (["fcn8s", "--data", "folder:a,b", "--size", "big"], "expected a size such as 256x320"),
+    ],
+)
+def test_what_train_refuses_before_it_begins(segattn, tmp_path, arguments, message):
+    done = segattn("train", *arguments, "--run-dir", tmp_path / "run", code=1)
+    assert message in done.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_help_names_every_kind_of_data():
+    for forms in SOURCES.values():
+        for form in forms:
+            assert form.name in DATA
