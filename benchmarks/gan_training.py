@@ -295,7 +295,7 @@ def release(generator, judging, test_images, destination, picture):
     noises = ({"z": generation.noise("uniform", BATCH, latent, seed), "label": label} for seed in range(AVERAGED))
     network = frozen(MODELS[RELEASED].generator, generator, noises)
     digits = [str(digit) for digit in range(10)]
-    facts = facts_of(network, labels=digits, training="MNIST")
+    facts = facts_of(network, labels=digits, training="MNIST, digits white on black", licence="Apache-2.0")
     print(export.saved_model(network, destination, 1, facts=facts, name="dcgan_mnist").path)
     path = destination / "dcgan_mnist" / "dcgan_mnist_float16.tflite"
     size = export.tflite(network, path, quantize="float16", facts=facts).size_bytes

@@ -291,7 +291,8 @@ def release(train, test, output, destination):
     for weight in model.weights:  # of float16's precision, so that they compress
         weight.assign(ops.cast(ops.cast(weight, "float16"), "float32"))
     digits = [str(digit) for digit in range(10)]
-    facts = facts_of(model, labels=digits, training="MNIST, digits turned by up to 90 degrees, white on black")
+    training = "MNIST, digits turned by up to 90 degrees, white on black"
+    facts = facts_of(model, labels=digits, training=training, licence="Apache-2.0")
     print(export.saved_model(model, destination, 1, facts=facts, name="stn_rotated").path)
     calibration = data.DistortedDigits(*train, "rotated", 128, seed=1)[0][0]
     for quantize in ("float16", "int8"):

@@ -28,7 +28,9 @@ CALIBRATION_IMAGES = 48
 # Lakes are two pixels in a thousand of the training longitudes; unweighted, the network never calls anything one.
 CLASS_WEIGHTS = (1.0, 1.0, 5.0)
 LEARNING_RATE = 1e-3
-TRAINING = "NASA's Blue Marble (public domain) with labels from GSHHG, west of the held-out longitudes"
+TRAINING = (
+    "NASA's Blue Marble (public domain) with labels from GSHHG, but the held-out longitudes; trunk trained on ImageNet"
+)
 LICENCE = "Apache-2.0; trunk BSD-2-Clause (SqueezeNet 1.1), labels LGPL (GSHHG)"
 SCORES = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou")
 

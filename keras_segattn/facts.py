@@ -360,9 +360,9 @@ def check_labels_of(labels: Sequence[str] | None, model: keras.Model, task: str 
         sizes = {2 if task == "classify" and size == 1 else size for size in [_scores(model).shape[-1]]}
     lines = not isinstance(labels, str) and all(isinstance(x, str) and len(x.splitlines()) == 1 for x in labels)
     if not lines or len(labels) not in sizes:
+        count = " or ".join(map(str, sorted(sizes))) or "0"
         raise ValueError(
-            f"labels must name the {sorted(sizes)} classes of the model's outputs, a line of text each, "
-            f"received {labels!r}"
+            f"labels must name the {count} classes of the model's outputs, a line of text each, received {labels!r}"
         )
 
 

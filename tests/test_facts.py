@@ -177,7 +177,7 @@ def test_inputs_are_in_the_order_of_the_card():
     "labels", [["a", "b"], ["a", "b", "c", "d"], "abc", ["a", "b", 3], ["a", "b\nc", "d"], ["a", "", "c"]]
 )
 def test_labels_that_do_not_fit_are_refused(labels):
-    with pytest.raises(ValueError, match=r"labels must name the \[3\] classes of the model's outputs, a line of text"):
+    with pytest.raises(ValueError, match=r"labels must name the 3 classes of the model's outputs, a line of text"):
         facts_of(foreign(), labels=labels)
 
 
@@ -185,14 +185,14 @@ def test_the_background_of_a_detector_has_no_name():
     model = tiny("MaskRCNN")
     classes = model_card("MaskRCNN").tiny["classes"]
     assert facts_of(model, labels=["a"] * (classes - 1)).labels == ("a",) * (classes - 1)
-    with pytest.raises(ValueError, match=rf"labels must name the \[{classes - 1}\] classes"):
+    with pytest.raises(ValueError, match=rf"labels must name the {classes - 1} classes"):
         facts_of(model, labels=["a"] * classes)
 
 
 def test_labels_of_several_outputs_are_those_of_the_logits():
     model = tiny("SpatialTransformerNetwork")
     assert facts_of(model, labels=list("abcde")).labels == tuple("abcde")
-    with pytest.raises(ValueError, match=r"labels must name the \[5\] classes"):
+    with pytest.raises(ValueError, match=r"labels must name the 5 classes"):
         facts_of(model, labels=list("abcdef"))
 
 
