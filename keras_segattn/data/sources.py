@@ -36,7 +36,7 @@ class Found:
         count: how many.
         labels: names of the classes, in order; a detector's without the background.
         classes: number of classes, where it is known without names.
-        channels: channels of the pictures.
+        channels: channels of the pictures; `None` if they can be read with three or, in grey, with one.
         size: (height, width) of the pictures, where all are alike.
         mirrors: whether a picture is as plausible mirrored left to right.
     """
@@ -45,7 +45,7 @@ class Found:
     count: int
     labels: tuple[str, ...] | None = None
     classes: int | None = None
-    channels: int = 3
+    channels: int | None = None
     size: tuple[int, int] | None = None
     mirrors: bool = True
 

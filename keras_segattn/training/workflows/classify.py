@@ -14,7 +14,7 @@ from keras_segattn.training.workflows.job import Job, Workflow, picture_of
 
 def train(job: Job) -> None:
     """Train a classifier of pictures of one size."""
-    shape = (*job.picture_size(), job.data.data.channels)
+    shape = job.shape()
     model = job.card.builder(**job.filled(classes=job.classes(), input_shape=shape))
     facts = facts_of(model, labels=job.names, training=job.sentence)
     field = picture_of(facts)

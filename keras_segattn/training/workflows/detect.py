@@ -23,15 +23,14 @@ TRAINERS: dict[str | None, Any] = {"regions": InstanceTrainer, "cascade": Cascad
 
 def train(job: Job) -> None:
     """Train a detector on pictures padded to one size; batch normalisation of a trunk with weights stays as it is."""
-    size = job.picture_size()
-    known = {"classes": job.classes(background=1), "input_shape": (*size, job.data.data.channels)}
-    model = job.card.builder(**job.filled(**known))
+    shape = job.shape()
+    model = job.card.builder(**job.filled(classes=job.classes(background=1), input_shape=shape))
     facts = facts_of(model, labels=job.names, training=job.sentence)
     if job.arguments.get("weights") is not None:
         freeze_batch_norm(model)
     shared: dict[str, Any] = {
         "batch_size": job.batch_size,
-        "size": size,
+        "size": shape[:2],
         "slots": SLOTS,
         "preprocessing": picture_of(facts),
         "seed": job.seed,

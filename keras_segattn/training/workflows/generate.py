@@ -4,13 +4,16 @@ import dataclasses
 import inspect
 from typing import Any
 
+import keras
+
 from keras_segattn.data import PictureBatches
 from keras_segattn.facts import facts_of
-from keras_segattn.fields import Noise, OneHot
+from keras_segattn.fields import Noise, OneHot, Picture
+from keras_segattn.generation.latent import black
 from keras_segattn.registry import model_card
 from keras_segattn.training.gan import train_gan
 from keras_segattn.training.gan_recipes import GAN_RECIPES, GANRecipe
-from keras_segattn.training.workflows.job import Job, Workflow, filled, picture_of
+from keras_segattn.training.workflows.job import Job, Workflow, filled
 
 # Arguments that a generator and its discriminator do not have in common, though they are called alike.
 APART = ("name", "weights", "input_tensor")
@@ -18,7 +21,7 @@ APART = ("name", "weights", "input_tensor")
 
 def train(job: Job) -> None:
     """Train a generator; the noise is what it is built for, whatever the recipe says."""
-    shape = (*job.picture_size("image_shape"), job.data.data.channels)
+    shape = job.shape("image_shape")
     conditional = any(isinstance(kind, OneHot) for kind in job.card.inputs.values())
     if conditional and job.data.data.labels is None:
         raise ValueError(f"{job.card.name} is told the class of an image: {job.data.text} has no classes")
@@ -30,7 +33,7 @@ def train(job: Job) -> None:
     [noise] = [kind for kind in facts.inputs.values() if isinstance(kind, Noise)]
     batches = PictureBatches(
         job.data.data.examples,
-        picture_of(facts_of(discriminator)),
+        pixels_of(generator, shape[-1]),
         shape,
         batch_size=job.batch_size,
         shuffle=True,
@@ -49,6 +52,13 @@ def train(job: Job) -> None:
         progress=job.progress,
         facts=facts,
     )
+
+
+def pixels_of(generator: keras.Model, channels: int) -> Picture:
+    """The normalisation of pictures to the range of a generator's images."""
+    low = black(generator)
+    std = 255 / (1 - low)
+    return Picture("grey" if channels == 1 else "RGB", mean=(-low * std,) * channels, std=(std,) * channels)
 
 
 def partner_of(job: Job, arguments: dict[str, Any], shape: tuple[int, ...]) -> Any:

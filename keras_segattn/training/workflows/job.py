@@ -3,7 +3,7 @@
 import dataclasses
 import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,22 +96,25 @@ class Job:
             check_labels(self.labels, self.arguments["classes"] - background)
         return count + background
 
-    def picture_size(self, argument: str = "input_shape") -> tuple[int, int]:
-        """Size of the pictures: what the user says, else that of the data where all are alike, else the published.
+    def shape(self, argument: str = "input_shape") -> tuple[int, int, int]:
+        """Shape of the pictures: what the user says, else that of the data where all are alike, else the published.
 
         Args:
             argument: argument of the builder that says it.
 
         Raises:
-            ValueError: if it is nowhere said.
+            ValueError: if no size is said anywhere.
         """
         picture = next((kind for kind in self.card.inputs.values() if isinstance(kind, Picture)), Picture())
         default = inspect.signature(self.card.builder).parameters[argument].default
-        places = (self.size, self.arguments.get(argument), self.data.data.size, picture.size)
-        for place in (*places, self.card.published.get(argument), default):
-            if place is not None and None not in place[:2]:
-                return place[0], place[1]
-        raise ValueError(f"nobody said how large the pictures of {self.card.name} are: give size=(height, width)")
+        given = self.arguments.get(argument)
+        published = self.card.published.get(argument) or default
+        sizes = [place for place in (self.size, given, self.data.data.size, picture.size, published) if place]
+        size = next(((place[0], place[1]) for place in sizes if None not in place[:2]), None)
+        if size is None:
+            raise ValueError(f"no size of the pictures of {self.card.name} is known: give size=(height, width)")
+        channels = self.data.data.channels or (given or published or (3,))[-1]
+        return (*size, channels)
 
     def filled(self, **known: Any) -> dict[str, Any]:
         """Arguments of the builder: the user's, and what follows from the data.
@@ -166,7 +169,7 @@ def filled(card: Card, given: Mapping[str, Any], data: str, **known: Any) -> dic
         card: builder.
         given: arguments by name.
         data: what the data are called in messages.
-        **known: arguments that follow from the data.
+        **known: arguments that follow from the data; of a shape, a given one may leave sizes open.
 
     Raises:
         ValueError: if both say something else, or the builder does not take an argument.
@@ -178,9 +181,9 @@ def filled(card: Card, given: Mapping[str, Any], data: str, **known: Any) -> dic
     for name, value in known.items():
         if name not in parameters:
             raise ValueError(f"{card.name} has no argument {name!r}, so it cannot be trained on {data}")
-        if name in given and _plain(given[name]) != _plain(value):
+        if name in given and not _agree(given[name], value):
             raise ValueError(f"expected {name}={value!r}, which {data} and the size need, received {given[name]!r}")
-    return {**given, **known}
+    return {**known, **given}
 
 
 def picture_of(facts: Facts) -> Picture:
@@ -215,5 +218,8 @@ def freeze(model: keras.Model, layer: str, source: str) -> None:
     keras.Model(model.input[source], model.get_layer(layer).output).trainable = False
 
 
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+def _agree(given: Any, known: Any) -> bool:
+    """Whether an argument is what is known, or leaves sizes open that are known."""
+    if not isinstance(given, tuple | list) or not isinstance(known, tuple):
+        return bool(given == known)
+    return len(given) == len(known) and all(one in (None, other) for one, other in zip(given, known, strict=True))

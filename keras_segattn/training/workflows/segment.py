@@ -54,6 +54,8 @@ def evaluate(
 ) -> dict[str, float]:
     """Scores of pixels, and the IoU of every class."""
     classes = model.output_shape[-1]
+    own = model.input_shape[1:3]
+    size = size or (None if None in own else own)
     batches = Batches(
         source.data.examples, batch_size=batch_size, size=size, preprocessing=picture_of(facts), classes=classes
     )

@@ -47,7 +47,7 @@ def captions(job: Job) -> None:
     [target] = [kind for kind in job.card.inputs.values() if isinstance(kind, Tokens)]
     said = (caption for picture in job.data.data.examples for caption in picture.captions)
     words = {target.vocabulary: vocabulary_of(job, target, said)}
-    shape = (*job.picture_size(), job.data.data.channels)
+    shape = job.shape()
     model = job.card.builder(**sized(job, words, input_shape=shape))
     facts = facts_of(model, vocabularies=tokens_of(words), training=job.sentence)
     field = facts.inputs.get(name)
