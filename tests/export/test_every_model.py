@@ -115,7 +115,7 @@ def facts_with_words(card, model):
         if isinstance(kind, Tokens)
     }
     classes = card.tiny.get("classes")
-    if classes is None or "label" in facts.inputs:  # classes are given there, not found
+    if classes is None or (card.task == "classify" and "label" in facts.inputs):  # a discriminator's are given to it
         return facts_of(model, vocabularies=words)
     named = classes - (card.task == "detect")  # a detector's background has no name
     return facts_of(model, labels=[f"class {i}" for i in range(named)])

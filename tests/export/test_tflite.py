@@ -276,7 +276,7 @@ def test_the_converter_runs_in_a_process_of_its_own(tmp_path, monkeypatch):
     assert tflite(dense(), tmp_path / "a.tflite").passed
 
 
-SHAPES = {"serving_default": {"image": (1, SIZE, SIZE, 3)}}
+SPECS = {"serving_default": {"image": Spec((1, SIZE, SIZE, 3), "float32")}}
 
 
 @pytest.mark.parametrize("data", ["array", "images", "batches", "dataset", "pairs"])
@@ -290,7 +290,7 @@ def test_calibration_takes_arrays_iterables_and_datasets(data):
         "dataset": tf.data.Dataset.from_tensor_slices(images),
         "pairs": tf.data.Dataset.from_tensor_slices((images, masks)).batch(4),
     }[data]
-    samples = calibration_samples(given, SHAPES)["serving_default"]["image"]
+    samples = calibration_samples(given, SPECS)["serving_default"]["image"]
     assert samples.dtype == np.float32
     np.testing.assert_array_equal(samples, images[:, None])
 
@@ -301,14 +301,14 @@ def test_calibration_is_the_same_in_batches_of_any_size(cuts):
     images = photos(10)
     batches = np.split(images, sorted(cuts))
     np.testing.assert_array_equal(
-        calibration_samples(batches, SHAPES)["serving_default"]["image"],
-        calibration_samples(images, SHAPES)["serving_default"]["image"],
+        calibration_samples(batches, SPECS)["serving_default"]["image"],
+        calibration_samples(images, SPECS)["serving_default"]["image"],
     )
 
 
 def test_calibration_of_an_endless_dataset_stops():
     endless = tf.data.Dataset.from_tensor_slices(photos()).repeat()
-    assert len(calibration_samples(endless, SHAPES)["serving_default"]["image"]) == MAX_SAMPLES
+    assert len(calibration_samples(endless, SPECS)["serving_default"]["image"]) == MAX_SAMPLES
 
 
 @pytest.mark.parametrize(
@@ -323,12 +323,26 @@ def test_calibration_of_an_endless_dataset_stops():
 )
 def test_wrong_calibration_is_refused(given, message):
     with pytest.raises(ValueError, match=message):
-        calibration_samples(given, SHAPES)
+        calibration_samples(given, SPECS)
+
+
+def test_calibration_of_tokens_stays_integer():
+    inputs = {"step": {"source": Spec((1, 3), "int32"), "tokens": Spec((1,), "int32"), "z": Spec((1, 2), "float32")}}
+    given = {"source": np.arange(24).reshape(8, 3), "tokens": np.arange(8), "z": np.ones((8, 1, 2))}
+    samples = calibration_samples({"step": given}, inputs)["step"]
+    assert {name: (array.dtype.name, array.shape) for name, array in samples.items()} == {
+        "source": ("int32", (8, 1, 3)),
+        "tokens": ("int32", (8, 1)),
+        "z": ("float32", (8, 1, 2)),
+    }
+    np.testing.assert_array_equal(samples["source"][:, 0], given["source"])
+    with pytest.raises(ValueError, match=r"calibration of step/source must be integers, received float64"):
+        calibration_samples({"step": given | {"source": np.ones((8, 3))}}, inputs)
 
 
 def test_several_inputs_need_calibration_by_name():
     with pytest.raises(ValueError, match=r"signature → input name → samples for step/a, step/b; received ndarray"):
-        calibration_samples(photos(), {"step": {"a": (1, 2), "b": (1, 3)}})
+        calibration_samples(photos(), {"step": {"a": Spec((1, 2), "float32"), "b": Spec((1, 3), "float32")}})
 
 
 def outputs(values) -> dict[str, closeness.Arrays]:

@@ -92,7 +92,8 @@ def quantized_layers(flatbuffer: bytes, request: dict[str, Any]) -> bytes:
 
     TensorFlow's own calibrator does not survive the loops of non-maximum suppression.
     """
-    from ai_edge_quantizer import qtyping, quantizer
+    from ai_edge_quantizer import calibrator, qtyping, quantizer, recipe_manager
+    from ai_edge_quantizer.utils import qsv_utils
 
     work = Path(request["output"])
     plain = work.with_suffix(".float.tflite")
@@ -109,8 +110,14 @@ def quantized_layers(flatbuffer: bytes, request: dict[str, Any]) -> bytes:
         samples = representative_dataset(request["calibration"], request["signatures"])()
         rows = [row if isinstance(row, tuple) else (request["signatures"][0], row) for row in samples]
         by_signature = {name: [row for key, row in rows if key == name] for name in request["signatures"]}
+        # The quantizer's own calibration averages with a weight of 0.95 on what was before: of as few samples as ours,
+        # ranges would be those of the first. Least and largest of all samples are what TensorFlow's calibrator takes.
+        ranges = calibrator.Calibrator(str(plain), qsv_update_func=qsv_utils.min_max_update)
+        recipe = recipe_manager.RecipeManager()
+        recipe.load_quantization_recipe(quantization.get_quantization_recipe())
         with tensors_of_loops_missing():
-            result = quantization.quantize(quantization.calibrate(by_signature))
+            ranges.calibrate(by_signature, recipe)
+            result = quantization.quantize(ranges.get_model_qsvs())
         return bytes(result.quantized_model)
     finally:
         plain.unlink()
