@@ -17,7 +17,16 @@ import numpy as np
 from PIL import Image
 
 from keras_segattn.arguments import check_positive_integer, unknown
-from keras_segattn.facts import Facts, check_labels_of, facts_of, holds_facts, read_facts, told_facts, write_facts
+from keras_segattn.facts import (
+    Facts,
+    check_labels_of,
+    facts_of,
+    holds_facts,
+    newest_version,
+    read_facts,
+    told_facts,
+    write_facts,
+)
 from keras_segattn.fields import Field
 from keras_segattn.files import replaced
 from keras_segattn.registry import Card, list_models, model_card
@@ -354,10 +363,7 @@ def _version(path: Path) -> Path | None:
     """A file of a model, or the highest version of a SavedModel; `None` if it is something else."""
     if path.is_file():
         return path if path.suffix in SUFFIXES else None
-    if (path / "saved_model.pb").is_file():
-        return path
-    versions = [one for one in path.glob("[0-9]*") if one.name.isdecimal() and (one / "saved_model.pb").is_file()]
-    return max(versions, key=lambda one: int(one.name), default=None)
+    return newest_version(path)
 
 
 def _builder(name: str) -> Card | None:

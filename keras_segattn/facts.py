@@ -203,18 +203,27 @@ def write_facts(path: Path, facts: Facts) -> None:
 def holds_facts(path: Path) -> bool:
     """Whether a stored model says anything about itself."""
     if path.is_dir():
-        return (path / "assets.extra" / FACTS_FILE).is_file()
+        return ((newest_version(path) or path) / "assets.extra" / FACTS_FILE).is_file()
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
         return FACTS_FILE in archive.namelist()
 
 
+def newest_version(folder: Path) -> Path | None:
+    """The version directory of a SavedModel: the folder itself or the highest of those in it; `None` without one."""
+    if (folder / "saved_model.pb").is_file():
+        return folder
+    versions = [one for one in folder.glob("[0-9]*") if one.name.isdecimal() and (one / "saved_model.pb").is_file()]
+    return max(versions, key=lambda one: int(one.name), default=None)
+
+
 def read_facts(path: str | Path) -> Facts:
     """What a stored model says about itself.
 
     Args:
-        path: version directory of a SavedModel, or a `.keras` or `.tflite` file.
+        path: version directory of a SavedModel, the folder of its versions, of which the highest is read, or a
+            `.keras` or `.tflite` file.
 
     Raises:
         FactsError: if it says nothing, or something unreadable.
@@ -226,7 +235,8 @@ def read_facts(path: str | Path) -> Facts:
     path = Path(path)
     try:
         if path.is_dir():
-            return Facts.from_json((path / "assets.extra" / FACTS_FILE).read_bytes())
+            version = newest_version(path) or path
+            return Facts.from_json((version / "assets.extra" / FACTS_FILE).read_bytes())
         with zipfile.ZipFile(path) as archive:
             return Facts.from_json(archive.read(FACTS_FILE))
     except (OSError, KeyError, zipfile.BadZipFile) as error:

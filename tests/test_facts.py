@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -13,7 +14,7 @@ import keras_segattn as ks
 from keras_segattn import facts_of, get_model, model_card, preprocessing_of, read_facts
 from keras_segattn.data import Vocabulary
 from keras_segattn.decoding import BeamRules
-from keras_segattn.facts import Facts, FactsError, endpoints_of, write_facts
+from keras_segattn.facts import Facts, FactsError, endpoints_of, holds_facts, write_facts
 from keras_segattn.fields import IMAGENET, Noise, Picture, PictureSize, Tokens, Vectors
 from keras_segattn.inputs import stamped
 
@@ -105,6 +106,15 @@ def test_facts_in_a_folder(tmp_path):
     write_facts(tmp_path, FULL)  # again, over the others
     assert [path.name for path in tmp_path.rglob("*.json")] == ["facts.json"]
     assert read_facts(tmp_path) == FULL
+
+
+def test_of_several_versions_the_highest_is_read(tmp_path):
+    for version, training in (("9", "old"), ("10", "new")):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "saved_model.pb").touch()
+        write_facts(tmp_path / version, replace(FULL, training=training))
+    assert read_facts(tmp_path).training == "new"
+    assert holds_facts(tmp_path)
 
 
 def test_a_file_without_facts_is_named(tmp_path):

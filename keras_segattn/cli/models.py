@@ -58,7 +58,13 @@ def info(
 
             print_json(json.loads(facts.to_json()))
             return
-        rows = {key: str(value) for key, value in vars(facts).items() if value not in (None, {}, ())}
+        said = {
+            "inputs": "\n".join(f"{key}: {kind}" for key, kind in facts.inputs.items()),
+            "labels": ", ".join(facts.labels or ()),
+            "vocabularies": "\n".join(f"{key}: {' '.join(tokens)}" for key, tokens in facts.vocabularies.items()),
+            "options": ", ".join(f"{key} {value}" for key, value in facts.options.items()),
+        }
+        rows = {key: str(value) for key, value in (vars(facts) | said).items() if value not in (None, "")}
     else:
         card = keras_segattn.model_card(name)
         if as_json:
