@@ -21,7 +21,7 @@ from keras_segattn.export.mobile.calibration import calibration_samples
 from keras_segattn.export.mobile.verification import openvino_results, outputs_of
 from keras_segattn.export.preparation import Prepared, Sizes, comparison_of, drawn, prepared
 from keras_segattn.export.report import ExportError, ExportReport
-from keras_segattn.export.runtimes.scripts import run_script
+from keras_segattn.export.runtimes.scripts import failure, run_script
 from keras_segattn.facts import Facts, write_facts
 from keras_segattn.files import folder_for_writing, replaced
 from keras_segattn.tasks.closeness import Check
@@ -191,7 +191,7 @@ def convert(
     process = run_script("tflite_convert", request, work)
     if process.returncode:
         error = request["error"]
-        text = error.read_text(encoding="utf-8") if error.exists() else process.stderr
+        text = error.read_text(encoding="utf-8") if error.exists() else process.stderr or failure(process)
         raise ExportError(refusal(text) or f"TFLite conversion failed: {text.strip()[-MESSAGE_LENGTH:]}")
 
 
