@@ -79,6 +79,7 @@ def fit_resumably(
             epochs=epochs,
             validation_data=validation_data,
             callbacks=[*callbacks, OrderOfEpoch(train_data), recorder],
+            shuffle=False,  # the data are in the order they are meant to be
             verbose=1 if progress else 0,
         )
     recorder.save_model("model.keras")
