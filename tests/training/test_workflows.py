@@ -15,6 +15,7 @@ from keras_segattn.fields import Picture, Tokens
 from keras_segattn.registry import list_models
 from keras_segattn.training import CheckpointError
 from keras_segattn.training.workflows import EVALUATIONS, WORKFLOWS, evaluate, train
+from keras_segattn.training.workflows.detect import TRAINERS
 from keras_segattn.training.workflows.write import size_argument
 
 SEGMENTER = {"backbone": "squeezenet1_1", "alpha": 0.0625}
@@ -161,20 +162,14 @@ def test_classify_with_a_transformer(flowers, tmp_path):
 
 def test_detect(scenes, tmp_path):
     run = tmp_path / "run"
-    path = quick("MaskRCNN", scenes, run, validation=scenes, arguments=DETECTOR, size=(64, 96))
+    path = quick("MaskRCNN", scenes, run, arguments=DETECTOR, size=(64, 96))
     facts = read_facts(path)
     assert (facts.card, facts.labels) == ("MaskRCNN", ("cat", "dog"))
     assert facts.training == f"{scenes} (2 pictures), 1 epoch"
-    assert {"best.keras", "checkpoint.npz", "history.csv", "run.json"} <= files(run)
+    assert {"checkpoint.npz", "history.csv", "run.json", "settings.json"} <= files(run)
     again = quick("MaskRCNN", scenes, run, arguments=DETECTOR, size=(64, 96))
     assert rows(run) == 1
     assert "segm AP50" in evaluate(again, scenes)
-
-
-def test_detect_by_a_cascade(scenes, tmp_path):
-    tiny = {name: value for name, value in model_card("MNC").tiny.items() if name not in ("classes", "input_shape")}
-    path = quick("MNC", scenes, tmp_path / "run", arguments=tiny, size=(64, 96), recipe="mnc", augment=False)
-    assert read_facts(path).labels == ("cat", "dog")
 
 
 def test_write_translations(sentences, tmp_path):
@@ -329,6 +324,7 @@ def test_every_task_and_every_generator_is_trained():
             assert "input_shape" in inspect.signature(partner.builder).parameters
         else:
             assert card.training.partner is None
+        assert (card.training.trainer in TRAINERS) == (card.task == "detect")
         for kind in card.inputs.values():
             if isinstance(kind, Tokens):
                 assert size_argument(card, kind).endswith("vocabulary")

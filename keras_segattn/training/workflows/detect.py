@@ -23,6 +23,9 @@ TRAINERS: dict[str | None, Any] = {"regions": InstanceTrainer, "cascade": Cascad
 
 def train(job: Job) -> None:
     """Train a detector on pictures padded to one size; batch normalisation of a trunk with weights stays as it is."""
+    kind = job.card.training.trainer
+    if kind not in TRAINERS:
+        raise ValueError(f"expected the card of {job.card.name} to name a trainer of {list(TRAINERS)}, found {kind!r}")
     shape = job.shape()
     model = job.card.builder(**job.filled(classes=job.classes(background=1), input_shape=shape))
     facts = facts_of(model, labels=job.names, training=job.sentence)
@@ -37,7 +40,7 @@ def train(job: Job) -> None:
     }
     batches = InstanceBatches(job.data.data.examples, flip=job.mirror, shuffle=True, **shared)
     held_out = None if job.validation is None else InstanceBatches(job.validation.data.examples, **shared)
-    trainer = TRAINERS[job.card.training.trainer](model, seed=job.seed)
+    trainer = TRAINERS[kind](model, seed=job.seed)
     job.begin()
     train_instances(
         trainer,
