@@ -77,6 +77,8 @@ def _predict(
     stored with it: classes of a picture, of every pixel or of objects, sentences, or images drawn from noise.
     """
     chosen = {name: value for name, value in options.items() if value is not None}
+    if masks is not None and masks.suffix not in ("", ".png"):
+        raise ValueError(f"--masks: numbers survive in a .png or a folder of them only, received {masks}")
     import keras_segattn
     from keras_segattn.tasks import task_of
 
@@ -103,7 +105,7 @@ def _predict(
             messages.print(f"{title}: {warning}", style="yellow", highlight=False, markup=False)
         if as_json:
             written = {"output": picture and str(picture), "masks": number and str(number)}
-            print_json({"input": title, "task": application.facts.task} | result.to_json() | written)
+            print_json({"input": title if example else None, "task": application.facts.task} | result.to_json() | written)
         else:
             print_rows(title, result.rows())
             for note in result.notes():

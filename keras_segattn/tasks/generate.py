@@ -44,8 +44,9 @@ class Generated(Result):
         return {"shape": list(self.images.shape), "classes": self.classes and list(self.classes), "means": means}
 
     def draw(self) -> Image.Image:
-        """The images side by side."""
-        return image_grid(self.images, min(COLUMNS, len(self.images)), scale=self.scale)
+        """The images side by side; those of classes in turn with a class in each column."""
+        turns = 0 if self.classes is None else len(set(self.classes))
+        return image_grid(self.images, min(turns if turns > 1 else COLUMNS, len(self.images)), scale=self.scale)
 
 
 class Generate(Task):
