@@ -105,7 +105,8 @@ def _predict(
             messages.print(f"{title}: {warning}", style="yellow", highlight=False, markup=False)
         if as_json:
             written = {"output": picture and str(picture), "masks": number and str(number)}
-            print_json({"input": title if example else None, "task": application.facts.task} | result.to_json() | written)
+            asked = {"input": title if example else None, "task": application.facts.task}
+            print_json(asked | result.to_json() | written)
         else:
             print_rows(title, result.rows())
             for note in result.notes():

@@ -253,12 +253,11 @@ def test_a_conditional_generator_draws_classes_in_turn_or_one(segattn, tmp_path)
     options = ("predict", tmp_path / "model.keras", "--count", 6, "--scale", 1)
     segattn(*options, "-o", tmp_path / "all.png")
     segattn(*options, "-o", tmp_path / "one.png", "--label", 1)
-    pictures = []
-    for name in ("all.png", "one.png"):
-        with Image.open(tmp_path / name) as image:
-            pictures.append(np.asarray(image).reshape(28, 6 * 30 - 2, -1))
-    same = [(pictures[0][:, left : left + 28] == pictures[1][:, left : left + 28]).all() for left in range(0, 180, 30)]
-    assert same == [False, True, False] * 2
+    grids = {name: np.asarray(image_of(tmp_path / name)) for name in ("all.png", "one.png")}
+    assert grids["all.png"].shape == (2 * 30 - 2, 3 * 30 - 2, 3)  # a class in each column
+    turns = [grids["all.png"][top : top + 28, left : left + 28] for top in (0, 30) for left in (0, 30, 60)]
+    ones = [grids["one.png"][:, left : left + 28] for left in range(0, 180, 30)]
+    assert [np.array_equal(a, b) for a, b in zip(turns, ones, strict=True)] == [False, True, False] * 2
     assert "3 classes" in segattn(*options, "-o", tmp_path / "x.png", "--label", 3, code=1).err
 
 
@@ -267,7 +266,7 @@ def test_the_released_generator_draws_digits_from_the_noise_it_knows(segattn, tm
     out = tmp_path / "grid.png"
     segattn("predict", model, "-o", out, "--count", 40, "--scale", 1)
     grid = np.asarray(image_of(out).convert("L"))
-    digits = [grid[top : top + 28, left : left + 28] for top in range(0, 150, 30) for left in range(0, 240, 30)]
+    digits = [grid[top : top + 28, left : left + 28] for top in range(0, 120, 30) for left in range(0, 300, 30)]
     reader = ks.load(f"{ROOT}/stn_rotated")
     read = [result.best.index for result in reader.predict_many(np.repeat(digit[..., None], 3, -1) for digit in digits)]
     assert np.mean(np.array(read) == np.arange(40) % 10) >= 0.8

@@ -61,7 +61,7 @@ def test_black_is_where_the_activation_begins():
 def test_the_grid_and_the_table():
     found, _ = generated(count=10, scale=3)
     assert found.rows()[1] == ("10", "4", "5", "1")
-    assert found.draw().size == (8 * (15 + 2) - 2, 2 * (12 + 2) - 2)
+    assert found.draw().size == (3 * (15 + 2) - 2, 4 * (12 + 2) - 2)  # a class in each column
     assert found.to_json()["classes"][:4] == [0, 1, 2, 0]
     assert generated(conditional=False)[0].to_json()["classes"] is None
 
