@@ -10,13 +10,17 @@ PYTEST := TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest -n 2 --dist loadgroup
 # Each random initialiser of each shape is compiled, which is most of the time, so the compiler does not optimise.
 JAX := KERAS_BACKEND=jax MINIMUM_TESTS=500 JAX_DISABLE_MOST_OPTIMIZATIONS=1 JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0
 
-.PHONY: demo test parity lint clean
+.PHONY: demo test thorough parity lint clean
 
 demo: $(VENV)/.demo
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/segattn demo --output out/demo
 
 test: lint
-	$(PYTEST) -m "not parity"
+	$(PYTEST) -m "not parity and not thorough"
+
+# What is too thorough for every run: siblings of a module, the middle precisions, replicas, whole trainings.
+thorough: $(VENV)/.tests
+	$(PYTEST) -m "thorough and not parity"
 
 lint: $(VENV)/.tests
 	$(BIN)/ruff check .
@@ -24,8 +28,8 @@ lint: $(VENV)/.tests
 	$(BIN)/mypy
 
 parity: $(VENV)/.parity
-	$(PYTEST) -m parity
-	$(JAX) $(PYTEST) -m "not parity and not one_backend" tests/decoding tests/ops tests/layers tests/losses tests/metrics tests/test_registry.py
+	$(PYTEST) -m "parity and not thorough"
+	$(JAX) $(PYTEST) -m "not parity and not one_backend and not thorough" tests/decoding tests/ops tests/layers tests/losses tests/metrics tests/test_registry.py
 
 clean:
 	rm -rf $(VENV) out build *.egg-info

@@ -243,7 +243,7 @@ def open_model(
     else:
         raise ValueError(f"expected a .keras file or a builder; {found} is exported already")
     known = facts_of(model, **told) if facts is None else told_facts(facts, **told)
-    check_labels_of(known.labels, model, known.task)
+    check_labels_of(known.labels, model, known.card)
     return model, known
 
 
@@ -271,7 +271,7 @@ def _live(name: str, model: keras.Model, facts: Facts | None, told: dict[str, An
     """A Keras model."""
     facts = facts_of(model, **told) if facts is None else told_facts(facts, **told)
     _check_task(name, facts)
-    check_labels_of(facts.labels, model, facts.task)
+    check_labels_of(facts.labels, model, facts.card)
     opened = open_live(model, facts)
     return Application(name, facts, *opened)
 

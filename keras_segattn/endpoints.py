@@ -56,6 +56,13 @@ def output_name(model: keras.Model) -> str:
     return "probabilities" if final_activation(model.outputs[0]) in ("softmax", "sigmoid") else "logits"
 
 
+def scores_of(model: keras.Model) -> Any:
+    """The output that classes are read from: `logits` of several, else the first."""
+    if isinstance(model.output, dict):
+        return model.output.get("logits", model.outputs[0])
+    return model.outputs[0]
+
+
 def model_endpoint(model: keras.Model) -> Endpoint:
     """The model as it is: inputs under their Keras names, outputs under their keys.
 

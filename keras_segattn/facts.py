@@ -17,10 +17,10 @@ from typing import Any, Literal
 import keras
 
 from keras_segattn import graph
-from keras_segattn.endpoints import Endpoint, whole_model
-from keras_segattn.fields import UNK, Field, OneHot, Picture, Tokens, Vectors, field_from
+from keras_segattn.endpoints import Endpoint, scores_of, whole_model
+from keras_segattn.fields import UNK, Field, Picture, Tokens, Vectors, field_from
 from keras_segattn.inputs import Stamp
-from keras_segattn.registry import is_registered, model_card
+from keras_segattn.registry import is_registered, model_card, scored_classes
 
 FACTS_FILE = "facts.json"
 # Of the JSON; a reader refuses what it does not know.
@@ -148,7 +148,7 @@ def facts_of(
     kinds = {name: _spelt(kind, words) for name, kind in (kinds | given).items()}
     if known:  # in the order in which a user gives them
         kinds = {name: kinds[name] for name in sorted(kinds, key=lambda n: _place(n, known.inputs))}
-    final = graph.final_activation(_scores(model)) if model.outputs else None
+    final = graph.final_activation(scores_of(model)) if model.outputs else None
     facts = Facts(
         card=name,
         task=task or (known.task if known else None),
@@ -160,7 +160,7 @@ def facts_of(
         licence=licence,
         version=importlib.metadata.version("keras-segattn"),
     )
-    check_labels_of(labels, model, facts.task)
+    check_labels_of(labels, model, facts.card)
     _check_vocabularies(facts)
     return facts
 
@@ -344,33 +344,14 @@ def _place(name: str, order: Mapping[str, Any]) -> int:
     return names.index(name) if name in names else len(names)
 
 
-def _scores(model: keras.Model) -> Any:
-    """The output that an activation would say something about."""
-    if isinstance(model.output, dict):
-        return model.output.get("logits", model.outputs[0])
-    return model.outputs[0]
-
-
-def check_labels_of(labels: Sequence[str] | None, model: keras.Model, task: str | None) -> None:
-    """Raise `ValueError` unless there is one label, of one line, for every class.
-
-    The classes are counted by the last dimension of the scores. Those of a detector are what the layer that makes its
-    `classes` reads first; the background, the first of them, has no name. A generator's are those it is told.
-    """
+def check_labels_of(labels: Sequence[str] | None, model: keras.Model, card: str | None) -> None:
+    """Raise `ValueError` unless there is one label, of one line, for every class that the card counts in the model."""
     if labels is None:
         return
-    if task == "detect":
-        maker = graph.producing_node(model.output["classes"])
-        sizes = {maker.input_tensors[0].shape[-1] - 1}
-    elif task == "generate":
-        stamps = [stamp for tensor in model.inputs for stamp in _stamps(model, tensor)[:1]]
-        sizes = {stamp.field.classes for stamp in stamps if isinstance(stamp.field, OneHot)}
-    else:
-        # A unit alone tells two classes apart.
-        sizes = {2 if task == "classify" and size == 1 else size for size in [_scores(model).shape[-1]]}
+    known = card is not None and is_registered(card)
+    count = (model_card(card).classes if known else scored_classes)(model)  # type: ignore[arg-type]
     lines = not isinstance(labels, str) and all(isinstance(x, str) and len(x.splitlines()) == 1 for x in labels)
-    if not lines or len(labels) not in sizes:
-        count = " or ".join(map(str, sorted(sizes))) or "0"
+    if not lines or len(labels) != count:
         raise ValueError(
             f"labels must name the {count} classes of the model's outputs, a line of text each, received {labels!r}"
         )

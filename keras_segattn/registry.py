@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_segattn.arguments import unknown
-from keras_segattn.endpoints import Endpoint, whole_model
+from keras_segattn.endpoints import Endpoint, scores_of, whole_model
 from keras_segattn.fields import Field, Picture
 from keras_segattn.inputs import Stamp
 
@@ -84,6 +84,12 @@ class Training:
     trunk: str | None = None
 
 
+def scored_classes(model: keras.Model) -> int:
+    """Number of classes that a model scores: a score for each, or one for two of them."""
+    scores: int = scores_of(model).shape[-1]
+    return 2 if scores == 1 else scores
+
+
 @dataclass(frozen=True, kw_only=True)
 class Card:
     """What the package knows about one builder.
@@ -104,6 +110,7 @@ class Card:
         weight_names: layer name → names of the same layer in other people's files.
         translate: function from the tensors of a file by name to the same in the conventions of `weight_names`, for
             files that store something in another order or form.
+        classes: function from a model to the number of classes that have names.
         endpoints: function from a model and its options to the functions that its stored forms offer, the default
             one first.
         training: what training takes that does not follow from the task.
@@ -125,6 +132,7 @@ class Card:
     pretrained: Mapping[str, Pretrained] = field(default_factory=dict)
     weight_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     translate: Translation | None = None
+    classes: Callable[[keras.Model], int] = scored_classes
     endpoints: Endpoints = whole_model
     training: Training = Training()
     name: str = ""

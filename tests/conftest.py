@@ -11,12 +11,29 @@ import pytest
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out the cases of `of_cards(condition)` whose card and other parameters do not satisfy it."""
+    """Leave out the cases of `of_cards(condition)` whose card and other parameters do not satisfy it.
+
+    Cards of one module for one task differ only in sizes: what is not marked `every_sibling` is thorough for all of
+    them but the last.
+    """
     chosen, others = [], []
     for item in items:
+        if _is_sibling(item) and item.get_closest_marker("every_sibling") is None:
+            item.add_marker(pytest.mark.thorough)
         (chosen if all(_satisfies(item, *mark.args) for mark in item.iter_markers("of_cards")) else others).append(item)
     config.hook.pytest_deselected(items=others)
     items[:] = chosen
+
+
+def _is_sibling(item):
+    """Whether a test is of a card that stands for no other."""
+    from harness import REPRESENTATIVES
+
+    from keras_segattn.registry import Card, list_models
+
+    card = getattr(item, "callspec", None) and item.callspec.params.get("card")
+    name = card.name if isinstance(card, Card) else card
+    return name in list_models() and name not in REPRESENTATIVES
 
 
 def _satisfies(item, condition):

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_segattn import graph
+from keras_segattn import graph, list_models, model_card
 from keras_segattn.facts import facts_of
 from keras_segattn.fields import Tokens
 from keras_segattn.registry import Card
@@ -21,6 +21,15 @@ LENGTH, SIDE = 5, 64
 DELTAS, SMALL_DELTAS = "deltas", 1e-3
 # And the scores by which it ranks them: saturated ones are equal, and their order a matter of rounding.
 SCORES, SMALL_SCORES = "logits", 1e-2
+
+
+def representatives() -> set[str]:
+    """The last card of each module for each task: its siblings are the same layers in other numbers."""
+    cards = [model_card(name) for name in list_models()]
+    return {*{(card.builder.__module__, card.task): card.name for card in cards}.values()}
+
+
+REPRESENTATIVES = representatives()
 
 
 @contextlib.contextmanager

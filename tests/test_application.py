@@ -5,15 +5,15 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from agreement import assert_agree
 from harness import randomise, tiny_model
 from PIL import Image
 
 import keras_segattn
-from keras_segattn import FCN8s, SqueezeNet1_1, export, facts_of, list_models, load, model_card, read_facts, save
+from keras_segattn import FCN8s, SqueezeNet1_1, facts_of, load, model_card, read_facts, save
 from keras_segattn.data import Vocabulary
 from keras_segattn.facts import Facts
 from keras_segattn.fields import OneHot, Picture, Tokens
-from keras_segattn.tasks import task_of
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8).repeat(2, axis=0).repeat(2, axis=1)
 # What users give, by the kind of input: ids of tokens, for miniatures have no vocabulary.
@@ -39,67 +39,6 @@ def picture(tmp_path):
     path = tmp_path / "picture.png"
     Image.fromarray(PICTURE).save(path)
     return path
-
-
-def example_of(application):
-    """What a user gives the model of a miniature."""
-    asked = task_of(application.facts.task).asks(application.facts, application.shapes)
-    return [GIVEN[type(kind)] for kind in asked.values()]
-
-
-def assert_agree(found, expected):
-    """Two results as JSON, up to the rounding of float32; equally good classes and objects in any order."""
-    if isinstance(expected, dict):
-        assert found.keys() == expected.keys()
-        for key in expected:
-            assert_agree(found[key], expected[key])
-    elif isinstance(expected, list) and expected and isinstance(expected[0], dict):
-        assert len(found) == len(expected)
-        left = list(found)
-        for one in expected:
-            same = min(left, key=lambda other, one=one: distance(other, one))
-            assert_agree(same, one)
-            left.remove(same)
-    elif isinstance(expected, list):
-        assert len(found) == len(expected)
-        for ours, theirs in zip(found, expected, strict=True):
-            assert_agree(ours, theirs)
-    elif isinstance(expected, float):
-        assert found == pytest.approx(expected, abs=ABSOLUTE, rel=RELATIVE)
-    else:
-        assert found == expected
-
-
-def distance(one, other):
-    """How far two classes, objects or sentences are apart: by what they are called first, then by their numbers."""
-    numbers = {key for key, value in other.items() if np.asarray(value).dtype.kind == "f" and np.size(value)}
-    called = sum(one[key] != other[key] for key in other.keys() - numbers)
-    return called, sum(float(np.abs(np.subtract(one[key], other[key])).sum()) for key in numbers)
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.xdist_group(f"forms {name}")) for name in list_models()]
-)
-def test_every_form_opens_and_agrees(name, tmp_path):
-    model = tiny_model(model_card(name))
-    live = load(model)
-    given = example_of(live)
-    expected = live.predict(*given)
-    assert len({len(row) for row in expected.rows()}) == 1
-    save(model, tmp_path / "model.keras")
-    open_sizes = {
-        name: tuple(size or LENGTH for size in shape[: max(1, len(shape) - 1)])
-        for name, shape in live.shapes.items()
-        if None in shape
-    }
-    export.saved_model(model, tmp_path, 1, name="served")
-    export.tflite(model, tmp_path / "model.tflite", sizes=open_sizes or None)
-    for stored in ("model.keras", "served", "model.tflite"):
-        opened = load(tmp_path / stored)
-        assert opened.facts.card == name
-        assert opened.facts.inputs == live.facts.inputs
-        assert set(opened.outputs) == set(live.outputs)
-        assert_agree(opened.predict(*given).to_json(), expected.to_json())
 
 
 def test_the_facts_of_a_keras_file_return_and_keras_opens_it_as_any_other(segmenter, tmp_path):

@@ -93,6 +93,7 @@ def picture_of(card):
 
 
 @pytest.mark.one_backend
+@pytest.mark.every_sibling
 def test_registered_names_are_public(card):
     assert getattr(keras_segattn, card.name) is card.builder
     assert card.paper.title
@@ -100,6 +101,7 @@ def test_registered_names_are_public(card):
 
 
 @pytest.mark.one_backend
+@pytest.mark.every_sibling
 def test_arguments_follow_keras_applications(card):
     names = list(inspect.signature(card.builder).parameters)
     usual = [name for name in names if name in USUAL]
@@ -111,12 +113,14 @@ def test_arguments_follow_keras_applications(card):
 
 
 @pytest.mark.one_backend
+@pytest.mark.every_sibling
 def test_no_argument_is_swallowed(card):
     kinds = {p.kind for p in inspect.signature(card.builder).parameters.values()}
     assert inspect.Parameter.VAR_KEYWORD not in kinds
 
 
 @pytest.mark.one_backend
+@pytest.mark.every_sibling
 def test_docstring_is_complete(card):
     documentation = inspect.getdoc(card.builder)
     assert "Example:" in documentation
@@ -124,6 +128,7 @@ def test_docstring_is_complete(card):
 
 
 @pytest.mark.one_backend
+@pytest.mark.every_sibling
 def test_parameter_count_channels_and_inputs_are_the_published_ones(card):
     with without_weights():
         model = card.builder(**card.published)
@@ -288,6 +293,7 @@ def test_bad_arguments_are_named(card, changes, message):
 
 
 @pytest.mark.one_backend
+@pytest.mark.every_sibling
 def test_misspelt_argument_is_not_swallowed(card):
     with pytest.raises(TypeError, match="clases"):
         card.builder(**card.tiny, clases=3)

@@ -6,8 +6,8 @@ import keras
 from keras import layers
 
 from keras_segattn.arguments import check_choice, check_fixed_size, check_positive_integer
-from keras_segattn.fields import Picture
-from keras_segattn.inputs import image_input
+from keras_segattn.fields import OneHot, Picture
+from keras_segattn.inputs import Stamp, image_input
 from keras_segattn.layers import BatchStatistics, RecurrentBatchNormalization, TransposedConv2D
 
 STATISTICS = ("batch", "moving")
@@ -73,6 +73,12 @@ def check_discriminator(include_top: Any, classifier_activation: Any, statistics
     check_choice("statistics", statistics, STATISTICS)
     for argument, value in sizes.items():
         check_positive_integer(argument, value)
+
+
+def told_classes(model: keras.Model) -> int:
+    """Number of classes that a conditional generator is told one of; 0 without classes."""
+    stamps = (layer for layer in model.layers if isinstance(layer, Stamp))
+    return next((stamp.field.classes for stamp in stamps if isinstance(stamp.field, OneHot)), 0)
 
 
 def discriminator_input(

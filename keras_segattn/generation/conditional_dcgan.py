@@ -19,6 +19,7 @@ from keras_segattn.generation.blocks import (
     down,
     normalization,
     run,
+    told_classes,
     up,
 )
 from keras_segattn.generation.dcgan import EPSILON, PAPER, kernel
@@ -52,6 +53,7 @@ def check_image_shape(image_shape: Any) -> None:
     Card(
         paper=PAPER,
         task="generate",
+        classes=told_classes,
         inputs={"z": Noise("uniform"), "label": OneHot(10)},
         parameters=6820538,
         tiny={"classes": 3, "filters": 2, "units": 8, "statistics": "moving", "latent": 8},
@@ -123,7 +125,7 @@ def ConditionalDCGANGenerator(  # noqa: N802 - a builder is named like the model
         inputs={"image": PREPROCESSING, "label": OneHot(10)},
         parameters=6688202,
         tiny={"classes": 3, "filters": 2, "units": 8, "statistics": "moving"},
-        claims={"int8", "mixed_precision"},
+        claims={"mixed_precision"},
     )
 )
 def ConditionalDCGANDiscriminator(  # noqa: N802 - a builder is named like the model it builds

@@ -24,6 +24,7 @@ from keras_segattn.generation.blocks import (
     down,
     normalization,
     run,
+    told_classes,
     up,
 )
 from keras_segattn.generation.dcgan_weights import FIRST, discriminator_arrays, generator_arrays
@@ -63,6 +64,7 @@ def preprocess_input(images: Any) -> Any:
     Card(
         paper=PAPER,
         task="generate",
+        classes=told_classes,
         inputs={"z": Noise("uniform")},
         parameters=18_885_760,
         tiny={"latent": 8, "image_shape": (16, 16, 3), "filters": 4, "statistics": "moving"},

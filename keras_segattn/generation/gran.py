@@ -29,6 +29,7 @@ from keras_segattn.generation.blocks import (
     down,
     normalization,
     run,
+    told_classes,
     up,
 )
 from keras_segattn.initializers import normal
@@ -105,6 +106,7 @@ def noise_of(z: Any, step: int) -> Any:
     Card(
         paper=PAPER,
         task="generate",
+        classes=told_classes,
         inputs={"z": Noise("normal")},
         parameters=37_784_683,
         tiny={"latent": 8, "image_shape": (16, 16, 3), "filters": 4, "steps": 2, "statistics": "moving"},

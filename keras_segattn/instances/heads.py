@@ -3,14 +3,27 @@
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 from keras import layers
 
+from keras_segattn import graph
 from keras_segattn.classification.blocks import conv_bn
 from keras_segattn.initializers import normal
 from keras_segattn.instances.feature_pyramid import convolve
 
 # Detectron's initialisers: near zero, so that training starts from the anchors and from all classes alike.
 SCORES, REFINEMENTS = normal(0.01), normal(0.001)
+
+
+def detected_classes(model: keras.Model) -> int:
+    """Number of classes of a detector; 0 without its heads.
+
+    What the layer that gives the output `classes` reads first are the scores of these and of the background.
+    """
+    if not isinstance(model.output, dict) or "classes" not in model.output:
+        return 0
+    scores = graph.producing_node(model.output["classes"]).input_tensors[0]
+    return int(scores.shape[-1]) - 1
 
 
 def proposal_head(maps: Sequence[Any], channels: int, anchors: int, convolutions: int) -> tuple[list[Any], list[Any]]:

@@ -81,6 +81,7 @@ def fifth_stage(shape: tuple[int, ...], backbone: str, alpha: float, stride_in_1
         claims={"int8", "dynamic_size", "mixed_precision"},
         weight_names=WEIGHT_NAMES,
         translate=translate,
+        classes=heads.detected_classes,
         training=Training(trainer="regions"),
     )
 )

@@ -21,6 +21,7 @@ from keras_segattn.arguments import check_choice, check_positive_integer
 from keras_segattn.fields import Picture
 from keras_segattn.initializers import normal
 from keras_segattn.inputs import image_input, source_input
+from keras_segattn.instances.heads import detected_classes
 from keras_segattn.instances.mnc_weights import WEIGHT_NAMES, translate
 from keras_segattn.instances.settings import Anchors, Cascade, DetectionRules, ProposalRules, Widths
 from keras_segattn.layers import (
@@ -115,6 +116,7 @@ def instance_stage(channels: int, classes: int, mask_size: int, widths: Widths) 
         claims={"int8", "dynamic_size", "mixed_precision"},
         weight_names=WEIGHT_NAMES,
         translate=translate,
+        classes=detected_classes,
         training=Training(trainer="cascade"),
     )
 )

@@ -47,6 +47,7 @@ def test_the_installed_command_prints_its_own_line_only(classifier, photo):
     assert done.stderr == ""
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_leaves_nothing_half_written(trained, tmp_path, number, code):
     out = tmp_path / "phone.tflite"

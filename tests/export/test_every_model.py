@@ -1,24 +1,27 @@
 """Both export profiles, for every registered model and through every runtime."""
 
 import shutil
+from pathlib import Path
+from typing import NamedTuple
 
+import keras
 import numpy as np
 import pytest
-from harness import tiny_model
+from agreement import assert_agree
+from harness import REPRESENTATIVES, tiny_model
 from keras import ops
 
-from keras_segattn import export, facts_of, graph, list_models, model_card, read_facts
+from keras_segattn import export, facts_of, graph, list_models, load, model_card, read_facts, save
 from keras_segattn.endpoints import whole_model
 from keras_segattn.export.archive import write_archive
 from keras_segattn.export.mobile import tflite
 from keras_segattn.export.preparation import drawn, prepared
-from keras_segattn.fields import Picture, Tokens
+from keras_segattn.facts import Facts, endpoints_of
+from keras_segattn.fields import OneHot, Picture, Tokens
 from keras_segattn.inputs import Stamp
+from keras_segattn.tasks import task_of
 
 CARDS = [model_card(name) for name in list_models()]
-# Builders of one module for one task differ only in sizes: the first is exported in all precisions and for servers, its
-# siblings in the two precisions between which the others lie.
-FIRST = {*{(card.builder.__module__, card.task): card.name for card in reversed(CARDS)}.values()}
 # Standard deviation of natural pictures, in units of 0..255 intensities.
 DEVIATION = 64.0
 ALL_PRECISIONS, ENDS = (None, "float16", "dynamic", "int8"), (None, "int8")
@@ -26,13 +29,14 @@ ALL_PRECISIONS, ENDS = (None, "float16", "dynamic", "int8"), (None, "int8")
 
 def precisions_of(card):
     """The precisions in which a card's miniature is tried; a detector takes ten times as long as a classifier."""
-    return ALL_PRECISIONS if card.name in FIRST and card.task != "detect" else ENDS
+    return ALL_PRECISIONS if card.name in REPRESENTATIVES and card.task != "detect" else ENDS
 
 
 def param(card, *more):
     """A parameter of tests; all tests of a model run in one worker."""
     name = "-".join(map(str, (card.name, *more)))
-    return pytest.param(card, *more, id=name, marks=pytest.mark.xdist_group(card.name))
+    between = [pytest.mark.thorough] if {"float16", "dynamic"} & set(more) else []
+    return pytest.param(card, *more, id=name, marks=[pytest.mark.xdist_group(card.name), *between])
 
 
 def tame(model):
@@ -98,7 +102,7 @@ def write_once(tmp_path_factory):
 
 def calibration_of(model, samples=8):
     """Signature → input → plausible samples, drawn by the kinds of the inputs."""
-    ready = prepared(model, None, None, None, batch=1)
+    ready = prepared(model, None, None, open_sizes(model), batch=1)
     ones = [drawn(ready, 1, seed, pixels=False) for seed in range(1, samples + 1)]
     return {
         signature: {name: np.concatenate([one[signature][name] for one in ones]) for name in inputs}
@@ -127,16 +131,65 @@ def given_inputs(card, model):
     return {name for name in names if not getattr(card.inputs[name], "target", False)}
 
 
-@pytest.mark.parametrize("card", [param(card) for card in CARDS if card.name in FIRST])
-def test_saved_model(card, model_of, tmp_path):
-    model = model_of(card)
-    facts = facts_with_words(card, model)
-    report = export.saved_model(model, tmp_path, facts=facts)
+PICTURE = np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8).repeat(2, axis=0).repeat(2, axis=1)
+# What users give, by the kind of input.
+GIVEN = {Picture: PICTURE, Tokens: [4, 5, 6], OneHot: 1}
+# Sizes that files get where the miniature leaves them open.
+LENGTH = 5
+
+
+def example_of(application):
+    """What a user gives the model of a miniature."""
+    asked = task_of(application.facts.task).asks(application.facts, application.shapes)
+    return [GIVEN[type(kind)] for kind in asked.values()]
+
+
+@pytest.fixture(scope="module")
+def stored(model_of, write_once, tmp_path_factory):
+    """The miniature of a card in all forms, in float32: written once for all tests of it."""
+    made = {}
+
+    def store(card):
+        if card.name not in made:
+            folder, model = tmp_path_factory.mktemp(card.name), model_of(card)
+            facts = facts_with_words(card, model)
+            save(model, folder / "model.keras", facts=facts)
+            served = export.saved_model(model, folder, 1, facts=facts, name="served")
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(tflite, "write_archive", write_once(card.name))
+                phone = export.tflite(model, folder / "model.tflite", facts=facts, sizes=open_sizes(model))
+            made[card.name] = Stored(folder, model, facts, served, phone)
+        return made[card.name]
+
+    return store
+
+
+class Stored(NamedTuple):
+    folder: Path
+    model: keras.Model
+    facts: Facts
+    served: export.ExportReport
+    phone: export.ExportReport
+
+
+def open_sizes(model):
+    """Sizes for what a miniature leaves open and its card gives no usual size."""
+    endpoint = next(iter(endpoints_of(model, facts_of(model)).values()))
+    return {
+        name: tuple(size or LENGTH for size in spec.shape[1:])
+        for name, spec in endpoint.inputs.items()
+        if None in spec.shape[1:]
+    }
+
+
+@pytest.mark.parametrize("card", [param(card) for card in CARDS])
+def test_saved_model(card, stored):
+    _, _, facts, report, _ = stored(card)
     assert report.passed
     assert report.path.is_dir()
     assert read_facts(report.path) == facts
     default = report.signatures["serving_default"]
-    assert set(default["inputs"]) == given_inputs(card, model)
+    assert set(default["inputs"]) == given_inputs(card, stored(card).model)
     for name, spec in default["inputs"].items():
         assert spec.startswith("uint8") is isinstance(card.inputs[name], Picture)
     alone = [isinstance(card.inputs[name], Picture) for name in default["inputs"]] == [True]
@@ -145,19 +198,38 @@ def test_saved_model(card, model_of, tmp_path):
         assert [*default["outputs"]] == ["image"]
 
 
+@pytest.mark.parametrize("card", [param(card) for card in CARDS])
+def test_every_form_opens_and_agrees(card, stored):
+    folder, model, facts, _, _ = stored(card)
+    live = load(model, facts=facts)
+    given = example_of(live)
+    expected = live.predict(*given)
+    assert len({len(row) for row in expected.rows()}) == 1
+    for form in ("model.keras", "served", "model.tflite"):
+        opened = load(folder / form)
+        assert opened.facts.card == card.name
+        assert opened.facts.inputs == live.facts.inputs
+        assert set(opened.outputs) == set(live.outputs)
+        assert_agree(opened.predict(*given).to_json(), expected.to_json())
+
+
 @pytest.mark.parametrize(
     ("card", "quantize"), [param(card, quantize) for card in CARDS for quantize in precisions_of(card)]
 )
-def test_tflite(card, quantize, model_of, tmp_path, write_once, monkeypatch):
-    model, path = model_of(card), tmp_path / "model.tflite"
+def test_tflite(card, quantize, stored, tmp_path, write_once, monkeypatch):
+    model, path = stored(card).model, tmp_path / "model.tflite"
     monkeypatch.setattr(tflite, "write_archive", write_once(card.name))
     calibration = calibration_of(model) if quantize == "int8" else None
+    sizes = open_sizes(model)
     if quantize == "int8" and "int8" not in card.claims:
-        with pytest.raises(export.ExportError, match="difference to Keras"):
-            export.tflite(model, path, quantize="int8", calibration=calibration)
+        with pytest.raises(export.ExportError, match="difference to Keras|LiteRT cannot run"):
+            export.tflite(model, path, quantize="int8", calibration=calibration, sizes=sizes)
         assert not list(tmp_path.iterdir())
         return
-    report = export.tflite(model, path, quantize=quantize, calibration=calibration)
+    if quantize is None:
+        report, path = stored(card).phone, stored(card).folder / "model.tflite"
+    else:
+        report = export.tflite(model, path, quantize=quantize, calibration=calibration, sizes=sizes)
     assert report.passed
     assert report.flex_operators == ()
     assert path.is_file()

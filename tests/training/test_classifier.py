@@ -75,6 +75,7 @@ def accuracy(model, image, label):
     return (model.predict(image, verbose=0).argmax(axis=-1) == label).mean()
 
 
+@pytest.mark.thorough
 def test_learns_and_leaves_a_run_directory(tmp_path, capsys):
     model = toy()
     history = train_classifier(model, batches(), batches(), epochs=8, recipe=SMALL, run_dir=tmp_path)
@@ -307,6 +308,7 @@ def train_on_two_replicas_and_one():
     print(json.dumps(results))  # noqa: T201
 
 
+@pytest.mark.thorough
 def test_two_replicas_train_like_one_device():
     code = "import test_classifier; test_classifier.train_on_two_replicas_and_one()"
     folder = Path(__file__).parent

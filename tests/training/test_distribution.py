@@ -26,6 +26,7 @@ def check_equal_to_one_device(facts):
         assert replica == facts["replicas"][0]  # moving statistics included
 
 
+@pytest.mark.thorough
 def test_two_replicas_equal_one_device(tmp_path):
     subprocess.run(
         [sys.executable, training_toys.__file__, "mirrored", str(tmp_path)],
@@ -36,6 +37,7 @@ def test_two_replicas_equal_one_device(tmp_path):
     check_equal_to_one_device(json.loads((tmp_path / "mirrored.json").read_text()))
 
 
+@pytest.mark.thorough
 def test_two_workers_equal_one_device_and_only_the_chief_writes(tmp_path):
     with socket.socket() as one, socket.socket() as two:
         for port in (one, two):

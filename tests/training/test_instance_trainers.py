@@ -114,6 +114,7 @@ def test_masks_are_cropped_to_their_boxes():
     assert not np.asarray(masks_in(boxes, masks, ops.convert_to_tensor([[0]]), (4, 4))).any()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", TRAINERS)
 def test_every_loss_falls_on_what_it_is_trained_on(name):
     trainer = trainer_of(name)
@@ -157,6 +158,7 @@ def test_pictures_without_objects_give_finite_losses_and_gradients(name):
             assert float(value) == 0, key
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("name", "reaches"), [("MaskRCNN", False), ("MNC", True)])
 def test_only_the_cascade_passes_gradients_through_coordinates(name, reaches):
     import tensorflow as tf
@@ -200,6 +202,7 @@ def train_on_two_replicas():
     print(json.dumps(facts))  # noqa: T201
 
 
+@pytest.mark.thorough
 def test_replicas_share_a_batch():
     folder = Path(__file__).parent
     code = f"import sys; sys.path[:0] = {[str(folder), str(folder.parent)]}; import test_instance_trainers as tests; "

@@ -149,6 +149,7 @@ def test_classify(flowers, tmp_path):
         evaluate(path, flowers, labels=["daisy"])
 
 
+@pytest.mark.thorough
 def test_classify_with_a_transformer(flowers, tmp_path):
     """Other outputs than logits are no obstacle. As published, it reads pictures in grey."""
     arguments = {"units": 8, "filters": (2, 4), "output_size": (28, 28)}
@@ -189,6 +190,7 @@ def test_write_translations(sentences, tmp_path):
         np.testing.assert_array_equal(old, new)
 
 
+@pytest.mark.thorough
 def test_a_resumed_training_is_that_of_one_call(sentences, tmp_path):
     """The order of an epoch does not depend on the call that it is trained in."""
     options = {"arguments": WRITER, "recipe": "luong"}
@@ -200,6 +202,7 @@ def test_a_resumed_training_is_that_of_one_call(sentences, tmp_path):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.thorough
 def test_write_captions(described, tmp_path):
     path = quick("ShowAttendTell", described, tmp_path / "run", arguments=CAPTIONER, size=(64, 48))
     facts = read_facts(path)
@@ -209,6 +212,7 @@ def test_write_captions(described, tmp_path):
     assert keras.saving.load_model(path).input["image"].shape == (None, 64, 48, 3)
 
 
+@pytest.mark.thorough
 def test_write_captions_by_hard_attention(described, tmp_path):
     arguments = {**CAPTIONER, "attention": "hard"}
     quick("ShowAttendTell", described, tmp_path / "run", arguments=arguments, size=(64, 48))
@@ -227,6 +231,7 @@ def test_generate(flowers, tmp_path):
     assert rows(run) == 2
 
 
+@pytest.mark.thorough
 def test_generate_of_classes(flowers, tmp_path):
     arguments = {"filters": 2, "units": 8, "statistics": "moving", "latent": 8}
     path = quick("ConditionalDCGANGenerator", flowers, tmp_path / "run", arguments=arguments, learning_rate=1e-4)

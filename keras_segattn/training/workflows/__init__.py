@@ -184,7 +184,7 @@ def evaluate(
     source = open_source(data, str(facts.task))
     names = labels or facts.labels or source.data.labels
     for known in (names, source.data.labels):
-        check_labels_of(known, network, facts.task)
+        check_labels_of(known, network, facts.card)
     facts = dataclasses.replace(facts, labels=None if names is None else tuple(names))
     return evaluation(network, facts, source, size, batch_size)
 
