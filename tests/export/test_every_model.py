@@ -222,7 +222,7 @@ def test_tflite(card, quantize, stored, tmp_path, write_once, monkeypatch):
     calibration = calibration_of(model) if quantize == "int8" else None
     sizes = open_sizes(model)
     if quantize == "int8" and "int8" not in card.claims:
-        with pytest.raises(export.ExportError, match="difference to Keras|LiteRT cannot run"):
+        with pytest.raises(export.ExportError, match=r"difference to Keras|LiteRT cannot run"):
             export.tflite(model, path, quantize="int8", calibration=calibration, sizes=sizes)
         assert not list(tmp_path.iterdir())
         return
