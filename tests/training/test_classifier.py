@@ -243,7 +243,7 @@ def test_bad_models():
     ("arguments", "message"),
     [
         ({"epochs": 0}, "epochs must be a positive integer"),
-        ({"recipe": "adam"}, "unknown recipe 'adam'; expected one of inception"),
+        ({"recipe": "adam"}, "unknown recipe 'adam'; expected one of adamw-cosine, inception"),
         ({"monitor": "val_mean_iou"}, "monitor must be one of"),
     ],
 )
