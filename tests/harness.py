@@ -12,7 +12,8 @@ from keras import ops
 
 from keras_segattn import graph, list_models, model_card
 from keras_segattn.facts import facts_of
-from keras_segattn.fields import Tokens
+from keras_segattn.fields import Picture, Tokens
+from keras_segattn.inputs import Stamp
 from keras_segattn.registry import Card
 
 # Tokens of a sentence, and side of a picture, where the model leaves the size open.
@@ -21,6 +22,8 @@ LENGTH, SIDE = 5, 64
 DELTAS, SMALL_DELTAS = "deltas", 1e-3
 # And the scores by which it ranks them: saturated ones are equal, and their order a matter of rounding.
 SCORES, SMALL_SCORES = "logits", 1e-2
+# Deviation of pictures that are prepared without division: about that of photographs.
+DEVIATION = 64.0
 
 
 def representatives() -> set[str]:
@@ -55,6 +58,37 @@ def tiny_model(card: Card, model: keras.Model | None = None, **changes) -> keras
     model = model or card.builder(**{**card.tiny, **changes})
     randomise(model)
     return model
+
+
+def tame(model: keras.Model) -> keras.Model:
+    """The model, its first kernels behind pictures of plain intensities divided by their deviation.
+
+    Random kernels expect inputs near 1; pixels of ±100 saturate whatever comes behind, and differences of rounding are
+    those of huge numbers.
+    """
+    for layer in first_layers(model):
+        layer.kernel.assign(ops.divide(layer.kernel, DEVIATION))
+    return model
+
+
+def first_layers(model: keras.Model) -> list[keras.layers.Layer]:
+    """The layers with a kernel that read pictures of deviations of 1 directly."""
+    found: dict[str, keras.layers.Layer] = {}
+    for tensor in model.inputs:
+        stamps = [layer for layer in graph.downstream(model, tensor) if isinstance(layer, Stamp)]
+        kinds = [stamp.field for stamp in stamps if stamp.field is not None]
+        if not kinds or not isinstance(kinds[0], Picture) or set(kinds[0].std) != {1.0}:
+            continue
+        waiting = [tensor]
+        while waiting:
+            source = waiting.pop()
+            for node in graph.calls(model):
+                if any(one is source for one in node.input_tensors):
+                    if hasattr(node.operation, "kernel"):
+                        found[node.operation.name] = node.operation
+                    else:
+                        waiting += node.output_tensors
+    return list(found.values())
 
 
 def assert_kernels_begin_differently(weights: list[Any]) -> None:

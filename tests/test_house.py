@@ -39,8 +39,10 @@ KNOWING = {
     "training.gan": ({"generation.latent"}, "noise and pictures of any generator"),
     "training.gan_recipes": ({"generation.latent"}, "noise of any generator"),
     "training.hard_attention_trainer": ({"attention.show_attend_tell"}, "the gradient of one paper's drawn words"),
+    "training.instance_recipes": ({"MNC", "MaskRCNN"}, "recipes are called like their networks"),
     "training.recipes": ({"FCNAlexNet"}, "a recipe is called like the network that it was published for"),
     "training.sequence_recipes": ({"RNNSearch", "ShowAttendTell"}, "recipes are called like their networks"),
+    "training.workflows.generate": ({"generation.latent"}, "noise and pictures of any generator"),
 }
 
 

@@ -63,7 +63,7 @@ def trunk(
             "backbone": "squeezenet1_1",
             "backbone_arguments": {"alpha": 0.125},
         },
-        claims={"mixed_precision"},
+        claims={"int8", "mixed_precision"},
     )
 )
 def SpatialTransformerInception(  # noqa: N802 - a builder is named like the model it builds

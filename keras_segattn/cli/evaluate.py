@@ -1,6 +1,8 @@
 """`segattn evaluate`: the scores of a trained model on data."""
 
+import contextlib
 import math
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -21,9 +23,11 @@ def evaluate(
     """Print the scores of a trained model: IoU and accuracy of pixels, errors of classes, precision of objects."""
     from keras_segattn.training import workflows
 
-    scores = workflows.evaluate(
-        model, data, size=parse_picture_size(size), batch_size=batch_size, labels=parse_labels(labels)
-    )
+    # Standard output is for the scores: bars of progress go elsewhere.
+    with contextlib.redirect_stdout(sys.stderr):
+        scores = workflows.evaluate(
+            model, data, size=parse_picture_size(size), batch_size=batch_size, labels=parse_labels(labels)
+        )
     # A score is no number where there is nothing to score, such as a class that never occurs.
     known = {name: value if math.isfinite(value) else None for name, value in scores.items()}
     if as_json:

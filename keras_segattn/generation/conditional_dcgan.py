@@ -57,7 +57,7 @@ def check_image_shape(image_shape: Any) -> None:
         inputs={"z": Noise("uniform"), "label": OneHot(10)},
         parameters=6820538,
         tiny={"classes": 3, "filters": 2, "units": 8, "statistics": "moving", "latent": 8},
-        claims={"int8", "mixed_precision"},
+        claims={"mixed_precision"},
         training=Training(partner="ConditionalDCGANDiscriminator"),
     )
 )

@@ -29,7 +29,7 @@ def calibration_samples(
 
     Raises:
         ValueError: if signatures or inputs are missing, a shape differs, samples are of another kind
-            than the input (floating or integer) or not finite, or
+            than the input (floating, integer or boolean) or not finite, or
             there are fewer than `MIN_SAMPLES`.
     """
     names = [(signature, name) for signature, inputs in signatures.items() for name in inputs]
@@ -73,8 +73,10 @@ def _rows(data: Iterable[Any], name: str, spec: Spec) -> Iterable[np.ndarray]:
                 f"calibration of {name} must be floating, preprocessed as the network expects, received "
                 f"{array.dtype}; apply the model's preprocess_input"
             )
-        if not floating and array.dtype.kind not in "iu":
-            raise ValueError(f"calibration of {name} must be integers, received {array.dtype}")
+        whole = "b" if np.dtype(spec.dtype).kind == "b" else "iu"
+        if not floating and array.dtype.kind not in whole:
+            kinds = "booleans" if whole == "b" else "integers"
+            raise ValueError(f"calibration of {name} must be {kinds}, received {array.dtype}")
         if array.shape[-len(shape) :] != shape or array.ndim not in (len(shape), len(shape) + 1):
             raise ValueError(
                 f"calibration of {name} must hold samples of shape {shape}, or batches of them, received {array.shape}"
