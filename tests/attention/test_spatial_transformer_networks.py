@@ -1,5 +1,7 @@
 """The networks of Jaderberg et al. (2015): what they begin as, and what their parts see."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from harness import images
@@ -109,9 +111,9 @@ def test_birds_are_first_cropped_side_by_side(transformers):
             np.testing.assert_allclose(crops[:, crop, row, column], x[:, row, column], atol=TOLERANCE)
     else:
         np.testing.assert_allclose(np.asarray(found["theta"]), [[-0.5, 0, 0.5, 0]] * 2)
-    assert preprocessing_of(model) == model_card("squeezenet1_1").inputs["image"]
+    assert preprocessing_of(model) == replace(model_card("squeezenet1_1").inputs["image"], size=(224, 224))
     names = [layer.name for layer in model.layers]
-    assert {"conv1", "part1_conv1", f"part{transformers}_conv1"} <= set(names)
+    assert {"localisation_conv1", "part1_conv1", f"part{transformers}_conv1"} <= set(names)
 
 
 def test_birds_begin_with_the_weights_of_a_trunk(tmp_path):
@@ -125,7 +127,7 @@ def test_birds_begin_with_the_weights_of_a_trunk(tmp_path):
         backbone_weights=str(path),
         backbone_arguments={"alpha": 0.125},
     )
-    for name in ("conv1", "part1_conv1", "part2_conv1"):
+    for name in ("localisation_conv1", "part1_conv1", "part2_conv1"):
         np.testing.assert_array_equal(model.get_layer(name).kernel, trunk.get_layer("conv1").kernel)
 
 
