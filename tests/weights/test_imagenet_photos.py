@@ -84,7 +84,7 @@ def test_packaged_weights_fill_model_and_trunk(name):
 @pytest.mark.parity
 def test_the_command_names_what_is_in_a_photo(monkeypatch, capsys):
     photo = photo_folder() / "imagenet_01_559.jpg"
-    monkeypatch.setattr("sys.argv", ["segattn", "predict", "--model", "efficientnet_lite0", str(photo)])
+    monkeypatch.setattr("sys.argv", ["segattn", "predict", "efficientnet_lite0", str(photo)])
     with pytest.raises(SystemExit) as exit_:
         cli.main()
     assert not exit_.value.code
