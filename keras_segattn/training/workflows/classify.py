@@ -37,11 +37,8 @@ def train(job: Job) -> None:
         model,
         batches,
         held_out,
-        epochs=job.epochs,
-        recipe=job.recipe,
-        run_dir=job.run_dir,
-        progress=job.progress,
         facts=facts,
+        **job.training,
     )
 
 

@@ -46,11 +46,8 @@ def train(job: Job) -> None:
         trainer,
         batches,
         held_out,
-        epochs=job.epochs,
-        recipe=job.recipe,
-        run_dir=job.run_dir,
-        progress=job.progress,
         facts=facts,
+        **job.training,
     )
 
 

@@ -60,6 +60,11 @@ class Job:
     settings: Mapping[str, Any]
 
     @property
+    def training(self) -> dict[str, Any]:
+        """The arguments that every trainer has."""
+        return {"epochs": self.epochs, "recipe": self.recipe, "run_dir": self.run_dir, "progress": self.progress}
+
+    @property
     def sentence(self) -> str:
         """What the weights come from, for the facts."""
         return f"{self.data}, {self.epochs} epoch{'s' if self.epochs > 1 else ''}"

@@ -40,12 +40,9 @@ def train(job: Job) -> None:
         model,
         batches,
         held_out,
-        epochs=job.epochs,
-        recipe=job.recipe,
-        run_dir=job.run_dir,
-        mixed_precision=job.mixed_precision,
-        progress=job.progress,
         facts=facts,
+        mixed_precision=job.mixed_precision,
+        **job.training,
     )
 
 

@@ -76,11 +76,8 @@ def _train(job: Job, model: Any, facts: Any, batches: Any) -> None:
         model,
         training,
         held_out,
-        epochs=job.epochs,
-        recipe=job.recipe,
-        run_dir=job.run_dir,
-        progress=job.progress,
         facts=facts,
+        **job.training,
     )
 
 
