@@ -84,9 +84,11 @@ def load_checkpoint(path: Path, model: keras.Model, optimizer: Stateful, setting
     variables = named_variables(model, optimizer)
     header, arrays = read_archive(path)
     before, now = leaves(header["settings"]), leaves(settings)
+    # What the user gave by name first, then the parts of optimizers and augmentations.
+    names = sorted({*before, *now}, key=lambda name: (name.count("."), name))
     changed = [
         f"{name}: {before.get(name)!r} in the file, {now.get(name)!r} now"
-        for name in sorted({*before, *now})
+        for name in names
         if before.get(name) != now.get(name)
     ]
     if changed:

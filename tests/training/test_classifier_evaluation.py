@@ -88,7 +88,7 @@ def test_preprocessing_and_size_come_from_the_registry():
 def test_one_channel():
     image = keras.Input((8, 8, 1))
     model = keras.Model(image, keras.layers.Dense(2)(keras.layers.Flatten()(image)))
-    grey = Picture(mean=(0.0,), std=(255.0,))
+    grey = Picture("grey", mean=(0.0,), std=(255.0,))
     assert classify(model, np.zeros((4, 9, 9, 1), np.uint8), "12-crop", preprocessing=grey).shape == (4, 2)
 
 
