@@ -282,9 +282,9 @@ def _of_file(path: Path, facts: Facts | None, told: dict[str, Any]) -> Applicati
         facts = read_facts(path)
     if facts is None and told["card"] is None and told["task"] is None:
         raise ValueError(
-            f"{path} holds no facts (an older version, or another program, wrote it): say which builder made it, and "
-            "what its classes are called, such as card='FCN8s' and labels=['sea', 'land', 'lake']; or give the task "
-            "and the inputs"
+            f"{path} holds no facts (an older version, or another program, wrote it): name the builder that made it "
+            "(card=, one of list_models()) and its classes (labels=['sea', 'land', 'lake']), or give the task and the "
+            "inputs (task=, inputs=)"
         )
     facts = told_facts(facts or Facts(), **told)
     _check_task(path, facts)

@@ -64,6 +64,23 @@ def _fresh_keras():
     keras.config.set_dtype_policy("float32")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def quick_conversion():
+    """`export.tflite` converts in forks of one process that has TensorFlow already; all else runs as users have it."""
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    from quick_scripts import ForkedScripts
+
+    from keras_segattn.export.mobile import tflite
+
+    forked = ForkedScripts()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tflite, "run_script", forked)
+        yield
+    forked.close()
+
+
 @pytest.fixture(scope="session")
 def written_models(tmp_path_factory):
     """A folder of tiny sequence models for servers, `speller` and `describer`, and the Keras models with reports."""

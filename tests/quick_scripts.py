@@ -1,18 +1,15 @@
-"""What the tests of export share."""
+"""The scripts of `keras_segattn.export.runtimes` without a new import of TensorFlow for each run."""
 
 import json
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from keras_segattn.export.mobile import tflite
 from keras_segattn.export.runtimes import scripts
 
 
 class ForkedScripts:
-    """Like `runtimes.scripts.run_script`, without importing TensorFlow each time; started when first called."""
+    """Like `runtimes.scripts.run_script`, in forks of one process, which starts when first called."""
 
     def __init__(self):
         self.server = None
@@ -29,7 +26,8 @@ class ForkedScripts:
                 text=True,
             )
         script = Path(scripts.__file__).with_name(f"{name}.py")
-        print(json.dumps([str(script), str(file), str(errors)]), file=self.server.stdin, flush=True)
+        # Its working folder is the one that it was started in, and paths may be relative to ours.
+        print(json.dumps([str(script), str(file), str(errors), str(Path.cwd())]), file=self.server.stdin, flush=True)
         answers = iter(self.server.stdout.readline, "")  # of what is printed there, only the status is ours
         status = next(int(line.split()[1]) for line in answers if line.startswith("status "))
         return subprocess.CompletedProcess(name, status, "", errors.read_text(encoding="utf-8", errors="replace"))
@@ -38,13 +36,3 @@ class ForkedScripts:
         if self.server is not None:
             with self.server:
                 self.server.stdin.close()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def quick_conversion():
-    """`export.tflite` converts in forks of one process that has TensorFlow already; all else runs as users have it."""
-    forked = ForkedScripts()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tflite, "run_script", forked)
-        yield
-    forked.close()

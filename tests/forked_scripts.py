@@ -1,7 +1,7 @@
 """Runs scripts in forks of a process that has imported TensorFlow, whose import takes most of a small conversion.
 
-It reads a JSON list of script, its argument and a file for its errors from each line of its input, and answers `status`
-and the exit status.
+It reads a JSON list of script, its argument, a file for its errors and the working folder from each line of its input,
+and answers `status` and the exit status.
 """
 
 import json
@@ -12,7 +12,7 @@ import sys
 import tensorflow as tf  # noqa: F401 - what the forks share
 
 
-def run(script: str, argument: str, errors: str) -> int:
+def run(script: str, argument: str, errors: str, folder: str) -> int:
     """Exit status of a script, run in a fork."""
     child = os.fork()
     if child:
@@ -20,6 +20,7 @@ def run(script: str, argument: str, errors: str) -> int:
     status = 1
     try:
         os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT), sys.stderr.fileno())
+        os.chdir(folder)
         sys.argv = [script, argument]
         runpy.run_path(script, run_name="__main__")
     except SystemExit as end:
