@@ -7,7 +7,7 @@ import dataclasses
 import json
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -27,12 +27,6 @@ WORKFLOWS: dict[str, Workflow] = {
     "detect": detect.WORKFLOW,
     "write": write.WORKFLOW,
     "generate": generate.WORKFLOW,
-}
-Evaluation = Callable[..., dict[str, float]]
-EVALUATIONS: dict[str, Evaluation] = {
-    "segment": segment.evaluate,
-    "classify": classify.evaluate,
-    "detect": detect.evaluate,
 }
 
 
@@ -178,15 +172,16 @@ def evaluate(
         {'top1_error': 0.04, 'top5_error': 0.0}
     """
     network, facts = (model, facts_of(model)) if isinstance(model, keras.Model) else _opened(Path(model))
-    evaluation = EVALUATIONS.get(facts.task or "")
-    if evaluation is None:
-        raise ValueError(f"models that {', '.join(EVALUATIONS)} have scores, {network.name!r} is to {facts.task}")
+    workflow = WORKFLOWS.get(facts.task or "")
+    if workflow is None or workflow.evaluate is None:
+        able = ", ".join(task for task, other in WORKFLOWS.items() if other.evaluate)
+        raise ValueError(f"models that {able} have scores, {network.name!r} is to {facts.task}")
     source = open_source(data, str(facts.task))
     names = labels or facts.labels or source.data.labels
     for known in (names, source.data.labels):
         check_labels_of(known, network, facts.card)
     facts = dataclasses.replace(facts, labels=None if names is None else tuple(names))
-    return evaluation(network, facts, source, size, batch_size)
+    return workflow.evaluate(network, facts, source, size, batch_size)
 
 
 def _opened(path: Path) -> tuple[keras.Model, Facts]:

@@ -57,4 +57,4 @@ def evaluate(
     return evaluate_classifier(model, examples, preprocessing=picture_of(facts), batch_size=batch_size, progress=True)
 
 
-WORKFLOW = Workflow(train=train, recipes=CLASSIFIER_RECIPES)
+WORKFLOW = Workflow(train=train, evaluate=evaluate, recipes=CLASSIFIER_RECIPES)

@@ -65,4 +65,4 @@ def evaluate(
     }
 
 
-WORKFLOW = Workflow(train=train, recipes=INSTANCE_RECIPES)
+WORKFLOW = Workflow(train=train, evaluate=evaluate, recipes=INSTANCE_RECIPES)

@@ -150,7 +150,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Workflow:
-    """How models of a task are trained.
+    """How models of a task are trained and evaluated.
 
     Args:
         train: function that does a job.
@@ -158,6 +158,8 @@ class Workflow:
         mixed_precision: whether the trainer can compute in 16 bits.
         validates: whether the trainer can evaluate after every epoch.
         with_rate: function from a recipe and a learning rate to the recipe with that rate.
+        evaluate: function from model, facts, data, size of the pictures and batch size to scores by name, if there are
+            any.
     """
 
     train: Callable[[Job], Any]
@@ -165,6 +167,7 @@ class Workflow:
     mixed_precision: bool = False
     validates: bool = True
     with_rate: Callable[[Any, float], Any] = lambda recipe, rate: dataclasses.replace(recipe, learning_rate=rate)
+    evaluate: Callable[[keras.Model, Facts, Source, tuple[int, int] | None, int], dict[str, float]] | None = None
 
 
 def filled(card: Card, given: Mapping[str, Any], data: str, **known: Any) -> dict[str, Any]:

@@ -63,4 +63,9 @@ def evaluate(
     }
 
 
-WORKFLOW = Workflow(train=train, recipes={"adamw-cosine": RECIPES["adamw-cosine"], **RECIPES}, mixed_precision=True)
+WORKFLOW = Workflow(
+    train=train,
+    evaluate=evaluate,
+    recipes={"adamw-cosine": RECIPES["adamw-cosine"], **RECIPES},
+    mixed_precision=True,
+)
