@@ -86,6 +86,47 @@ def temporary_path(folder: Path, ending: str = "") -> Iterator[Path]:
             return
 
 
+class FolderInUseError(RuntimeError):
+    """Another process writes into a folder that only one may write into."""
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder for one writer; the end of the process lets it go. It has no effect where files cannot be locked.
+
+    Args:
+        folder: existing folder; it holds a file `.lock` with the number of the process meanwhile.
+
+    Raises:
+        FolderInUseError: if somebody else holds it, this process included.
+        OSError: if the folder cannot be written to.
+
+    Example:
+        >>> with locked(Path("run")):
+        ...     train()
+    """
+    path = folder / LOCK
+    while True:
+        with path.open("a+b") as file:
+            if _acquire(file) is False:
+                file.seek(0)
+                holder = file.read().decode() or "unknown"
+                raise FolderInUseError(
+                    f"{folder} is in use by process {holder}: wait until it has ended, or give another folder"
+                )
+            # The holder before may have removed the file between its opening and its locking.
+            if not path.exists() or os.fstat(file.fileno()).st_ino != path.stat().st_ino:
+                continue
+            file.truncate(0)
+            file.write(str(os.getpid()).encode())
+            file.flush()
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
 def remove_stale(folder: Path, pattern: str) -> None:
     """Remove the temporary files and folders that no living process writes, of those that `temporary_path` names.
 

@@ -64,21 +64,27 @@ def _fresh_keras():
     keras.config.set_dtype_policy("float32")
 
 
+@pytest.fixture(scope="session")
+def forked_scripts():
+    """Runs scripts in forks of one process that has TensorFlow already."""
+    from quick_scripts import ForkedScripts
+
+    forked = ForkedScripts()
+    yield forked
+    forked.close()
+
+
 @pytest.fixture(scope="session", autouse=True)
-def quick_conversion():
-    """`export.tflite` converts in forks of one process that has TensorFlow already; all else runs as users have it."""
+def quick_conversion(forked_scripts):
+    """`export.tflite` converts in forked scripts; all else runs as users have it."""
     if keras.backend.backend() != "tensorflow":
         yield
         return
-    from quick_scripts import ForkedScripts
-
     from keras_segattn.export.mobile import tflite
 
-    forked = ForkedScripts()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tflite, "run_script", forked)
+        patch.setattr(tflite, "run_script", forked_scripts)
         yield
-    forked.close()
 
 
 @pytest.fixture(scope="session")

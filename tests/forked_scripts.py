@@ -8,6 +8,7 @@ import json
 import os
 import runpy
 import sys
+import traceback
 
 import tensorflow as tf  # noqa: F401 - what the forks share
 
@@ -23,9 +24,13 @@ def run(script: str, argument: str, errors: str, folder: str) -> int:
         os.chdir(folder)
         sys.argv = [script, argument]
         runpy.run_path(script, run_name="__main__")
+        status = 0
     except SystemExit as end:
         status = int(end.code or 0)
+    except BaseException:
+        traceback.print_exc()
     finally:
+        sys.stderr.flush()
         os._exit(status)
 
 

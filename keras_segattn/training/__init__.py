@@ -6,6 +6,7 @@ from keras_segattn.training.checkpoint import CheckpointError
 from keras_segattn.training.classifier import train_classifier
 from keras_segattn.training.classifier_evaluation import classify, evaluate_classifier, top_k_error
 from keras_segattn.training.classifier_recipes import CLASSIFIER_RECIPES, AdamWRecipe, ClassifierRecipe
+from keras_segattn.training.co_localisation import train_co_localiser
 from keras_segattn.training.co_localisation_trainer import CoLocalisationTrainer
 from keras_segattn.training.evaluation import evaluate, predict
 from keras_segattn.training.fcn_stages import Stage, train_fcn_stages
@@ -56,6 +57,7 @@ __all__ = [
     "predict",
     "top_k_error",
     "train_classifier",
+    "train_co_localiser",
     "train_fcn_stages",
     "train_gan",
     "train_instances",

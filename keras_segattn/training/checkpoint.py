@@ -16,6 +16,8 @@ from keras_segattn.files import replaced
 FORMAT = 1
 # Changed settings that an error names.
 SHOWN = 3
+# The setting that may change if nothing depends on it: more epochs, or fewer, at a constant learning rate.
+EPOCHS = "epochs"
 
 
 class CheckpointError(ValueError):
@@ -84,6 +86,7 @@ def load_checkpoint(path: Path, model: keras.Model, optimizer: Stateful, setting
     variables = named_variables(model, optimizer)
     header, arrays = read_archive(path)
     before, now = leaves(header["settings"]), leaves(settings)
+    planned, epochs = before.pop(EPOCHS, None), now.pop(EPOCHS, None)
     # What the user gave by name first, then the parts of optimizers and augmentations.
     names = sorted({*before, *now}, key=lambda name: (name.count("."), name))
     changed = [
@@ -91,6 +94,11 @@ def load_checkpoint(path: Path, model: keras.Model, optimizer: Stateful, setting
         for name in names
         if before.get(name) != now.get(name)
     ]
+    if changed and planned != epochs and all("learning_rate" in change.partition(":")[0] for change in changed):
+        raise CheckpointError(
+            f"epochs: {planned} in {path}, {epochs} now, and its learning rate falls over all epochs: train "
+            f"with epochs={planned}, in another run_dir, or from the start with resume=False"
+        )
     if changed:
         more = [f"{len(changed) - SHOWN} more"] if len(changed) > SHOWN else []
         raise CheckpointError(
@@ -110,7 +118,7 @@ def load_checkpoint(path: Path, model: keras.Model, optimizer: Stateful, setting
         )
     for (_, variable), array in zip(variables, arrays, strict=True):
         variable.assign(array)
-    return Progress(header["epoch"], header["step"], tuple(header["history"]), header["best"], header["settings"])
+    return Progress(header["epoch"], header["step"], tuple(header["history"]), header["best"], settings)
 
 
 def read_archive(path: Path) -> tuple[dict[str, Any], list[np.ndarray]]:

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_segattn.arguments import check_choice, check_positive_integer
+from keras_segattn.arguments import check_choice
 from keras_segattn.facts import Facts
 from keras_segattn.training.classifier_checks import check_classifier_batch, check_classifier_model
 from keras_segattn.training.classifier_recipes import (
@@ -17,9 +16,7 @@ from keras_segattn.training.classifier_recipes import (
     ClassifierRecipe,
     resolve_classifier_recipe,
 )
-from keras_segattn.training.distribution import AverageStatistics, check_scope, strategy_of, strategy_scope
-from keras_segattn.training.recorder import Recorder, prepare
-from keras_segattn.training.segmenter import plain
+from keras_segattn.training.engine import Run, fit
 from keras_segattn.training.source import Data, Source
 
 TOP_K = 5
@@ -35,7 +32,9 @@ def train_classifier(
     recipe: str | ClassifierRecipe | AdamWRecipe = "inception",
     run_dir: str | PathLike[str] | None = None,
     resume: bool = True,
+    checkpoint_steps: int | None = None,
     monitor: str = "val_accuracy",
+    mixed_precision: bool | str = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     progress: bool = True,
     facts: Facts | None = None,
@@ -67,8 +66,11 @@ def train_classifier(
         recipe: name in `CLASSIFIER_RECIPES`, or a `ClassifierRecipe` or `AdamWRecipe`.
         run_dir: directory for the files, made if missing; `None` writes nothing.
         resume: go on from the run directory's checkpoint; `False` starts again and overwrites it.
+        checkpoint_steps: number of steps after which a checkpoint is written within an epoch, for data that are a
+            function of the epoch; `None` writes one after every epoch only.
         monitor: `"loss"`, `"accuracy"` or `"cross_entropy"` (without smoothing), or with the prefix `"val_"` that of
             the validation data: its lowest or highest value decides which epoch is best.
+        mixed_precision: `True` or `"mixed_float16"`, with loss scaling, or `"mixed_bfloat16"`; weights stay float32.
         callbacks: further Keras callbacks; their own state is not part of the checkpoint.
         progress: whether to show Keras' progress bar.
         facts: Facts that are stored with the model, such as names of classes; `None` is what `facts_of` finds.
@@ -88,7 +90,17 @@ def train_classifier(
         >>> model = InceptionResNetV1(classes=10, input_shape=(32, 32, 1), padding="same", alpha=0.25)
         >>> history = train_classifier(model, batches, held_out, epochs=20, run_dir="run")
     """
-    check_positive_integer("epochs", epochs)
+    run = Run(
+        epochs=epochs,
+        run_dir=run_dir,
+        resume=resume,
+        checkpoint_steps=checkpoint_steps,
+        monitor=monitor,
+        mixed_precision=mixed_precision,
+        callbacks=callbacks,
+        progress=progress,
+        facts=facts,
+    )
     check_choice("monitor", monitor, [f"{split}{name}" for split in ("", "val_") for name in MONITORS])
     chosen = resolve_classifier_recipe(recipe)
     classes = check_classifier_model(model)
@@ -98,11 +110,7 @@ def train_classifier(
         if source is not None:
             check_classifier_batch(source.first_batch(0), model, classes, source.name)
 
-    strategy = strategy_of(model)
-    check_scope(model, strategy)
-    with strategy_scope(strategy):
-        optimizer = chosen.make_optimizer(train.steps, epochs)
-        optimizer.build(model.trainable_variables)
+    with run.scope(model):
         trainer = ClassifierTrainer(inputs=model.input, outputs=model.output, name=model.name)
         trainer.smoothed = chosen.make_loss()
         metrics = [
@@ -111,44 +119,9 @@ def train_classifier(
         ]
         if classes > TOP_K:
             metrics.append(keras.metrics.SparseTopKCategoricalAccuracy(TOP_K, f"top{TOP_K}_accuracy"))
+        optimizer = run.scaled(chosen.make_optimizer(train.steps, epochs))
         trainer.compile(optimizer, metrics=metrics, jit_compile=False)
-
-    fixed = {
-        "optimizer": plain(keras.saving.serialize_keras_object(optimizer)),
-        "label_smoothing": chosen.label_smoothing,
-        "steps_per_epoch": train.steps,
-    }
-    directory = None if run_dir is None else Path(run_dir)
-    recorder = AverageRecorder(
-        model, fixed, directory, writes=True, monitor=monitor, checkpoint_steps=None, policy=None, facts=facts
-    )
-    recorder.set_model(trainer)  # `fit` does, but a finished training is not fitted again
-    if resume:
-        recorder.restore(optimizer)
-    if directory is not None:
-        prepare(directory, fixed | {"epochs": epochs})
-
-    watchers: list[keras.callbacks.Callback] = [*callbacks, recorder]
-    if optimizer.use_ema:
-        watchers.insert(0, keras.callbacks.SwapEMAWeights())
-    if strategy is not None and strategy.num_replicas_in_sync > 1:
-        watchers.insert(0, AverageStatistics(strategy))
-    first = recorder.progress.epoch
-    if first < epochs:
-        data, steps = train.epochs(first, epochs)
-        trainer.fit(
-            data,
-            initial_epoch=first,
-            epochs=epochs,
-            steps_per_epoch=steps,
-            validation_data=None if validation is None else validation.epochs(0, 1)[0],
-            callbacks=watchers,
-            shuffle=False,  # the data are in the order they are meant to be
-            verbose=1 if progress else 0,
-        )
-    optimizer.finalize_variable_values(model.trainable_variables)  # of a finished training, which `fit` did not see
-    recorder.save_model("model.keras")
-    return recorder.result()
+    return fit(trainer, [model], train, validation, run, settings={"label_smoothing": chosen.label_smoothing})
 
 
 class ClassifierTrainer(keras.Model):
@@ -176,20 +149,3 @@ class ClassifierTrainer(keras.Model):
         """Scores of the logits."""
         logits = y_pred["logits"] if isinstance(y_pred, dict) else y_pred
         return super().compute_metrics(x, y, logits, sample_weight)
-
-
-class AverageRecorder(Recorder):
-    """Saves models with the averaged parameters; the checkpoint keeps these beside those that training goes on with."""
-
-    def save_model(self, name: str) -> None:
-        """Write the model to the run directory, if there is one."""
-        if not (self.writes and self.model.optimizer.use_ema):
-            super().save_model(name)
-            return
-        swap = keras.callbacks.SwapEMAWeights()
-        swap.set_model(self.model)
-        swap.on_test_begin()
-        try:
-            super().save_model(name)
-        finally:
-            swap.on_test_end()

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_segattn.training.classifier_recipes import AUX_WEIGHTS
-from keras_segattn.training.source import check_logits
+from keras_segattn.training.source import check_images, check_logits
 
 
 def check_classifier_model(model: keras.Model) -> int:
@@ -56,10 +56,7 @@ def check_classifier_batch(batch: Any, model: keras.Model, classes: int, name: s
             f"{name} must give images (batch, height, width, channels) and labels (batch,), "
             f"received {image.shape} and {label.shape}"
         )
-    if any(want not in (None, have) for have, want in zip(image.shape[1:], model.input_shape[1:], strict=True)):
-        raise ValueError(f"{name} gives images {image.shape}, {model.name!r} expects {model.input_shape}")
-    if not np.issubdtype(image.dtype, np.floating) or not np.isfinite(image).all():
-        raise ValueError(f"images of {name} must be finite floating point numbers (first batch: {image.dtype})")
+    check_images(image, model, name)
     if not np.issubdtype(label.dtype, np.integer):
         raise ValueError(f"labels of {name} must be integers, received {label.dtype}")
     wrong = np.unique(label[(label < 0) | (label >= classes)])

@@ -16,6 +16,11 @@ def strategy_of(model: keras.Model) -> tf.distribute.Strategy | None:
     return getattr(model, "distribute_strategy", None)
 
 
+def replica_count(strategy: tf.distribute.Strategy | None) -> int:
+    """Number of replicas that share each batch under a strategy."""
+    return 1 if strategy is None else strategy.num_replicas_in_sync
+
+
 def replicas() -> int:
     """How many replicas share the batch that is being computed; their gradients are added."""
     return tf.distribute.get_strategy().num_replicas_in_sync

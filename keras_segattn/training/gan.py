@@ -10,14 +10,12 @@ import numpy as np
 from keras import ops
 
 from keras_segattn import visualize
-from keras_segattn.arguments import check_positive_integer
 from keras_segattn.facts import Facts
 from keras_segattn.generation.latent import black, generate, noise
-from keras_segattn.training.distribution import strategy_of
+from keras_segattn.training.engine import Run, fit, plain
 from keras_segattn.training.gan_recipes import GANRecipe, resolve_gan_recipe
 from keras_segattn.training.gan_trainer import GANTrainer, Optimizers, class_count, input_shapes, noise_shape
-from keras_segattn.training.recorder import Recorder, prepare, save_with_facts
-from keras_segattn.training.segmenter import plain
+from keras_segattn.training.recorder import save_with_facts
 from keras_segattn.training.source import Data, Source, check_logits
 
 # Of the picture of every epoch.
@@ -33,6 +31,8 @@ def train_gan(
     recipe: str | GANRecipe = "dcgan",
     run_dir: str | PathLike[str] | None = None,
     resume: bool = True,
+    checkpoint_steps: int | None = None,
+    mixed_precision: bool | str = False,
     seed: int = 0,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     progress: bool = True,
@@ -63,6 +63,9 @@ def train_gan(
         recipe: name in `GAN_RECIPES`, or a `GANRecipe`.
         run_dir: directory for the files, made if missing; `None` writes nothing.
         resume: go on from the run directory's checkpoint; `False` starts again and overwrites it.
+        checkpoint_steps: number of steps after which a checkpoint is written within an epoch, for data that are a
+            function of the epoch; `None` writes one after every epoch only.
+        mixed_precision: `True` or `"mixed_float16"`, with loss scaling, or `"mixed_bfloat16"`; weights stay float32.
         seed: of the noise.
         callbacks: further Keras callbacks; their own state is not part of the checkpoint.
         progress: whether to show Keras' progress bar.
@@ -86,69 +89,53 @@ def train_gan(
     """
     if keras.backend.backend() != "tensorflow":
         raise RuntimeError(f"train_gan needs the backend 'tensorflow', received {keras.backend.backend()!r}")
-    check_positive_integer("epochs", epochs)
+    run = Run(
+        epochs=epochs,
+        run_dir=run_dir,
+        resume=resume,
+        checkpoint_steps=checkpoint_steps,
+        monitor=None,
+        mixed_precision=mixed_precision,
+        callbacks=callbacks,
+        progress=progress,
+        facts=facts,
+    )
     chosen = resolve_gan_recipe(recipe)
     check_networks(generator, discriminator)
     train = Source.of(train_data, "train_data")
     check_gan_batch(train.first_batch(0), generator, train.name)
 
-    optimizers = Optimizers(*chosen.make_optimizers(epochs, train.steps))
-    trainer = GANTrainer(generator, discriminator, chosen, optimizers, seed)
-    fixed = {
+    # Batch normalisation by the statistics of the whole batch, as both networks have it, needs one device.
+    with run.scope(generator, replicas=False), run.scope(discriminator, replicas=False):
+        optimizers = Optimizers(*(run.scaled(one) for one in chosen.make_optimizers(epochs, train.steps)))
+        trainer = GANTrainer(generator, discriminator, chosen, optimizers, seed)
+    settings = {
         "generator_optimizer": plain(keras.saving.serialize_keras_object(optimizers.generator)),
         "discriminator_optimizer": plain(keras.saving.serialize_keras_object(optimizers.discriminator)),
         "noise": chosen.noise,
         "l2": chosen.l2,
         "penalized": chosen.penalized,
-        "steps_per_epoch": train.steps,
     }
-    directory = None if run_dir is None else Path(run_dir)
-    recorder = GANRecorder(
-        trainer,
-        fixed,
-        directory,
-        writes=True,
-        monitor=None,
-        checkpoint_steps=None,
-        policy=None,
-        saved=generator,
-        facts=facts,
-    )
-    if resume:
-        recorder.restore(optimizers)
-    watchers: list[keras.callbacks.Callback] = [*callbacks, recorder]
+    watchers: list[keras.callbacks.Callback] = []
+    directory = run.directory
     if directory is not None:
-        prepare(directory, fixed | {"epochs": epochs})
         z: Any = noise(chosen.noise, SAMPLES, noise_shape(generator), seed)
         if classes := class_count(generator):  # one after the other
             z = {"z": z, "label": np.eye(classes, dtype="float32")[np.arange(SAMPLES) % classes]}
         watchers.append(GeneratedPictures(generator, z, directory / "samples"))
-
-    first = recorder.progress.epoch
-    if first < epochs:
-        data, steps = train.epochs(first, epochs)
-        trainer.fit(
-            data,
-            initial_epoch=first,
-            epochs=epochs,
-            steps_per_epoch=steps,
-            callbacks=watchers,
-            shuffle=False,  # the data are in the order they are meant to be
-            verbose=1 if progress else 0,
-        )
-    recorder.save_model("model.keras")
+    history = fit(
+        trainer,
+        [generator, discriminator],
+        train,
+        None,
+        run,
+        settings=settings,
+        optimizer=optimizers,
+        watchers=watchers,
+    )
     if directory is not None:
         save_with_facts(discriminator, directory / "discriminator.keras")
-    return recorder.result()
-
-
-class GANRecorder(Recorder):
-    """Keeps the state of both optimisers."""
-
-    @property
-    def optimizer(self) -> Any:
-        """Both."""
-        return self.model.optimizers
+    return history
 
 
 class GeneratedPictures(keras.callbacks.Callback):
@@ -163,10 +150,10 @@ class GeneratedPictures(keras.callbacks.Callback):
     def __init__(self, generator: keras.Model, z: Any, folder: Path) -> None:
         super().__init__()
         self.generator, self.z, self.folder = generator, z, folder
-        folder.mkdir(exist_ok=True)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
         """Write the picture."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         grid = visualize.image_grid(generate(self.generator, self.z), COLUMNS, scale=2)
         visualize.save(grid, self.folder / f"epoch_{epoch + 1:03d}.png")
 
@@ -176,15 +163,12 @@ def check_networks(generator: keras.Model, discriminator: keras.Model) -> None:
 
     Raises:
         TypeError: if one is not a functional model.
-        ValueError: if inputs are of neither kind, images or classes are not the same for both, scores are no logits
-            `(batch, 1)`, or a `tf.distribute` strategy of several replicas is in force.
+        ValueError: if inputs are of neither kind, images or classes are not the same for both, or scores are no logits
+            `(batch, 1)`.
     """
     for model in (generator, discriminator):
         if not isinstance(model, keras.Model) or not hasattr(model, "input_shape"):
             raise TypeError(f"expected a functional keras.Model, received {type(model).__name__}")
-        strategy = strategy_of(model)
-        if strategy is not None and strategy.num_replicas_in_sync > 1:
-            raise ValueError(f"expected {model.name!r} on one device, received {type(strategy).__name__}")
     makes, takes = input_shapes(generator), input_shapes(discriminator)
     conditional = isinstance(makes, dict) and isinstance(takes, dict)
     if conditional and (set(makes), set(takes)) == ({"z", "label"}, {"image", "label"}):

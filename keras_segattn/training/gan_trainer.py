@@ -146,14 +146,16 @@ class GANTrainer(keras.Model):
         with tf.GradientTape() as tape:
             real, other = self.scores(images, label), self.scores(generated, label)
             loss = discriminator_loss(real, other)
-        self.update(self.discriminator, self.optimizers.discriminator, tape, loss)
+            scaled = self.optimizers.discriminator.scale_loss(loss)
+        self.update(self.discriminator, self.optimizers.discriminator, tape, scaled)
         return loss, real, other
 
     def generator_step(self, count: Any, label: Any = None) -> Any:
         """Update the generator only, by so many of its images; its loss."""
         with tf.GradientTape() as tape:
             loss = generator_loss(self.scores(self.made(count, label), label))
-        self.update(self.generator, self.optimizers.generator, tape, loss)
+            scaled = self.optimizers.generator.scale_loss(loss)
+        self.update(self.generator, self.optimizers.generator, tape, scaled)
         return loss
 
     def made(self, count: Any, label: Any) -> Any:
@@ -171,7 +173,8 @@ class GANTrainer(keras.Model):
         gradients = tape.gradient(loss, [variable.value for variable in variables])
         penalties = [self.recipe.l2 if id(variable) in self.penalized else 0.0 for variable in variables]
         parts = zip(gradients, penalties, variables, strict=True)
-        optimizer.apply([gradient + l2 * variable for gradient, l2, variable in parts], variables)
+        # Both networks' gradients are those of the scaled loss where these are float16; so the penalty is scaled, too.
+        optimizer.apply([gradient + optimizer.scale_loss(l2 * variable) for gradient, l2, variable in parts], variables)
 
     def noise(self, count: Any) -> Any:
         """Noise for so many images."""

@@ -5,12 +5,12 @@ from os import PathLike
 
 import keras
 
-from keras_segattn.arguments import check_positive_integer
 from keras_segattn.data.instance_batches import InstanceBatches
 from keras_segattn.facts import Facts
+from keras_segattn.training.engine import Run, fit
 from keras_segattn.training.instance_recipes import InstanceRecipe, resolve_instance_recipe
 from keras_segattn.training.region_trainer import RegionTrainer
-from keras_segattn.training.resumable import fit_resumably
+from keras_segattn.training.source import Source
 
 
 def train_instances(
@@ -22,6 +22,7 @@ def train_instances(
     recipe: str | InstanceRecipe = "adamw-cosine",
     run_dir: str | PathLike[str] | None = None,
     resume: bool = True,
+    mixed_precision: bool | str = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     progress: bool = True,
     facts: Facts | None = None,
@@ -41,6 +42,7 @@ def train_instances(
         recipe: name in `INSTANCE_RECIPES`, or an `InstanceRecipe`.
         run_dir: directory for the files, made if missing; `None` writes nothing.
         resume: whether to go on from the run directory's checkpoint; `False` starts again and overwrites it.
+        mixed_precision: `True` or `"mixed_float16"`, with loss scaling, or `"mixed_bfloat16"`; weights stay float32.
         callbacks: further Keras callbacks; their own state is not part of the checkpoint.
         progress: whether to show Keras' progress bar.
         facts: Facts that are stored with the detector, such as names of classes; `None` is what `facts_of` finds.
@@ -56,20 +58,20 @@ def train_instances(
     Example:
         >>> history = train_instances(InstanceTrainer(model), batches, epochs=12, run_dir="run")
     """
-    check_positive_integer("epochs", epochs)
-    chosen = resolve_instance_recipe(recipe)
-    # The number of regions changes from batch to batch, for each of which XLA would compile anew.
-    trainer.compile(chosen.make_optimizer(epochs * len(train_data)), jit_compile=False)
-    return fit_resumably(
-        trainer,
-        trainer.detector,
-        train_data,
-        validation_data,
+    run = Run(
         epochs=epochs,
-        settings={"choice": trainer.choice._asdict()},
         run_dir=run_dir,
         resume=resume,
+        mixed_precision=mixed_precision,
         callbacks=callbacks,
         progress=progress,
         facts=facts,
     )
+    chosen = resolve_instance_recipe(recipe)
+    train = Source.of(train_data, "train_data")
+    validation = None if validation_data is None else Source.of(validation_data, "validation_data")
+    with run.scope(trainer.detector):
+        optimizer = run.scaled(chosen.make_optimizer(epochs * train.steps))
+        # The number of regions changes from batch to batch, for each of which XLA would compile anew.
+        trainer.compile(optimizer, jit_compile=False)
+    return fit(trainer, [trainer.detector], train, validation, run, settings={"choice": trainer.choice._asdict()})

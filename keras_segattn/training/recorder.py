@@ -1,10 +1,11 @@
 """What is watched and written while a model trains."""
 
+import contextlib
 import csv
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,21 @@ def save_with_facts(model: keras.Model, path: Path, facts: Facts | None = None) 
         write_facts(temporary, facts_of(model) if facts is None else facts)
 
 
+@contextlib.contextmanager
+def averaged(trainer: keras.Model | None) -> Iterator[None]:
+    """Exchange the parameters of a trainer for their averages, and back at the end; `None` changes nothing."""
+    if trainer is None:
+        yield
+        return
+    swap = keras.callbacks.SwapEMAWeights()
+    swap.set_model(trainer)
+    swap.on_test_begin()
+    try:
+        yield
+    finally:
+        swap.on_test_end()
+
+
 class TrainingDivergedError(ArithmeticError):
     """The loss or a weight became NaN or infinite; files of the last finished epoch are untouched."""
 
@@ -48,31 +64,35 @@ class Recorder(keras.callbacks.Callback):
     """Stops at a loss that is not finite, keeps the history, and writes the files of a run directory.
 
     Args:
-        network: the model that is trained and saved.
-        settings: what must not change between the parts of an interrupted training.
+        trainer: compiled model that is trained; its variables go into the checkpoint.
+        model: functional model that is written as a file, all of the trainer or a part of it.
+        optimizer: built optimizer of the trainer, or several behind one list of variables.
+        settings: values that must not change between the parts of an interrupted training.
         run_dir: existing directory, or `None` to write nothing.
-        writes: whether this process writes; of several workers, one does.
+        writes: whether this process writes; only one of several workers does.
         monitor: logged value whose best epoch is kept as `best.keras`, where it is logged; `None` keeps none.
-        checkpoint_steps: write the checkpoint also after so many steps; `None` only after every epoch.
-        policy: dtype policy of saved models; `None` leaves that of their layers.
-        saved: model that is written as a file, where it is only a part of what is trained.
-        facts: what is known of it, which is stored with it; `None` is what `facts_of` finds.
+        checkpoint_steps: number of steps after which a checkpoint is written within an epoch; `None` writes one after
+            every epoch only.
+        policy: dtype policy of saved models; `None` leaves every layer its own.
+        facts: Facts that are stored with the model; `None` is what `facts_of` finds.
     """
 
     def __init__(
         self,
-        network: keras.Model,
+        trainer: keras.Model,
+        model: keras.Model,
+        optimizer: Stateful,
         settings: Mapping[str, Any],
         run_dir: Path | None,
+        *,
         writes: bool,
         monitor: str | None,
         checkpoint_steps: int | None,
         policy: str | None,
-        saved: keras.Model | None = None,
-        facts: Facts | None = None,
+        facts: Facts | None,
     ) -> None:
         super().__init__()
-        self.network, self.saved, self.facts = network, network if saved is None else saved, facts
+        self.trainer, self.saved, self.optimizer, self.facts = trainer, model, optimizer, facts
         self.progress = Progress(settings=dict(settings))
         self.run_dir = run_dir
         self.writes = writes and run_dir is not None
@@ -88,11 +108,12 @@ class Recorder(keras.callbacks.Callback):
         return None if self.run_dir is None else self.run_dir / "checkpoint.npz"
 
     @property
-    def optimizer(self) -> Stateful:
-        """What is saved beside the network."""
-        return self.model.optimizer
+    def averages(self) -> bool:
+        """Whether the optimizer averages the parameters: models are evaluated and saved with these averages."""
+        inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)  # of one that scales the loss
+        return bool(getattr(inner, "use_ema", False))
 
-    def restore(self, optimizer: Stateful) -> None:
+    def restore(self) -> None:
         """Continue from the checkpoint, if there is one.
 
         Raises:
@@ -100,7 +121,7 @@ class Recorder(keras.callbacks.Callback):
         """
         if self.checkpoint is None or not self.checkpoint.exists():
             return
-        self.progress = load_checkpoint(self.checkpoint, self.network, optimizer, self.progress.settings)
+        self.progress = load_checkpoint(self.checkpoint, self.trainer, self.optimizer, self.progress.settings)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
         """Forget the steps that an earlier part of this training did, once they are counted."""
@@ -137,15 +158,15 @@ class Recorder(keras.callbacks.Callback):
         self._write_history()
 
     def save_model(self, name: str) -> None:
-        """Write the model to the run directory, if this process writes one."""
+        """Write the model to the run directory, if this process writes one; with the averages where there are some."""
         if not self.writes or self.run_dir is None:
             return
-        with dtype_policies(self.saved, self.policy):
+        with dtype_policies(self.saved, self.policy), averaged(self.trainer if self.averages else None):
             save_with_facts(self.saved, self.run_dir / name, self.facts)
 
     def _save(self, progress: Progress) -> None:
         if self.writes and self.checkpoint is not None:
-            save_checkpoint(self.checkpoint, self.network, self.optimizer, progress)
+            save_checkpoint(self.checkpoint, self.trainer, self.optimizer, progress)
 
     def _check_losses(self, logs: Mapping[str, float], when: str) -> None:
         for name, value in logs.items():
@@ -154,7 +175,7 @@ class Recorder(keras.callbacks.Callback):
 
     def _check_weights(self, when: str) -> None:
         # TensorFlow's ReLU turns NaN into 0: weights can be lost while the loss stays finite.
-        for variable in self.network.weights:
+        for variable in self.trainer.weights:
             if not ops.all(ops.isfinite(variable)):
                 raise self._diverged(f"{variable.path} holds NaN or infinity at {when}")
 
@@ -174,7 +195,7 @@ class Recorder(keras.callbacks.Callback):
     def result(self) -> keras.callbacks.History:
         """The history of all finished epochs, those before an interruption included."""
         history = keras.callbacks.History()
-        history.set_model(self.network)
+        history.set_model(self.saved)
         history.epoch = list(range(len(self.progress.history)))
         names = dict.fromkeys(name for row in self.progress.history for name in row)
         history.history = {name: [row.get(name, math.nan) for row in self.progress.history] for name in names}

@@ -1,30 +1,18 @@
 """Trains a segmentation model: the recipe of the FCN paper by default, resumable, on any number of devices."""
 
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import replace
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import keras
 
-from keras_segattn.arguments import check_choice, check_positive_integer
+from keras_segattn.arguments import check_choice
 from keras_segattn.facts import Facts
 from keras_segattn.metrics.scores import SCORES, SegmentationScores
-from keras_segattn.training.distribution import (
-    AverageStatistics,
-    ReplicatedLossScaleOptimizer,
-    check_scope,
-    distributed_loss,
-    is_chief,
-    replicated_model,
-    strategy_of,
-    strategy_scope,
-)
-from keras_segattn.training.precision import dtype_policies, resolve_policy
+from keras_segattn.training.distribution import distributed_loss, replica_count, replicated_model, strategy_of
+from keras_segattn.training.engine import Run, fit, plain
 from keras_segattn.training.recipes import Recipe, resolve_recipe
-from keras_segattn.training.recorder import Recorder, prepare
 from keras_segattn.training.source import Data, Source, check_batch, check_logits, check_model
 
 
@@ -104,23 +92,28 @@ def train_segmenter(
         >>> model = FCN8s(classes=3, weights="imagenet", backbone="squeezenet1_1")
         >>> history = train_segmenter(model, batches, held_out, epochs=20, recipe="adamw-cosine", run_dir="run")
     """
-    check_positive_integer("epochs", epochs)
-    if checkpoint_steps is not None:
-        check_positive_integer("checkpoint_steps", checkpoint_steps)
+    run = Run(
+        epochs=epochs,
+        run_dir=run_dir,
+        resume=resume,
+        checkpoint_steps=checkpoint_steps,
+        monitor=monitor,
+        mixed_precision=mixed_precision,
+        callbacks=callbacks,
+        progress=progress,
+        facts=facts,
+    )
     check_choice("monitor", monitor, [f"{split}{name}" for split in ("", "val_") for name in ("loss", *SCORES)])
     chosen = resolve_recipe(recipe)
-    settings = {"learning_rate": learning_rate, "momentum": momentum, "weight_decay": weight_decay}
-    changes: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
+    given = {"learning_rate": learning_rate, "momentum": momentum, "weight_decay": weight_decay}
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if optimizer is not None and changes:
         raise ValueError(f"give an optimizer or {', '.join(changes)}, not both")
     chosen = replace(chosen, **changes)
-    policy = resolve_policy(mixed_precision)
 
     classes = check_model(model)
     train = Source.of(train_data, "train_data")
     validation = None if validation_data is None else Source.of(validation_data, "validation_data")
-    if checkpoint_steps and not train.by_epoch:
-        raise ValueError("checkpoint_steps needs train_data that are a function of the epoch")
     batch = train.first_batch(0)
     check_batch(batch, model, ignore_label, train.name)
     if validation is not None:
@@ -129,24 +122,12 @@ def train_segmenter(
         check_logits(model)
 
     strategy = strategy_of(model)
-    check_scope(model, strategy)
-    replicated = strategy is not None and strategy.num_replicas_in_sync > 1
-    with strategy_scope(strategy):
-        optimizer = optimizer or chosen.make_optimizer(train.steps * epochs)
-        if policy == "mixed_float16":
-            optimizer = ReplicatedLossScaleOptimizer(optimizer)
-        optimizer.build(model.trainable_variables)
+    with run.scope(model):
+        optimizer = run.scaled(optimizer or chosen.make_optimizer(train.steps * epochs))
         loss = loss or chosen.make_loss(ignore_label)
-        fixed = {
-            "optimizer": plain(keras.saving.serialize_keras_object(optimizer)),
-            "loss": plain(keras.saving.serialize_keras_object(loss)),
-            "ignore_label": ignore_label,
-            "mixed_precision": policy,
-            "steps_per_epoch": train.steps,
-        }
         trainer = (
             replicated_model(model, batch)
-            if replicated
+            if replica_count(strategy) > 1
             else keras.Model(inputs=model.input, outputs=model.output, name=model.name)
         )
         trainer.compile(
@@ -156,55 +137,5 @@ def train_segmenter(
             jit_compile=False,  # images of many sizes would be compiled one by one
             auto_scale_loss=False,
         )
-
-    directory = None if run_dir is None else Path(run_dir)
-    chief = is_chief(strategy)
-    precision = "float32" if policy else None
-    recorder = Recorder(model, fixed, directory, chief, monitor, checkpoint_steps, precision, facts=facts)
-    watchers = [*callbacks, recorder]
-    if replicated:
-        watchers.insert(0, AverageStatistics(strategy))
-    if resume:
-        recorder.restore(optimizer)
-    if directory is not None and chief:
-        prepare(directory, fixed | {"epochs": epochs})
-        if importlib.util.find_spec("tensorboard"):
-            watchers.append(keras.callbacks.TensorBoard(directory / "tensorboard", write_graph=False))
-
-    held_out = None if validation is None else validation.epochs(0, 1)
-    with dtype_policies(model, policy):
-        for first, last, data, epoch_steps in parts(train, recorder.progress.epoch, recorder.progress.step, epochs):
-            trainer.fit(
-                data,
-                initial_epoch=first,
-                epochs=last,
-                steps_per_epoch=epoch_steps,
-                validation_data=None if held_out is None else held_out[0],
-                callbacks=watchers,
-                shuffle=False,  # the data are in the order they are meant to be
-                verbose=1 if progress and chief else 0,
-            )
-            if trainer.stop_training:
-                break
-    recorder.save_model("model.keras")
-    return recorder.result()
-
-
-def parts(train: Source, epoch: int, step: int, epochs: int) -> list[tuple[int, int, Any, int | None]]:
-    """The calls of `fit` that remain: (first epoch, last epoch, data, steps of an epoch)."""
-    remaining: list[tuple[int, int, Any, int | None]] = []
-    if step:
-        remaining.append((epoch, epoch + 1, *train.rest_of_epoch(epoch, step)))
-        epoch += 1
-    if epoch < epochs:
-        remaining.append((epoch, epochs, *train.epochs(epoch, epochs)))
-    return remaining
-
-
-def plain(config: Any) -> Any:
-    """A serialised Keras object without the names that Keras numbers through the process, as JSON values."""
-    if isinstance(config, dict):
-        return {key: plain(value) for key, value in config.items() if key != "name"}
-    if isinstance(config, list | tuple):
-        return [plain(value) for value in config]
-    return config
+    settings = {"loss": plain(keras.saving.serialize_keras_object(loss)), "ignore_label": ignore_label}
+    return fit(trainer, [model], train, validation, run, settings=settings)

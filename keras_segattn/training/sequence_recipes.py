@@ -60,7 +60,7 @@ class SequenceRecipe:
             )
 
     def compile(self, model: keras.Model, epochs: int, steps: int) -> None:
-        """Compile a model for `epochs` of `steps` updates each.
+        """Compile a model for `epochs` of `steps` updates each, to be fitted without the files of a run.
 
         Raises:
             ValueError: if a number is none, or the model does not give what the penalty is on.
@@ -69,14 +69,22 @@ class SequenceRecipe:
             >>> SEQUENCE_RECIPES["rnnsearch"].compile(model, epochs=5, steps=len(batches))
             >>> model.fit(batches, epochs=5)
         """
-        losses = {"logits": SequenceCrossEntropy(self.label_smoothing)}
+        # XLA would compile every length of the loops, which changes from batch to batch.
+        model.compile(self.make_optimizer(epochs, steps), self.make_losses(model), jit_compile=False)
+
+    def make_losses(self, model: keras.Model) -> dict[str, keras.losses.Loss]:
+        """New losses by the outputs of a model.
+
+        Raises:
+            ValueError: if the model lacks one of these outputs.
+        """
+        losses: dict[str, keras.losses.Loss] = {"logits": SequenceCrossEntropy(self.label_smoothing)}
         if self.doubly_stochastic:
             losses["attention"] = DoublyStochastic(self.doubly_stochastic)
         missing = losses.keys() - set(model.output if isinstance(model.output, dict) else ())
         if missing:
             raise ValueError(f"expected a model that gives {sorted(losses)}, {model.name!r} lacks {sorted(missing)}")
-        # Of loops whose length changes from batch to batch, XLA would compile every one.
-        model.compile(self.make_optimizer(epochs, steps), losses, jit_compile=False)
+        return losses
 
     def make_optimizer(self, epochs: int, steps: int) -> keras.optimizers.Optimizer:
         """A new optimizer for `epochs` of `steps` updates each."""

@@ -6,13 +6,13 @@ from os import PathLike
 
 import keras
 
-from keras_segattn.arguments import check_positive_integer
 from keras_segattn.data.sequence_batches import SequenceBatches
 from keras_segattn.facts import Facts
 from keras_segattn.layers import AttentionRNN, HardAttention
+from keras_segattn.training.engine import Run, fit
 from keras_segattn.training.hard_attention_trainer import HardAttentionTrainer
-from keras_segattn.training.resumable import fit_resumably
 from keras_segattn.training.sequence_recipes import SequenceRecipe, resolve_sequence_recipe
+from keras_segattn.training.source import Source
 
 
 def train_sequences(
@@ -24,6 +24,7 @@ def train_sequences(
     recipe: str | SequenceRecipe = "adam-cosine",
     run_dir: str | PathLike[str] | None = None,
     resume: bool = True,
+    mixed_precision: bool | str = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     progress: bool = True,
     facts: Facts | None = None,
@@ -44,6 +45,7 @@ def train_sequences(
         recipe: name in `SEQUENCE_RECIPES`, or a `SequenceRecipe`.
         run_dir: directory for the files, made if missing; `None` writes nothing.
         resume: whether to go on from the run directory's checkpoint; `False` starts again and overwrites it.
+        mixed_precision: `True` or `"mixed_float16"`, with loss scaling, or `"mixed_bfloat16"`; weights stay float32.
         callbacks: further Keras callbacks; their own state is not part of the checkpoint.
         progress: whether to show Keras' progress bar.
         facts: Facts that are stored with the model, such as its vocabularies; `None` is what `facts_of` finds.
@@ -59,27 +61,28 @@ def train_sequences(
     Example:
         >>> history = train_sequences(model, batches, held_out, epochs=10, run_dir="run")
     """
-    check_positive_integer("epochs", epochs)
-    chosen = resolve_sequence_recipe(recipe)
-    trainer = model
-    if has_hard_attention(model):
-        trainer = HardAttentionTrainer(model)
-        trainer.compile(chosen.make_optimizer(epochs, len(train_data)), jit_compile=False)
-    else:
-        chosen.compile(model, epochs, len(train_data))
-    return fit_resumably(
-        trainer,
-        model,
-        train_data,
-        validation_data,
+    run = Run(
         epochs=epochs,
-        settings={"recipe": asdict(chosen)},
         run_dir=run_dir,
         resume=resume,
+        mixed_precision=mixed_precision,
         callbacks=callbacks,
         progress=progress,
         facts=facts,
     )
+    chosen = resolve_sequence_recipe(recipe)
+    train = Source.of(train_data, "train_data")
+    validation = None if validation_data is None else Source.of(validation_data, "validation_data")
+    hard = has_hard_attention(model)
+    # The moving average of the costs, by which REINFORCE judges a draw, is one for all pictures.
+    with run.scope(model, replicas=not hard):
+        trainer = HardAttentionTrainer(model) if hard else model
+        optimizer = run.scaled(chosen.make_optimizer(epochs, train.steps))
+        losses = None if hard else chosen.make_losses(model)
+        # XLA would compile every length of the loops, which changes from batch to batch.
+        trainer.compile(optimizer, losses, jit_compile=False)
+    computing = [model, trainer.drawing] if hard else [model]
+    return fit(trainer, computing, train, validation, run, settings={"recipe": asdict(chosen)})
 
 
 def has_hard_attention(model: keras.Model) -> bool:

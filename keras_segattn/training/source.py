@@ -93,6 +93,16 @@ class Source:
         epochs = epochs.apply(tf.data.experimental.assert_cardinality((last - first) * self.steps))
         return shardable(epochs.prefetch(tf.data.AUTOTUNE)), self.steps
 
+    def remaining(self, epoch: int, step: int, epochs: int) -> list[tuple[int, int, Any, int | None]]:
+        """The calls of `fit` that remain: (first epoch, last epoch, data, steps per epoch)."""
+        calls: list[tuple[int, int, Any, int | None]] = []
+        if step:
+            calls.append((epoch, epoch + 1, *self.rest_of_epoch(epoch, step)))
+            epoch += 1
+        if epoch < epochs:
+            calls.append((epoch, epochs, *self.epochs(epoch, epochs)))
+        return calls
+
     def rest_of_epoch(self, epoch: int, step: int) -> tuple[Any, int]:
         """What `fit` takes for one epoch without its first `step` batches, and the number of its steps."""
         return shardable(self.data(epoch).skip(step)), self.steps - step
@@ -160,19 +170,26 @@ def check_batch(batch: Any, model: keras.Model, ignore_label: int | None, name: 
             f"{name} must give images (batch, height, width, channels) and masks (batch, height, width), "
             f"received {image.shape} and {mask.shape}"
         )
-    wrong = [
-        (have, want)
-        for have, want in zip(image.shape[1:], model.input_shape[1:], strict=True)
-        if want not in (None, have)
-    ]
-    if wrong:
-        raise ValueError(f"{name} gives images {image.shape}, {model.name!r} expects {model.input_shape}")
+    check_images(image, model, name)
     output = tuple(model.compute_output_shape(image.shape))
     if output[:3] != mask.shape:
         raise ValueError(f"{model.name!r} gives {output} for images {image.shape}, but the masks are {mask.shape}")
+    check_labels(mask, output[-1], ignore_label, name)
+
+
+def check_images(images: Any, model: keras.Model, name: str) -> None:
+    """Check that a batch of images fits a model with one image input.
+
+    Raises:
+        ValueError: if rank, shape, dtype or values are wrong; the message says what was received.
+    """
+    image = keras.ops.convert_to_numpy(images)
+    if image.ndim != 4:
+        raise ValueError(f"{name} must give images (batch, height, width, channels), received {image.shape}")
+    if any(want not in (None, have) for have, want in zip(image.shape[1:], model.input_shape[1:], strict=True)):
+        raise ValueError(f"{name} gives images {image.shape}, {model.name!r} expects {model.input_shape}")
     if not np.issubdtype(image.dtype, np.floating) or not np.isfinite(image).all():
         raise ValueError(f"images of {name} must be finite floating point numbers (first batch: {image.dtype})")
-    check_labels(mask, output[-1], ignore_label, name)
 
 
 def check_labels(mask: np.ndarray, classes: int, ignore_label: int | None, name: str) -> None:

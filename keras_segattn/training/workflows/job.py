@@ -14,7 +14,7 @@ from keras_segattn.arguments import check_labels, unknown
 from keras_segattn.data.sources import Source
 from keras_segattn.facts import Facts
 from keras_segattn.fields import Picture
-from keras_segattn.files import replaced
+from keras_segattn.files import locked, replaced
 from keras_segattn.registry import Card
 from keras_segattn.training.checkpoint import CheckpointError
 
@@ -132,7 +132,7 @@ class Job:
     def begin(self) -> None:
         """Note the settings in the run directory, before the trainer writes its files there."""
         self.run_dir.mkdir(parents=True, exist_ok=True)
-        with replaced(self.run_dir / SETTINGS_FILE) as temporary:
+        with locked(self.run_dir), replaced(self.run_dir / SETTINGS_FILE) as temporary:
             temporary.write_text(json.dumps(self.settings, indent=2, ensure_ascii=False), encoding="utf-8")
 
     def check_validation(self) -> None:

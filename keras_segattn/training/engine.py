@@ -1,0 +1,225 @@
+"""The engine behind every trainer: files of a run, resumption, progress bar, precision and replicas.
+
+A trainer checks its model and its data, compiles what Keras' `fit` can train, and hands it to `fit` of this module.
+"""
+
+import importlib.util
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_segattn.arguments import check_choice, check_positive_integer
+from keras_segattn.facts import Facts
+from keras_segattn.files import locked
+from keras_segattn.training.checkpoint import Stateful
+from keras_segattn.training.distribution import (
+    AverageStatistics,
+    ReplicatedLossScaleOptimizer,
+    check_scope,
+    is_chief,
+    replica_count,
+    strategy_of,
+    strategy_scope,
+)
+from keras_segattn.training.precision import dtype_policies, resolve_policy
+from keras_segattn.training.recorder import Recorder, prepare
+from keras_segattn.training.source import Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One call of a trainer: the arguments that mean the same to all of them.
+
+    Args:
+        epochs: number of epochs in all, those before an interruption included.
+        run_dir: directory for the files, made if missing; `None` writes nothing.
+        resume: whether to go on from the run directory's checkpoint.
+        checkpoint_steps: number of steps after which a checkpoint is written within an epoch; `None` writes one after
+            every epoch only.
+        monitor: logged value whose best epoch is kept as `best.keras`; `None` keeps none.
+        mixed_precision: `True` for `"mixed_float16"`, or the name of a mixed policy.
+        callbacks: further Keras callbacks.
+        progress: whether to show Keras' progress bar.
+        facts: Facts that are stored with the model; `None` is what `facts_of` finds.
+
+    Raises:
+        ValueError: if an argument is wrong.
+    """
+
+    epochs: int
+    run_dir: str | PathLike[str] | None = None
+    resume: bool = True
+    checkpoint_steps: int | None = None
+    monitor: str | None = "val_loss"
+    mixed_precision: bool | str = False
+    callbacks: Sequence[keras.callbacks.Callback] = ()
+    progress: bool = True
+    facts: Facts | None = None
+
+    def __post_init__(self) -> None:
+        """Reject arguments that cannot be meant."""
+        check_positive_integer("epochs", self.epochs)
+        check_choice("resume", self.resume, (True, False))
+        if self.checkpoint_steps is not None:
+            check_positive_integer("checkpoint_steps", self.checkpoint_steps)
+        resolve_policy(self.mixed_precision)
+
+    @property
+    def policy(self) -> str | None:
+        """Name of the dtype policy while the model trains, `None` for the model's own."""
+        return resolve_policy(self.mixed_precision)
+
+    @property
+    def directory(self) -> Path | None:
+        """The run directory as a path."""
+        return None if self.run_dir is None else Path(self.run_dir)
+
+    @contextmanager
+    def scope(self, model: keras.Model, *, replicas: bool = True) -> Iterator[None]:
+        """The scope of the strategy under which the model was built, in which the trainer is compiled.
+
+        Args:
+            model: functional model.
+            replicas: whether the trainer can split a batch over several devices.
+
+        Raises:
+            ValueError: if the model was built in another scope, or on more devices than the trainer can use.
+        """
+        strategy = strategy_of(model)
+        check_scope(model, strategy)
+        if replica_count(strategy) > 1 and not replicas:
+            raise ValueError(f"expected {model.name!r} on one device, received {type(strategy).__name__}")
+        with strategy_scope(strategy):
+            yield
+
+    def scaled(self, optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+        """The optimizer, with loss scaling where gradients are float16 and would otherwise vanish."""
+        return ReplicatedLossScaleOptimizer(optimizer) if self.policy == "mixed_float16" else optimizer
+
+
+def fit(
+    trainer: keras.Model,
+    models: Sequence[keras.Model],
+    train: Source,
+    validation: Source | None,
+    run: Run,
+    *,
+    settings: Mapping[str, Any],
+    optimizer: Stateful | None = None,
+    watchers: Sequence[keras.callbacks.Callback] = (),
+) -> keras.callbacks.History:
+    """Fit a compiled trainer with the files of a run directory; go on where an earlier call was interrupted.
+
+    Args:
+        trainer: compiled model. Its variables are the state of the training, beside those of the optimizer.
+        models: functional models whose layers compute in the run's precision. The first is written at the end.
+        train: batches to train on.
+        validation: batches that are evaluated after every epoch.
+        run: what the caller asked for.
+        settings: values that must not change between the parts of a training, beside optimizer, precision and number
+            of steps.
+        optimizer: the trainer's optimizers, where it has several; `None` is `trainer.optimizer`.
+        watchers: the trainer's own callbacks.
+
+    Returns:
+        Keras' history of all epochs, those before an interruption included.
+
+    Raises:
+        ValueError: if checkpoints within an epoch are wanted of data that are no function of the epoch.
+        FolderInUseError: if another process trains in the run directory.
+        CheckpointError: if the checkpoint is damaged, or of another model or other settings.
+        TrainingDivergedError: if a loss or a weight becomes NaN or infinite.
+    """
+    if run.checkpoint_steps and not train.by_epoch:
+        raise ValueError("checkpoint_steps needs train_data that are a function of the epoch")
+    strategy = strategy_of(models[0])
+    chief = is_chief(strategy)
+    fixed = {**settings, "mixed_precision": run.policy, "steps_per_epoch": train.steps}
+    state = optimizer
+    if state is None:
+        state = trainer.optimizer
+        with strategy_scope(strategy):
+            trainer.optimizer.build(trainer.trainable_variables)
+        fixed["optimizer"] = plain(keras.saving.serialize_keras_object(trainer.optimizer))
+    with ExitStack() as stack:
+        directory = run.directory
+        if directory is not None and chief:
+            directory.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(directory))
+        recorder = Recorder(
+            trainer,
+            models[0],
+            state,
+            fixed | {"epochs": run.epochs},
+            directory,
+            writes=chief,
+            monitor=run.monitor,
+            checkpoint_steps=run.checkpoint_steps,
+            policy="float32" if run.policy else None,
+            facts=run.facts,
+        )
+        if run.resume:
+            recorder.restore()
+        before: list[keras.callbacks.Callback] = []
+        if replica_count(strategy) > 1:
+            before.append(AverageStatistics(strategy))
+        if recorder.averages:
+            before.append(keras.callbacks.SwapEMAWeights())
+        after: list[keras.callbacks.Callback] = [recorder, *watchers]
+        if directory is not None and chief:
+            prepare(directory, fixed | {"epochs": run.epochs})
+            if optimizer is None and importlib.util.find_spec("tensorboard"):
+                after.append(keras.callbacks.TensorBoard(directory / "tensorboard", write_graph=False))
+        if hasattr(train.data, "epoch"):
+            before.append(OrderOfEpoch(train.data))
+        held_out = None if validation is None else validation.epochs(0, 1)[0]
+        for model in models:
+            stack.enter_context(dtype_policies(model, run.policy))
+        progress = recorder.progress
+        for first, last, data, steps in train.remaining(progress.epoch, progress.step, run.epochs):
+            trainer.fit(
+                data,
+                initial_epoch=first,
+                epochs=last,
+                steps_per_epoch=steps,
+                validation_data=held_out,
+                callbacks=[*before, *run.callbacks, *after],
+                shuffle=False,  # the data are in the order they are meant to be
+                verbose=1 if run.progress and chief else 0,
+            )
+            if trainer.stop_training:
+                break
+        if recorder.averages:  # also of a finished training, which `fit` did not see
+            trainer.optimizer.finalize_variable_values(trainer.trainable_variables)
+        recorder.save_model("model.keras")
+    return recorder.result()
+
+
+class OrderOfEpoch(keras.callbacks.Callback):
+    """Gives batches the order of the epoch that begins, however many `fit` has counted.
+
+    Args:
+        batches: batches with an attribute `epoch`, of which their order is a function.
+    """
+
+    def __init__(self, batches: Any) -> None:
+        super().__init__()
+        self.batches = batches
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
+        """Set the epoch of the batches."""
+        self.batches.epoch = epoch
+
+
+def plain(config: Any) -> Any:
+    """A serialised Keras object without the names that Keras numbers through the process, as JSON values."""
+    if isinstance(config, dict):
+        return {key: plain(value) for key, value in config.items() if key != "name"}
+    if isinstance(config, list | tuple):
+        return [plain(value) for value in config]
+    return config

@@ -1,0 +1,81 @@
+"""What every trainer does alike: it survives a kill, computes in 16 bits, keeps its directory to itself."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import toy_trainings
+
+from keras_segattn.files import FolderInUseError, locked
+from keras_segattn.training import CheckpointError
+
+# The cascade is the same trainer function as the regions', three times as slow.
+EVERY = [
+    pytest.param(name, marks=[pytest.mark.thorough] if name == "cascade" else []) for name in toy_trainings.TRAINERS
+]
+
+
+def arrays(file):
+    with np.load(file, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files if name != "header"}
+
+
+@pytest.mark.parametrize("trainer", EVERY)
+def test_a_killed_training_ends_as_an_uninterrupted_one_bit_for_bit(trainer, forked_scripts, tmp_path):
+    request = {"trainer": trainer, "folder": str(tmp_path)}
+    done = forked_scripts.run(Path(toy_trainings.__file__), request, tmp_path)
+    assert done.returncode == 0, done.stderr
+    resumed, whole = (arrays(tmp_path / run / "checkpoint.npz") for run in ("resumed", "whole"))
+    assert len(whole) > 3
+    assert resumed.keys() == whole.keys()
+    for name, array in whole.items():
+        np.testing.assert_array_equal(resumed[name], array)
+    histories = [(tmp_path / run / "history.csv").read_text().splitlines() for run in ("resumed", "whole")]
+    assert len(histories[1]) == 1 + toy_trainings.EPOCHS
+    for epoch in (1, 3):  # of the second, one may have seen the rest only
+        assert histories[0][epoch] == histories[1][epoch]
+    names = ({path.name for path in (tmp_path / run).iterdir()} for run in ("resumed", "whole"))
+    assert next(names) == next(names)
+
+
+@pytest.mark.parametrize("trainer", EVERY)
+def test_16_bits_are_for_the_computation_only(trainer, tmp_path):
+    seen = set()
+
+    class Policies(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):  # noqa: ARG002
+            seen.update(layer.compute_dtype for layer in self.model._flatten_layers())
+
+    model = toy_trainings.TRAINERS[trainer](
+        epochs=1, run_dir=tmp_path, mixed_precision="mixed_bfloat16", callbacks=[Policies()], progress=False
+    )
+    assert "bfloat16" in seen
+    assert {variable.dtype for variable in model.trainable_variables} == {"float32"}
+    assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+    saved = keras.saving.load_model(tmp_path / "model.keras")
+    assert {layer.compute_dtype for layer in saved.layers} == {"float32"}
+    for have, want in zip(saved.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(have, want)
+
+
+def test_a_run_directory_is_for_one_process(tmp_path):
+    with locked(tmp_path), pytest.raises(FolderInUseError, match=r"is in use by process \d+"):
+        toy_trainings.segment(epochs=1, run_dir=tmp_path, progress=False)
+    assert not list(tmp_path.iterdir())
+    toy_trainings.segment(epochs=1, run_dir=tmp_path, progress=False)
+    assert not (tmp_path / ".lock").exists()
+
+
+def test_more_epochs_at_a_constant_rate_go_on(tmp_path):
+    toy_trainings.write(epochs=1, run_dir=tmp_path, recipe="rnnsearch", progress=False)
+    history = toy_trainings.write(epochs=2, run_dir=tmp_path, recipe="rnnsearch", progress=False)
+    del history
+    assert len((tmp_path / "history.csv").read_text().splitlines()) == 3
+
+
+def test_more_epochs_of_a_schedule_are_refused_in_the_user_s_words(tmp_path):
+    toy_trainings.write(epochs=1, run_dir=tmp_path, progress=False)
+    with pytest.raises(CheckpointError, match=r"epochs: 1 in .*checkpoint.npz, 2 now, and its learning rate falls"):
+        toy_trainings.write(epochs=2, run_dir=tmp_path, progress=False)
+    toy_trainings.write(epochs=2, run_dir=tmp_path, resume=False, progress=False)
