@@ -86,7 +86,7 @@ class SpatialTransformer(keras.layers.Layer):
         self.localisation: Any = localisation
         self.scale = scale
         self.interpolation, self.padding, self.align_corners = interpolation, padding, align_corners
-        # Half precision would round positions to about whole pixels: only the picture is cast, parameters keep their dtype.
+        # Half precision would round positions to about whole pixels: only the picture is cast, not the parameters.
         self.autocast = False
         self.theta: Any = None
         if localisation is not None:

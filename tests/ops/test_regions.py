@@ -178,7 +178,7 @@ def test_no_gradient_reaches_the_boxes_of_roi_align():
     [
         ([], (1, 2, 4), [], "expected maps"),
         ([(1, 4, 4, 2), (1, 2, 2, 3)], (1, 2, 4), [1, 0.5], "of equal channels"),
-        ([(1, 4, 4, 2)], (1, 2, 4), [1, 0.5], "one scale a map, received 2 for 1"),
+        ([(1, 4, 4, 2)], (1, 2, 4), [1, 0.5], "one scale per map, received 2 for 1"),
         ([(1, 4, 4, 2)], (2, 4), [1], r"expected boxes \(batch, regions, 4\), received \(2, 4\)"),
         ([(1, 4, 4, 2), (1, 2, 2, 2)], (1, 2, 4), [1, 0.5], "expected the level of each box, received None"),
     ],
