@@ -1,4 +1,4 @@
-"""Weighted sums of a few pixels, to which all operators reduce that crop regions by bilinear interpolation.
+"""Weighted sums of a few pixels, which all operators that crop regions by bilinear interpolation compute.
 
 A *table* holds the pixels of all maps of a pyramid, one pixel in each row. A region operator determines for every
 output cell which rows it reads, and their weights. Both are computed one axis at a time: `Axis` holds, for every sample

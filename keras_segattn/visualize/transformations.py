@@ -10,7 +10,8 @@ from keras_segattn.arguments import check_choice, check_positive_integer
 from keras_segattn.ops.grids import control_points
 from keras_segattn.visualize.colours import palette
 
-# Smaller pictures are enlarged until their longer side, with the margin, has this many pixels: one alone, several.
+# Smaller pictures are enlarged until their longer side, with the margin, has this many pixels: a single picture, and
+# each of several.
 ALONE, OF_SEVERAL = 512, 160
 # Limits of the margin around a picture, which shows points outside of the picture, as a share of its side.
 LEAST_MARGIN, MOST_MARGIN = 0.08, 0.5
@@ -85,7 +86,7 @@ def sampled_grid(
     page.paste(Image.fromarray(image).resize(inner, method), (left, top))
 
     def placed(where: np.ndarray) -> np.ndarray:
-        """Convert points to pixels of the page, limited far outside of it, where Pillow might fail."""
+        """Convert points to pixels of the page; very distant ones are clipped to numbers that Pillow can draw."""
         shares = _shares(where, image.shape, align_corners)
         return np.clip(shares * inner + (left, top), -8 * size * finer, 8 * size * finer) - 0.5
 

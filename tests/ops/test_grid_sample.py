@@ -100,7 +100,7 @@ def test_at_whole_pixels_the_slope_is_the_difference_to_the_next(form, padding):
     with form():
         value, _, slope = sampled(row.reshape(1, 1, 5, 1), grid, np.ones((1, 1, 9, 1)), "bilinear", padding, True)
     if padding == "zeros":
-        # Gradients are not 0 from -1, whose neighbour is the first pixel, to the last pixel, whose neighbour is outside.
+        # Gradients are not 0 from -1, just before the first pixel, to the last pixel, whose neighbour is outside.
         np.testing.assert_array_equal(value.ravel(), [0, 0, *row, 0, 0])
         expected = [0, 2, 1, 2, 4, -8, -1, 0, 0]
     else:
