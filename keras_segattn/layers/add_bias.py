@@ -1,4 +1,4 @@
-"""A bias by itself."""
+"""A layer that only adds a bias."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import keras
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class AddBias(keras.layers.Layer):
-    """Adds a learned vector: what an embedding lacks to be an affine map of one-hot words.
+    """Adds a learned vector, so that an embedding followed by it is an affine map of one-hot words.
 
     Example:
         >>> AddBias()(keras.ops.ones((2, 30, 620))).shape
@@ -19,5 +19,5 @@ class AddBias(keras.layers.Layer):
         self.bias = self.add_weight(name="bias", shape=(inputs_shape[-1],), initializer="zeros")
 
     def call(self, inputs: Any) -> Any:
-        """Add."""
+        """Add the bias to `inputs`."""
         return inputs + self.bias

@@ -11,18 +11,20 @@ from keras_segattn.layers.attention_score import AttentionScore
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class AdditiveAttention(AttentionScore):
-    """Scores v·tanh(s·W + h·U) of annotations h for a query s (the paper's appendix A.1.2).
+    """Attention with scores v·tanh(s·W + h·U) of annotations h for a query s (the paper's appendix A.1.2).
 
     Replaces `tfa.seq2seq.BahdanauAttention`. Keys h·U are computed once for all queries.
 
     Args:
-        units: width of the hidden layer, A.
+        units: width of the hidden layer, to which W and U map.
         key_bias: whether keys have a bias.
-        key_layers: further layers tanh(keys·W + b) on the keys (Show, Attend and Tell's released code has one).
-        score_bias: whether a number is added to all scores, which does not change the weights but is in released files.
-        query_initializer, key_initializer, layer_initializer, score_initializer: of the kernels.
+        key_layers: number of further layers tanh(keys·W + b) on the keys (the released code of Show, Attend and Tell
+            has one).
+        score_bias: whether one learned number is added to all scores. It does not change the attention weights, but
+            released files contain it.
+        query_initializer, key_initializer, layer_initializer, score_initializer: initialisers of the kernels.
 
-    Call arguments, output: as `AttentionScore`.
+    Call arguments and output are those of `AttentionScore`.
 
     Raises:
         ValueError: if an argument or a shape is wrong.
@@ -82,7 +84,7 @@ class AdditiveAttention(AttentionScore):
         return self.add_weight(name=name, shape=shape, initializer="zeros")
 
     def keys(self, annotations: Any) -> Any:
-        """h·U, and the further layers."""
+        """Compute the keys h·U, and apply the further layers to them."""
         keys = ops.matmul(annotations, self.key_kernel)
         if self.bias is not None:
             keys = keys + self.bias
@@ -91,7 +93,7 @@ class AdditiveAttention(AttentionScore):
         return keys
 
     def scores(self, query: Any, keys: Any, previous: Any) -> Any:
-        """v·tanh(s·W + keys)."""
+        """Compute the scores v·tanh(s·W + keys)."""
         return self._scored(ops.matmul(query, self.query_kernel)[:, None] + keys)
 
     def _scored(self, hidden: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Anchors of a feature map."""
+"""A layer that lays out the anchors of a feature map."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,15 +16,16 @@ class AnchorGenerator(keras.layers.Layer):
 
     Args:
         sizes: square roots of the anchors' areas, in pixels.
-        ratios: heights ÷ widths.
-        stride: pixels between cells.
-        rounding: of the corners: `"nearest"` (torchvision), `None` (Detectron2) or `"caffe"` (py-faster-rcnn).
+        ratios: ratios height ÷ width of the anchors.
+        stride: pixels of the image between neighbouring cells of the map.
+        rounding: rounding of the corners: `"nearest"` (torchvision), `None` (Detectron2) or `"caffe"` (py-faster-rcnn).
 
     Call arguments:
         inputs: map `(batch, h, w, channels)`; only its size is read.
 
     Output:
-        float32 `(h · w · A, 4)`, A being ratios times sizes: the same boxes for every image.
+        float32 `(h · w · A, 4)`, where A is the number of ratios times the number of sizes. The boxes are the same for
+        every image.
 
     Raises:
         ValueError: if an argument is wrong.
@@ -48,12 +49,12 @@ class AnchorGenerator(keras.layers.Layer):
         self.cell = cell_anchors(self.sizes, self.ratios, rounding)
 
     def call(self, inputs: Any) -> Any:
-        """The anchors of all cells."""
+        """Return the anchors of all cells."""
         _, height, width, _ = ops.shape(inputs)
         return grid_anchors(self.cell, height, width, self.stride)
 
     def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
-        """As many as the map has cells, times the anchors of a cell."""
+        """Describe the output: one row per cell of the map and anchor of a cell."""
         height, width = inputs.shape[1:3]
         count = None if height is None or width is None else height * width * len(self.cell)
         return keras.KerasTensor((count, 4), dtype="float32")

@@ -1,4 +1,4 @@
-"""What cells that look at annotations at every step have in common."""
+"""The base class of recurrent cells that attend to annotations at every step."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,10 +12,11 @@ from keras_segattn.layers.projected_rnn import ProjectedCell
 
 
 class AttentionCell(ProjectedCell):
-    """Base of the cells for `AttentionRNN`: attend with the state that was, then move on with what was seen.
+    """Base of the cells for `AttentionRNN`: attend with the previous state, then update the state with the context.
 
-    A subclass has `attention`, `units`, `state_sizes`, `projection` (the width of projected inputs), `project` and
-    `advance`; states are its own, and after them what the attention carries from step to step, if anything.
+    A subclass sets `units`, `state_sizes` and `projection` (the width of projected inputs), and defines `project` and
+    `advance`. A list of states holds the cell's own states first, and then, if the attention needs one, the tensor that
+    it carries from step to step.
     """
 
     attention: AttentionScore
@@ -32,12 +33,12 @@ class AttentionCell(ProjectedCell):
 
     @property
     def state_size(self) -> list[int]:
-        """Widths of the states (that of the attention's is a loop's own affair)."""
+        """Sizes of the cell's own states. The attention's state is not included; the loop running the cell keeps it."""
         return self.state_sizes
 
     @property
     def output_size(self) -> int:
-        """Unknown: the weights are as many as the annotations; `AttentionRNN` computes it."""
+        """Width of the state only. The output has context and weights too, whose sizes `AttentionRNN` computes."""
         return self.units
 
     def build(self, inputs_shape: tuple[int | None, ...], annotations_shape: tuple[int | None, ...]) -> None:
@@ -47,47 +48,47 @@ class AttentionCell(ProjectedCell):
             self.attention.built = True
 
     def gated(self, context: Any, states: list[Any]) -> Any:
-        """The context as the cell and the output see it."""
+        """Return the context in the form that the cell and the output receive; here unchanged."""
         return context
 
     def advance(self, projected: Any, context: Any, states: list[Any]) -> list[Any]:
-        """New states."""
+        """Compute the cell's new states."""
         raise NotImplementedError
 
     def look(self, states: list[Any], memory: Memory, noise: Any = None) -> Seen:
-        """What the state before the step gets to see."""
+        """Attend with the state before the step, and return what is seen."""
         seen = self.attention.attend(states[0], memory, self.previous(states), noise)
         return seen._replace(context=self.gated(seen.context, states))
 
     def own(self, states: list[Any]) -> list[Any]:
-        """The cell's part of the states."""
+        """Return the cell's own part of the states."""
         return states[: len(self.state_sizes)]
 
     def previous(self, states: list[Any]) -> Any:
-        """The attention's part of the states, if it has one."""
+        """Return the attention's part of the states, or `None` if it has none."""
         return states[-1] if len(states) > len(self.state_sizes) else None
 
     def carried(self, seen: Seen, previous: Any) -> list[Any]:
-        """The attention's part of the new states."""
+        """Return the attention's part of the new states: a list of one tensor, or of none."""
         return [self.attention.carried(seen, previous)] if self.attention.needs_previous else []
 
     def attend_and_advance(
         self, projected: Any, states: list[Any], memory: Memory, noise: Any = None
     ) -> tuple[Seen, list[Any]]:
-        """What is seen, and new states."""
+        """Attend, update the cell, and return what was seen and the new states."""
         seen = self.look(states, memory, noise)
         new = self.advance(projected, seen.context, self.own(states))
         return seen, [*new, *self.carried(seen, self.previous(states))]
 
     def start(self, states: list[Any], memory: Memory) -> list[Any]:
-        """States before the first step: the given ones, and zeros for the attention."""
+        """Return the states before the first step: the given ones and, if the attention needs a state, zeros for it."""
         if not self.attention.needs_previous:
             return states
         return [*states, ops.zeros_like(memory.annotations[..., 0])]
 
     @contextlib.contextmanager
     def reading(self, memory: Memory) -> Iterator[None]:
-        """While a loop is traced, this is what the cell attends to."""
+        """Make the cell attend to `memory` while a loop is traced in this context."""
         self._memory.append(memory)
         try:
             yield
@@ -95,7 +96,7 @@ class AttentionCell(ProjectedCell):
             self._memory.pop()
 
     def step(self, projected: Any, states: Any, training: bool) -> tuple[Any, list[Any]]:
-        """State, context and weights in one vector, as Keras's loop wants it; and the new states."""
+        """Return state, context and weights joined in one vector, as Keras's loop requires, and the new states."""
         if not self._memory:
             raise ValueError(
                 f"{self.name} has no annotations to attend to: run it by keras_segattn.layers.AttentionRNN"
@@ -112,5 +113,5 @@ class AttentionCell(ProjectedCell):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "AttentionCell":
-        """The cell with its attention."""
+        """Rebuild the cell with its attention."""
         return cls(**config | {"attention": keras.saving.deserialize_keras_object(config["attention"])})

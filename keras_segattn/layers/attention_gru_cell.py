@@ -13,17 +13,18 @@ from keras_segattn.layers.reset_before_gru_cell import ResetBeforeGRUCell
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class AttentionGRUCell(AttentionCell):
-    """A gated unit, reset before the product, that gets a context at each step (the paper's appendix A.2.2).
+    """A gated recurrent unit that receives a context at each step (the paper's appendix A.2.2).
 
         c = attention(h)    h' = GRU(x·W + b + c·C, h)
 
-    All kernels hold z, r and the candidate in this order.
+    The reset gate acts before the recurrent product. The columns of all kernels are those of the update gate z, the
+    reset gate r and the candidate, in this order.
 
     Args:
         units: width of the state.
-        attention: what computes the context.
-        gate_bias: as `ResetBeforeGRUCell`.
-        kernel_initializer, recurrent_initializer, context_initializer: of the kernels.
+        attention: attention layer that computes the context.
+        gate_bias: whether the gates have biases too, see `ResetBeforeGRUCell`.
+        kernel_initializer, recurrent_initializer, context_initializer: initialisers of the kernels.
 
     Raises:
         TypeError, ValueError: if an argument is wrong.
@@ -61,11 +62,11 @@ class AttentionGRUCell(AttentionCell):
         self.context_kernel = self.add_weight(name="context_kernel", shape=shape, initializer=self.context_initializer)
 
     def project(self, inputs: Any) -> Any:
-        """x·W + b."""
+        """Compute x·W + b."""
         return self.unit.project(inputs)
 
     def advance(self, projected: Any, context: Any, states: list[Any]) -> list[Any]:
-        """The next state."""
+        """Compute the next state."""
         return [self.unit.update(projected + ops.matmul(context, self.context_kernel), states[0])]
 
     def get_config(self) -> dict[str, Any]:

@@ -12,19 +12,21 @@ from keras_segattn.layers.attention_score import AttentionScore
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class AttentionLSTMCell(AttentionCell):
-    """An LSTM that gets a context at each step (the paper's equations 1 to 3, as its code has them).
+    """An LSTM that receives a context at each step (the paper's equations 1 to 3, in the form of its released code).
 
         z = attention(h)    z = σ(h·S + s) ⊙ z with a selector    i, f, g, o = split(x·W + h·U + z·C + b)
         c' = σ(f) ⊙ c + σ(i) ⊙ tanh(g)    h' = σ(o) ⊙ tanh(c')
 
-    Kernels hold i, f, g, o in this order, as Keras and PyTorch do; the released files hold i, f, o, g.
+    The columns of the kernels are those of i, f, g, o in this order, as in Keras and PyTorch; in the released files the
+    order is i, f, o, g.
 
     Args:
         units: width of the state.
-        attention: what computes the context.
+        attention: attention layer that computes the context.
         selector: gate on the context (the paper's β): `"scalar"`, `"vector"` or `None`.
-        kernel_initializer, recurrent_initializer, context_initializer: the recurrent kernel is made of four blocks.
-        forget_bias: what the forget gate's bias starts from: 0 in the released code.
+        kernel_initializer, recurrent_initializer, context_initializer: initialisers of the kernels; each of the
+            recurrent kernel's four blocks is initialised separately.
+        forget_bias: initial bias of the forget gate; 0 in the released code.
 
     Raises:
         TypeError, ValueError: if an argument is wrong.
@@ -84,17 +86,17 @@ class AttentionLSTMCell(AttentionCell):
         return ops.pad(forget, [(self.units, shape[0] - 2 * self.units)])
 
     def project(self, inputs: Any) -> Any:
-        """x·W + b."""
+        """Compute x·W + b."""
         return ops.matmul(inputs, self.kernel) + self.bias
 
     def gated(self, context: Any, states: list[Any]) -> Any:
-        """β ⊙ z."""
+        """Compute β ⊙ z, the context through the selector, if there is one."""
         if self.selector is None:
             return context
         return context * ops.sigmoid(ops.matmul(states[0], self.selector_kernel) + self.selector_bias)
 
     def advance(self, projected: Any, context: Any, states: list[Any]) -> list[Any]:
-        """The next h and c."""
+        """Compute the next h and c."""
         h, c = states
         joined = projected + ops.matmul(h, self.recurrent_kernel) + ops.matmul(context, self.context_kernel)
         i, f, g, o = ops.split(joined, 4, axis=-1)

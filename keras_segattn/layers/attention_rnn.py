@@ -1,4 +1,4 @@
-"""The loop in which a cell attends to annotations: what `keras.layers.RNN(constants=…)` was for."""
+"""The recurrent loop in which a cell attends to annotations."""
 
 from dataclasses import replace
 from typing import Any
@@ -12,31 +12,31 @@ from keras_segattn.layers.projected_rnn import ProjectedRNN
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class AttentionRNN(ProjectedRNN):
-    """Runs an attention cell over sequences: keys and inputs are projected once, before the loop.
+    """Runs an attention cell over sequences. Keys and projected inputs are computed once, before the loop.
 
-    Replaces `keras.layers.RNN(cell, constants=…)`, which Keras 3 has no more, and TensorFlow Addons'
+    Replaces `keras.layers.RNN(cell, constants=…)`, which Keras 3 no longer has, and TensorFlow Addons'
     `AttentionWrapper`.
 
     Args:
-        cell: `AttentionLSTMCell`, `AttentionGRUCell`.
-        unroll: whether the steps become a graph without a loop: larger, and quicker for a few steps.
+        cell: an attention cell, such as `AttentionLSTMCell` or `AttentionGRUCell`.
+        unroll: whether the steps become a graph without a loop, which is larger, but faster for a few steps.
 
     Call arguments:
         sequences: inputs of the steps, `(batch, T, size)`.
         annotations: `(batch, L, D)`.
         annotation_mask: bool `(batch, L)`, false for padding, or `None`.
         initial_state: list of the cell's states `(batch, units)`; zeros if left out.
-        mask: bool `(batch, T)`; a step where it is false copies the states, and its outputs are zero.
-        noise: float32 `(batch, T, L)` in [0, 1), what `HardAttention` draws with.
-        drawn: bool `(batch,)`, which examples draw; with `noise` only.
+        mask: bool `(batch, T)`; where it is false, the step leaves the states unchanged and its outputs are zero.
+        noise: float32 `(batch, T, L)` in [0, 1), the random numbers with which `HardAttention` draws.
+        drawn: bool `(batch,)`, true for the examples that draw; goes together with `noise`.
 
     Output:
-        dict `outputs` `(batch, T, units)`, the state after each step; `context` `(batch, T, D)`, what the step saw;
-        `weights` `(batch, T, L)`; `choices` `(batch, T, L)`, what the annotations were weighted by: the weights where
-        nothing was drawn; `states`, the list of the last states.
+        dict `outputs` `(batch, T, units)`, the state after each step; `context` `(batch, T, D)`, the mean of the
+        annotations that each step received; `weights` `(batch, T, L)`; `choices` `(batch, T, L)`, the factors of the
+        annotations in that mean, equal to the weights where nothing was drawn; `states`, the list of the last states.
 
     Raises:
-        TypeError: if the cell is none for attention.
+        TypeError: if the cell is not an attention cell.
         ValueError: if a shape is wrong.
 
     Example:
@@ -76,7 +76,7 @@ class AttentionRNN(ProjectedRNN):
         drawn: Any = None,
         training: bool = False,
     ) -> dict[str, Any]:
-        """Loop, and take the outputs apart."""
+        """Run the loop, and split its output into its parts."""
         if (noise is None) != (drawn is None):
             raise ValueError("noise and drawn go together: which examples draw, and what with")
         memory = replace(self.cell.attention.remember(annotations, annotation_mask), drawn=drawn)
@@ -89,7 +89,7 @@ class AttentionRNN(ProjectedRNN):
             projected = ops.concatenate([projected, ops.cast(noise, projected.dtype)], axis=-1)
         with self.cell.reading(memory), self.cell.fed_with_projections():
             joined, *last = self.loop(projected, states, mask, training)
-        if mask is not None:  # Keras's backends do not agree on what comes out of a masked step
+        if mask is not None:  # Keras's backends disagree on the output of a masked step
             joined = joined * ops.cast(mask, joined.dtype)[..., None]
         units, width = self.cell.units, annotations.shape[-1]
         locations = ops.shape(annotations)[1] if annotations.shape[1] is None else annotations.shape[1]
@@ -114,7 +114,7 @@ class AttentionRNN(ProjectedRNN):
         drawn: Any = None,
         training: bool = False,
     ) -> dict[str, Any]:
-        """Every part's own shape."""
+        """Describe the parts of the output."""
         (batch, steps, _), (_, locations, width) = sequences.shape, annotations.shape
         dtype = self.compute_dtype
         return {

@@ -1,4 +1,4 @@
-"""Batch normalisation that knows nothing but the batch before it, or a loop's, that knows each step's averages."""
+"""Batch normalisation without moving statistics, and in loops with moving statistics of each step."""
 
 from typing import Any
 
@@ -10,22 +10,23 @@ from keras_segattn.arguments import check_positive_integer
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class BatchStatistics(keras.layers.Layer):
-    """Batch normalisation by the statistics of the batch, in training and ever after (Ioffe & Szegedy 2015).
+    """Batch normalisation by the statistics of the batch, in training and in inference (Ioffe & Szegedy 2015).
 
-    The first generative adversarial networks have no other. What comes out for a sample then depends on its batch:
-    sample many at once, and serve a form with moving statistics. There is no state beside gain and shift.
+    The first generative adversarial networks use no other kind. The output for a sample then depends on its batch:
+    generate many samples at once, and serve a form of the model with moving statistics. The only weights are gain and
+    shift.
 
     Args:
-        epsilon: added to the variance.
+        epsilon: number added to the variance.
         affine: whether gain (`gamma`) and shift (`beta`) are learned.
-        gamma_initializer: of the gain.
-        **kwargs: of every layer.
+        gamma_initializer: initialiser of the gain.
+        **kwargs: arguments of every Keras layer.
 
     Call arguments:
         inputs: `(batch, …, channels)`; the statistics are over all axes but the last.
 
     Output:
-        The same shape and dtype.
+        Tensor of the same shape and dtype.
 
     Example:
         >>> float(keras.ops.mean(BatchStatistics()(keras.ops.ones((8, 3)))))
@@ -48,19 +49,19 @@ class BatchStatistics(keras.layers.Layer):
             self.beta = self.add_weight(name="beta", shape=shape, initializer="zeros", autocast=False)
 
     def call(self, inputs: Any) -> Any:
-        """Normalise."""
+        """Normalise `inputs` by the statistics of their batch."""
         mean, variance = batch_moments(inputs)
         return self.normalize(inputs, mean, variance)
 
     def normalize(self, inputs: Any, mean: Any, variance: Any) -> Any:
-        """`gamma (x - mean) / √(variance + epsilon) + beta`, in float32 at least."""
+        """Compute `gamma (x - mean) / √(variance + epsilon) + beta`, in float32 at least."""
         gamma, beta = (None if w is None else ops.cast(w, mean.dtype) for w in (self.gamma, self.beta))
         x = ops.cast(inputs, mean.dtype)
         x = ops.batch_normalization(x, mean, variance, -1, offset=beta, scale=gamma, epsilon=self.epsilon)
         return ops.cast(x, self.compute_dtype)
 
     def compute_output_shape(self, inputs_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """That of the input."""
+        """Return the shape of the input."""
         return tuple(inputs_shape)
 
     def get_config(self) -> dict[str, Any]:
@@ -74,22 +75,23 @@ class BatchStatistics(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class RecurrentBatchNormalization(BatchStatistics):
-    """Batch normalisation in a loop, with moving statistics of every step (Cooijmans et al. 2017, section 3).
+    """Batch normalisation in a loop, with separate moving statistics for every step (Cooijmans et al. 2017, section 3).
 
-    Steps share gain and shift, but what they normalise is distributed differently: the first of them begins at zero.
+    All steps share gain and shift. Their statistics are separate, because the inputs of each step are distributed
+    differently: the first step starts from zeros.
 
     Args:
-        steps: how many the loop has.
-        momentum: of the moving statistics: the share of the old ones that a batch leaves.
-        **kwargs: of `BatchStatistics`.
+        steps: number of steps of the loop.
+        momentum: share of the old moving statistics that remains after an update by one batch.
+        **kwargs: arguments of `BatchStatistics`.
 
     Call arguments:
         inputs: `(batch, …, channels)`.
         step: number of the step, from 0.
-        training: whether to normalise by the batch, and to move the statistics towards it.
+        training: whether to normalise by the statistics of the batch, and to move the moving statistics towards them.
 
     Raises:
-        ValueError: if `steps` is no positive integer.
+        ValueError: if `steps` is not a positive integer.
 
     Example:
         >>> RecurrentBatchNormalization(5)(keras.ops.ones((8, 3)), step=4).shape
@@ -125,9 +127,9 @@ class RecurrentBatchNormalization(BatchStatistics):
 
 
 def batch_moments(inputs: Any) -> tuple[Any, Any]:
-    """Mean and variance over all axes but the last, in float32 at least."""
+    """Compute mean and variance over all axes but the last, in float32 at least."""
     x = ops.cast(inputs, "float64" if inputs.dtype == "float64" else "float32")
     axes = tuple(range(len(x.shape) - 1))
     mean = ops.mean(x, axes)
-    # Not E[x²] - E[x]², which some backends' moments are: epsilon is too small to hide its rounding.
+    # Some backends compute moments as E[x²] - E[x]², whose rounding errors are too large for so small an epsilon.
     return mean, ops.mean(ops.square(x - mean), axes)

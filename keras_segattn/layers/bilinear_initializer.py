@@ -1,4 +1,4 @@
-"""Initialises a transposed convolution as bilinear up-sampling of every channel by itself."""
+"""An initialiser that makes a transposed convolution start as bilinear up-sampling of each channel."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ class BilinearInitializer(keras.initializers.Initializer):
     """
 
     def __call__(self, shape: tuple[int, ...], dtype: str | None = None) -> Any:
-        """The kernel.
+        """Make the kernel of a transposed convolution.
 
         Args:
             shape: `(size, size, channels, channels)`.
@@ -35,5 +35,5 @@ class BilinearInitializer(keras.initializers.Initializer):
         return ops.convert_to_tensor(kernel, dtype=dtype or keras.config.floatx())
 
     def clone(self) -> "BilinearInitializer":
-        """An equal initialiser; there is no state to share."""
+        """Return an equal initialiser; there is no state to share."""
         return BilinearInitializer()

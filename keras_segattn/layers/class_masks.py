@@ -1,4 +1,4 @@
-"""From one mask a class to the mask of the class that was found."""
+"""A layer that selects the mask of the predicted class from one mask per class."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class ClassMasks(keras.layers.Layer):
-    """The mask of each region's own class, as probabilities.
+    """Selects the mask of each region's predicted class, as probabilities.
 
     Args:
         with_background: whether the first channel belongs to class 0, as in torchvision's heads, or to class 1.
 
     Call arguments:
-        logits: masks `(batch, regions, h, w, K)`: one a class, or a single one for all.
-        classes: int `(batch, regions)`, 0 in empty slots, whose masks are zero.
+        logits: masks `(batch, regions, h, w, K)`: one per class, or a single one for all classes.
+        classes: int `(batch, regions)`, 0 for unused entries, whose masks are zero.
 
     Output:
         `(batch, regions, h, w)` float32 in 0..1.
@@ -34,7 +34,7 @@ class ClassMasks(keras.layers.Layer):
         channels = logits.shape[-1]
         if channels > 1:
             channel = classes if self.with_background else ops.maximum(classes - 1, 0)
-            # A row of the flattened table (region, channel): one lookup, whatever the number of classes.
+            # Masks become the rows of a table by (region, channel): one lookup, whatever the number of classes.
             height, width = logits.shape[2:4]
             table = ops.reshape(ops.transpose(logits, (0, 1, 4, 2, 3)), (-1, height * width))
             regions = ops.shape(classes)[0] * classes.shape[1]
@@ -45,7 +45,7 @@ class ClassMasks(keras.layers.Layer):
         return ops.sigmoid(logits) * ops.cast(classes > 0, "float32")[..., None, None]
 
     def compute_output_spec(self, logits: Any, classes: Any) -> keras.KerasTensor:
-        """One mask a region."""
+        """Describe the output: one mask per region."""
         return keras.KerasTensor(tuple(logits.shape[:-1]), dtype="float32")
 
     def get_config(self) -> dict[str, Any]:

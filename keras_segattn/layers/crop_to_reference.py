@@ -8,9 +8,9 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class CropToReference(keras.layers.Layer):
-    """Rows and columns `offset : offset + size` of a map, where size is that of a reference map.
+    """Keeps rows and columns `offset : offset + size` of a map, where `size` is the size of a reference map.
 
-    A layer, because height and width may be known only when the model runs.
+    This is a layer because height and width may be known only when the model runs.
 
     Args:
         offset: first row and column that is kept, in pixels of the map.
@@ -20,7 +20,7 @@ class CropToReference(keras.layers.Layer):
         reference: tensor `(batch, h, w, any)`; only its size is read.
 
     Output:
-        `(batch, h, w, channels)`, dtype of the map.
+        `(batch, h, w, channels)` in the map's dtype.
 
     Raises:
         ValueError: if the offset is negative, or a map of known size is too small for the crop.
@@ -38,7 +38,7 @@ class CropToReference(keras.layers.Layer):
         return inputs[:, self.offset : self.offset + height, self.offset : self.offset + width, :]
 
     def compute_output_spec(self, inputs: Any, reference: Any) -> keras.KerasTensor:
-        """Shape and dtype of the crop; sizes known only at run time stay `None`."""
+        """Describe the crop; sizes known only at run time stay `None`."""
         for have, want in zip(inputs.shape[1:3], reference.shape[1:3], strict=True):
             if have is not None and want is not None and have < self.offset + want:
                 raise ValueError(

@@ -1,4 +1,4 @@
-"""From classified and refined regions to a fixed number of detections."""
+"""A layer that turns classified and refined regions into a fixed number of detections."""
 
 from typing import Any
 
@@ -12,31 +12,32 @@ from keras_segattn.ops.nms import nms
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class Detections(keras.layers.Layer):
-    """The best detections of an image: refine, clip, drop what scores little, suppress within each class.
+    """Selects the best detections of an image: refines and clips boxes, drops low scores, suppresses within each class.
 
     Every region is a candidate for every class but the background (class 0), with that class's own box.
 
     Args:
-        count: detections an image that are returned.
+        count: number of detections returned per image.
         score_threshold: candidates with at most this probability are dropped.
-        iou_threshold: candidates that overlap a better one of their class by more are suppressed.
-        min_size: candidates whose clipped height or width is less, in pixels, are dropped.
+        iou_threshold: largest IoU with a better kept candidate of its class that a candidate may have.
+        min_size: smallest height and width of a clipped box, in pixels; smaller candidates are dropped.
         box_weights: factors by which the heads' refinements of (x, y, width, height) are divided.
 
     Call arguments:
         logits: class scores `(batch, R, classes)`, background first.
-        deltas: refinements `(batch, R, 4·K)`: K is `classes`, or `classes - 1` without the background's, or 1 box
-            for all classes.
+        deltas: refinements `(batch, R, 4·K)`: K is `classes`, or `classes - 1` without the background, or 1 if all
+            classes share a box.
         proposals: regions `(batch, R, 4)`.
-        proposal_count: int `(batch,)`: regions from there on do not count.
-        image_sizes: `(batch, 2)`, height and width to which boxes are clipped.
+        proposal_count: int `(batch,)`, number of valid regions of each image; later regions do not count.
+        image_sizes: `(batch, 2)`, height and width of the images, to which boxes are clipped.
 
     Output:
-        dict `boxes` float32 `(batch, count, 4)` in pixels, `scores` float32 `(batch, count)` in 0..1, falling,
-        `classes` int32 `(batch, count)` from 1, and `count` int32 `(batch,)`: slots from there on are zero.
+        dict `boxes` float32 `(batch, count, 4)` in pixels, `scores` float32 `(batch, count)` in 0..1 in descending
+        order, `classes` int32 `(batch, count)` from 1, and `count` int32 `(batch,)`, the number of detections of each
+        image; all later entries are zero.
 
     Raises:
-        ValueError: if an argument is wrong, or deltas and logits do not belong together.
+        ValueError: if an argument is wrong, or the shapes of deltas and logits do not fit each other.
 
     Example:
         >>> found = Detections(count=100)(logits, deltas, proposals, proposal_count, image_sizes)
@@ -60,7 +61,7 @@ class Detections(keras.layers.Layer):
         self.min_size, self.box_weights = min_size, tuple(box_weights)
 
     def call(self, logits: Any, deltas: Any, proposals: Any, proposal_count: Any, image_sizes: Any) -> dict[str, Any]:
-        """The best detections of each image."""
+        """Return the best detections of each image."""
         _, regions, classes = logits.shape
         objects = classes - 1
         scores = ops.softmax(logits, axis=-1)[..., 1:]
@@ -95,11 +96,11 @@ class Detections(keras.layers.Layer):
     def compute_output_spec(
         self, logits: Any, deltas: Any, proposals: Any, proposal_count: Any, image_sizes: Any
     ) -> dict[str, keras.KerasTensor]:
-        """A fixed number of slots an image."""
+        """Describe the output: a fixed number of detections per image."""
         classes, coordinates = logits.shape[-1], deltas.shape[-1]
         if coordinates not in (4, 4 * (classes - 1), 4 * classes):
             raise ValueError(
-                f"with {classes} classes expected 4, {4 * (classes - 1)} or {4 * classes} refinements a region, "
+                f"with {classes} classes expected 4, {4 * (classes - 1)} or {4 * classes} refinements per region, "
                 f"received {coordinates}"
             )
         batch = logits.shape[0]

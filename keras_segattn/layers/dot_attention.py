@@ -10,9 +10,9 @@ from keras_segattn.layers.attention_score import AttentionScore
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class DotAttention(AttentionScore):
-    """Scores s·h of annotations h for a query s (equation 7, "dot").
+    """Attention with scores s·h of annotations h for a query s (equation 7, "dot").
 
-    Call arguments, output: as `AttentionScore`; the query is as wide as the annotations.
+    Call arguments and output are those of `AttentionScore`; query and annotations must have the same width.
 
     Raises:
         ValueError: if the widths differ.
@@ -25,7 +25,7 @@ class DotAttention(AttentionScore):
     def build(
         self, query_shape: tuple[int | None, ...], annotations_shape: tuple[int | None, ...], mask_shape: Any = None
     ) -> None:
-        """Check that the two can be multiplied."""
+        """Check that query and annotations have the same width."""
         super().build(query_shape, annotations_shape)
         if query_shape[-1] != annotations_shape[-1]:
             raise ValueError(
@@ -33,20 +33,20 @@ class DotAttention(AttentionScore):
             )
 
     def scores(self, query: Any, keys: Any, previous: Any) -> Any:
-        """The products."""
+        """Compute the products of the query with all keys."""
         return ops.matmul(keys, query[..., None])[..., 0]
 
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class GeneralAttention(AttentionScore):
-    """Scores s·W·h of annotations h for a query s (equation 7, "general").
+    """Attention with scores s·W·h of annotations h for a query s (equation 7, "general").
 
     Replaces `tfa.seq2seq.LuongAttention`. Keys W·h are computed once for all queries.
 
     Args:
-        kernel_initializer: of W.
+        kernel_initializer: initialiser of W.
 
-    Call arguments, output: as `AttentionScore`.
+    Call arguments and output are those of `AttentionScore`.
 
     Raises:
         ValueError: if a shape is wrong.
@@ -69,11 +69,11 @@ class GeneralAttention(AttentionScore):
         self.kernel = self.add_weight(name="kernel", shape=shape, initializer=self.kernel_initializer)
 
     def keys(self, annotations: Any) -> Any:
-        """W·h."""
+        """Compute the keys W·h."""
         return ops.matmul(annotations, self.kernel)
 
     def scores(self, query: Any, keys: Any, previous: Any) -> Any:
-        """The products."""
+        """Compute the products of the query with all keys."""
         return ops.matmul(keys, query[..., None])[..., 0]
 
     def get_config(self) -> dict[str, Any]:

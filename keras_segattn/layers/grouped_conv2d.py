@@ -8,11 +8,11 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class GroupedConv2D(keras.layers.Conv2D):
-    """`keras.layers.Conv2D` with `groups`, in a form that every runtime has.
+    """`keras.layers.Conv2D` with `groups`, in a form that every runtime supports.
 
-    On TensorFlow's CPU backend Keras compiles a grouped convolution with XLA, once for every input shape, and the
-    compiled function is in no exported graph. Splitting the channels, convolving each group and concatenating is
-    the same sum. Arguments, weights, input and output are those of `Conv2D`.
+    On TensorFlow's CPU backend Keras compiles a grouped convolution with XLA, once for every input shape, and exported
+    graphs do not contain the compiled function. This layer splits the channels, convolves each group and concatenates
+    the results, which computes the same sums. Arguments, weights, input and output are those of `Conv2D`.
 
     Example:
         >>> conv2 = GroupedConv2D(256, 5, padding="same", groups=2)

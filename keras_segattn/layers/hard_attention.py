@@ -1,4 +1,4 @@
-"""Hard attention: one location at a time, drawn with noise that is an input."""
+"""Hard attention: one location per step, drawn with noise that is an input of the model."""
 
 from typing import Any
 
@@ -7,26 +7,26 @@ from keras import ops
 
 from keras_segattn.layers.attention_score import AttentionScore, Memory, Seen
 
-# Log of nothing: keeps the noise finite.
+# The smallest number whose logarithm is taken, which keeps the noise finite.
 LEAST = 1e-20
 
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class HardAttention(AttentionScore):
-    """Looks at one location, drawn by the weights of another attention (Xu et al. 2015, section 4.1).
+    """Attends to one location, drawn with the weights of another attention (Xu et al. 2015, section 4.1).
 
-    Without noise it is that attention: the context is what is expected, as in the released code's tests. No gradient
-    flows through the draw; `training.HardAttentionTrainer` estimates it.
+    Without noise it equals the other attention: the context is the expected value over all draws, as in the released
+    code at test time. No gradient flows through a draw; `training.HardAttentionTrainer` estimates it.
 
     Args:
-        attention: whose weights are drawn from.
-        most_probable: whether, instead of drawing, to take the location of largest weight.
+        attention: attention layer whose weights are the probabilities of the locations.
+        most_probable: whether to take the location of largest weight instead of drawing one.
 
-    Call arguments, output: as `AttentionScore`. In a loop, `AttentionRNN` has the noise as a call argument: the same
-    noise gives the same locations everywhere.
+    Call arguments and output are those of `AttentionScore`. In a loop, the noise is a call argument of `AttentionRNN`;
+    the same noise gives the same locations in every runtime.
 
     Raises:
-        TypeError: if `attention` is none.
+        TypeError: if `attention` is not an attention layer.
 
     Example:
         >>> rnn = AttentionRNN(AttentionLSTMCell(1800, HardAttention(AdditiveAttention(512))))
@@ -49,15 +49,15 @@ class HardAttention(AttentionScore):
             self.attention.built = True
 
     def keys(self, annotations: Any) -> Any:
-        """The other attention's."""
+        """Compute the keys of the other attention."""
         return self.attention.keys(annotations)
 
     def weights_of(self, query: Any, memory: Memory, previous: Any) -> Any:
-        """The other attention's."""
+        """Compute the weights of the other attention."""
         return self.attention.weights_of(query, memory, previous)
 
     def choose(self, weights: Any, memory: Memory, noise: Any) -> Any:
-        """1 at the location drawn, by the largest of log-probability plus Gumbel noise; the weights without noise."""
+        """Return 1 where log-probability plus Gumbel noise is largest, else 0; without noise return the weights."""
         if not self.most_probable and noise is None:
             return weights
         ranks = ops.log(ops.maximum(weights, LEAST))
@@ -70,7 +70,7 @@ class HardAttention(AttentionScore):
         return ops.where(ops.cast(memory.drawn, "bool")[:, None], single, weights)
 
     def carried(self, seen: Seen, previous: Any) -> Any:
-        """The other attention's."""
+        """Return what the other attention carries to the next step."""
         return self.attention.carried(seen, previous)
 
     def get_config(self) -> dict[str, Any]:
@@ -80,5 +80,5 @@ class HardAttention(AttentionScore):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "HardAttention":
-        """The layer with its attention."""
+        """Rebuild the layer with its attention."""
         return cls(**config | {"attention": keras.saving.deserialize_keras_object(config["attention"])})

@@ -1,4 +1,4 @@
-"""Attention after the step, fed into the next (Luong, Pham & Manning, EMNLP 2015, arXiv 1508.04025)."""
+"""Input feeding: each step receives the last attention (Luong, Pham & Manning, EMNLP 2015, arXiv 1508.04025)."""
 
 from typing import Any
 
@@ -12,17 +12,17 @@ from keras_segattn.layers.attention_score import Memory, Seen
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class InputFeedingCell(AttentionCell):
-    """Another cell in Luong's order: it moves on, attends with its new state, and both make what it gives out.
+    """Runs another cell in Luong's order: update the state, attend with the new state, compute the output from both.
 
         h' = cell(x, h̃, h)    c = attention(h')    h̃' = tanh([c, h']·W)
 
-    The vector h̃ goes into the next step where the cell has its context: input feeding (sections 3.1 and 3.3). Replaces
-    `tfa.seq2seq.AttentionWrapper`.
+    The next step receives the vector h̃ in the place of the cell's context, which is called input feeding (sections 3.1
+    and 3.3). Replaces `tfa.seq2seq.AttentionWrapper`.
 
     Args:
-        cell: `AttentionLSTMCell` or `AttentionGRUCell`, and with it the attention.
-        units: width of h̃, which is also what the loop gives out and the first of its states; it begins as zeros.
-        kernel_initializer: of W.
+        cell: `AttentionLSTMCell` or `AttentionGRUCell`, whose attention is used.
+        units: width of h̃, which is both the output of the loop and the first of its states; h̃ starts as zeros.
+        kernel_initializer: initialiser of W.
 
     Raises:
         TypeError, ValueError: if an argument is wrong.
@@ -46,7 +46,7 @@ class InputFeedingCell(AttentionCell):
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
     def build(self, inputs_shape: tuple[int | None, ...], annotations_shape: tuple[int | None, ...]) -> None:
-        """Make the weights: the attention's for its own annotations, the cell's for h̃ as its context."""
+        """Make the weights of the attention for the annotations, of the cell for h̃ as its context, and W."""
         if not self.attention.built:
             self.attention.build((inputs_shape[0], self.cell.units), annotations_shape)
             self.attention.built = True
@@ -60,13 +60,13 @@ class InputFeedingCell(AttentionCell):
         )
 
     def project(self, inputs: Any) -> Any:
-        """The cell's."""
+        """Project the inputs as the inner cell does."""
         return self.cell.project(inputs)
 
     def attend_and_advance(
         self, projected: Any, states: list[Any], memory: Memory, noise: Any = None
     ) -> tuple[Seen, list[Any]]:
-        """What is seen by the new state, and new states."""
+        """Update the inner cell, attend with its new state, and return what was seen and the new states."""
         fed, *inner = self.own(states)
         inner = self.cell.advance(projected, fed, inner)
         previous = self.previous(states)
@@ -75,7 +75,7 @@ class InputFeedingCell(AttentionCell):
         return seen, [out, *inner, *self.carried(seen, previous)]
 
     def start(self, states: list[Any], memory: Memory) -> list[Any]:
-        """States before the first step: the cell's may be given without h̃."""
+        """Return the states before the first step. If only the inner cell's states are given, h̃ starts as zeros."""
         if len(states) == len(self.cell.state_sizes):
             first = ops.zeros_like(states[0][:, :1])
             states = [ops.repeat(first, self.units, axis=1), *states]
@@ -93,5 +93,5 @@ class InputFeedingCell(AttentionCell):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "InputFeedingCell":
-        """The cell with that inside it."""
+        """Rebuild the cell with its inner cell."""
         return cls(**config | {"cell": keras.saving.deserialize_keras_object(config["cell"])})

@@ -13,21 +13,22 @@ CENTRES = ("monotonic", "predictive")
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class LocalAttention(AttentionScore):
-    """Another attention within a window of the annotations (section 3.2, equations 9 and 10).
+    """Restricts another attention to a window of the annotations (section 3.2, equations 9 and 10).
 
         local-m, monotonic:   p = t                         α = softmax over [p − D, p + D]
         local-p, predictive:  p = (S − 1)·σ(v·tanh(s·W))    α = softmax over [p − D, p + D] · exp(−(j − p)² / 2(D/2)²)
 
-    Steps t and locations j count from 0, of S that are no padding. Past the end of the annotations a monotonic window
-    stays at the last. The predictive weights are not made to add to 1 again, as in the paper.
+    Steps t and locations j count from 0; S is the number of locations that are not padding. Once a monotonic window has
+    reached the last annotation, it stays there. As in the paper, predictive weights are not normalised again to add up
+    to 1.
 
     Args:
-        attention: whose scores are used.
+        attention: attention layer whose scores are used.
         centre: `"monotonic"` or `"predictive"`.
-        window: D, locations to each side of the centre.
-        kernel_initializer: of W and v.
+        window: number D of locations on each side of the centre.
+        kernel_initializer: initialiser of W and v.
 
-    Call arguments, output: as `AttentionScore`; called by itself, a monotonic one is at step 0.
+    Call arguments and output are those of `AttentionScore`; outside of a loop, a monotonic attention is at step 0.
 
     Raises:
         TypeError, ValueError: if an argument is wrong, or `attention` itself depends on the step before.
@@ -71,11 +72,11 @@ class LocalAttention(AttentionScore):
             )
 
     def keys(self, annotations: Any) -> Any:
-        """The other attention's."""
+        """Compute the keys of the other attention."""
         return self.attention.keys(annotations)
 
     def weights_of(self, query: Any, memory: Memory, previous: Any) -> Any:
-        """The other attention's through the window."""
+        """Compute the weights of the other attention within the window."""
         scores = self.attention.scores(query, memory.keys, None)
         there = ops.ones_like(scores) if memory.mask is None else ops.cast(memory.mask, scores.dtype)
         last = ops.sum(there, axis=-1, keepdims=True) - 1
@@ -92,7 +93,7 @@ class LocalAttention(AttentionScore):
         return weights
 
     def carried(self, seen: Seen, previous: Any) -> Any:
-        """The number of the next step, at every location."""
+        """Return the number of the next step, at every location."""
         return previous + 1
 
     def get_config(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class LocalResponseNormalization(keras.layers.Layer):
-    """`x / (bias + alpha / size * Σ x²)^beta`, the sum over `size` neighbouring channels.
+    """Computes `x / (bias + alpha / size * Σ x²)^beta`, with the sum over `size` neighbouring channels.
 
     Krizhevsky et al. 2012, section 3.3, in Caffe's and torch's convention: `alpha` is divided by `size`
     (`tf.nn.local_response_normalization` does not divide).
@@ -48,7 +48,7 @@ class LocalResponseNormalization(keras.layers.Layer):
         return ops.cast(x * ops.power(self.bias + self.alpha / self.size * window, -self.beta), inputs.dtype)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """The input's shape."""
+        """Return the input's shape."""
         return input_shape
 
     def get_config(self) -> dict[str, Any]:

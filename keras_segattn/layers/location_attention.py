@@ -11,13 +11,15 @@ from keras_segattn.layers.additive_attention import AdditiveAttention
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class LocationAttention(AdditiveAttention):
-    """Scores v·tanh(s·W + h·U + f·V) where f is the last step's weights under learned filters (equations 8 and 9).
+    """Attention with scores v·tanh(s·W + h·U + f·V) (equations 8 and 9).
+
+    The features f are the previous step's weights, convolved with learned filters.
 
     Args:
         units: width of the hidden layer.
-        filters: how many filters.
-        width: of a filter, in locations; odd, so that it has a centre.
-        **kwargs: as `AdditiveAttention`.
+        filters: number of filters.
+        width: width of a filter in locations; odd, so that it has a centre.
+        **kwargs: arguments of `AdditiveAttention`.
 
     Raises:
         ValueError: if an argument is wrong.
@@ -49,7 +51,7 @@ class LocationAttention(AdditiveAttention):
         )
 
     def scores(self, query: Any, keys: Any, previous: Any) -> Any:
-        """v·tanh(s·W + keys + f·V); before the first step there are no weights, and f is 0."""
+        """Compute v·tanh(s·W + keys + f·V). Before the first step there are no weights, and f is 0."""
         hidden = ops.matmul(query, self.query_kernel)[:, None] + keys
         if previous is not None:
             features = ops.conv(previous[..., None], self.filter_kernel, padding="same")

@@ -10,13 +10,13 @@ from keras_segattn.arguments import check_positive_integer
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class Maxout(keras.layers.Layer):
-    """The largest of each `pieces` neighbouring channels.
+    """Takes the maximum of every `pieces` neighbouring channels.
 
     Args:
-        pieces: channels of which one is left.
+        pieces: number of channels of which the largest is kept.
 
     Raises:
-        ValueError: if `pieces` is not a positive integer, or does not divide the channels.
+        ValueError: if `pieces` is not a positive integer, or does not divide the number of channels.
 
     Example:
         >>> Maxout(2)(keras.ops.ones((2, 30, 1000))).shape
@@ -29,12 +29,12 @@ class Maxout(keras.layers.Layer):
         self.pieces = pieces
 
     def call(self, inputs: Any) -> Any:
-        """Maxima."""
+        """Take the maximum of each group of channels."""
         leading = [ops.shape(inputs)[i] if n is None else n for i, n in enumerate(inputs.shape[:-1])]
         return ops.max(ops.reshape(inputs, (*leading, -1, self.pieces)), axis=-1)
 
     def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
-        """A fraction of the channels."""
+        """Describe the output: one channel per group."""
         if inputs.shape[-1] % self.pieces:
             raise ValueError(f"expected channels in groups of {self.pieces}, received {inputs.shape[-1]}")
         return keras.KerasTensor((*inputs.shape[:-1], inputs.shape[-1] // self.pieces), dtype=inputs.dtype)

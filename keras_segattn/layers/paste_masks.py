@@ -1,4 +1,4 @@
-"""Masks in the frame of the image."""
+"""A layer that puts the masks of boxes into the frame of the image."""
 
 from typing import Any
 
@@ -13,11 +13,11 @@ METHODS = ("torchvision", "detectron2")
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class PasteMasks(keras.layers.Layer):
-    """Masks of boxes, resized and put where their boxes are.
+    """Resizes the mask of each box and puts it where the box is.
 
     Args:
-        method: `"torchvision"` (padded by a pixel, corners cut to integers) or `"detectron2"` (sampled at the centres
-            of the image's pixels).
+        method: `"torchvision"` (masks padded by one pixel, box corners truncated to integers) or `"detectron2"` (masks
+            sampled at the centres of the image's pixels).
 
     Call arguments:
         masks: probabilities `(batch, regions, h, w)`.
@@ -45,7 +45,7 @@ class PasteMasks(keras.layers.Layer):
         return paste_masks(masks, boxes, height, width, method=self.method)
 
     def compute_output_spec(self, masks: Any, boxes: Any, image: Any) -> keras.KerasTensor:
-        """A frame a region."""
+        """Describe the output: one mask of the image's size per region."""
         return keras.KerasTensor((*masks.shape[:2], *image.shape[1:3]), dtype="float32")
 
     def get_config(self) -> dict[str, Any]:

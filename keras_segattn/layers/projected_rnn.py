@@ -1,4 +1,4 @@
-"""A recurrent loop that multiplies its inputs by their kernel once, for all steps."""
+"""A recurrent loop that multiplies the inputs of all steps by their kernel at once, before the loop."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,23 +8,23 @@ import keras
 
 
 class ProjectedCell(keras.layers.Layer):
-    """Base of the cells whose input map can be taken out of the loop: `call` is `step` after `project`."""
+    """Base of the cells whose input projection can be taken out of the loop: `call` is `project`, then `step`."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._projected = False
 
     def project(self, inputs: Any) -> Any:
-        """Inputs `(…, size)` by their kernel."""
+        """Multiply inputs `(…, size)` by their kernel."""
         raise NotImplementedError
 
     def step(self, projected: Any, states: Any, training: bool) -> tuple[Any, list[Any]]:
-        """Output and new states from projected inputs `(batch, …)`."""
+        """Compute the output and the new states from projected inputs `(batch, …)`."""
         raise NotImplementedError
 
     @contextlib.contextmanager
     def fed_with_projections(self) -> Iterator[None]:
-        """While a loop is traced, inputs come projected."""
+        """Make `call` expect projected inputs while a loop is traced in this context."""
         self._projected = True
         try:
             yield
@@ -32,15 +32,16 @@ class ProjectedCell(keras.layers.Layer):
             self._projected = False
 
     def call(self, inputs: Any, states: Any, training: bool = False) -> tuple[Any, list[Any]]:
-        """One step."""
+        """Run one step, on projected inputs within `fed_with_projections`, else on inputs that it projects."""
         return self.step(inputs if self._projected else self.project(inputs), states, training)
 
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class ProjectedRNN(keras.layers.RNN):
-    """`keras.layers.RNN` with the input map before the loop: one large product instead of one a step.
+    """`keras.layers.RNN` with the input projection before the loop: one large product instead of one per step.
 
-    Args, call arguments, output: as `keras.layers.RNN`; the cell is a `ProjectedCell`, such as `ResetBeforeGRUCell`.
+    Arguments, call arguments and output are those of `keras.layers.RNN`; the cell must be a `ProjectedCell`, such as
+    `ResetBeforeGRUCell`.
 
     Example:
         >>> ProjectedRNN(ResetBeforeGRUCell(1000), return_sequences=True)(keras.ops.ones((2, 30, 620))).shape
@@ -53,14 +54,14 @@ class ProjectedRNN(keras.layers.RNN):
         super().__init__(cell, **kwargs)
 
     def call(self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False) -> Any:
-        """Project, then loop."""
+        """Project the inputs of all steps, then run the loop."""
         projected = self.cell.project(sequences)
         with self.cell.fed_with_projections():
             return self.loop(projected, initial_state, mask, training)
 
     def loop(self, projected: Any, initial_state: Any, mask: Any, training: bool) -> Any:
-        """Keras's loop, over inputs that are projected."""
+        """Run Keras's loop over projected inputs."""
         return super().call(projected, initial_state=initial_state, mask=mask, training=training)
 
     def compute_mask(self, *_: Any) -> None:
-        """Masks are arguments and outputs: those that Keras hands on by itself do not survive export."""
+        """Return no mask: masks that Keras passes on by itself do not survive export, so here they are arguments."""

@@ -1,4 +1,4 @@
-"""From the region proposal network's scores and box refinements to boxes."""
+"""A layer that turns the scores and box refinements of a region proposal network into boxes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,28 +13,28 @@ from keras_segattn.ops.nms import nms
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class Proposals(keras.layers.Layer):
-    """The best boxes of a region proposal network (Ren et al. 2015, section 3): decode, clip, suppress, keep.
+    """Selects the best boxes of a region proposal network (Ren et al. 2015, section 3): decodes, clips, suppresses.
 
-    Each level of a pyramid first keeps its best `before_nms`; suppression is within a level, and the `count` best
-    of all levels remain. Gradients do not flow into the boxes, unless `differentiable`.
+    Each level of a pyramid first keeps its `before_nms` best boxes. Boxes suppress only others of the same level, and
+    the `count` best of all levels remain. Gradients do not flow into the boxes unless `differentiable` is true.
 
     Args:
-        count: boxes an image that are returned.
-        before_nms: best boxes of a level that take part in the suppression.
-        iou_threshold: boxes that overlap a better one of their level by more are suppressed.
-        min_size: boxes whose clipped height or width is less, in pixels, are dropped.
+        count: number of boxes returned per image.
+        before_nms: number of boxes per level, the best, that take part in the suppression.
+        iou_threshold: largest IoU with a better kept box of its level that a box may have.
+        min_size: smallest height and width of a clipped box, in pixels; smaller boxes are dropped.
         offset: 1.0 for py-faster-rcnn's convention, in which a box of one pixel has x2 = x1; else 0.0.
         differentiable: whether gradients flow through the boxes' coordinates.
 
     Call arguments:
-        objectness: one logit an anchor: a list of maps `(batch, h, w, A)`, one a level.
-        deltas: box refinements: a list of maps `(batch, h, w, 4·A)`, one a level.
-        anchors: a list of boxes `(h·w·A, 4)`, one a level.
-        image_sizes: `(batch, 2)`, height and width to which boxes are clipped.
+        objectness: list of maps `(batch, h, w, A)`, one per level, with one logit per anchor.
+        deltas: list of maps `(batch, h, w, 4·A)` of box refinements, one per level.
+        anchors: list of boxes `(h·w·A, 4)`, one tensor per level.
+        image_sizes: `(batch, 2)`, height and width of the images, to which boxes are clipped.
 
     Output:
-        dict `boxes` float32 `(batch, count, 4)` in pixels, `scores` float32 `(batch, count)` in 0..1, falling, and
-        `count` int32 `(batch,)`: slots from there on are zero.
+        dict `boxes` float32 `(batch, count, 4)` in pixels, `scores` float32 `(batch, count)` in 0..1 in descending
+        order, and `count` int32 `(batch,)`, the number of boxes of each image; all later entries are zero.
 
     Raises:
         ValueError: if an argument is wrong, or the lists are of different lengths.
@@ -43,7 +43,7 @@ class Proposals(keras.layers.Layer):
         >>> found = Proposals(count=300, before_nms=6000)([logits], [deltas], [anchors], image_sizes)
     """
 
-    # Boxes stay float where the rest of a network is int8; what computes them need not.
+    # For int8 export: the boxes stay float where the rest of a network is int8, the inputs of this layer need not.
     exact_inputs = ()
 
     def __init__(
@@ -67,7 +67,7 @@ class Proposals(keras.layers.Layer):
     def call(
         self, objectness: Sequence[Any], deltas: Sequence[Any], anchors: Sequence[Any], image_sizes: Any
     ) -> dict[str, Any]:
-        """The best boxes of all levels."""
+        """Return the best boxes of all levels."""
         best = [self._best(*level) for level in zip(objectness, deltas, anchors, strict=True)]
         logits = ops.concatenate([logits for logits, _ in best], axis=1)
         boxes = clip_boxes(ops.concatenate([boxes for _, boxes in best], axis=1), image_sizes, self.offset)
@@ -87,10 +87,10 @@ class Proposals(keras.layers.Layer):
         return {"boxes": boxes * valid[..., None], "scores": scores * valid, "count": count}
 
     def _best(self, objectness: Any, deltas: Any, anchors: Any) -> tuple[Any, Any]:
-        """The best boxes of one level and their logits: `before_nms`, or all where there are known to be fewer."""
+        """Return logits and boxes of the `before_nms` best anchors of one level, or of all if known to be fewer."""
         positions = objectness.shape[1:]
         logits = ops.stop_gradient(ops.reshape(objectness, (ops.shape(objectness)[0], -1)))
-        if None in positions:  # how many there are is known only when the model runs: enough that never count
+        if None in positions:  # the number is known only when the model runs: pad with enough that never count
             logits = ops.pad(logits, ((0, 0), (0, self.before_nms)), constant_values=-float("inf"))
             keep = self.before_nms
         else:
@@ -106,7 +106,7 @@ class Proposals(keras.layers.Layer):
     def compute_output_spec(
         self, objectness: Sequence[Any], deltas: Sequence[Any], anchors: Sequence[Any], image_sizes: Any
     ) -> dict[str, keras.KerasTensor]:
-        """A fixed number of slots an image."""
+        """Describe the output: a fixed number of boxes per image."""
         if not len(objectness) == len(deltas) == len(anchors):
             raise ValueError(
                 f"expected as many maps of logits as of deltas and sets of anchors, received {len(objectness)}, "

@@ -1,4 +1,4 @@
-"""Regions moved to where their most probable class has its box."""
+"""A layer that moves each region to the box of its most probable class."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ from keras_segattn.ops.boxes import clip_boxes, decode_boxes
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class RefineRegions(keras.layers.Layer):
-    """The bridge between two stages of a cascade (Dai et al. 2016, section 4): differentiable in boxes and deltas.
+    """Refines regions between two stages of a cascade (Dai et al. 2016, section 4), differentiable in boxes and deltas.
 
     Args:
-        foreground_only: whether the background's box is never taken; the released code does so in training only.
+        foreground_only: whether the background's box is never chosen; in the released code this holds in training only.
         box_weights: factors by which the refinements of (x, y, width, height) are divided.
         offset: 1.0 for py-faster-rcnn's convention, in which a box of one pixel has x2 = x1.
 
@@ -21,7 +21,7 @@ class RefineRegions(keras.layers.Layer):
         boxes: `(batch, R, 4)` in pixels.
         deltas: `(batch, R, 4·classes)`.
         logits: class scores `(batch, R, classes)`, background first.
-        image_sizes: `(batch, 2)`, height and width to which boxes are clipped.
+        image_sizes: `(batch, 2)`, height and width of the images, to which boxes are clipped.
 
     Output:
         `(batch, R, 4)`.
@@ -52,7 +52,7 @@ class RefineRegions(keras.layers.Layer):
         return clip_boxes(decode_boxes(deltas, boxes, self.box_weights, offset=self.offset), image_sizes, self.offset)
 
     def compute_output_spec(self, boxes: Any, deltas: Any, logits: Any, image_sizes: Any) -> keras.KerasTensor:
-        """As many regions."""
+        """Describe the output: as many boxes as there are regions."""
         return keras.KerasTensor(boxes.shape, dtype="float32")
 
     def get_config(self) -> dict[str, Any]:

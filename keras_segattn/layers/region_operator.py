@@ -1,4 +1,4 @@
-"""What the layers that crop regions have in common."""
+"""The base class of layers that crop regions."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,23 +10,24 @@ from keras_segattn.ops.levels import ROUNDINGS, assign_levels
 
 
 class RegionOperator(keras.layers.Layer):
-    """Crops every box from the map of a pyramid that suits its size, or from the only map there is.
+    """Crops every box from the map of a pyramid that suits the size of the box, or from a single map.
 
     Args:
-        output_size: cells (P, Q) of the grid, or P for both.
-        scales: map pixels ÷ image pixels, one a map, finest first; consecutive maps halve in size.
-        lowest_level: the first map's level in the pyramid: its stride is 2^lowest_level.
+        output_size: (rows P, columns Q) of the grid of cells, or one number for both.
+        scales: map pixels ÷ image pixels, one number per map, finest map first; each map has half the size of the one
+            before.
+        lowest_level: level of the first map in the pyramid; its stride is 2^lowest_level.
         level_rounding: `"floor"` (the paper, torchvision, Detectron2) or `"round"` (Matterport).
 
     Call arguments:
-        maps: a list of maps `(batch, height, width, channels)`, one a scale.
+        maps: list of maps `(batch, height, width, channels)`, one per scale.
         boxes: `(batch, regions, 4)` in pixels of the image.
 
     Output:
         `(batch, regions, P, Q, channels)` in the maps' dtype.
 
     Raises:
-        ValueError: if an argument is wrong, or there are more or fewer maps than scales.
+        ValueError: if an argument is wrong, or the numbers of maps and scales differ.
     """
 
     def __init__(
@@ -38,26 +39,26 @@ class RegionOperator(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        # On TensorFlow these use kernels that XLA has not.
+        # On TensorFlow these layers use kernels that XLA does not have.
         self.supports_jit = keras.backend.backend() != "tensorflow"
         size = (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
         if len(size) != 2 or not all(isinstance(n, int) and n > 0 for n in size):
             raise ValueError(f"output_size must be one or two positive integers, received {output_size!r}")
         if not scales or not all(scale > 0 for scale in scales):
-            raise ValueError(f"scales must be positive numbers, one a map, received {scales!r}")
+            raise ValueError(f"scales must be positive numbers, one per map, received {scales!r}")
         if level_rounding not in ROUNDINGS:
             raise ValueError(f"level_rounding must be one of {ROUNDINGS}, received {level_rounding!r}")
         self.output_size, self.scales = size, [float(scale) for scale in scales]
         self.lowest_level, self.level_rounding = lowest_level, level_rounding
 
     def levels(self, boxes: Any) -> Any:
-        """Index of each box's map, int32 `(batch, regions)`."""
+        """Return the index of the map of each box, int32 `(batch, regions)`."""
         boxes = ops.cast(boxes, "float32")
         highest = self.lowest_level + len(self.scales) - 1
         return assign_levels(boxes, self.lowest_level, highest, rounding=self.level_rounding)
 
     def crop(self, maps: Sequence[Any], boxes: Any, levels: Any) -> Any:
-        """The operator; `levels` int32 `(batch, regions)`."""
+        """Crop each box from the map of its level; `levels` int32 `(batch, regions)`."""
         raise NotImplementedError(f"{type(self).__name__} does not say how it crops")
 
     def call(self, maps: Sequence[Any], boxes: Any) -> Any:
@@ -65,9 +66,9 @@ class RegionOperator(keras.layers.Layer):
         return self.crop(maps, boxes, self.levels(boxes))
 
     def compute_output_spec(self, maps: Sequence[Any], boxes: Any) -> keras.KerasTensor:
-        """A grid a region."""
+        """Describe the output: one grid of cells per region."""
         if len(maps) != len(self.scales):
-            raise ValueError(f"expected {len(self.scales)} maps, one a scale, received {len(maps)}")
+            raise ValueError(f"expected {len(self.scales)} maps, one per scale, received {len(maps)}")
         shape = (maps[0].shape[0], boxes.shape[1], *self.output_size, maps[0].shape[-1])
         return keras.KerasTensor(shape, dtype=self.compute_dtype)
 

@@ -1,4 +1,4 @@
-"""Regions in and out of the batch axis, where the layers for images take them as images of their own."""
+"""Layers that move regions into the batch axis, where other layers treat them as images, and back out of it."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class MergeRegions(keras.layers.Layer):
-    """`(batch, regions, …)` → `(batch · regions, …)`: every region an image of its own.
+    """Reshapes `(batch, regions, …)` to `(batch · regions, …)`: every region becomes an image of its own.
 
     Example:
         >>> MergeRegions()(keras.ops.ones((2, 100, 7, 7, 256))).shape
@@ -20,7 +20,7 @@ class MergeRegions(keras.layers.Layer):
         return ops.reshape(inputs, (-1, *inputs.shape[2:]))
 
     def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
-        """The rows are as many as there are images and regions; open where either is."""
+        """Describe the output: one row per region of every image; `None` if either number is unknown."""
         batch, regions, *rest = inputs.shape
         rows = None if batch is None or regions is None else batch * regions
         return keras.KerasTensor((rows, *rest), dtype=inputs.dtype)
@@ -28,10 +28,10 @@ class MergeRegions(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class SplitRegions(keras.layers.Layer):
-    """`(batch · regions, …)` → `(batch, regions, …)`, the inverse of `MergeRegions`.
+    """Reshapes `(batch · regions, …)` to `(batch, regions, …)`, the inverse of `MergeRegions`.
 
     Args:
-        regions: how many an image has.
+        regions: number of regions per image.
 
     Raises:
         ValueError: if `regions` is not a positive integer.
@@ -48,11 +48,11 @@ class SplitRegions(keras.layers.Layer):
         self.regions = regions
 
     def call(self, inputs: Any) -> Any:
-        """Part the first axis of `inputs` into images and regions."""
+        """Split the first axis of `inputs` into images and regions."""
         return ops.reshape(inputs, (-1, self.regions, *inputs.shape[1:]))
 
     def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
-        """The images are as many as the rows allow; open where the rows are."""
+        """Describe the output: one image for every `regions` rows; `None` if the number of rows is unknown."""
         rows, *rest = inputs.shape
         batch = None if rows is None else rows // self.regions
         return keras.KerasTensor((batch, self.regions, *rest), dtype=inputs.dtype)
@@ -64,10 +64,10 @@ class SplitRegions(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class TakeRegion(keras.layers.Layer):
-    """`(batch, regions, …)` → `(batch, …)`: one region of every image.
+    """Takes one region of every image: `(batch, regions, …)` → `(batch, …)`.
 
     Args:
-        region: which, from 0.
+        region: index of the region, from 0.
 
     Raises:
         ValueError: if `region` is not an integer of at least 0.
@@ -88,7 +88,7 @@ class TakeRegion(keras.layers.Layer):
         return inputs[:, self.region]
 
     def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
-        """A region's shape."""
+        """Describe the output: one region per image."""
         return keras.KerasTensor((inputs.shape[0], *inputs.shape[2:]), dtype=inputs.dtype)
 
     def get_config(self) -> dict[str, Any]:
@@ -98,7 +98,7 @@ class TakeRegion(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class ImageSizes(keras.layers.Layer):
-    """Images `(batch, height, width, channels)` → their `(height, width)`, float32 `(batch, 2)`.
+    """Reads the sizes of images `(batch, height, width, channels)`: (height, width), float32 `(batch, 2)`.
 
     Example:
         >>> ImageSizes()(keras.ops.ones((2, 480, 640, 3)))[0]
@@ -106,27 +106,29 @@ class ImageSizes(keras.layers.Layer):
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        # Half precision does not hold a coordinate.
+        # Half precision is too coarse for coordinates in pixels.
         super().__init__(**({"dtype": "float32"} | kwargs))
 
     def call(self, inputs: Any) -> Any:
-        """Sizes of `inputs`."""
+        """Return the sizes of `inputs`."""
         batch, height, width, _ = ops.shape(inputs)
         size = ops.stack([ops.cast(height, "float32"), ops.cast(width, "float32")])
         return ops.broadcast_to(size, (batch, 2))
 
     def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
-        """Two numbers an image."""
+        """Describe the output: two numbers per image."""
         return keras.KerasTensor((inputs.shape[0], 2), dtype="float32")
 
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class ValidRegions(keras.layers.Layer):
-    """How many of an image's slots are filled → which: 1.0 or 0.0 for each, the whole repeated.
+    """Marks the valid regions of each image, which come first, by 1.0 and all others by 0.0.
+
+    The input `(batch,)` holds the number of valid regions of each image.
 
     Args:
-        regions: slots an image.
-        repeats: how often the same slots follow each other.
+        regions: number of regions per image, valid or not.
+        repeats: number of times that the marks of an image are repeated, one copy after the other.
 
     Example:
         >>> ValidRegions(3)(keras.ops.array([2]))
@@ -138,12 +140,12 @@ class ValidRegions(keras.layers.Layer):
         self.regions, self.repeats = regions, repeats
 
     def call(self, inputs: Any) -> Any:
-        """Compare each slot's place with the number of filled ones."""
+        """Compare the index of each region with the number of valid ones."""
         slots = ops.tile(ops.arange(self.regions), (self.repeats,))
         return ops.cast(slots[None, :] < ops.cast(inputs, slots.dtype)[:, None], "float32")
 
     def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
-        """A number a slot."""
+        """Describe the output: one number per region and repetition."""
         return keras.KerasTensor((inputs.shape[0], self.regions * self.repeats), dtype="float32")
 
     def get_config(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The gated unit as it was first published (Cho et al. 2014, arXiv 1406.1078)."""
+"""The gated recurrent unit as it was first published (Cho et al. 2014, arXiv 1406.1078)."""
 
 from typing import Any
 
@@ -11,16 +11,18 @@ from keras_segattn.layers.projected_rnn import ProjectedCell
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class ResetBeforeGRUCell(ProjectedCell):
-    """Gated recurrent unit with the reset gate before the recurrent product, and GroundHog's sign of the update gate.
+    """Gated recurrent unit with the reset gate before the recurrent product, and the update gate's sign of GroundHog.
 
         z = σ(x·Wz + h·Uz)    r = σ(x·Wr + h·Ur)    c = tanh(x·Wc + b + (r ⊙ h)·Uc)    h' = (1 − z) ⊙ h + z ⊙ c
 
-    Kernels hold z, r, c in this order. Equals `keras.layers.GRUCell(reset_after=False)` with the columns of z negated.
+    GroundHog is the library of the released RNNsearch code. The columns of the kernels are those of z, r and c, in this
+    order. The cell equals `keras.layers.GRUCell(reset_after=False)` with the columns of z negated.
 
     Args:
         units: width of the state.
         gate_bias: whether the gates have biases too; the released code has one on c only.
-        kernel_initializer, recurrent_initializer: the recurrent kernel is made of three blocks.
+        kernel_initializer, recurrent_initializer: initialisers of the kernels; each of the recurrent kernel's three
+            blocks is initialised separately.
 
     Raises:
         ValueError: if `units` is not a positive integer.
@@ -62,17 +64,17 @@ class ResetBeforeGRUCell(ProjectedCell):
         return ops.concatenate(blocks, axis=1)
 
     def project(self, inputs: Any) -> Any:
-        """x·W + b."""
+        """Compute x·W + b."""
         bias = self.bias if self.gate_bias else ops.pad(self.bias, [(2 * self.units, 0)])
         return ops.matmul(inputs, self.kernel) + bias
 
     def step(self, projected: Any, states: Any, training: bool) -> tuple[Any, list[Any]]:
-        """The equations above."""
+        """Compute one step by the equations above."""
         new = self.update(projected, states[0])
         return new, [new]
 
     def update(self, projected: Any, state: Any) -> Any:
-        """The new state."""
+        """Compute the new state from projected inputs and the old state."""
         n = self.units
         gates = ops.sigmoid(projected[..., : 2 * n] + ops.matmul(state, self.recurrent_kernel[:, : 2 * n]))
         update, reset = gates[..., :n], gates[..., n:]

@@ -11,9 +11,10 @@ from keras_segattn.arguments import check_positive_integer
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class ResizeMask(keras.layers.Layer):
-    """Bilinear resizing that reads output pixel i at i · (input ÷ output) (MaskResize of the released code).
+    """Resizes bilinearly: output pixel i reads position i · (input size ÷ output size).
 
-    Unlike common resizing it aligns the upper left corners of the pixels, not their centres.
+    This is MaskResize of the released code. Unlike common resizing it aligns the upper left corners of the pixels, not
+    their centres.
 
     Args:
         size: height and width of the output.
@@ -38,12 +39,12 @@ class ResizeMask(keras.layers.Layer):
         self.size = size
 
     def call(self, inputs: Any) -> Any:
-        """Two products with constant matrices."""
+        """Multiply by two constant matrices, one per axis."""
         down, across = (ops.cast(_weights(n, self.size), inputs.dtype) for n in inputs.shape[1:3])
         return ops.einsum("ph,bhwc,qw->bpqc", down, inputs, across)
 
     def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
-        """A square."""
+        """Describe the output: a square of side `size`."""
         return keras.KerasTensor((inputs.shape[0], self.size, self.size, inputs.shape[-1]), dtype=inputs.dtype)
 
     def get_config(self) -> dict[str, Any]:

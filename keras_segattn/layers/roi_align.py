@@ -1,4 +1,4 @@
-"""RoIAlign on a map or a pyramid."""
+"""The RoIAlign layer, for one map or a pyramid."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,10 +13,10 @@ from keras_segattn.ops.roi_align import roi_align
 class RoIAlign(RegionOperator):
     """Averages of bilinear samples in a grid on each box (He et al. 2017); see `ops.roi_align`.
 
-    Arguments, inputs and outputs are those of `RegionOperator`, and:
+    Inputs and outputs are those of `RegionOperator`, and so are the arguments, to which these are added:
 
     Args:
-        sampling_ratio: samples a cell and axis; 0 takes as many as the cell has pixels, rounded up.
+        sampling_ratio: number of samples per cell and axis; 0 takes as many as the cell has pixels, rounded up.
         aligned: whether coordinates are shifted by half a pixel (Detectron2's version 2).
 
     Example:
@@ -40,7 +40,7 @@ class RoIAlign(RegionOperator):
         self.sampling_ratio, self.aligned = sampling_ratio, aligned
 
     def crop(self, maps: Sequence[Any], boxes: Any, levels: Any) -> Any:
-        """RoIAlign of each box from the map of its level."""
+        """Apply RoIAlign to each box on the map of its level."""
         return roi_align(maps, boxes, self.output_size, self.scales, levels, self.sampling_ratio, self.aligned)
 
     def get_config(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""RoIPool on a map or a pyramid."""
+"""The RoIPool layer, for one map or a pyramid."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from keras_segattn.ops.roi_pool import roi_pool
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class RoIPool(RegionOperator):
-    """The maximum of each cell of a grid on each box, in whole pixels (Girshick 2015); see `ops.roi_pool`.
+    """Takes the maximum of each cell of a grid on each box, in whole pixels (Girshick 2015); see `ops.roi_pool`.
 
     Arguments, inputs and outputs are those of `RegionOperator`.
 
@@ -21,5 +21,5 @@ class RoIPool(RegionOperator):
     """
 
     def crop(self, maps: Sequence[Any], boxes: Any, levels: Any) -> Any:
-        """RoIPool of each box from the map of its level."""
+        """Apply RoIPool to each box on the map of its level."""
         return roi_pool(maps, boxes, self.output_size, self.scales, levels)

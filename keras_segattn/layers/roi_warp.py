@@ -1,4 +1,4 @@
-"""RoIWarp on a map or a pyramid."""
+"""The RoIWarp layer, for one map or a pyramid."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,12 +11,13 @@ from keras_segattn.ops.roi_warp import roi_warp
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class RoIWarp(RegionOperator):
-    """One bilinear sample a cell, differentiable in the boxes (Dai et al. 2016); see `ops.roi_warp`.
+    """Reads one bilinear sample per cell, differentiable in the boxes (Dai et al. 2016); see `ops.roi_warp`.
 
-    Arguments, inputs and outputs are those of `RegionOperator`, and:
+    Inputs and outputs are those of `RegionOperator`, and so are the arguments, to which this is added:
 
     Args:
-        quantize: round boxes to pixels of the map as the released code does; gradients ignore it.
+        quantize: whether boxes are rounded to pixels of the map, as in the released code; gradients ignore the
+            rounding.
 
     Example:
         >>> RoIWarp(28, scales=[1 / 16], quantize=True)([features], boxes).shape
@@ -36,7 +37,7 @@ class RoIWarp(RegionOperator):
         self.quantize = quantize
 
     def crop(self, maps: Sequence[Any], boxes: Any, levels: Any) -> Any:
-        """RoIWarp of each box from the map of its level."""
+        """Apply RoIWarp to each box on the map of its level."""
         return roi_warp(maps, boxes, self.output_size, self.scales, levels, self.quantize)
 
     def get_config(self) -> dict[str, Any]:

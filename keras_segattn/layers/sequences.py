@@ -1,4 +1,4 @@
-"""Small things between the recurrent loops of sequence models."""
+"""Small layers that sequence models use between their recurrent loops."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class NotEqual(keras.layers.Layer):
-    """Ids → where they are another than `token`, bool: with 0, the mask of what is no padding.
+    """Compares ids with a token: true where they differ. With token 0 this is the mask of everything but padding.
 
     Args:
-        token: an id.
+        token: id to compare with.
 
     Example:
         >>> NotEqual(0)(keras.ops.array([[5, 2, 0]]))
@@ -23,11 +23,11 @@ class NotEqual(keras.layers.Layer):
         self.token = token
 
     def call(self, inputs: Any) -> Any:
-        """Compare."""
+        """Compare `inputs` with the token."""
         return ops.not_equal(inputs, self.token)
 
     def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
-        """As many."""
+        """Describe the output: one bool per id."""
         return keras.KerasTensor(inputs.shape, dtype="bool")
 
     def get_config(self) -> dict[str, Any]:
@@ -37,67 +37,67 @@ class NotEqual(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class ZeroWhereNot(keras.layers.Layer):
-    """Vectors `(batch, T, size)`, zero where a mask `(batch, T)` is false.
+    """Sets vectors `(batch, T, size)` to zero where a mask `(batch, T)` is false.
 
     Example:
         >>> vectors = ZeroWhereNot()(vectors, mask)
     """
 
     def call(self, inputs: Any, mask: Any) -> Any:
-        """Multiply."""
+        """Multiply `inputs` by the mask."""
         return inputs * ops.cast(mask, inputs.dtype)[..., None]
 
     def compute_output_spec(self, inputs: Any, mask: Any) -> keras.KerasTensor:
-        """As many."""
+        """Describe the output: shape and dtype of `inputs`."""
         return keras.KerasTensor(inputs.shape, dtype=inputs.dtype)
 
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class Earlier(keras.layers.Layer):
-    """A sequence one step late: `first` `(batch, size)`, then all steps `(batch, T, size)` but the last.
+    """Gives at each step the step before it: `first` `(batch, size)`, then all of `(batch, T, size)` but the last step.
 
     Example:
         >>> before = Earlier()(states, first_state)
     """
 
     def call(self, inputs: Any, first: Any) -> Any:
-        """Shift."""
+        """Put `first` in front, and drop the last step."""
         return ops.concatenate([first[:, None], inputs[:, :-1]], axis=1)
 
     def compute_output_spec(self, inputs: Any, first: Any) -> keras.KerasTensor:
-        """As many steps."""
+        """Describe the output: as many steps as the input has."""
         return keras.KerasTensor(inputs.shape, dtype=inputs.dtype)
 
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class Later(keras.layers.Layer):
-    """A sequence one step early: all steps `(batch, T, size)` but the first, then zeros.
+    """Gives at each step the step after it: all of `(batch, T, size)` but the first step, then zeros.
 
     Example:
         >>> following = Later()(words)
     """
 
     def call(self, inputs: Any) -> Any:
-        """Shift."""
+        """Drop the first step, and append zeros."""
         return ops.concatenate([inputs[:, 1:], ops.zeros_like(inputs[:, :1])], axis=1)
 
     def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
-        """As many steps."""
+        """Describe the output: as many steps as the input has."""
         return keras.KerasTensor(inputs.shape, dtype=inputs.dtype)
 
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class Reverse(keras.layers.Layer):
-    """A sequence `(batch, T, size)` from its end to its start.
+    """Reverses the order of the steps of a sequence `(batch, T, size)`.
 
     Example:
         >>> annotations = Reverse()(backward_states)
     """
 
     def call(self, inputs: Any) -> Any:
-        """Flip the steps."""
+        """Reverse the steps of `inputs`."""
         return ops.flip(inputs, axis=1)
 
     def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
-        """As many steps."""
+        """Describe the output: as many steps as the input has."""
         return keras.KerasTensor(inputs.shape, dtype=inputs.dtype)

@@ -14,27 +14,27 @@ from keras_segattn.ops.transformations import TRANSFORMATIONS
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class SpatialTransformer(keras.layers.Layer):
-    """A picture or feature map, warped by a transformation that a network chose for it (figure 2).
+    """Warps a picture or feature map by a transformation that a network predicts for it (figure 2).
 
-    With a `localisation` network the layer finds the parameters itself, through a linear layer that begins at the
-    identity (`parameter_layer`). Without one they are the second argument of the call.
+    With a `localisation` network the layer predicts the parameters itself, through a linear layer that starts at the
+    identity (`parameter_layer`). Without one, the parameters are the second argument of the call.
 
     Args:
         transform: `"affine"` (6 parameters, row by row of A in equation 1), `"attention"` (3: scale and translation
             (x, y), equation 2), `"translation"` (2, at a fixed `scale`), `"rotation"` (1, radians), `"projective"` (8,
             row by row, the ninth is 1) or `"thin_plate_spline"` (32, offsets (x, y) of 4×4 control points).
-        localisation: a Keras model, or a function from symbolic tensors to such, from the layer's input to features;
-            `None` if parameters are given.
-        output_size: (rows, columns), or one number for both; `None` keeps those of the input.
-        count: how many transformers read the input in parallel; `None` is one, without an axis for it.
-        interpolation: as of `ops.grid_sample`.
-        padding: as of `ops.grid_sample`.
-        align_corners: as of `ops.grid_sample`.
-        scale: of `"translation"`: the side of what is read ÷ that of the input.
+        localisation: Keras model, or function of a symbolic tensor, that maps the layer's input to features; `None` if
+            the parameters are given in the call.
+        output_size: (rows, columns), or one number for both; `None` keeps the size of the input.
+        count: number of transformers that read the input in parallel; `None` is one, and the output has no axis for it.
+        interpolation: interpolation between pixels, see `ops.grid_sample`.
+        padding: padding rule, see `ops.grid_sample`.
+        align_corners: whether -1 and 1 are the centres of the outermost pixels, see `ops.grid_sample`.
+        scale: scale of `"translation"`: side of the region that is read ÷ side of the input.
 
     Call arguments:
         inputs: `(batch, height, width, channels)`.
-        theta: without a localisation network, parameters `(batch, P)`, or `(batch, count · P)`.
+        theta: parameters `(batch, P)` or `(batch, count · P)`, only without a localisation network.
 
     Output:
         `(batch, rows, columns, channels)`, or with `count` `(batch, count, rows, columns, channels)`; with a
@@ -49,7 +49,7 @@ class SpatialTransformer(keras.layers.Layer):
         >>> rectified, theta = SpatialTransformer("affine", localisation)(keras.Input((28, 28, 1)))
     """
 
-    # int8 leaves whatever computes `theta` in float: eight bits would move it by pixels.
+    # For int8 export: layers that compute `theta` stay float, because eight bits would shift points by whole pixels.
     exact_inputs = (1,)
 
     def __init__(
@@ -86,7 +86,7 @@ class SpatialTransformer(keras.layers.Layer):
         self.localisation: Any = localisation
         self.scale = scale
         self.interpolation, self.padding, self.align_corners = interpolation, padding, align_corners
-        # Half precision would round parameters to whole pixels: they stay as they are, and only the picture is cast.
+        # Half precision would round positions to about whole pixels: only the picture is cast, not the parameters.
         self.autocast = False
         self.theta: Any = None
         if localisation is not None:
@@ -111,7 +111,7 @@ class SpatialTransformer(keras.layers.Layer):
         self.theta.build(self._features.compute_output_shape(self.localisation.compute_output_shape(inputs_shape)))
 
     def call(self, inputs: Any, theta: Any = None) -> Any:
-        """Warp `inputs`."""
+        """Warp `inputs`; with a localisation network, return the parameters too."""
         inputs = ops.cast(inputs, self.compute_dtype)
         if self.localisation is None:
             return self.warp(inputs, theta)
@@ -119,9 +119,9 @@ class SpatialTransformer(keras.layers.Layer):
         return self.warp(inputs, theta), theta
 
     def warp(self, inputs: Any, theta: Any) -> Any:
-        """`inputs` warped by given parameters."""
+        """Warp `inputs` by given parameters."""
         rows, columns = self.output_size or inputs.shape[1:3]
-        # The grids of parallel transformers lie below each other, so that all read the same picture.
+        # The grids of parallel transformers are stacked vertically, so that all read the same picture.
         grid = self.grid(theta, (rows, columns))
         grid = ops.reshape(grid, (-1, (self.count or 1) * rows, columns, 2))
         warped = grid_sample(inputs, grid, self.interpolation, self.padding, self.align_corners)
@@ -130,7 +130,7 @@ class SpatialTransformer(keras.layers.Layer):
         return ops.reshape(warped, (-1, self.count, rows, columns, inputs.shape[-1]))
 
     def grid(self, theta: Any, size: tuple[int, int]) -> Any:
-        """The points that an output of `size` reads, `(batch · (count or 1), rows, columns, 2)`: see `ops.grids`."""
+        """Return the points that an output of `size` reads, `(batch · (count or 1), rows, columns, 2)`."""
         theta = ops.reshape(theta, (-1, parameter_count(self.transform)))
         if self.scale != 1:
             theta = ops.pad(theta, ((0, 0), (1, 0)), constant_values=self.scale)
@@ -138,7 +138,7 @@ class SpatialTransformer(keras.layers.Layer):
         return TRANSFORMATIONS[self.transform].grid(theta, size, self.align_corners)
 
     def compute_output_spec(self, inputs: Any, theta: Any = None) -> Any:
-        """A picture of the output's size, and parameters."""
+        """Describe the output: a picture of the output's size and, with a localisation network, the parameters."""
         size = self.output_size or inputs.shape[1:3]
         if None in size:
             raise ValueError(f"inputs of open size {tuple(inputs.shape)} need an output_size")
@@ -157,19 +157,19 @@ class SpatialTransformer(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "SpatialTransformer":
-        """The layer, with its localisation network."""
+        """Rebuild the layer with its localisation network."""
         return cls(**config | {"localisation": keras.saving.deserialize_keras_object(config["localisation"])})
 
 
 def parameter_count(transform: str, count: int | None = None) -> int:
-    """Numbers that a localisation network predicts for `count` transformers."""
+    """Return how many numbers a localisation network predicts for `count` transformers."""
     return len(TRANSFORMATIONS[transform].identity) * (count or 1)
 
 
 def parameter_layer(
     transform: str, count: int | None, name: str, start: Sequence[float] = (), dtype: str | None = None
 ) -> keras.layers.Dense:
-    """The last layer of a localisation network: zero kernel, and as bias the identity, or the parameters `start`.
+    """Make the last layer of a localisation network: zero kernel, and as bias the identity or the parameters `start`.
 
     In mixed precision it computes in float32.
     """

@@ -12,8 +12,8 @@ class TransposedConv2D(keras.layers.Conv2DTranspose):
     One operation, many names. It is the transpose of the matrix of a convolution with the same stride, hence
     *transposed* convolution, and so the gradient of that convolution by its input, hence *backward strided* (Long et
     al. 2015). It equals a convolution with the flipped kernel over the input with `stride - 1` zeros between its
-    pixels, hence *fractionally strided* (Radford et al. 2016). It undoes no convolution, although most papers, these
-    two among them at first, say *deconvolution*; *upconvolution* means the same.
+    pixels, hence *fractionally strided* (Radford et al. 2016). It does not undo a convolution, although most papers, at
+    first these two as well, say *deconvolution*; *upconvolution* means the same.
 
     Kernel 5, stride 2, in one dimension: copies of the kernel `a b c d e`, weighted by `x` and `y`, overlap and add::
 
@@ -23,17 +23,18 @@ class TransposedConv2D(keras.layers.Conv2DTranspose):
         output      ax  bx cx+ay dx+by ex+cy dy  ey
         padding 2    -   -   ^   ^   ^   ^   -       with output_padding 1: the doubled size
 
-    Of n pixels come `(n - 1) · stride + kernel`, less `padding` on both sides, plus `output_padding` after the last.
-    Keras's `"same"` crops this kernel by 1 before and 2 after, cuDNN (Theano, PyTorch) by 2 before and 1 after, so a
-    network trained with one is shifted by a pixel a layer with the other. Where the stride does not divide the kernel,
-    as here, pixels receive 3 and 2 copies in turn: the checkerboard of Odena et al. (2016, doi 10.23915/distill.00003).
+    From n pixels the layer makes `(n - 1) · stride + kernel`, less `padding` on both sides, plus `output_padding` after
+    the last. For this kernel Keras's `"same"` crops the output by 1 pixel before and 2 after, cuDNN (Theano, PyTorch)
+    by 2 before and 1 after, so that a network trained with one is shifted by one pixel per layer when run with the
+    other. Where the stride does not divide the kernel, as here, pixels receive 3 and 2 copies in turn: the checkerboard
+    of Odena et al. (2016, doi 10.23915/distill.00003).
 
     Args:
-        filters: output channels.
+        filters: number of output channels.
         kernel_size: height and width of the kernel.
         strides: factor by which height and width grow.
-        padding: rows and columns cut off on every side, as in PyTorch.
-        output_padding: of those, how many stay at the bottom and at the right; at most `padding`.
+        padding: number of rows and columns cut off on every side, as in PyTorch.
+        output_padding: number of these rows and columns that stay at the bottom and at the right; at most `padding`.
         **kwargs: the other arguments of `keras.layers.Conv2DTranspose`.
 
     Call arguments:
@@ -43,7 +44,7 @@ class TransposedConv2D(keras.layers.Conv2DTranspose):
         `(batch, (height - 1) · strides - 2 · padding + kernel_size + output_padding, …, filters)`.
 
     Raises:
-        ValueError: if a padding is negative or no integer, or `output_padding` is larger than `padding`.
+        ValueError: if a padding is negative or not an integer, or `output_padding` is larger than `padding`.
 
     Example:
         >>> TransposedConv2D(3, 5, 2, padding=2, output_padding=1)(keras.ops.ones((1, 4, 4, 8))).shape
@@ -68,7 +69,7 @@ class TransposedConv2D(keras.layers.Conv2DTranspose):
         self.crop = (padding, padding - output_padding)
 
     def call(self, inputs: Any) -> Any:
-        """All copies of the kernel, cropped."""
+        """Add up all copies of the kernel, and crop the result."""
         outputs = super().call(inputs)
         if self.crop == (0, 0):
             return outputs
@@ -77,7 +78,7 @@ class TransposedConv2D(keras.layers.Conv2DTranspose):
         return outputs[:, kept, kept, :]
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Shape of the cropped output."""
+        """Return the shape of the cropped output."""
         batch, height, width, channels = super().compute_output_shape(input_shape)
         height, width = (None if size is None else size - sum(self.crop) for size in (height, width))
         return (batch, height, width, channels)

@@ -1,4 +1,4 @@
-"""Attention that does not look: the baseline."""
+"""Uniform attention, a baseline that ignores the query."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ from keras_segattn.layers.attention_score import AttentionScore
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class UniformAttention(AttentionScore):
-    """Equal weights for all annotations: what a model without attention has in its place.
+    """Gives all annotations equal weights, as a baseline without attention.
 
-    Call arguments, output: as `AttentionScore`.
+    Call arguments and output are those of `AttentionScore`.
 
     Example:
         >>> UniformAttention()(keras.ops.ones((2, 512)), keras.ops.ones((2, 4, 512)))["weights"][0]
@@ -20,10 +20,10 @@ class UniformAttention(AttentionScore):
     """
 
     def scores(self, query: Any, keys: Any, previous: Any) -> Any:
-        """None better than another."""
+        """Return the same score, 1, for all locations."""
         return ops.ones_like(keys[..., 0])
 
     def align(self, scores: Any, mask: Any) -> Any:
-        """One over how many there are."""
+        """Return 1 over the number of locations that are not padding."""
         there = scores if mask is None else scores * ops.cast(mask, scores.dtype)
         return there / ops.maximum(ops.sum(there, axis=-1, keepdims=True), 1.0)

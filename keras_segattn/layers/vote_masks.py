@@ -1,4 +1,4 @@
-"""MNC's inference: suppression by class, and masks averaged over the instances that agree."""
+"""MNC's inference: suppression within each class, and masks averaged over overlapping instances."""
 
 from typing import Any
 
@@ -13,18 +13,19 @@ from keras_segattn.ops.nms import nms
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class VoteMasks(keras.layers.Layer):
-    """The best instances, each with the mask that all instances on the same object vote for (Dai et al. 2016, 4.3).
+    """Selects the best instances and averages the masks of all instances on the same object (Dai et al. 2016, 4.3).
 
-    Within each class the best boxes are kept. All instances that overlap a kept one are averaged, weighted by their
-    scores for its class, in the frame of the kept box (the released code averages them in the image and cuts the result
-    where it ends).
+    Within each class the best boxes are kept. The masks of all instances that overlap a kept one are averaged in the
+    frame of the kept box, weighted by the instances' scores for its class; the paper calls this mask voting. (The
+    released code averages the masks in the frame of the image and cuts the result to its extent.)
 
     Args:
-        count: instances an image that are returned.
+        count: number of instances returned per image.
         score_threshold: instances with at most this probability are dropped.
-        iou_threshold: instances that overlap a better one of their class by more are suppressed.
-        voter_iou: overlap from which an instance has a vote.
-        voters: votes of an instance at most, those of highest score; 1 leaves every mask as it is.
+        iou_threshold: largest IoU with a better kept instance of its class that a kept instance may have.
+        voter_iou: smallest IoU with a kept instance at which another takes part in the average of its masks.
+        voters: largest number of masks that are averaged for an instance, chosen by their scores; 1 leaves every mask
+            as it is.
         offset: 1.0 for py-faster-rcnn's convention, in which a box of one pixel has x2 = x1.
 
     Call arguments:
@@ -32,14 +33,15 @@ class VoteMasks(keras.layers.Layer):
         boxes: `(batch, R, 4)` in pixels.
         masks: probabilities `(batch, R, m, m)` within the boxes.
         valid: `(batch, R)`, 0 for instances that do not count.
-        box_logits: class scores by the whole box `(batch, R, classes)`, which select nothing.
-        refined: boxes after regression `(batch, R, 4)`, which select nothing.
+        box_logits: class scores of the whole boxes `(batch, R, classes)`, which do not influence the selection.
+        refined: boxes after regression `(batch, R, 4)`, which do not influence the selection.
 
     Output:
-        dict `boxes` float32 `(batch, count, 4)`, `scores` float32 `(batch, count)` in 0..1, falling, `classes` int32
-        `(batch, count)` from 1, `masks` float32 `(batch, count, m, m)` in 0..1, to be cut at 0.4, `box_scores` float32
-        `(batch, count)`, the probability of the class by the whole box, `refined_boxes` float32 `(batch, count, 4)`,
-        and `count` int32 `(batch,)`: slots from there on are zero.
+        dict `boxes` float32 `(batch, count, 4)`, `scores` float32 `(batch, count)` in 0..1 in descending order,
+        `classes` int32 `(batch, count)` from 1, `masks` float32 `(batch, count, m, m)` in 0..1, to be thresholded at
+        0.4, `box_scores` float32 `(batch, count)`, the probability of the class according to the whole box,
+        `refined_boxes` float32 `(batch, count, 4)`, and `count` int32 `(batch,)`, the number of instances of each
+        image; all later entries are zero.
 
     Raises:
         ValueError: if an argument is wrong.
@@ -68,7 +70,7 @@ class VoteMasks(keras.layers.Layer):
         self.voter_iou, self.voters, self.offset = voter_iou, voters, offset
 
     def call(self, logits: Any, boxes: Any, masks: Any, valid: Any, box_logits: Any, refined: Any) -> dict[str, Any]:
-        """Suppress, then vote."""
+        """Suppress instances, then average the masks of those that overlap a kept one."""
         _, regions, classes = logits.shape
         objects = classes - 1
         scores = ops.softmax(logits, axis=-1)[..., 1:] * ops.cast(valid, "float32")[..., None]
@@ -87,7 +89,7 @@ class VoteMasks(keras.layers.Layer):
         rows = indices // objects
         kept = ops.take_along_axis(boxes, rows[..., None], axis=1)
         found = ops.take(labels, indices)
-        # For each kept instance the scores of all for its class, where they overlap it.
+        # For each kept instance: the scores of all instances for its class, where they overlap it.
         own = ops.take_along_axis(ops.swapaxes(scores, 1, 2), found[..., None] - 1, axis=1)
         agree = box_iou(kept, boxes, self.offset) >= self.voter_iou
         weights, voters = ops.top_k(ops.where(agree, own, 0.0), min(self.voters, regions))
@@ -107,7 +109,7 @@ class VoteMasks(keras.layers.Layer):
         }
 
     def _average(self, kept: Any, boxes: Any, masks: Any, weights: Any, voters: Any) -> Any:
-        """Masks of the voters `(batch, D, V)` read at the cells of the kept boxes, and averaged."""
+        """Average the masks of the instances `voters` `(batch, D, V)`, read at the cells of the kept boxes."""
         size = masks.shape[-1]
         number, votes = voters.shape[1:]
         order = ops.reshape(voters, (-1, number * votes))
@@ -122,7 +124,7 @@ class VoteMasks(keras.layers.Layer):
         return ops.sum(read * weights[..., None, None], axis=2)
 
     def _resampling(self, start: Any, end: Any, other_start: Any, other_end: Any, size: int) -> Any:
-        """Weights `(…, size, size)` of the other box's cells in the cells of this one; 0 outside of it."""
+        """Return weights `(…, size, size)` of another box's cells in the cells of this box; 0 outside of the other."""
         centre = (np.arange(size, dtype="float32") + 0.5) / size
         place = start[..., None] + centre * (end - start + self.offset)[..., None]
         extent = ops.maximum(other_end - other_start + self.offset, 1e-6)
@@ -135,7 +137,7 @@ class VoteMasks(keras.layers.Layer):
     def compute_output_spec(
         self, logits: Any, boxes: Any, masks: Any, valid: Any, box_logits: Any, refined: Any
     ) -> dict[str, keras.KerasTensor]:
-        """A fixed number of slots an image."""
+        """Describe the output: a fixed number of instances per image."""
         batch = boxes.shape[0]
         return {
             "boxes": keras.KerasTensor((batch, self.count, 4), dtype="float32"),

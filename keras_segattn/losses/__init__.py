@@ -1,4 +1,4 @@
-"""Objectives on raw logits, with an ignored label where they score pixels."""
+"""Loss functions on raw logits; the losses of pixels leave out an ignored label."""
 
 from keras_segattn.losses.cross_entropy import PixelCrossEntropy
 from keras_segattn.losses.dice import Dice

@@ -16,11 +16,11 @@ class PixelCrossEntropy(PixelLoss):
 
     Args:
         ignore_label: label of pixels that do not count; `None` if there is none.
-        normalization: `"mean"` over the labelled pixels of the batch, or `"sum"` over all of them, divided by
-            nothing. With one image a batch, as the released FCN solvers have it, that is Caffe's
-            `normalize: false`, which their tiny learning rates assume (Caffe divides it by the images of a batch).
-        class_weights: one non-negative weight a class; the mean is then the weighted one.
-        name: of the loss.
+        normalization: `"mean"` over the labelled pixels of the batch, or `"sum"` over them without any division. With
+            batches of one image, as in the released FCN solvers, the sum is Caffe's `normalize: false`, which their
+            tiny learning rates assume (Caffe divides it by the number of images in the batch).
+        class_weights: one non-negative weight per class; the mean is then a weighted one.
+        name: name of the loss.
 
     Raises:
         ValueError: if an argument is wrong.
@@ -42,7 +42,7 @@ class PixelCrossEntropy(PixelLoss):
         self.class_weights = check_class_weights("class_weights", class_weights)
 
     def of_pixels(self, labels: Any, logits: Any, counted: Any) -> Any:
-        """Mean or sum of `-log softmax(logits)[label]`."""
+        """Compute the mean or sum of `-log softmax(logits)[label]`."""
         losses = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
         if self.class_weights is not None:
             counted = counted * weight_of_labels("class_weights", self.class_weights, labels, logits.shape[-1])

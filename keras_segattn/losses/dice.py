@@ -12,13 +12,14 @@ from keras_segattn.losses.pixel_loss import PixelLoss
 class Dice(PixelLoss):
     """One minus the soft Dice coefficient, averaged over classes (Milletari et al. 2016, section 3).
 
-    Of class c, over all labelled pixels of the batch: `1 - (2 Σ p g + smooth) / (Σ p² + Σ g² + smooth)`, with
-    softmax probabilities p and one-hot labels g. Shapes as in `PixelLoss`.
+    The loss of class c, with sums over all labelled pixels of the batch, is
+    `1 - (2 Σ p g + smooth) / (Σ p² + Σ g² + smooth)`, with softmax probabilities p and one-hot labels g. Shapes as in
+    `PixelLoss`.
 
     Args:
         ignore_label: label of pixels that do not count; `None` if there is none.
         smooth: positive constant that defines the loss of a class that neither occurs nor is predicted as 0.
-        name: of the loss.
+        name: name of the loss.
 
     Raises:
         ValueError: if an argument is wrong.
@@ -34,7 +35,7 @@ class Dice(PixelLoss):
         self.smooth = float(smooth)
 
     def of_pixels(self, labels: Any, logits: Any, counted: Any) -> Any:
-        """Mean over classes."""
+        """Average the losses of all classes."""
         classes = logits.shape[-1]
         counted = ops.expand_dims(counted, -1)
         p = ops.softmax(logits) * counted

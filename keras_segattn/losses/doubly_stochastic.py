@@ -1,4 +1,4 @@
-"""The penalty of Show, Attend and Tell (Xu et al., ICML 2015, arXiv 1502.03044, equation 14)."""
+"""The attention penalty of Show, Attend and Tell (Xu et al., ICML 2015, arXiv 1502.03044, equation 14)."""
 
 from typing import Any
 
@@ -8,12 +8,12 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class DoublyStochastic(keras.losses.Loss):
-    """Σ over locations of (1 − what a location got over all words)²: a caption is to look at every part of the picture.
+    """Makes a caption attend to every part of the picture: Σ over locations of (1 − Σ over words of the weights)².
 
     Args:
-        weight: λ.
-        padding: id of what is no word, whose weights do not count.
-        name: of the loss.
+        weight: factor λ of the penalty.
+        padding: id of padding, whose attention weights do not count.
+        name: name of the loss.
 
     Call arguments:
         y_true: ids `(batch, T)` of the words that were predicted.
@@ -31,7 +31,7 @@ class DoublyStochastic(keras.losses.Loss):
         self.weight, self.padding = weight, padding
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """A number a caption."""
+        """Compute the penalty of each caption."""
         counts = ops.cast(ops.not_equal(y_true, self.padding), y_pred.dtype)
         seen = ops.sum(y_pred * counts[..., None], axis=1)
         return self.weight * ops.sum(ops.square(1.0 - seen), axis=-1)

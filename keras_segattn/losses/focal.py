@@ -1,4 +1,4 @@
-"""Focal losses: cross-entropy that turns away from what is already right (Lin et al. 2017, equations 4 and 5)."""
+"""Focal losses: cross-entropy with little weight on easy examples (Lin et al. 2017, equations 4 and 5)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,9 +17,9 @@ class Focal(PixelLoss):
 
     Args:
         gamma: focusing exponent, at least 0.
-        alpha: `None`, or one non-negative weight a class.
+        alpha: `None`, or one non-negative weight per class.
         ignore_label: label of pixels that do not count; `None` if there is none.
-        name: of the loss.
+        name: name of the loss.
 
     Raises:
         ValueError: if an argument is wrong.
@@ -42,9 +42,9 @@ class Focal(PixelLoss):
         self.alpha = check_class_weights("alpha", alpha)
 
     def of_pixels(self, labels: Any, logits: Any, counted: Any) -> Any:
-        """Mean over the labelled pixels."""
+        """Average the losses of the labelled pixels."""
         cross_entropy = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
-        # 1 - p without cancellation, and kept above 0, where a power below 1 has no gradient.
+        # 1 - p without cancellation, and kept above 0, where a power with an exponent below 1 has no finite gradient.
         missing = ops.maximum(-ops.expm1(-cross_entropy), keras.config.epsilon())
         losses = ops.power(missing, self.gamma) * cross_entropy
         if self.alpha is not None:
@@ -60,15 +60,15 @@ class Focal(PixelLoss):
 class SigmoidFocalCrossEntropy(keras.losses.Loss):
     """Focal loss of independent binary labels, a drop-in for TensorFlow Addons' loss of this name.
 
-    Arguments, their order and defaults are Addons', and so are the numbers, but that computation is in float32.
+    Arguments, their order, defaults and results are those of Addons, except that this loss computes in float32.
 
     Args:
         from_logits: whether predictions are logits; otherwise probabilities.
         alpha: weight of the positive labels, the negative ones having `1 - alpha`; `None` or 0 for no weights.
         gamma: focusing exponent; `None` or 0 for no focusing.
-        reduction: over the batch, of `keras.losses.Loss`. With Addons' default `"none"`, `fit` minimises the sum
-            over the batch; `"sum_over_batch_size"` is its mean.
-        name: of the loss.
+        reduction: reduction over the batch, see `keras.losses.Loss`. With Addons' default `"none"`, `fit` minimises the
+            sum over the batch; `"sum_over_batch_size"` is the mean.
+        name: name of the loss.
 
     Call arguments:
         y_true: `(..., classes)`, 0..1.
@@ -99,8 +99,8 @@ class SigmoidFocalCrossEntropy(keras.losses.Loss):
         self.from_logits, self.alpha, self.gamma = from_logits, alpha, gamma
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Sum over the last axis."""
-        y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)  # nested lists, so far
+        """Compute the losses, summed over the last axis."""
+        y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)  # they may be nested lists
         if tuple(y_true.shape) != tuple(y_pred.shape):
             raise ValueError(
                 f"{self.name} expects labels and predictions of one shape, "
@@ -113,14 +113,14 @@ class SigmoidFocalCrossEntropy(keras.losses.Loss):
         else:
             p = y_pred
             clipped = ops.clip(p, epsilon, 1 - epsilon)
-            # Keras 2, which Addons stands on, adds a second epsilon: it doubles the smallest probability. Added to
-            # the 1 first, as TensorFlow's graph optimiser does, lest a compiled and an eager loss differ.
+            # Keras 2, on which Addons builds, adds a second epsilon, doubling the smallest probability. It is added
+            # to the 1 first, as TensorFlow's graph optimiser does; otherwise compiled and eager losses would differ.
             losses = -y_true * ops.log(clipped + epsilon) - (1 - y_true) * ops.log((1 + epsilon) - clipped)
         if self.alpha:
             losses = losses * (y_true * self.alpha + (1 - y_true) * (1 - self.alpha))
         if self.gamma:
             missing = 1 - (y_true * p + (1 - y_true) * (1 - p))
-            # Above 0, where a power below 1 has no gradient.
+            # Kept above 0, where a power with an exponent below 1 has no finite gradient.
             losses = losses * ops.power(ops.maximum(missing, epsilon), self.gamma)
         return ops.sum(losses, axis=-1)
 

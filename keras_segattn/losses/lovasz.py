@@ -1,4 +1,4 @@
-"""Lovász-softmax: a surrogate that optimises mean IoU itself."""
+"""Lovász-softmax: a surrogate loss that optimises the mean IoU directly."""
 
 from typing import Any
 
@@ -16,10 +16,10 @@ class LovaszSoftmax(PixelLoss):
     Shapes as in `PixelLoss`.
 
     Args:
-        per_image: whether the IoU is that of each image, then averaged, instead of the whole batch's.
-        classes: `"present"` averages over the classes that occur in the labels, `"all"` over all.
+        per_image: whether the IoU is computed for each image and averaged, instead of once for the whole batch.
+        classes: `"present"` averages over the classes that occur in the labels, `"all"` over all classes.
         ignore_label: label of pixels that do not count; `None` if there is none.
-        name: of the loss.
+        name: name of the loss.
 
     Raises:
         ValueError: if an argument is wrong.
@@ -41,12 +41,12 @@ class LovaszSoftmax(PixelLoss):
         self.per_image, self.classes = per_image, classes
 
     def of_pixels(self, labels: Any, logits: Any, counted: Any) -> Any:
-        """Mean over groups of pixels (images or the batch) and classes."""
+        """Average the losses of groups of pixels (images or the batch) and classes."""
         classes = logits.shape[-1]
         groups = ops.shape(labels)[0] if self.per_image else 1
         counted = ops.expand_dims(counted, -1)
         foreground = ops.one_hot(labels, classes, dtype="float32") * counted
-        # An ignored pixel has error 0: it sorts last, where it weighs nothing.
+        # An ignored pixel has error 0, so it sorts last, where it has no weight.
         error = ops.abs(foreground - ops.softmax(logits)) * counted
         foreground, error = (
             ops.transpose(ops.reshape(x, (groups, -1, classes)), (0, 2, 1)) for x in (foreground, error)
@@ -64,10 +64,10 @@ class LovaszSoftmax(PixelLoss):
 
 
 def lovasz_extension(foreground: Any, error: Any) -> Any:
-    """Lovász extension of the Jaccard loss (Berman et al. 2018, algorithm 1).
+    """Compute the Lovász extension of the Jaccard loss (Berman et al. 2018, algorithm 1).
 
     Args:
-        foreground: `(..., pixels)`, 1 where the pixel is of the class.
+        foreground: `(..., pixels)`, 1 for pixels of the class, else 0.
         error: `(..., pixels)`, 0..1.
 
     Returns:
@@ -79,8 +79,8 @@ def lovasz_extension(foreground: Any, error: Any) -> Any:
     total = ops.sum(foreground, axis=-1, keepdims=True)
     intersection = total - ops.cumsum(foreground, axis=-1)
     union = total + ops.cumsum(1 - foreground, axis=-1)
-    # How much the Jaccard loss, 1 - intersection / union, grows by each pixel: in closed form, because the
-    # difference of two neighbours among a million pixels would drown in float32 rounding.
+    # The growth of the Jaccard loss, 1 - intersection / union, with each pixel is computed in closed form, because
+    # the difference of two neighbours among a million pixels would drown in float32 rounding.
     missed = 1 / union
     false_alarm = intersection / (union * ops.maximum(union - 1, 1.0))
     first_of_absent_class = ops.cast(ops.equal(union, 1.0), "float32")

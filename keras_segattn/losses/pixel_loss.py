@@ -1,4 +1,4 @@
-"""What all losses over labelled pixels share: shapes, the ignored label, float32."""
+"""The base class of losses over labelled pixels: shapes, the ignored label, float32."""
 
 import math
 from collections.abc import Sequence
@@ -9,22 +9,23 @@ from keras import ops
 
 
 class PixelLoss(keras.losses.Loss):
-    """A loss between integer label maps and logits, computed in float32 whatever the model computes in.
+    """A loss between integer label maps and logits, computed in float32 whatever the dtype of the model.
 
-    Subclasses define `of_pixels`. The result is one scalar for the whole batch: a mean over its labelled pixels
-    depends on how many there are, so it does not fall apart into losses of single images. That is why there are no
-    sample weights: pixels are left out by `ignore_label`.
+    Subclasses define `of_pixels`. The result is one scalar for the whole batch: a mean over its labelled pixels depends
+    on their number, so it is not a sum of losses of single images. Therefore there are no sample weights; mark pixels
+    to leave out with `ignore_label`.
 
     Under a `tf.distribute` strategy each replica computes the loss of its share of the batch, and gradients add up:
-    `training.train_segmenter` weights means by the replicas' labelled pixels; a plain `fit` does not.
+    `training.train_segmenter` weights the means by the numbers of labelled pixels of the replicas; a plain `fit` does
+    not.
 
     Args:
         ignore_label: label of pixels that do not count (they get no gradient); `None` if there is none.
-        name: of the loss.
+        name: name of the loss.
 
     Call arguments:
-        y_true: labels `(batch, height, width)`, integers 0..classes-1 or `ignore_label`. Readers check the range;
-            a label that still is out of range makes the loss NaN, if it is not an error of the backend's kernel.
+        y_true: labels `(batch, height, width)`, integers 0..classes-1 or `ignore_label`. The data readers check this
+            range. A label out of range makes the loss NaN, unless the backend's kernel raises an error.
         y_pred: logits `(batch, height, width, classes)`, any float dtype.
 
     Output:
@@ -41,7 +42,7 @@ class PixelLoss(keras.losses.Loss):
         self.ignore_label = ignore_label
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """The loss of a batch."""
+        """Check the shapes, and compute the loss of a batch."""
         if sample_weight is not None:
             raise ValueError(f"{self.name} takes no sample weights; mark pixels with ignore_label instead")
         labels, logits = ops.shape(y_true), ops.shape(y_pred)
@@ -65,7 +66,7 @@ class PixelLoss(keras.losses.Loss):
         return self.of_pixels(y_true, logits, counted) + ops.where(wrong, float("nan"), 0.0)
 
     def of_pixels(self, labels: Any, logits: Any, counted: Any) -> Any:
-        """The scalar loss.
+        """Compute the scalar loss.
 
         Args:
             labels: int32 `(batch, height, width)`, 0 where ignored.
@@ -80,24 +81,24 @@ class PixelLoss(keras.losses.Loss):
 
 
 def masked_mean(values: Any, counted: Any) -> Any:
-    """Mean of `values` where `counted` is positive, weighted by it; 0 if nowhere."""
+    """Average `values` with the weights `counted`, only where these are positive; 0 if they are nowhere."""
     total = ops.sum(counted)
-    # where, not a mere product: an ignored pixel may hold an infinite loss.
+    # `where` is needed besides the product, because an ignored pixel may hold an infinite loss.
     kept = ops.where(counted > 0, values, 0.0) * counted
     return ops.sum(kept) / ops.where(total > 0, total, 1.0)
 
 
 def check_class_weights(name: str, weights: Sequence[float] | None) -> list[float] | None:
-    """The weights as plain numbers, or `ValueError` unless each is finite and not negative."""
+    """Return the weights as plain numbers; raise `ValueError` unless each is finite and not negative."""
     if weights is None:
         return None
     if len(weights) == 0 or not all(0 <= weight < math.inf for weight in weights):
-        raise ValueError(f"{name} must be non-negative and finite, one a class, received {weights!r}")
+        raise ValueError(f"{name} must be non-negative and finite, one per class, received {weights!r}")
     return [float(weight) for weight in weights]
 
 
 def weight_of_labels(name: str, weights: Sequence[float], labels: Any, classes: int) -> Any:
-    """The weight of every label, float32 of the labels' shape; `ValueError` unless there is one weight a class."""
+    """Return the weight of every label, float32; raise `ValueError` unless there is one weight per class."""
     if len(weights) != classes:
         raise ValueError(f"{name} must hold one weight for each of {classes} classes, received {len(weights)}")
     return ops.take(ops.convert_to_tensor(weights, dtype="float32"), labels)

@@ -1,4 +1,4 @@
-"""The objective of models that write sentences."""
+"""The loss of models that generate sentences."""
 
 from typing import Any
 
@@ -12,15 +12,15 @@ class SequenceCrossEntropy(keras.losses.Loss):
 
     Args:
         label_smoothing: share of the target's probability that is spread over all tokens (Szegedy et al. 2016).
-        padding: id of what is no token and counts nothing.
-        name: of the loss.
+        padding: id of padding, which does not count.
+        name: name of the loss.
 
     Call arguments:
         y_true: ids `(batch, T)`.
         y_pred: logits `(batch, T, vocabulary)`.
 
     Output:
-        float32 scalar, in nats a sentence.
+        float32 scalar, in nats per sentence.
 
     Raises:
         ValueError: if the smoothing is not within 0..1.
@@ -36,7 +36,7 @@ class SequenceCrossEntropy(keras.losses.Loss):
         self.label_smoothing, self.padding = label_smoothing, padding
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """A sum a sentence."""
+        """Compute the loss of each sentence, summed over its tokens."""
         y_true = ops.cast(y_true, "int32")
         log = ops.log_softmax(ops.cast(y_pred, keras.backend.result_type(y_pred.dtype, "float32")), axis=-1)
         loss = -ops.take_along_axis(log, y_true[..., None], axis=-1)[..., 0]

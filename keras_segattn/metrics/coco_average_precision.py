@@ -1,4 +1,4 @@
-"""Average precision of detected instances as COCO defines it (Lin et al. 2014, arXiv 1405.0312), by pycocotools."""
+"""COCO's average precision of detected instances (Lin et al. 2014, arXiv 1405.0312), computed by pycocotools."""
 
 import contextlib
 import io
@@ -11,29 +11,30 @@ from pycocotools import mask as coco_mask
 from keras_segattn.arguments import check_choice
 from keras_segattn.metrics.detections import compared
 
-# The order in which pycocotools gives its summary.
+# The scores in the order of the summary of pycocotools.
 SCORES = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 
 
 def coco_average_precision(
     detections: Sequence[Mapping[str, Any]], ground_truth: Sequence[Mapping[str, Any]], kind: str = "segm"
 ) -> dict[str, float]:
-    """Average precision over classes, of at most 100 detections a picture.
+    """Compute the average precision of at most 100 detections per picture, averaged over classes.
 
     Args:
-        detections: of every picture a mapping of arrays: `scores` `(D,)`, `classes` `(D,)`, labels from 1, 0 in slots
-            to be left out, and `boxes` `(D, 4)`, (x1, y1, x2, y2) in pixels, or `masks`, `(D, height, width)` of bool
-            or 0 and 1 in the frame of the picture, or D run lengths of pycocotools.
-        ground_truth: an example of `keras_segattn.data.Instances` for every picture, in the same order.
-        kind: what is compared, `"segm"` (masks) or `"bbox"` (boxes).
+        detections: one mapping of arrays per picture: `scores` `(D,)`, `classes` `(D,)`, labels from 1, 0 for entries
+            to leave out, and `boxes` `(D, 4)`, (x1, y1, x2, y2) in pixels, or `masks`, either `(D, height, width)` of
+            bool or 0 and 1 in the frame of the picture, or D run-length encodings of pycocotools.
+        ground_truth: one example of `keras_segattn.data.Instances` per picture, in the same order.
+        kind: `"segm"` to compare masks or `"bbox"` to compare boxes.
 
     Returns:
-        `AP`, the mean over IoU 0.5, 0.55 … 0.95; `AP50` and `AP75` at one IoU; `APs`, `APm` and `APl` of objects of an
-        area below 32², between, and above 96² pixels. 0..1; NaN where there are no such objects.
+        `AP`, the mean over IoU 0.5, 0.55 … 0.95; `AP50` and `AP75`, at an IoU of 0.5 and 0.75; `APs`, `APm` and `APl`,
+        of objects with an area below 32², in between, and above 96² pixels. All are within 0..1, or NaN where there are
+        no such objects.
 
     Raises:
-        ValueError: if `kind` is neither, there are no pictures, their numbers differ, or an entry lacks something or
-            has another shape; the message names the picture.
+        ValueError: if `kind` is unknown, there are no pictures, the two arguments differ in their number, or an entry
+            lacks something or has a wrong shape; the message names the picture.
 
     Example:
         >>> coco_average_precision(detections, scenes)["AP50"]
@@ -47,7 +48,7 @@ def coco_average_precision(
     found: list[dict[str, Any]] = []
     for number, (truth, detected) in enumerate(compared(detections, ground_truth, kind), 1):
         images.append({"id": number, "height": truth.size[0], "width": truth.size[1]})
-        areas = coco_mask.area(truth.masks)  # as COCO's files have it, for boxes too
+        areas = coco_mask.area(truth.masks)  # the mask's area, as in COCO's files, for boxes too
         for place, (label, mask) in enumerate(zip(truth.classes, truth.masks, strict=True)):
             crowd = int(truth.crowd[place])
             true.append(_annotation(len(true), number, label, truth.boxes[place], mask, areas[place], iscrowd=crowd))
@@ -58,7 +59,7 @@ def coco_average_precision(
             found.append(_annotation(len(found), number, label, box, region, area, score=float(score)))
     from pycocotools.cocoeval import COCOeval  # it imports matplotlib, which is slow
 
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its results
         evaluation = COCOeval(_indexed(images, true), _indexed(images, found), kind)
         evaluation.params.catIds = sorted({one["category_id"] for one in true})
         evaluation.evaluate()

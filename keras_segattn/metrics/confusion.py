@@ -10,7 +10,7 @@ from keras_segattn.arguments import check_positive_integer
 def confusion_matrix(
     truth: np.ndarray, prediction: np.ndarray, classes: int, ignore_label: int | None = 255
 ) -> np.ndarray:
-    """How many pixels of each class were predicted as which.
+    """Count the pixels of each true class that were predicted as each class.
 
     Args:
         truth: integer labels 0..classes-1 or `ignore_label`, any shape.
@@ -46,7 +46,7 @@ def confusion_matrix(
 
 
 def segmentation_scores(confusion: np.ndarray) -> dict[str, Any]:
-    """Pixel accuracy, mean accuracy, mean IoU, frequency-weighted IoU and the IoU of every class.
+    """Compute pixel accuracy, mean accuracy, mean IoU, frequency-weighted IoU and the IoU of every class.
 
     Args:
         confusion: non-negative counts `(classes, classes)`; rows are true classes.
@@ -82,11 +82,11 @@ def segmentation_scores(confusion: np.ndarray) -> dict[str, Any]:
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """`part / whole`, NaN where both are zero."""
+    """Compute `part / whole`, NaN where both are zero."""
     return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=np.asarray(whole) > 0)
 
 
 def _mean(values: np.ndarray) -> float:
-    """Mean without NaN, NaN if nothing is left."""
+    """Average the values that are not NaN; NaN if there are none."""
     values = values[~np.isnan(values)]
     return float(values.mean()) if values.size else float("nan")

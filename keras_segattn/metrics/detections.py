@@ -1,4 +1,4 @@
-"""Detected and true instances of pictures, with masks as run lengths: what both average precisions compare."""
+"""Detected and true instances of pictures, with run-length encoded masks, as both average precisions compare them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ Rle = dict[str, Any]
 
 @dataclass(frozen=True)
 class Truth:
-    """The instances of a picture.
+    """The true instances of a picture.
 
     Args:
         size: (height, width) of the picture.
         boxes: `(n, 4)`, (x1, y1, x2, y2).
         classes: `(n,)`, labels from 1.
         crowd: `(n,)`, bool.
-        masks: n run lengths.
+        masks: n run-length encodings of pycocotools.
     """
 
     size: tuple[int, int]
@@ -31,13 +31,13 @@ class Truth:
 
 @dataclass(frozen=True)
 class Found:
-    """What was detected in a picture, without empty slots.
+    """The instances that were detected in a picture, without unused entries.
 
     Args:
-        boxes: `(n, 4)`, (x1, y1, x2, y2); zeros if they were not asked for.
+        boxes: `(n, 4)`, (x1, y1, x2, y2); zeros if only masks are compared.
         scores: `(n,)`.
         classes: `(n,)`, labels from 1.
-        masks: n run lengths; none if they were not asked for.
+        masks: n run-length encodings of pycocotools; empty if only boxes are compared.
     """
 
     boxes: np.ndarray
@@ -49,21 +49,21 @@ class Found:
 def compared(
     detections: Sequence[Mapping[str, Any]], ground_truth: Sequence[Mapping[str, Any]], kind: str
 ) -> Iterator[tuple[Truth, Found]]:
-    """True and detected instances, picture by picture.
+    """Yield the true and the detected instances, picture by picture.
 
     Args:
-        detections: of every picture `scores` `(D,)`, `classes` `(D,)`, 0 in empty slots, and `boxes` `(D, 4)` for
-            kind `"bbox"` or `masks` for kind `"segm"`: `(D, height, width)` of bool or 0 and 1, in the frame of the
-            picture, or D run lengths of `pycocotools`.
-        ground_truth: an example of `keras_segattn.data.Instances` for every picture, in the same order.
+        detections: one mapping per picture with `scores` `(D,)`, `classes` `(D,)`, 0 for unused entries, and `boxes`
+            `(D, 4)` for kind `"bbox"` or `masks` for kind `"segm"`: `(D, height, width)` of bool or 0 and 1, in the
+            frame of the picture, or D run-length encodings of `pycocotools`.
+        ground_truth: one example of `keras_segattn.data.Instances` per picture, in the same order.
         kind: `"bbox"` or `"segm"`.
 
     Yields:
-        The two, for each picture.
+        True and detected instances of each picture.
 
     Raises:
-        ValueError: if lengths differ, something is missing, of another shape or not finite; the message names the
-            picture.
+        ValueError: if the lengths differ, or something is missing, has a wrong shape or is not finite; the message
+            names the picture.
     """
     if len(detections) != len(ground_truth):
         raise ValueError(f"expected detections of {len(ground_truth)} pictures, received {len(detections)}")

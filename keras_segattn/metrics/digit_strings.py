@@ -1,4 +1,4 @@
-"""How many strings of digits were read without a mistake."""
+"""The share of strings of digits that are read without a mistake."""
 
 from typing import Any
 
@@ -8,17 +8,17 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class StringAccuracy(keras.metrics.MeanMetricWrapper):
-    """The share of strings of which every place is right, blanks too (Goodfellow et al. 2013, arXiv 1312.6082).
+    """The share of strings in which every place is right, blanks included (Goodfellow et al. 2013, arXiv 1312.6082).
 
     The error that papers give, in percent, is `100 * (1 - accuracy)`.
 
     Args:
-        name: of the metric.
+        name: name of the metric.
 
     Call arguments:
         y_true: classes `(batch, places)`, integers.
         y_pred: scores `(batch, places, classes)`; the highest wins.
-        sample_weight: of every string, `(batch,)`, or `None`.
+        sample_weight: weight of every string, `(batch,)`, or `None`.
 
     Raises:
         ValueError: if the shapes do not fit.
@@ -36,7 +36,7 @@ class StringAccuracy(keras.metrics.MeanMetricWrapper):
 
 
 def _all_right(y_true: Any, y_pred: Any) -> Any:
-    """1 for every string that is right, 0 for the others, float32 `(batch,)`."""
+    """Return 1 for every string that is right and 0 for the others, float32 `(batch,)`."""
     if len(y_true.shape) != 2 or len(y_pred.shape) != 3 or y_true.shape[1] != y_pred.shape[1]:
         raise ValueError(
             f"expected classes (batch, places) and scores (batch, places, classes), received {tuple(y_true.shape)} "

@@ -1,20 +1,20 @@
-"""How far a set of generated images is from a set of real ones, as their features are distributed."""
+"""The Fréchet distance between the feature distributions of generated and of real images."""
 
 import numpy as np
 
 
 def frechet_distance(features_a: np.ndarray, features_b: np.ndarray) -> float:
-    """Squared Fréchet distance of the Gaussians that two sets of features have the moments of (Heusel et al. 2017).
+    """Compute the squared Fréchet distance of Gaussians fitted to two sets of features (Heusel et al. 2017).
 
-    |μa - μb|² + Tr(Σa + Σb - 2 (Σa Σb)^½). With Σ = XᵀX the trace of the root is the sum of the singular values of
-    Xa Xbᵀ: no root of a matrix, which would need covariances that are not singular.
+    It is |μa - μb|² + Tr(Σa + Σb - 2 (Σa Σb)^½). With Σ = XᵀX the trace of the root is the sum of the singular values
+    of Xa Xbᵀ. This avoids the root of a matrix, which would need covariances that are not singular.
 
     Args:
-        features_a: real numbers `(count, features)`, at least two rows; which network they are of is up to the caller.
-        features_b: the same number of features of other images.
+        features_a: real numbers `(count, features)`, at least two rows, from a network of the caller's choice.
+        features_b: real numbers `(count, features)` of other images, with the same number of features.
 
     Returns:
-        At least 0. It falls with the counts: compare distances of as many images only.
+        A number of at least 0. It decreases as the counts grow, so compare distances only of equal numbers of images.
 
     Raises:
         ValueError: if the shapes are wrong or a value is not finite.
@@ -31,8 +31,8 @@ def frechet_distance(features_a: np.ndarray, features_b: np.ndarray) -> float:
     if not all(np.isfinite(features).all() for features in sets):
         raise ValueError("expected finite features, received NaN or infinity")
     means = [features.mean(axis=0) for features in sets]
-    # XᵀX is the covariance, and stays the same if only the triangle of X is kept.
+    # XᵀX is the covariance. It stays the same if X is replaced by the triangle R of its QR decomposition.
     a, b = (np.linalg.qr((x - mean) / np.sqrt(len(x) - 1)).R for x, mean in zip(sets, means, strict=True))
     moved = np.sum((means[0] - means[1]) ** 2)
     spread = np.square(a).sum() + np.square(b).sum() - 2 * np.linalg.svd(a @ b.T, compute_uv=False).sum()
-    return float(max(0.0, moved + spread))  # rounding may take equal sets below 0
+    return float(max(0.0, moved + spread))  # rounding may make it negative for equal sets

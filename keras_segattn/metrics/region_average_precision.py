@@ -17,27 +17,28 @@ INTERPOLATIONS = ("area", "11 points")
 def region_average_precision(
     detections: Sequence[Mapping[str, Any]], ground_truth: Sequence[Mapping[str, Any]], interpolation: str = "area"
 ) -> dict[str, Any]:
-    """Mean AP^r at a mask IoU of 0.5 and 0.7, and AP^r_vol, the mean over 0.1, 0.2 … 0.9.
+    """Compute the mean AP^r at a mask IoU of 0.5 and 0.7, and AP^r_vol, its mean over IoU 0.1, 0.2 … 0.9.
 
     As in Pascal VOC, each detection, from the highest score down, is compared with the one object of its class and
-    picture that it overlaps most: a hit if their IoU reaches the threshold and the object was not hit before, else
-    false. Crowds are treated as VOC treats difficult objects: neither they nor what hits them count.
+    picture that it overlaps most. It is a hit if their IoU reaches the threshold and the object was not hit before,
+    else it is false. Crowds are treated as VOC treats difficult objects: neither they nor detections that hit them
+    count.
 
     Args:
-        detections: of every picture a mapping of arrays: `scores` `(D,)`, `classes` `(D,)`, labels from 1, 0 in slots
-            to be left out, and `masks`, `(D, height, width)` of bool or 0 and 1 in the frame of the picture, or D run
-            lengths of pycocotools.
-        ground_truth: an example of `keras_segattn.data.Instances` for every picture, in the same order.
-        interpolation: `"area"` under the precision, made monotone, as VOC does since 2010, or its mean at the
-            `"11 points"` of recall 0, 0.1 … 1 of VOC 2007.
+        detections: one mapping of arrays per picture: `scores` `(D,)`, `classes` `(D,)`, labels from 1, 0 for entries
+            to leave out, and `masks`, either `(D, height, width)` of bool or 0 and 1 in the frame of the picture, or D
+            run-length encodings of pycocotools.
+        ground_truth: one example of `keras_segattn.data.Instances` per picture, in the same order.
+        interpolation: `"area"` for the area under the precision, made monotone, as in VOC since 2010, or `"11 points"`
+            for its mean at recall 0, 0.1 … 1, as in VOC 2007.
 
     Returns:
-        `AP50`, `AP70` and `AP_vol`, means over the classes that occur, 0..1, NaN if none does; `classes`: label →
+        `AP50`, `AP70` and `AP_vol`, means over the classes that occur, 0..1, NaN if none occurs; `classes`: label →
         float64 `(9,)`, the AP^r of a class at each IoU.
 
     Raises:
-        ValueError: if `interpolation` is neither, there are no pictures, their numbers differ, or an entry lacks
-            something or has another shape; the message names the picture.
+        ValueError: if `interpolation` is unknown, there are no pictures, the two arguments differ in their number, or
+            an entry lacks something or has a wrong shape; the message names the picture.
 
     Example:
         >>> region_average_precision(detections, scenes)["AP50"]
@@ -71,7 +72,7 @@ def region_average_precision(
 
 
 def _outcomes(overlaps: np.ndarray, crowd: np.ndarray) -> list[np.ndarray]:
-    """Of each detection, in falling order, at each IoU: 1 hit, 0 false, -1 does not count."""
+    """Judge each detection, in descending order of score, at each IoU: 1 hit, 0 false, -1 does not count."""
     taken = np.zeros((len(crowd), len(IOU_THRESHOLDS)), bool)
     outcomes = []
     for row in overlaps:
@@ -88,7 +89,7 @@ def _outcomes(overlaps: np.ndarray, crowd: np.ndarray) -> list[np.ndarray]:
 
 
 def _average_precision(outcome: np.ndarray, objects: int, interpolation: str) -> float:
-    """Of the outcomes, in falling order of the scores, of a class that has some objects."""
+    """Compute the average precision of a class with objects from outcomes in descending order of score."""
     hits = np.cumsum(outcome == 1)
     recall, precision = hits / objects, hits / np.maximum(1, np.cumsum(outcome >= 0))
     if interpolation == "11 points":

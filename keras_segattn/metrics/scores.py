@@ -1,4 +1,4 @@
-"""The four scores of a segmentation, kept as one confusion matrix."""
+"""A metric of the four scores of a segmentation, which keeps one confusion matrix."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from keras import ops
 from keras_segattn.arguments import check_positive_integer
 
 SCORES = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou")
-# Below it floats of 24 bits stay exact, also added up over 16 replicas.
+# Numbers below this stay exact in floats of 24 bits, even when they are added up over 16 replicas.
 _CARRY = 2**20
 
 
@@ -23,7 +23,7 @@ class SegmentationScores(keras.metrics.Metric):
     Args:
         classes: number of classes.
         ignore_label: true label of pixels that do not count; `None` if there is none.
-        name: of the metric.
+        name: name of the metric.
 
     Call arguments:
         y_true: labels `(batch, height, width)`, integers 0..classes-1 or `ignore_label`. Any other label is left
@@ -41,14 +41,14 @@ class SegmentationScores(keras.metrics.Metric):
         super().__init__(name=name, dtype="float32")
         check_positive_integer("classes", classes)
         self.classes, self.ignore_label = classes, ignore_label
-        # Two digits to the base 2^20 count 2^44 pixels a cell exactly, where one float32 stops at 2^24 and an int32
-        # at 2^31. Floats, because TensorFlow keeps int32 variables off the GPU, and JAX has no int64.
+        # Two digits to the base 2^20 count up to 2^44 pixels in each cell exactly; one float32 would stop at 2^24, an
+        # int32 at 2^31. They are floats because TensorFlow keeps int32 variables off the GPU, and JAX has no int64.
         self._low, self._high = (
             self.add_variable((classes, classes), "zeros", dtype="float32", name=digit) for digit in ("low", "high")
         )
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Count a batch."""
+        """Count the pixels of a batch."""
         if sample_weight is not None:
             raise ValueError(f"{self.name} counts pixels and takes no sample weights; mark them with ignore_label")
         if len(y_pred.shape) != len(y_true.shape) + 1 or y_pred.shape[-1] != self.classes:
@@ -61,7 +61,7 @@ class SegmentationScores(keras.metrics.Metric):
         counted = ops.logical_and(truth >= 0, truth < self.classes)
         if self.ignore_label is not None:
             counted = ops.logical_and(counted, ops.not_equal(truth, self.ignore_label))
-        # What does not count goes to one cell past the end.
+        # Pixels that do not count go to one cell past the end.
         cells = self.classes**2
         pairs = ops.where(counted, self.classes * truth + prediction, cells)
         counts = ops.segment_sum(ops.ones_like(pairs), pairs, num_segments=cells + 1)[:cells]
@@ -70,7 +70,7 @@ class SegmentationScores(keras.metrics.Metric):
         self._high.assign(self._high + ops.cast(low // _CARRY, "float32"))
 
     def result(self) -> dict[str, Any]:
-        """The four scores, float32 scalars 0..1; NaN before anything was counted."""
+        """Return the four scores, float32 scalars 0..1; NaN before anything was counted."""
         confusion = self._high * float(_CARRY) + self._low
         hits = ops.diagonal(confusion)
         rows, columns = ops.sum(confusion, axis=1), ops.sum(confusion, axis=0)
@@ -84,7 +84,7 @@ class SegmentationScores(keras.metrics.Metric):
         }
 
     def confusion_matrix(self) -> np.ndarray:
-        """Counts so far, int64 `(classes, classes)`; rows are true classes, columns predicted ones."""
+        """Return the counts so far, int64 `(classes, classes)`; rows are true classes, columns predicted ones."""
         low, high = (ops.convert_to_numpy(part).astype(np.int64) for part in (self._low, self._high))
         return high * _CARRY + low
 

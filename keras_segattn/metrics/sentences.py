@@ -1,4 +1,4 @@
-"""Scores of translations and captions, by the libraries that everybody reports them with."""
+"""Scores of translations and captions, computed by the libraries that publications commonly use."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,11 +7,11 @@ Sentence = Sequence[str]
 
 
 def bleu(found: Sequence[Sentence], references: Sequence[Sequence[Sentence]]) -> float:
-    """BLEU-4 of the corpus (Papineni et al. 2002), of the tokens as they are; by sacrebleu.
+    """Compute BLEU-4 of the corpus (Papineni et al. 2002) from the tokens as they are, by sacrebleu.
 
     Args:
-        found: one list of tokens a sentence.
-        references: for every sentence one or more lists of tokens.
+        found: one list of tokens per sentence.
+        references: one or more lists of tokens per sentence.
 
     Returns:
         Score in 0..100.
@@ -30,19 +30,20 @@ def bleu(found: Sequence[Sentence], references: Sequence[Sequence[Sentence]]) ->
     # sacrebleu takes `None` for a reference that a sentence lacks, which its annotations do not say.
     columns: Any = [[" ".join(one[i]) if i < len(one) else None for one in references] for i in range(most)]
     lines = [" ".join(sentence) for sentence in found]
-    # `force` says that the tokens are meant to be parted; exact matches score 100 up to rounding.
+    # `force` says that the text is meant to be split into tokens already. Exact matches score 100 up to rounding.
     return min(100.0, sacrebleu.corpus_bleu(lines, columns, tokenize="none", force=True).score)
 
 
 def cider(found: Sequence[Sentence], references: Sequence[Sequence[Sentence]]) -> float:
-    """CIDEr-D of the corpus (Vedantam, Zitnick & Parikh, CVPR 2015), as COCO's evaluation computes it.
+    """Compute CIDEr-D of the corpus (Vedantam, Zitnick & Parikh, CVPR 2015), as COCO's evaluation does.
 
     Args:
-        found: one list of tokens a picture.
-        references: for every picture one or more lists of tokens; rare words count by how few pictures have them.
+        found: one list of tokens per picture.
+        references: one or more lists of tokens per picture; the fewer pictures have a word in their lists, the more it
+            counts.
 
     Returns:
-        Score in 0..10; published tables show it times 100.
+        Score in 0..10; published tables show it multiplied by 100.
 
     Raises:
         ModuleNotFoundError: if `pycocoevalcap`, which the package does not require, is not installed.

@@ -1,4 +1,4 @@
-"""How much of a checkerboard is in images: one number."""
+"""One number that measures checkerboard patterns in images."""
 
 import numpy as np
 
@@ -6,16 +6,17 @@ from keras_segattn.arguments import check_positive_integer
 
 
 def stride_frequency_power(images: np.ndarray, stride: int = 2) -> float:
-    """Share of the power of images, less their means, at the frequencies of a pattern that repeats every stride.
+    """Compute the share of the power of images at the frequencies of a pattern that repeats every stride.
 
-    Transposed convolutions whose stride does not divide their kernel leave such a pattern (Odena et al. 2016).
+    The mean of each image is subtracted before. Transposed convolutions whose stride does not divide their kernel leave
+    such a pattern (Odena et al. 2016).
 
     Args:
         images: real numbers `(count, height, width, channels)`; brightness and contrast do not matter.
-        stride: of the pattern, in pixels; it divides height and width.
+        stride: period of the pattern in pixels; it divides height and width.
 
     Returns:
-        0..1; of white noise `(stride² - 1) / (height · width - 1)`, of photographs less.
+        0..1; for white noise `(stride² - 1) / (height · width - 1)`, for photographs less.
 
     Raises:
         ValueError: if the shape is wrong, the stride does not divide it, or the images are constant.
@@ -36,5 +37,5 @@ def stride_frequency_power(images: np.ndarray, stride: int = 2) -> float:
     total = power.sum()
     if not total > 0:
         raise ValueError("expected images that are not constant")
-    # The mean, at the first of these, is gone already.
+    # The first of these frequencies is the mean, which was subtracted above.
     return float(power[:: len(power) // stride, :: len(power[0]) // stride].sum() / total)

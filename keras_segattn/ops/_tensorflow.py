@@ -1,6 +1,6 @@
-"""Kernels that only TensorFlow has, for operators that pick them by themselves; export never traces them.
+"""Faster kernels that only TensorFlow has. Operators choose them by themselves; export never traces them.
 
-XLA has no kernels for these: layers that may come here say that they cannot be compiled by it.
+XLA cannot compile them, so layers whose operators may use them set `supports_jit` to false.
 """
 
 from collections.abc import Callable
@@ -14,10 +14,10 @@ from keras_segattn.ops.grid_sample import portable_sample
 
 @tf.custom_gradient
 def weighted_sum(pixels: Any, indices: Any, weights: Any) -> tuple[Any, Callable[[Any], tuple[Any, None, None]]]:
-    """Weighted sums of K rows each of a table, as one product with a sparse matrix.
+    """Compute M weighted sums of K rows of a table each, as one product with a sparse matrix.
 
-    The gradient for the table is the product with the transposed matrix, which loses no update; there is none for
-    the weights.
+    The gradient for the table is the product with the transposed matrix, which adds up all contributions; the weights
+    have no gradient.
 
     Args:
         pixels: float32 `(N, channels)`.
@@ -29,7 +29,7 @@ def weighted_sum(pixels: Any, indices: Any, weights: Any) -> tuple[Any, Callable
     """
 
     def matrix() -> Any:
-        # Built again for the gradient: a variant tensor that crosses from one pass to the other is not supported.
+        # Built again for the gradient: TensorFlow cannot hand a variant tensor from the forward to the backward pass.
         count, terms = tf.unstack(tf.shape(indices, tf.int64))
         rows = tf.repeat(tf.range(count), terms)
         places = tf.stack([rows, tf.cast(tf.reshape(indices, (-1,)), tf.int64)], axis=1)
@@ -44,7 +44,7 @@ def weighted_sum(pixels: Any, indices: Any, weights: Any) -> tuple[Any, Callable
 
 
 def compiled_sample(images: Any, points: Any, settings: tuple[str, str, bool | None]) -> Any:
-    """`portable_sample` as one kernel made by XLA; so are its two gradients, each computed only where it is used.
+    """Run `portable_sample` as one kernel compiled by XLA. So is each of its two gradients, run only where it is used.
 
     Args:
         images: `(batch, height, width, channels)`.
@@ -59,7 +59,8 @@ def compiled_sample(images: Any, points: Any, settings: tuple[str, str, bool | N
 def _compiled_sample(
     settings: tuple[str, str, bool | None], shape: tuple[int | None, ...], rank: int
 ) -> Callable[[Any, Any], Any]:
-    # One an image shape and rank of the points: less retracing would otherwise forget both.
+    # One compiled function per image shape and rank of the points: a single function with reduced retracing would
+    # relax both to unknown.
     def compiled(function: Callable[..., Any]) -> Any:
         return tf.function(function, jit_compile=True, reduce_retracing=True)
 

@@ -14,14 +14,14 @@ CAFFE_BASE = 16
 
 
 def cell_anchors(sizes: Sequence[float], ratios: Sequence[float], rounding: str | None = "nearest") -> np.ndarray:
-    """Anchors of one cell.
+    """Compute the anchors of one cell.
 
     Args:
-        sizes: square roots of their areas, in pixels.
-        ratios: height ÷ width.
-        rounding: `"nearest"` rounds corners (torchvision), `None` does not (Detectron2); `"caffe"` is
-            py-faster-rcnn's, in which first the sides are rounded and one pixel has x2 = x1. (What its code
-            computes; a comment there lists the same anchors as MATLAB has them, one pixel further.)
+        sizes: square roots of the anchors' areas, in pixels.
+        ratios: ratios height ÷ width of the anchors.
+        rounding: `"nearest"` rounds corners (torchvision), `None` does not (Detectron2). `"caffe"` is the rule of
+            py-faster-rcnn, which rounds the sides first and in which a box of one pixel has x2 = x1. (These are the
+            anchors that its code computes; a comment in that code lists MATLAB's, which are shifted by one pixel.)
 
     Returns:
         float32 `(ratios · sizes, 4)`, all sizes of the first ratio first, around the cell's upper left corner; with
@@ -46,7 +46,7 @@ def cell_anchors(sizes: Sequence[float], ratios: Sequence[float], rounding: str 
         centre = 0.5 * (CAFFE_BASE - 1)
         half = 0.5 * (np.stack([width, height], axis=1) - 1)
         return np.concatenate([centre - half, centre + half], axis=1).astype("float32")
-    # In float32, as torch computes: at halves the last bit decides.
+    # Computed in float32, as in torch: the last bit decides how corners half-way between pixels are rounded.
     tall = np.sqrt(ratio.astype("float32"))
     width = ((1 / tall)[:, None] * size.astype("float32")).ravel()
     height = (tall[:, None] * size.astype("float32")).ravel()
@@ -55,13 +55,13 @@ def cell_anchors(sizes: Sequence[float], ratios: Sequence[float], rounding: str 
 
 
 def grid_anchors(cell: np.ndarray, height: Any, width: Any, stride: int) -> Any:
-    """The anchors of all cells of a map.
+    """Compute the anchors of all cells of a map.
 
     Args:
-        cell: `(A, 4)`, see `cell_anchors`.
-        height: rows of the map: an integer, or a scalar tensor.
-        width: columns of the map.
-        stride: pixels between cells.
+        cell: anchors of one cell `(A, 4)`, see `cell_anchors`.
+        height: number of rows of the map, an integer or a scalar tensor.
+        width: number of columns of the map, an integer or a scalar tensor.
+        stride: pixels of the image between neighbouring cells.
 
     Returns:
         float32 `(height · width · A, 4)`, row by row, the anchors of a cell together.

@@ -4,7 +4,7 @@ import numpy as np
 
 
 def bilinear_kernel(size: int) -> np.ndarray:
-    """The separable tent filter of a bilinear up-sampling by `(size + 1) // 2`.
+    """Compute the separable tent filter of a bilinear up-sampling by `(size + 1) // 2`.
 
     With `f = (size + 1) // 2` and `c` the filter's centre, entry (y, x) is
     `(1 - |y - c| / f) (1 - |x - c| / f)`.

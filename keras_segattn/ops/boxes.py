@@ -10,12 +10,12 @@ MAX_LOG_SCALE = math.log(1000 / 16)
 
 
 def box_area(boxes: Any) -> Any:
-    """Area of boxes `(…, 4)`: `(…,)`, negative where one side is turned around."""
+    """Compute the area `(…,)` of boxes `(…, 4)`; it is negative where either x2 < x1 or y2 < y1."""
     return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
 
 
 def box_iou(boxes: Any, others: Any, offset: float = 0.0) -> Any:
-    """Intersection over union of every box with every other.
+    """Compute the intersection over union of every box with every other.
 
     Args:
         boxes: `(…, N, 4)`.
@@ -41,13 +41,13 @@ def box_iou(boxes: Any, others: Any, offset: float = 0.0) -> Any:
 def encode_boxes(
     boxes: Any, anchors: Any, weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0), offset: float = 0.0
 ) -> Any:
-    """Refinements that turn anchors into boxes (Girshick et al. 2014, equations 6 to 9).
+    """Compute the refinements that turn anchors into boxes (Girshick et al. 2014, equations 6 to 9).
 
     Args:
         boxes: `(…, 4)` of positive extent.
         anchors: `(…, 4)` of positive extent.
         weights: factors of (x, y, width, height).
-        offset: as in `box_iou`.
+        offset: convention of a box's size, see `box_iou`.
 
     Returns:
         `(…, 4)`: shift of the centre in anchor sizes, and log of the scale, times the weights.
@@ -70,15 +70,15 @@ def decode_boxes(
     clip: float = MAX_LOG_SCALE,
     offset: float = 0.0,
 ) -> Any:
-    """Boxes from anchors and refinements, the inverse of `encode_boxes` where the offset is 0.
+    """Compute boxes from anchors and refinements, the inverse of `encode_boxes` if the offset is 0.
 
     Args:
         deltas: `(…, 4)`.
         anchors: `(…, 4)`, broadcast against the deltas.
         weights: factors of (x, y, width, height) that the deltas contain.
-        clip: largest log-scale that is believed.
-        offset: as in `box_iou`. As in py-faster-rcnn it is not taken off again: zero refinements leave a box that is
-            larger by it.
+        clip: upper limit of the log-scales.
+        offset: convention of a box's size, see `box_iou`. As in py-faster-rcnn the offset is not subtracted again: with
+            zero refinements a box grows by it.
 
     Returns:
         `(…, 4)`.
@@ -92,7 +92,7 @@ def decode_boxes(
 
 
 def clip_boxes(boxes: Any, sizes: Any, offset: float = 0.0) -> Any:
-    """Boxes `(batch, N, 4)` cut to images of sizes `(batch, 2)`, (height, width): to 0 … size − offset."""
+    """Clip boxes `(batch, N, 4)` to images of sizes `(batch, 2)`, (height, width): to 0 … size − offset."""
     height, width = sizes[:, 0, None] - offset, sizes[:, 1, None] - offset
     limits = (width, height, width, height)
     return ops.stack([ops.clip(boxes[..., i], 0.0, limit) for i, limit in enumerate(limits)], axis=-1)
@@ -103,7 +103,7 @@ def _area(boxes: Any, offset: float) -> Any:
 
 
 def _centred(boxes: Any, offset: float) -> tuple[Any, Any, Any, Any]:
-    """Width, height, and x and y of the centre."""
+    """Return width, height, and x and y of the centre."""
     width = boxes[..., 2] - boxes[..., 0] + offset
     height = boxes[..., 3] - boxes[..., 1] + offset
     return width, height, boxes[..., 0] + 0.5 * width, boxes[..., 1] + 0.5 * height

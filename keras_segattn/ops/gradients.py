@@ -1,4 +1,4 @@
-"""Identities that change what flows back through them."""
+"""Identity functions with modified gradients."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from keras import ops
 
 
 def clip_gradient(x: Any, limit: Any) -> Any:
-    """`x` itself; each element of its gradient is clipped to ±`limit`.
+    """Return `x` itself, and clip each element of its gradient to ±`limit`.
 
     Args:
         x: a float tensor.

@@ -1,4 +1,4 @@
-"""The sampler of spatial transformers (Jaderberg et al., NIPS 2015, section 3.3): a picture read at any points."""
+"""The sampler of spatial transformers, which reads pictures at points (Jaderberg et al., NIPS 2015, section 3.3)."""
 
 from typing import Any
 
@@ -10,9 +10,10 @@ from keras_segattn.ops.portable import use_tensorflow_kernels
 
 INTERPOLATIONS = ("bilinear", "nearest")
 PADDINGS = ("zeros", "border", "reflection")
-# Up to so many channels, a point's four neighbours may be read as one row of a wider table.
+# With at most this many channels, the four neighbours of a point may be read as one row of a wider table.
 FEW_CHANNELS = 4
-# Reflected from farther away than this, in pixels, float32 no longer tells one pixel from the next.
+# Farther away than this, in pixels, float32 no longer distinguishes neighbouring pixels: such positions are moved to
+# the edge instead of being reflected.
 FARTHEST = 2.0**24
 
 
@@ -23,20 +24,21 @@ def grid_sample(
     padding: str = "zeros",
     align_corners: bool = True,
 ) -> Any:
-    """The images at the points of a grid (equation 3), as `torch.nn.functional.grid_sample` computes them.
+    """Read images at the points of a grid (equation 3), as `torch.nn.functional.grid_sample` does.
 
-    The gradients are equations 6 and 7. At integer coordinates, where those leave a choice, the one for the grid is
-    the difference to the next pixel to the right or below, as in torch; outside it is 0.
+    The gradients are equations 6 and 7. At integer coordinates, where these leave a choice, the gradient for the grid
+    is the difference to the next pixel to the right or below, as in torch; outside of the picture it is 0.
 
     Args:
         images: float `(batch, height, width, channels)`.
-        grid: float `(batch, rows, columns, 2)`, points (x, y) from -1, the left or upper edge, to 1, the right or
-            lower one. One that holds NaN or infinity reads what is outside.
-        interpolation: `"bilinear"` (equation 5) or `"nearest"` (equation 4: halves are rounded up, where torch rounds
-            them to even), through which no gradient reaches the grid.
-        padding: what lies outside: `"zeros"`, the nearest pixel of the `"border"`, or the picture's `"reflection"`.
+        grid: float `(batch, rows, columns, 2)`, points (x, y) from -1, the left or upper edge, to 1, the right or lower
+            one. A point that holds NaN or infinity reads the padding.
+        interpolation: `"bilinear"` (equation 5) or `"nearest"` (equation 4; it rounds halves up, torch rounds them to
+            even). With `"nearest"` no gradient reaches the grid.
+        padding: values outside of the picture: `"zeros"`, the nearest pixel of the `"border"`, or the picture's
+            `"reflection"`.
         align_corners: whether -1 and 1 are the centres of the outermost pixels, so that an identity grid of any size
-            reads the corners, or their outer edges.
+            reads the corners; else they are the outer edges of these pixels.
 
     Returns:
         `(batch, rows, columns, channels)` in the images' dtype.
@@ -56,11 +58,11 @@ def grid_sample(
 
 
 def resampler(data: Any, warp: Any) -> Any:
-    """Bilinear samples at pixels, zero outside: `tfa.image.resampler`, for those whose library ended.
+    """Sample images bilinearly at points in pixels, zero outside; replaces TensorFlow Addons' `tfa.image.resampler`.
 
     Args:
         data: float `(batch, height, width, channels)`.
-        warp: float `(batch, …, 2)`, points (x, y) in pixels, (0, 0) the centre of the first.
+        warp: float `(batch, …, 2)`, points (x, y) in pixels; (0, 0) is the centre of the first pixel.
 
     Returns:
         `(batch, …, channels)`, differentiable in both.
@@ -75,9 +77,10 @@ def resampler(data: Any, warp: Any) -> Any:
 
 
 def dense_image_warp(image: Any, flow: Any) -> Any:
-    """Each pixel moved by a flow of its own: `tfa.image.dense_image_warp`, for those whose library ended.
+    """Move each pixel by its own flow; replaces TensorFlow Addons' `tfa.image.dense_image_warp`.
 
-    Output pixel (row, column) reads the image at `(row, column) - flow[row, column]`, bilinearly; outside, the border.
+    Output pixel (row, column) reads the image at `(row, column) - flow[row, column]`, bilinearly; positions outside of
+    the image read its border.
 
     Args:
         image: float `(batch, height, width, channels)`.
@@ -102,7 +105,7 @@ def dense_image_warp(image: Any, flow: Any) -> Any:
 
 
 def _sample(images: Any, points: Any, interpolation: str, padding: str, align_corners: bool | None) -> Any:
-    """`portable_sample`, or the form of it that is compiled where one may be used."""
+    """Run `portable_sample`, or its compiled form where that may be used."""
     if len(images.shape) != 4:
         raise ValueError(f"expected images (batch, height, width, channels), received {tuple(images.shape)}")
     if len(points.shape) < 2 or points.shape[-1] != 2:
@@ -119,24 +122,26 @@ def _sample(images: Any, points: Any, interpolation: str, padding: str, align_co
 def portable_sample(
     images: Any, points: Any, interpolation: str, padding: str, align_corners: bool | None, wide: bool = True
 ) -> Any:
-    """Pixels read from the images by index, and weighed.
+    """Read pixels from the images by index, and interpolate between them.
 
     Args:
         images: `(batch, height, width, channels)`.
         points: `(batch, …, 2)`, (x, y); in pixels if `align_corners` is `None`, else normalised.
-        interpolation: as of `grid_sample`.
-        padding: as of `grid_sample`.
-        align_corners: as of `grid_sample`, or `None`.
-        wide: whether few channels are read with all four neighbours at once: fewer operators, and one scatter for the
-            images' gradient. Four readings are faster where they become one loop with what is done with them.
+        interpolation: interpolation between pixels, see `grid_sample`.
+        padding: padding rule, see `grid_sample`.
+        align_corners: whether -1 and 1 are the centres of the outermost pixels, see `grid_sample`; `None` if the points
+            are in pixels.
+        wide: whether, with few channels, all four neighbours of a point are read at once. This takes fewer operators,
+            and one scatter for the images' gradient. Four separate reads are faster where a compiler fuses them with
+            the interpolation into one loop.
     """
     batch, height, width = ops.shape(images)[:3]
     channels = images.shape[-1]
     points = at_least_float32(points)
     x = _pixels(points[..., 0], width, padding, align_corners)
     y = _pixels(points[..., 1], height, padding, align_corners)
-    # With zeros around, points outside are read like any other: one pixel before, and two after since the neighbour
-    # of the last one there is read too.
+    # With zeros around the images, points outside are read like any other. One pixel is needed before, and two after,
+    # because the neighbour of the first one after the images is read too.
     before = 1 if padding == "zeros" else 0
     around = (before, before + 1)
     table = ops.pad(images, ((0, 0), around, around, (0, 0)))
@@ -165,9 +170,9 @@ def portable_sample(
 
 
 def _pixels(position: Any, size: Any, padding: str, align_corners: bool | None) -> Any:
-    """Positions along an axis in pixels, within -1 … `size` for zeros, else within 0 … `size - 1`.
+    """Convert positions along an axis to pixels, limited to -1 … `size` for zeros, else to 0 … `size - 1`.
 
-    Where they had to be moved there, their gradient is 0. Comparisons with NaN are false, so it ends at the border.
+    Positions beyond the limits have gradient 0. Comparisons with NaN are false, so that NaN becomes the lower limit.
     """
     size = ops.cast(size, position.dtype)
     if align_corners:
@@ -177,7 +182,7 @@ def _pixels(position: Any, size: Any, padding: str, align_corners: bool | None) 
     if padding == "reflection":
         position = _reflected(position, size, bool(align_corners))
     if padding == "zeros":
-        # At -1 there is a slope to the first pixel already.
+        # At -1 the value already changes towards the first pixel, so that -1 has a gradient.
         low, high = ops.cast(-1.0, position.dtype), size
         inside = position >= low
     else:
@@ -187,7 +192,7 @@ def _pixels(position: Any, size: Any, padding: str, align_corners: bool | None) 
 
 
 def _reflected(position: Any, size: Any, align_corners: bool) -> Any:
-    """Positions folded into 0 … `size - 1`, or half a pixel more on both sides without aligned corners."""
+    """Reflect positions into 0 … `size - 1`, or half a pixel more on both sides without aligned corners."""
     start, span = (0.0, size - 1.0) if align_corners else (-0.5, size)
     span = ops.maximum(span, 1.0)
     position = ops.where(ops.abs(position) < FARTHEST, position, start)

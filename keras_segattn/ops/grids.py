@@ -1,7 +1,7 @@
 """The grid generators of spatial transformers (Jaderberg et al., NIPS 2015, section 3.2).
 
-A grid says for every pixel of the output, at which point (x, y) of the input it is read. Points are normalised: -1 is
-the left or upper edge, 1 the right or lower one (see `grid_sample` for what edges are).
+A grid holds, for every pixel of the output, the point (x, y) of the input that the pixel reads. Points are normalised:
+-1 is the left or upper edge, 1 the right or lower one (`align_corners` of `grid_sample` says which edges these are).
 """
 
 from typing import Any
@@ -10,30 +10,31 @@ import keras
 import numpy as np
 from keras import ops
 
-# Nearer to 0 than this, a projective denominator is taken for this: its point is far outside, its gradient finite.
+# Replaces projective denominators that are nearer to 0: their points are then far outside, their gradients finite.
 SMALLEST_DENOMINATOR = 1e-6
 
 
 def regular_grid(size: tuple[int, int], align_corners: bool = True) -> np.ndarray:
-    """The identity: float64 `(rows, columns, 2)`, the points (x, y) of an output of `size` (rows, columns)."""
+    """Compute the identity grid, float64 `(rows, columns, 2)`: the points (x, y) of an output of `size`."""
     integers = isinstance(size, tuple | list) and all(isinstance(n, int | np.integer) for n in size)
     if not integers or len(size) != 2 or min(size) < 1 or bool in map(type, size):
         raise ValueError(f"expected a size (rows, columns) of positive integers, received {size!r}")
     axes = []
     for count in size:
-        # As in torch, the only pixel of an axis is in the middle.
+        # As in torch, a single pixel on an axis is in the middle.
         edge = (1.0 if count > 1 else 0.0) if align_corners else 1.0 - 1.0 / count
         axes.append(np.linspace(-edge, edge, count))
     return np.stack(np.meshgrid(axes[1], axes[0]), axis=-1)
 
 
 def affine_grid(theta: Any, size: tuple[int, int], align_corners: bool = True) -> Any:
-    """Grids of affine maps (equation 1), as `torch.nn.functional.affine_grid` computes them.
+    """Compute grids of affine maps (equation 1), as `torch.nn.functional.affine_grid` does.
 
     Args:
-        theta: `(batch, 2, 3)`, A of (x, y) = A (x', y', 1): from points of the output to points of the input.
+        theta: matrices A `(batch, 2, 3)` with (x, y) = A (x', y', 1), from points (x', y') of the output to points (x,
+            y) of the input.
         size: (rows, columns) of the output.
-        align_corners: as of `grid_sample`.
+        align_corners: whether -1 and 1 are the centres of the outermost pixels, see `grid_sample`.
 
     Returns:
         `(batch, rows, columns, 2)`, float32 unless the argument is float64.
@@ -52,12 +53,12 @@ def affine_grid(theta: Any, size: tuple[int, int], align_corners: bool = True) -
 
 
 def projective_grid(theta: Any, size: tuple[int, int], align_corners: bool = True) -> Any:
-    """Grids of projective maps.
+    """Compute grids of projective maps.
 
     Args:
-        theta: `(batch, 3, 3)`: (u, v, w) = A (x', y', 1), and (x, y) = (u, v) / w.
+        theta: matrices A `(batch, 3, 3)` with (u, v, w) = A (x', y', 1) and (x, y) = (u, v) / w.
         size: (rows, columns) of the output.
-        align_corners: as of `grid_sample`.
+        align_corners: whether -1 and 1 are the centres of the outermost pixels, see `grid_sample`.
 
     Returns:
         `(batch, rows, columns, 2)`, float32 unless the argument is float64.
@@ -70,7 +71,7 @@ def projective_grid(theta: Any, size: tuple[int, int], align_corners: bool = Tru
     """
     _check("theta", theta, (3, 3))
     theta = at_least_float32(theta)
-    # Each coordinate of all points in one piece, which is four times as fast to divide as point by point.
+    # Each coordinate of all points is one tensor, which is divided four times as fast as point by point.
     u, v, w = ops.unstack(ops.matmul(theta, _homogeneous(size, align_corners, theta.dtype).T), 3, axis=1)
     w = ops.where(ops.abs(w) < SMALLEST_DENOMINATOR, SMALLEST_DENOMINATOR, w)
     return ops.reshape(ops.stack([u / w, v / w], axis=-1), (-1, *size, 2))
@@ -79,16 +80,17 @@ def projective_grid(theta: Any, size: tuple[int, int], align_corners: bool = Tru
 def thin_plate_spline_grid(
     offsets: Any, size: tuple[int, int], points: tuple[int, int] = (4, 4), align_corners: bool = True
 ) -> Any:
-    """Grids of thin-plate splines through a regular grid of control points (Bookstein 1989).
+    """Compute grids of thin-plate splines through a regular grid of control points (Bookstein 1989).
 
-    All that does not depend on the offsets, the inverse among it, is a constant of one product of matrices.
+    Everything that does not depend on the offsets, including the inverse, is one constant matrix, by which the offsets
+    are multiplied.
 
     Args:
-        offsets: `(batch, K, 2)`: where the input is read at each control point, (x, y) less the point itself; row by
-            row of the points. 0 is the identity.
+        offsets: `(batch, K, 2)`: for each control point the point (x, y) of the input that is read there, minus the
+            control point itself; row by row of the control points. 0 is the identity.
         size: (rows, columns) of the output.
-        points: (rows, columns) of the control points, K of them, from -1 to 1; at least two each way.
-        align_corners: as of `grid_sample`.
+        points: (rows, columns) of the K control points, which lie from -1 to 1; at least two each way.
+        align_corners: whether -1 and 1 are the centres of the outermost pixels, see `grid_sample`.
 
     Returns:
         `(batch, rows, columns, 2)`, float32 unless the argument is float64.
@@ -109,7 +111,7 @@ def thin_plate_spline_grid(
 
 
 def control_points(points: tuple[int, int]) -> np.ndarray:
-    """Control points (x, y) of a thin-plate spline, float64 `(K, 2)`, row by row from (-1, -1) to (1, 1)."""
+    """Return the control points (x, y) of a thin-plate spline, float64 `(K, 2)`, row by row from (-1, -1) to (1, 1)."""
     grid = regular_grid(points)
     if min(points) < 2:
         raise ValueError(f"expected at least 2 by 2 control points, received {points!r}")
@@ -117,7 +119,7 @@ def control_points(points: tuple[int, int]) -> np.ndarray:
 
 
 def thin_plate_spline(control: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """The matrix that takes values at the control points `(K, 2)` to those of their spline at `points` `(N, 2)`.
+    """Compute the matrix that maps values at control points `(K, 2)` to values of their spline at `points` `(N, 2)`.
 
     Returns:
         float64 `(N, K)`.
@@ -132,7 +134,7 @@ def thin_plate_spline(control: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def attention_matrix(theta: Any) -> Any:
-    """Isotropic scale and translation (equation 2): `(batch, 3)` of (s, t_x, t_y) → `(batch, 2, 3)`."""
+    """Make matrices of isotropic scale and translation (equation 2): (s, t_x, t_y) `(batch, 3)` → `(batch, 2, 3)`."""
     _check("theta", theta, (3,))
     scale, x, y = (theta[..., i] for i in range(3))
     zero = ops.zeros_like(scale)
@@ -140,7 +142,7 @@ def attention_matrix(theta: Any) -> Any:
 
 
 def rotation_matrix(angle: Any) -> Any:
-    """Rotation about the middle: `(batch, 1)` radians, which turn the picture anticlockwise → `(batch, 2, 3)`."""
+    """Make matrices that rotate the picture anticlockwise about its middle: radians `(batch, 1)` → `(batch, 2, 3)`."""
     _check("angle", angle, (1,))
     sine, cosine = ops.sin(angle[..., 0]), ops.cos(angle[..., 0])
     zero = ops.zeros_like(sine)
@@ -148,7 +150,7 @@ def rotation_matrix(angle: Any) -> Any:
 
 
 def at_least_float32(x: Any) -> Any:
-    """`x` as a tensor in float32, or in float64 if it is: half precision cannot tell the pixels of a picture apart."""
+    """Return `x` in float32, or in float64 if it is: half precision cannot tell the pixels of a picture apart."""
     x = ops.convert_to_tensor(x)
     return x if keras.backend.standardize_dtype(x.dtype) == "float64" else ops.cast(x, "float32")
 
@@ -158,13 +160,13 @@ def _matrix(rows: list[list[Any]]) -> Any:
 
 
 def _homogeneous(size: tuple[int, int], align_corners: bool, dtype: Any) -> np.ndarray:
-    """The points (x, y, 1) of the regular grid, `(rows · columns, 3)`."""
+    """Return the points (x, y, 1) of the regular grid, `(rows · columns, 3)`."""
     grid = regular_grid(size, align_corners).reshape(-1, 2)
     return np.column_stack([grid, np.ones(len(grid))]).astype(keras.backend.standardize_dtype(dtype))
 
 
 def _radial(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """U(r) = r² log r² between all pairs."""
+    """Compute U(r) = r² log r² for the distances r between all pairs."""
     squared = ((a[:, None] - b[None]) ** 2).sum(axis=-1)
     return squared * np.log(np.where(squared > 0, squared, 1.0))
 

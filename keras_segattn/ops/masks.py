@@ -1,4 +1,4 @@
-"""Masks of boxes in the frame of the image."""
+"""Pasting of the masks of boxes into the frame of the image."""
 
 from typing import Any
 
@@ -13,22 +13,22 @@ METHODS = ("torchvision", "detectron2")
 def paste_masks(masks: Any, boxes: Any, height: Any, width: Any, method: str = "torchvision") -> Any:
     """Resize the mask of each box to the box and put it where the box is.
 
-    Bilinear interpolation is separable: each box has a matrix that distributes the mask's rows over those of the image
-    and one for the columns.
+    Bilinear interpolation is separable: each box has one matrix that distributes the mask's rows over the rows of the
+    image, and another for the columns.
 
     Args:
         masks: probabilities `(batch, regions, h, w)`.
         boxes: `(batch, regions, 4)` in pixels of the image.
-        height: of the image, an integer or a scalar tensor.
-        width: of the image.
-        method: `"torchvision"`: a border of zeros around the mask, the box enlarged to match and cut to whole pixels;
-            `"detectron2"`: the mask sampled at the centres of the image's pixels.
+        height: height of the image, an integer or a scalar tensor.
+        width: width of the image, an integer or a scalar tensor.
+        method: `"torchvision"` puts a border of zeros around the mask, enlarges the box to match and truncates it to
+            whole pixels; `"detectron2"` samples the mask at the centres of the image's pixels.
 
     Returns:
         `(batch, regions, height, width)` float32 in 0..1; threshold it at 0.5.
 
     Raises:
-        ValueError: if the method is unknown or the shapes do not belong together.
+        ValueError: if the method is unknown or the shapes do not fit each other.
 
     Example:
         >>> paste_masks(found["masks"], found["boxes"], 480, 640) > 0.5
@@ -48,7 +48,7 @@ def paste_masks(masks: Any, boxes: Any, height: Any, width: Any, method: str = "
 
 
 def _padded_weights(start: Any, end: Any, cells: int, size: Any) -> Any:
-    """Weight of each mask row in each image row in torchvision, `(batch, regions, size, cells)`."""
+    """Compute torchvision's weight of each mask row in each image row, `(batch, regions, size, cells)`."""
     centre, half = 0.5 * (start + end), 0.5 * (end - start) * ((cells + 2) / cells)
     first, last = (_truncate(v) for v in (centre - half, centre + half))
     extent = ops.maximum(last - first + 1.0, 1.0)
@@ -61,7 +61,7 @@ def _padded_weights(start: Any, end: Any, cells: int, size: Any) -> Any:
 
 
 def _centre_weights(start: Any, end: Any, cells: int, size: Any) -> Any:
-    """Detectron2's."""
+    """Compute Detectron2's weight of each mask row in each image row, `(batch, regions, size, cells)`."""
     extent = (end - start)[..., None]
     positive = extent > 0
     row = ops.arange(size, dtype="float32") + 0.5 - start[..., None]
@@ -70,7 +70,7 @@ def _centre_weights(start: Any, end: Any, cells: int, size: Any) -> Any:
 
 
 def _hats(position: Any, cells: int) -> Any:
-    """Weights of bilinear interpolation, 0 outside."""
+    """Compute the weights of bilinear interpolation, 0 outside of the mask."""
     return ops.maximum(1.0 - ops.abs(position[..., None] - np.arange(cells, dtype="float32")), 0.0)
 
 

@@ -7,7 +7,7 @@ from keras import ops
 from keras_segattn.arguments import check_positive_integer
 from keras_segattn.ops.boxes import box_iou
 
-# Candidates that are compared at a time: the cost of a block grows with its square, that of a step is fixed.
+# Number of candidates compared at a time. The cost of a block grows with its square; each step has a fixed cost too.
 BLOCK = 256
 
 
@@ -20,26 +20,26 @@ def nms(
     score_threshold: float | None = None,
     offset: float = 0.0,
 ) -> tuple[Any, Any]:
-    """Greedy non-maximum suppression: of all boxes in order of falling score, those that no better kept one overlaps.
+    """Suppress boxes greedily: in descending order of score, keep each box that no better kept box overlaps.
 
-    Blocks of sorted candidates are compared with what was kept before and then among themselves; within a block the
+    Blocks of sorted candidates are compared with the boxes kept before and then among themselves. Within a block the
     greedy rule "kept unless a better *kept* one overlaps" is iterated to its fixed point, which is unique.
 
     Args:
         boxes: `(batch, N, 4)`.
-        scores: `(batch, N)`; among equals the earlier counts as better. NaN and −infinity are never selected.
-        iou_threshold: a box that overlaps a better one by more is suppressed.
-        max_output: the number K of slots.
-        classes: int `(batch, N)`: only boxes of equal class suppress each other. `None`: all do.
+        scores: `(batch, N)`; among equal scores the earlier box counts as better. NaN and −infinity are never selected.
+        iou_threshold: largest IoU with a better kept box that a kept box may have.
+        max_output: number K of boxes that are returned.
+        classes: int `(batch, N)`; only boxes of equal class suppress each other. `None`: all boxes do.
         score_threshold: boxes with at most this score are never selected.
         offset: 1.0 for the convention in which a box of one pixel has x2 = x1.
 
     Returns:
-        Indices int32 `(batch, K)` in order of falling score, and their number int32 `(batch,)`: slots from there on
-        are 0.
+        Indices int32 `(batch, K)` in descending order of score, and the number of kept boxes int32 `(batch,)`; all
+        later indices are 0.
 
     Raises:
-        ValueError: if `max_output` is not a positive integer or the shapes do not belong together.
+        ValueError: if `max_output` is not a positive integer or the shapes do not fit each other.
 
     Example:
         >>> indices, count = nms(boxes, scores, iou_threshold=0.5, max_output=100)
@@ -62,7 +62,7 @@ def nms(
     ranked_classes = None if classes is None else ops.pad(ops.take_along_axis(classes, order, axis=1), padding)
 
     def step(start: Any, kept: Any, count: Any) -> tuple[Any, Any, Any]:
-        """Compare one block; `kept` holds ranks, `blocks · block` in empty slots."""
+        """Compare one block; `kept` holds the ranks of kept boxes, and `blocks · block` in unused entries."""
         here, there = start + ops.arange(block), ops.minimum(kept, blocks * block - 1)
         alive = ops.take(valid, here, axis=1)
         if blocks > 1:
@@ -83,7 +83,7 @@ def nms(
         earlier = ops.arange(block)[:, None] < ops.arange(block)[None, :]
         conflict = ops.cast(ops.logical_and(conflict, earlier), "float32")
         chosen = _fixed_point(ops.cast(alive, "float32"), conflict)
-        # The kept ones of before and of the block, in order: the positions of the largest keys.
+        # The largest keys are at the positions of the boxes kept before and in this block, in order.
         total = max_output + block
         flags = ops.concatenate([ops.cast(ops.arange(max_output)[None, :] < count[:, None], "float32"), chosen], axis=1)
         ranks = ops.concatenate([kept, ops.broadcast_to(here[None, :], ops.shape(chosen))], axis=1)
@@ -92,7 +92,7 @@ def nms(
         return start + block, kept, ops.minimum(count + ops.cast(ops.sum(chosen, axis=1), "int32"), max_output)
 
     def unfinished(start: Any, _kept: Any, count: Any) -> Any:
-        """Whether an image has both a free slot and a candidate left."""
+        """Return whether any image has both an unused entry and a candidate left."""
         first = ops.take(valid, ops.minimum(start, blocks * block - 1), axis=1)
         wanted = ops.any(ops.logical_and(first, count < max_output))
         return ops.logical_and(start < blocks * block, wanted)
@@ -109,7 +109,7 @@ def nms(
 
 
 def _fixed_point(alive: Any, conflict: Any) -> Any:
-    """The greedy choice among candidates `(batch, N)`, where `conflict[b, i, j]` says that i, if kept, excludes j."""
+    """Choose greedily among candidates `(batch, N)`, where `conflict[b, i, j]` says that i, if kept, excludes j."""
 
     def step(kept: Any, _changed: Any) -> tuple[Any, Any]:
         excluded = ops.matmul(kept[:, None, :], conflict)[:, 0]

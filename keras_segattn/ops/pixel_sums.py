@@ -1,8 +1,8 @@
-"""Weighted sums of a few pixels: what all operators that crop regions by bilinear interpolation come down to.
+"""Weighted sums of a few pixels, which all operators that crop regions by bilinear interpolation compute.
 
-A *table* holds the pixels of all maps of a pyramid, one a row. A region operator says for every output cell which rows
-it reads and how it weighs them. Both come from one axis at a time: `Axis` holds, for every sample along y or x, its
-two neighbours and their weights.
+A *table* holds the pixels of all maps of a pyramid, one pixel in each row. A region operator determines for every
+output cell which rows it reads, and their weights. Both are computed one axis at a time: `Axis` holds, for every sample
+along y or x, its two neighbours and their weights.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ class Axis(NamedTuple):
 
     Attributes:
         low, high: int32 `(batch, R, S)`, the two neighbours of each sample.
-        low_weight, high_weight: their weights, of the same shape; both 0 where the sample lies outside.
+        low_weight, high_weight: weights of these neighbours, of the same shape; both 0 where the sample lies outside.
     """
 
     low: Any
@@ -26,12 +26,12 @@ class Axis(NamedTuple):
 
 
 class Table(NamedTuple):
-    """The pixels of all maps.
+    """The pixels of all maps, one in each row.
 
     Attributes:
         pixels: `(batch · Σ height · width, channels)`.
-        rows: int32 scalar: rows an image.
-        offsets, heights, widths: int32 `(levels,)`: first row, and size, of each map.
+        rows: int32 scalar, the number of rows of each image.
+        offsets, heights, widths: int32 `(levels,)`, the first row of each map among those of its image, and its size.
     """
 
     pixels: Any
@@ -42,10 +42,11 @@ class Table(NamedTuple):
 
 
 def as_maps(maps: Any) -> list[Any]:
-    """A single map, or those of a pyramid, as a list.
+    """Return a single map, or the maps of a pyramid, as a list.
 
     Raises:
-        ValueError: if there is none, or one is not `(batch, height, width, channels)` of the same channels.
+        ValueError: if there is no map, or one is not `(batch, height, width, channels)` with as many channels as the
+            others.
     """
     found = list(maps) if isinstance(maps, list | tuple) else [maps]
     if not found or any(len(x.shape) != 4 or x.shape[-1] != found[0].shape[-1] for x in found):
@@ -57,7 +58,7 @@ def as_maps(maps: Any) -> list[Any]:
 
 
 def pixel_table(maps: Sequence[Any]) -> Table:
-    """The pixels of all maps under each other, image by image."""
+    """Stack the pixels of all maps under each other, image by image."""
     channels = maps[0].shape[-1]
     flat = [ops.reshape(x, (ops.shape(x)[0], -1, channels)) for x in maps]
     joined = flat[0] if len(flat) == 1 else ops.concatenate(flat, axis=1)
@@ -74,21 +75,21 @@ def pixel_table(maps: Sequence[Any]) -> Table:
 
 
 def first_rows(table: Table, levels: Any) -> Any:
-    """Row of the upper left pixel of each region's map, int32 `(batch, R)`."""
+    """Return the row of the upper left pixel of each region's map, int32 `(batch, R)`."""
     batch = ops.arange(ops.shape(levels)[0], dtype="int32")
     return (batch * table.rows)[:, None] + ops.take(table.offsets, levels)
 
 
 def interpolate(table: Table, start: Any, width: Any, y: Axis, x: Axis, output_size: tuple[int, int]) -> Any:
-    """Mean over the samples of each output cell of bilinear interpolations.
+    """Average the bilinear samples of each output cell.
 
     Args:
-        table: the pixels.
+        table: table of the pixels.
         start: int32 `(batch, R)`, row of the upper left pixel of the region's map.
-        width: int32 `(batch, R)`, of that map.
-        y: samples `(batch, R, P · s)`, those of a cell together.
-        x: samples `(batch, R, Q · t)`.
-        output_size: (P, Q).
+        width: int32 `(batch, R)`, width of that map.
+        y: samples `(batch, R, P · s)` along y, the s samples of a cell together.
+        x: samples `(batch, R, Q · t)` along x, the t samples of a cell together.
+        output_size: (P, Q), rows and columns of cells.
 
     Returns:
         `(batch, R, P, Q, channels)`.
@@ -96,13 +97,13 @@ def interpolate(table: Table, start: Any, width: Any, y: Axis, x: Axis, output_s
     indices, weights = corners(start, width, y, x, output_size)
     total = 0.0
     for index, weight in zip(indices, weights, strict=True):
-        # One pixel a cell at a time: all at once would need s · t · 4 times the memory.
+        # One pixel of each cell at a time: all at once would need s · t · 4 times the memory.
         total = total + ops.take(table.pixels, index, axis=0) * ops.cast(weight, table.pixels.dtype)[..., None]
     return total
 
 
 def corners(start: Any, width: Any, y: Axis, x: Axis, output_size: tuple[int, int]) -> tuple[list[Any], list[Any]]:
-    """For each sample of a cell and each of its four neighbours, the row `(batch, R, P, Q)` and its weight."""
+    """List rows `(batch, R, P, Q)` and weights of each of the four neighbours of each sample of a cell."""
     rows, columns = output_size
     down, across = y.low.shape[-1] // rows, x.low.shape[-1] // columns
     indices, weights = [], []

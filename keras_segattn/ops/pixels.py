@@ -1,4 +1,4 @@
-"""Pictures that networks make, as pixels."""
+"""Conversion of pictures that networks generate to pixels."""
 
 from typing import Any
 
@@ -7,11 +7,11 @@ from keras import ops
 
 
 def pixels(images: Any, low: float = -1.0) -> np.ndarray:
-    """Generated images as uint8.
+    """Convert generated images to uint8.
 
     Args:
         images: float `(…, channels)`, `low`..1.
-        low: what is black: -1 after tanh (DCGAN), 0 after a sigmoid (GRAN, conditional DCGAN).
+        low: value of black: -1 after tanh (DCGAN), 0 after a sigmoid (GRAN, conditional DCGAN).
 
     Returns:
         uint8, the same shape.

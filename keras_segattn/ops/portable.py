@@ -1,4 +1,4 @@
-"""When an operator may use a kernel that only one backend has."""
+"""The switch that decides whether operators may use kernels that only one backend has."""
 
 import contextlib
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ _portable: ContextVar[bool] = ContextVar("portable", default=False)
 
 @contextlib.contextmanager
 def portable_operators() -> Iterator[None]:
-    """Within, operators use `keras.ops` only, so that what is traced can be converted and runs anywhere.
+    """Make operators use `keras.ops` only, so that a graph traced in this context can be converted and runs anywhere.
 
     Example:
         >>> with portable_operators():
@@ -25,5 +25,5 @@ def portable_operators() -> Iterator[None]:
 
 
 def use_tensorflow_kernels() -> bool:
-    """Whether an operator may use `ops/_tensorflow.py`."""
+    """Return whether an operator may use `ops/_tensorflow.py`."""
     return keras.backend.backend() == "tensorflow" and not _portable.get()

@@ -10,7 +10,7 @@ from keras import ops
 from keras_segattn.ops.pixel_sums import Axis, Table, as_maps, corners, first_rows, interpolate, pixel_table
 from keras_segattn.ops.portable import use_tensorflow_kernels
 
-# Regions that the adaptive form crops at a time; its memory is this many times a map.
+# Number of regions that the adaptive form crops at a time; it needs memory for as many copies of a map.
 CHUNK = 32
 
 
@@ -23,21 +23,21 @@ def roi_align(
     sampling_ratio: int = 2,
     aligned: bool = False,
 ) -> Any:
-    """Average of bilinear samples in each cell of a grid laid over each box, as torchvision and Detectron2 compute it.
+    """Average bilinear samples in each cell of a grid laid over each box, as torchvision and Detectron2 do.
 
-    A sample more than a pixel outside of the map is 0, one less far outside takes the border's value. As in both, no
-    gradient reaches the boxes.
+    A sample more than one pixel outside of the map is 0; a sample nearer to the map takes the border's value. As in
+    both libraries, no gradient reaches the boxes.
 
     Args:
-        maps: `(batch, height, width, channels)`, or a sequence of such, the levels of a pyramid.
-        boxes: `(batch, R, 4)` in pixels of the image; one that holds NaN or infinity gives zeros.
-        output_size: cells (P, Q) of the grid, or P for both.
+        maps: `(batch, height, width, channels)`, or a sequence of such maps, the levels of a pyramid.
+        boxes: `(batch, R, 4)` in pixels of the image; a box that holds NaN or infinity gives zeros.
+        output_size: (rows P, columns Q) of the grid of cells, or one number for both.
         scales: map pixels ÷ image pixels of each map.
-        levels: int `(batch, R)`: which map each box is read from; may be left out with a single map.
-        sampling_ratio: samples a cell and axis; 0 takes as many as the cell has pixels, rounded up, which needs maps
-            of known size and boxes no larger than them.
-        aligned: shift by half a pixel so that pixel centres are at (i + ½) (Detectron2's version 2); without it
-            boxes smaller than a pixel of the map are enlarged to one.
+        levels: int `(batch, R)`, index of the map from which each box is read; optional with a single map.
+        sampling_ratio: number of samples per cell and axis; 0 takes as many as the cell has pixels, rounded up, which
+            needs maps of known size and boxes no larger than the maps.
+        aligned: whether boxes are shifted by half a pixel, so that pixel centres are at (i + ½) (Detectron2's version
+            2). Otherwise boxes smaller than a pixel of the map are enlarged to one.
 
     Returns:
         `(batch, R, P, Q, channels)` in the maps' dtype.
@@ -68,7 +68,7 @@ def roi_align(
 
 
 def _cropped(table: Table, start: Any, width: Any, y: Axis, x: Axis, output_size: tuple[int, int]) -> Any:
-    """`pixel_sums.interpolate`, or TensorFlow's faster form of it where one may be used."""
+    """Run `pixel_sums.interpolate`, or TensorFlow's faster form of it where that may be used."""
     if not use_tensorflow_kernels():
         return interpolate(table, start, width, y, x, output_size)
     from keras_segattn.ops._tensorflow import weighted_sum
@@ -82,22 +82,22 @@ def _cropped(table: Table, start: Any, width: Any, y: Axis, x: Axis, output_size
 
 
 def axis(start: Any, extent: Any, cells: int, samples: int, size: Any, inside: Any) -> Axis:
-    """The samples of RoIAlign along one axis, `samples` a cell.
+    """Compute the samples of RoIAlign along one axis.
 
     Args:
-        start: float `(batch, R)`, where the box begins, in pixels of its map.
-        extent: float `(batch, R)`.
-        cells: of the grid.
-        samples: a cell.
-        size: int `(batch, R)`, pixels of the map.
-        inside: bool `(batch, R)`, false where nothing counts.
+        start: float `(batch, R)`, first coordinate of each box, in pixels of its map.
+        extent: float `(batch, R)`, size of each box along the axis, in pixels of its map.
+        cells: number of cells of the grid along the axis.
+        samples: number of samples per cell.
+        size: int `(batch, R)`, number of pixels of the map along the axis.
+        inside: bool `(batch, R)`, false for boxes that do not count.
     """
     position = (np.arange(cells * samples) + 0.5).astype("float32") / samples
     return neighbours(start[..., None] + position * (extent / cells)[..., None], size[..., None], inside[..., None])
 
 
 def neighbours(position: Any, size: Any, inside: Any) -> Axis:
-    """The two pixels around each position; weights are 0 more than one pixel outside of 0 … size."""
+    """Return the two pixels around each position and their weights, which are 0 outside of -1 … `size`."""
     limit = ops.cast(size, position.dtype)
     inside = ops.cast(ops.logical_and(inside, ops.logical_and(position >= -1.0, position <= limit)), position.dtype)
     position = ops.clip(position, 0.0, limit - 1.0)
@@ -108,15 +108,15 @@ def neighbours(position: Any, size: Any, inside: Any) -> Axis:
 
 
 def check_regions(maps: Any, boxes: Any, scales: Any, levels: Any) -> tuple[list[Any], list[float], Any]:
-    """Maps and scales as lists, and levels, zero for a single map.
+    """Check the shapes, and return maps and scales as lists, and levels, which are zero for a single map.
 
     Raises:
-        ValueError: if shapes do not belong together.
+        ValueError: if shapes do not fit each other.
     """
     maps = as_maps(maps)
     scales = [float(s) for s in scales] if isinstance(scales, list | tuple) else [float(scales)]
     if len(scales) != len(maps):
-        raise ValueError(f"expected one scale a map, received {len(scales)} for {len(maps)} maps")
+        raise ValueError(f"expected one scale per map, received {len(scales)} for {len(maps)} maps")
     if len(boxes.shape) != 3 or boxes.shape[-1] != 4:
         raise ValueError(f"expected boxes (batch, regions, 4), received {tuple(boxes.shape)}")
     if levels is None:
@@ -127,7 +127,7 @@ def check_regions(maps: Any, boxes: Any, scales: Any, levels: Any) -> tuple[list
 
 
 def finite_boxes(boxes: Any) -> tuple[Any, Any]:
-    """Boxes in float32 with zeros for those that hold NaN or infinity, and which are finite, bool `(batch, R)`."""
+    """Return boxes in float32, zero where one holds NaN or infinity, and a bool `(batch, R)`, true for finite boxes."""
     boxes = ops.cast(boxes, "float32")
     # Comparisons with NaN are false; beyond this bound pixels have no meaning and integers would overflow.
     finite = ops.all(ops.abs(boxes) < 1e9, axis=-1)
@@ -137,9 +137,10 @@ def finite_boxes(boxes: Any) -> tuple[Any, Any]:
 def _adaptive(
     maps: Sequence[Any], levels: Any, finite: Any, rows: tuple[Any, Any, int], columns: tuple[Any, Any, int]
 ) -> Any:
-    """As many samples as a cell has pixels: weights of all pixels along y and x, and two matrix products a map.
+    """Crop with as many samples per cell as it has pixels, by two matrix products for each map.
 
-    The average over a grid of bilinear samples is a product of averages along y and x.
+    The average over a grid of bilinear samples is a product of averages along y and x, so the matrices hold the weights
+    of all pixels along y and x.
     """
     total = 0.0
     for level, x in enumerate(maps):
@@ -158,7 +159,7 @@ def _adaptive(
 
 
 def _averages(start: Any, extent: Any, cells: int, size: int, inside: Any) -> Any:
-    """Weight of each of `size` pixels in each cell, `(batch, R, cells, size)`."""
+    """Compute the weight of each of `size` pixels in each cell, `(batch, R, cells, size)`."""
     bin_size = extent / cells
     count = ops.ceil(bin_size)
     most = math.ceil(size / cells) + 1

@@ -17,16 +17,17 @@ def roi_pool(
     scales: float | Sequence[float],
     levels: Any = None,
 ) -> Any:
-    """Maximum over the pixels of each cell of a grid laid over each box, all rounded to pixels; 0 in empty cells.
+    """Take the maximum over the pixels of each cell of a grid laid over each box.
 
-    Maxima of windows of 2^i × 2^j pixels are computed once; every cell is the union of four such windows.
+    Boxes and cells are rounded to whole pixels; an empty cell gives 0. Maxima of windows of 2^i × 2^j pixels are
+    computed once; every cell is the union of four such windows.
 
     Args:
-        maps: `(batch, height, width, channels)` of known height and width, or a sequence of such.
-        boxes: `(batch, R, 4)` in pixels of the image; one that holds NaN or infinity gives zeros.
-        output_size: cells (P, Q) of the grid, or P for both.
+        maps: `(batch, height, width, channels)` of known height and width, or a sequence of such maps.
+        boxes: `(batch, R, 4)` in pixels of the image; a box that holds NaN or infinity gives zeros.
+        output_size: (rows P, columns Q) of the grid of cells, or one number for both.
         scales: map pixels ÷ image pixels of each map.
-        levels: int `(batch, R)`: which map each box is read from; may be left out with a single map.
+        levels: int `(batch, R)`, index of the map from which each box is read; optional with a single map.
 
     Returns:
         `(batch, R, P, Q, channels)` in the maps' dtype.
@@ -54,7 +55,7 @@ def roi_pool(
 
 
 def _cells(start: Any, end: Any, cells: int, size: int) -> tuple[Any, Any]:
-    """First pixel of each cell and the one after its last, int32 `(batch, R, cells)`, cut to the map."""
+    """Return the first pixel of each cell and the one after its last, int32 `(batch, R, cells)`, limited to the map."""
     extent = ops.maximum(end - start + 1.0, 1.0)
     cell = np.arange(cells, dtype="float32")
     bin_size = (extent / cells)[..., None]
@@ -64,7 +65,7 @@ def _cells(start: Any, end: Any, cells: int, size: int) -> tuple[Any, Any]:
 
 
 def _pool(x: Any, rows: tuple[Any, Any], columns: tuple[Any, Any]) -> Any:
-    """Maxima over all pairs of a cell of rows and a cell of columns, `(batch, R, P, Q, channels)`."""
+    """Take the maxima over all pairs of a cell of rows and a cell of columns, `(batch, R, P, Q, channels)`."""
     _, height, width, channels = x.shape
     down, across = (size.bit_length() for size in (height, width))
     table = ops.stack([ops.stack(_maxima(y, 2), axis=1) for y in _maxima(x, 1)], axis=1)
@@ -83,7 +84,7 @@ def _pool(x: Any, rows: tuple[Any, Any], columns: tuple[Any, Any]) -> Any:
 
 
 def _maxima(x: Any, axis: int) -> list[Any]:
-    """Maxima over the 1, 2, 4, … pixels from each pixel on along an axis; those that reach outside are cut."""
+    """Take maxima over the 1, 2, 4, … pixels from each pixel on along an axis; windows are cut at the border."""
     size = x.shape[axis]
     found = [x]
     for exponent in range(size.bit_length() - 1):
@@ -95,7 +96,7 @@ def _maxima(x: Any, axis: int) -> list[Any]:
 
 
 def _window(first: Any, last: Any, size: int) -> tuple[Any, tuple[Any, Any]]:
-    """The largest 2^k that a cell holds, as k, and where windows of that size start that together cover the cell."""
+    """Return the largest k with 2^k pixels in a cell, and the starts of two such windows that together cover it."""
     extent = ops.maximum(last - first, 1)
     powers = 2 ** np.arange(1, size.bit_length(), dtype="int32")
     exponent = ops.sum(ops.cast(extent[..., None] >= powers, "int32"), axis=-1)

@@ -18,18 +18,19 @@ def roi_warp(
     levels: Any = None,
     quantize: bool = False,
 ) -> Any:
-    """One bilinear sample at the upper left of each cell of a grid laid over each box (equations 8 and 9).
+    """Read one bilinear sample at the upper left of each cell of a grid laid over each box (equations 8 and 9).
 
-    Differentiable with respect to maps and boxes. A sample more than half a pixel outside of the map is 0.
+    The result is differentiable with respect to maps and boxes. A sample more than half a pixel outside of the map is
+    0.
 
     Args:
-        maps: `(batch, height, width, channels)`, or a sequence of such, the levels of a pyramid.
-        boxes: `(batch, R, 4)` in pixels of the image; one that holds NaN or infinity gives zeros.
-        output_size: cells (P, Q) of the grid, or P for both.
+        maps: `(batch, height, width, channels)`, or a sequence of such maps, the levels of a pyramid.
+        boxes: `(batch, R, 4)` in pixels of the image; a box that holds NaN or infinity gives zeros.
+        output_size: (rows P, columns Q) of the grid of cells, or one number for both.
         scales: map pixels ÷ image pixels of each map.
-        levels: int `(batch, R)`: which map each box is read from; may be left out with a single map.
-        quantize: round the box to pixels of the map as the released code does, halves away from zero; gradients pass
-            as if it did not.
+        levels: int `(batch, R)`, index of the map from which each box is read; optional with a single map.
+        quantize: whether boxes are rounded to pixels of the map, halves away from zero, as in the released code;
+            gradients ignore the rounding.
 
     Returns:
         `(batch, R, P, Q, channels)` in the maps' dtype.
@@ -56,7 +57,7 @@ def roi_warp(
 
 
 def straight_through_round(x: Any) -> Any:
-    """Nearest integer, halves away from zero as C rounds them; the gradient is that of the identity."""
+    """Round to the nearest integer, halves away from zero as in C, with the gradient of the identity."""
     rounded = ops.sign(x) * ops.floor(ops.abs(x) + 0.5)
     return x + ops.stop_gradient(rounded - x)
 

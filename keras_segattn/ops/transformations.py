@@ -1,4 +1,4 @@
-"""Families of transformations by name, each from the few parameters that a network predicts."""
+"""Families of transformations by name, each with the few parameters that a network predicts."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -22,8 +22,8 @@ class Transformation(NamedTuple):
     """A family of transformations.
 
     Attributes:
-        identity: the parameters that change nothing.
-        grid: parameters `(batch, len(identity))`, size (rows, columns), align_corners → grids
+        identity: parameters of the identity.
+        grid: function of parameters `(batch, len(identity))`, size (rows, columns) and align_corners that returns grids
             `(batch, rows, columns, 2)`.
     """
 
@@ -48,7 +48,7 @@ def _rotation(theta: Any, size: tuple[int, int], align_corners: bool) -> Any:
 
 
 def _projective(theta: Any, size: tuple[int, int], align_corners: bool) -> Any:
-    # One of nine entries is the scale of them all: the last is 1.
+    # A projective matrix is defined up to a factor, so the last of its nine entries is fixed to 1.
     entries = ops.pad(theta, ((0, 0), (0, 1)), constant_values=1.0)
     return projective_grid(ops.reshape(entries, (-1, 3, 3)), size, align_corners)
 
@@ -69,18 +69,18 @@ TRANSFORMATIONS = {
 
 
 def grid_of(theta: Any, size: tuple[int, int], align_corners: bool = True) -> np.ndarray:
-    """The grid of one transformation, whose family its number of parameters tells.
+    """Compute the grid of one transformation, whose family is recognised by its number of parameters.
 
     Args:
-        theta: `(P,)`, as a network predicted them.
+        theta: parameters `(P,)` as a network predicted them.
         size: (rows, columns) of the output.
-        align_corners: as of `grid_sample`.
+        align_corners: whether -1 and 1 are the centres of the outermost pixels, see `grid_sample`.
 
     Returns:
         float32 `(rows, columns, 2)`.
 
     Raises:
-        ValueError: if no family has as many parameters.
+        ValueError: if no family has this number of parameters.
     """
     for family in TRANSFORMATIONS.values():
         if len(family.identity) == len(theta):

@@ -1,6 +1,6 @@
-"""Pictures: masks, instances, attention, spatial transformers, alignments, confusion matrices, curves, animations.
+"""Pictures of masks, instances, attention, alignments, spatial transformers, confusion matrices and curves; animations.
 
-Nothing here touches pyplot's global state.
+Nothing in this package changes pyplot's global state.
 """
 
 from keras_segattn.visualize.animation import save_animation

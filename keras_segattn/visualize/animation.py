@@ -1,4 +1,4 @@
-"""Pictures that follow each other, as one file."""
+"""Animations: several pictures in one file, shown one after the other."""
 
 import math
 import os
@@ -10,24 +10,25 @@ from PIL import Image
 from keras_segattn.files import replaced
 from keras_segattn.visualize.figure import format_of
 
-# Browsers show frames that are shorter than this five times as long.
+# Shortest time of a frame in seconds: browsers show shorter frames five times as long.
 SHORTEST = 0.02
-# Frames from which the colours of a GIF are chosen.
+# Number of frames from which the colours of a GIF are chosen.
 _SAMPLED = 16
 
 
 def save_animation(
     frames: Sequence[Image.Image], path: str | os.PathLike[str], seconds_per_frame: float | Sequence[float] = 0.2
 ) -> None:
-    """Write an endless animation; the file appears whole or not at all.
+    """Write an animation that repeats endlessly; the file appears complete or not at all.
 
     Args:
-        frames: at least one, all of one size. Equal ones that follow each other are stored as one that stays longer.
-        path: file to write: `.gif`, of 256 colours, or `.png` or `.apng`, of all.
-        seconds_per_frame: one number, or one a frame; at least 0.02.
+        frames: pictures of one size, at least one. Equal frames that follow each other are stored as one that stays
+            longer.
+        path: file to write: `.gif` with 256 colours, or `.png` or `.apng` with all colours.
+        seconds_per_frame: one number, or one per frame; at least 0.02.
 
     Raises:
-        ValueError: if the suffix is another, or frames or times are not as above.
+        ValueError: if the suffix is none of these, or frames or times are not as described.
         FileNotFoundError: if the folder does not exist.
         OSError: if it cannot be written to.
 
@@ -52,7 +53,7 @@ def save_animation(
 
 
 def _of_the_same_colours(pictures: Sequence[Image.Image]) -> list[Image.Image]:
-    """One palette for all frames: what does not move costs a GIF nothing, and does not flicker."""
+    """Reduce all frames to one palette, so that parts that do not change take no space in a GIF and do not flicker."""
     chosen = np.unique(np.linspace(0, len(pictures) - 1, _SAMPLED).round().astype(int))
     sampled = Image.fromarray(np.concatenate([np.asarray(pictures[index]) for index in chosen]))
     palette = sampled.quantize(256, Image.Quantize.MEDIANCUT)

@@ -1,4 +1,4 @@
-"""Where a model looked: alignments of two sentences, and the words of a caption over their picture."""
+"""Pictures of attention: alignments of two sentences, and the words of a caption over their picture."""
 
 from collections.abc import Sequence
 
@@ -10,20 +10,20 @@ from PIL import Image
 from keras_segattn.visualize.figure import DPI, to_image
 from keras_segattn.visualize.panels import panels
 
-# Inches a token of an alignment, and of its words beside it.
+# Inches for each token of an alignment, and for the words beside it.
 TOKEN, MARGIN = 0.32, 1.6
-# Of the picture's light where a word does not look at all.
+# Share of the picture's brightness that remains where a word does not attend at all.
 DARKEST = 0.15
 COLUMNS = 5
 
 
 def alignment(weights: np.ndarray, source: Sequence[str], target: Sequence[str]) -> Image.Image:
-    """An alignment as in Bahdanau et al. (2015), figure 3: a row for every word written, a column for every word read.
+    """Draw an alignment, one row per word written and one column per word read (Bahdanau et al. 2015, figure 3).
 
     Args:
-        weights: attention `(T, S)`, from 0, black, to 1, white.
-        source: S tokens.
-        target: T tokens.
+        weights: attention `(T, S)`, from 0, drawn black, to 1, drawn white.
+        source: S tokens that were read.
+        target: T tokens that were written.
 
     Returns:
         RGB image.
@@ -43,7 +43,7 @@ def alignment(weights: np.ndarray, source: Sequence[str], target: Sequence[str])
     axes = figure.add_subplot()
     axes.imshow(weights, cmap="gray", vmin=0, vmax=1)
     axes.xaxis.tick_top()
-    # A token is text, whatever signs are in it, so none of them begin mathematics.
+    # Tokens are plain text: a dollar sign in one does not start a formula.
     axes.set_xticks(range(len(source)), source, rotation=90, parse_math=False)
     axes.set_yticks(range(len(target)), target, parse_math=False)
     axes.tick_params(length=0)
@@ -53,16 +53,16 @@ def alignment(weights: np.ndarray, source: Sequence[str], target: Sequence[str])
 def attended_words(
     image: np.ndarray, words: Sequence[str], weights: np.ndarray, grid: tuple[int, int] | None = None
 ) -> Image.Image:
-    """A picture once for every word of its caption, light where the word looked (Xu et al. 2015, figure 3).
+    """Draw a picture once per word of its caption, bright where the word attended (Xu et al. 2015, figure 3).
 
     Args:
         image: uint8 `(height, width, 3)`.
-        words: T of them.
+        words: T words of the caption.
         weights: attention `(T, L)`, row by row of the grid.
         grid: (rows, columns) of the locations; `None` for a square.
 
     Returns:
-        RGB image: the picture, then a panel a word with its largest weight.
+        RGB image: the picture, then one panel per word, titled with the word and its largest weight.
 
     Raises:
         ValueError: if a shape is wrong, or the weights are not within 0..1.

@@ -1,4 +1,4 @@
-"""Confusion matrix and training curves as pictures."""
+"""Confusion matrices, training curves and other line charts as pictures."""
 
 import csv
 import math
@@ -22,24 +22,25 @@ _NUMBERED = 15
 # Relative luminance on which black and white letters have the same contrast (WCAG 2.1): √(1.05 · 0.05) - 0.05.
 _MIDDLE_GREY = 0.179
 _PANELS = ("loss", "scores", "learning rate")
-# Okabe and Ito's colours that show on white.
+# The colours of Okabe and Ito that are visible on white.
 _LINES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
 _MARKERS = "osD^vPX"
 
 
 def confusion_matrix(confusion: np.ndarray, *, labels: Sequence[str] | None = None) -> Image.Image:
-    """A confusion matrix, coloured by the share of each true class, so that a rare class shows as well.
+    """Draw a confusion matrix, coloured by shares of each true class, so that rare classes are visible too.
 
     Args:
         confusion: non-negative counts `(classes, classes)`; rows are true classes, columns predicted ones.
-        labels: name of every class; `None` for their numbers.
+        labels: names of the classes; `None` shows their numbers.
 
     Returns:
-        RGB image. Up to 15 classes, every cell says its share of the row and the count; the row of a class that
+        RGB image. With up to 15 classes, every cell shows its share of the row and its count; the row of a class that
         does not occur is grey.
 
     Raises:
-        ValueError: if the matrix is not square, holds a negative or infinite count, or has another number of labels.
+        ValueError: if the matrix is not square, holds a negative or infinite count, or does not fit the number of
+            labels.
 
     Example:
         >>> save(confusion_matrix([[90, 10], [5, 45]], labels=["sea", "land"]), "confusion.png")
@@ -76,15 +77,15 @@ def confusion_matrix(confusion: np.ndarray, *, labels: Sequence[str] | None = No
 
 
 def training_curves(history: Mapping[str, Sequence[float]] | str | os.PathLike[str]) -> Image.Image:
-    """Losses, scores and learning rate by epoch; training solid, validation (`val_…`) dashed.
+    """Draw losses, scores and learning rate by epoch, with solid lines for training, dashed for validation (`val_…`).
 
     Args:
-        history: log name → one value an epoch, as `keras.callbacks.History.history` holds it, or the path of a
-            CSV file of such columns after `epoch`, as `keras.callbacks.CSVLogger` and `training.train_segmenter`
+        history: log name → one value per epoch, as `keras.callbacks.History.history` holds it, or the path of a CSV
+            file with such columns after a column `epoch`, as `keras.callbacks.CSVLogger` and `training.train_segmenter`
             write it.
 
     Returns:
-        RGB image, one panel each for losses, scores and learning rate as far as they are there.
+        RGB image with one panel each for losses, scores and learning rate, as far as they are logged.
 
     Raises:
         ValueError: if there is no epoch, the columns differ in length, or the file is not such a table.
@@ -119,9 +120,9 @@ class Panel(NamedTuple):
     """One chart of several lines.
 
     Args:
-        title: above the chart.
-        lines: name → values along x and along y, as many; NaN leaves a gap.
-        x_label: what x is.
+        title: title above the chart.
+        lines: name → (values along x, values along y) of equal length; NaN leaves a gap.
+        x_label: label of the x axis.
         logarithmic: whether x is shown on a logarithmic scale.
     """
 
@@ -132,16 +133,16 @@ class Panel(NamedTuple):
 
 
 def line_charts(panels: Sequence[Panel]) -> Image.Image:
-    """Charts side by side over one legend; a line of the same name has the same colour in all of them.
+    """Draw charts side by side over one legend; lines of the same name have the same colour in all charts.
 
     Args:
-        panels: at least one, each of at least one line.
+        panels: charts, at least one, each with at least one line.
 
     Returns:
         RGB image.
 
     Raises:
-        ValueError: if there is nothing to draw or a line has not as many x as y.
+        ValueError: if there is nothing to draw, or x and y of a line differ in length.
 
     Example:
         >>> runs = {"smoothed": ([1, 2], [0.81, 0.86]), "one-hot": ([1, 2], [0.80, 0.84])}
@@ -171,7 +172,7 @@ def line_charts(panels: Sequence[Panel]) -> Image.Image:
 
 
 def _new_figure(width: float, height: float) -> Figure:
-    """So many inches, in which everything finds room, with a margin."""
+    """Make a figure of a size in inches, whose layout fits everything in and leaves a margin."""
     return Figure((width, height), dpi=DPI, layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
 
 
@@ -203,7 +204,7 @@ def _title(name: str) -> str:
 
 
 def _luminance(colour: np.ndarray) -> float:
-    """Relative luminance, 0..1, of an sRGB colour."""
+    """Compute the relative luminance, 0..1, of an sRGB colour."""
     red, green, blue = (x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in colour[:3])
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
@@ -220,7 +221,7 @@ def _count(count: float) -> str:
 
 
 def _read(path: Path) -> dict[str, list[float]]:
-    """The columns of a CSV file; an empty cell, or Keras' NA, is NaN."""
+    """Read the columns of a CSV file; an empty cell, or Keras' NA, is NaN."""
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         rows, header = list(reader), list(reader.fieldnames or ())

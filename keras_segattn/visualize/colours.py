@@ -1,10 +1,11 @@
-"""One colour a class."""
+"""Palettes with one colour per class."""
 
 import numpy as np
 
 from keras_segattn.arguments import check_positive_integer
 
-# Okabe and Ito's colours, told apart by colour-blind eyes too; ordered so that the first few differ most.
+# The colours of Okabe and Ito, which colour-blind people can distinguish too, in an order in which the first few
+# differ most.
 _OKABE_ITO = (
     (0, 114, 178),  # blue
     (230, 159, 0),  # orange
@@ -18,7 +19,7 @@ _OKABE_ITO = (
 
 
 def palette(classes: int) -> np.ndarray:
-    """One colour a class: Okabe and Ito's colour-blind-safe ones for up to 8, beyond those Pascal VOC's.
+    """Return one colour per class: Okabe and Ito's colour-blind-safe ones for up to 8 classes, for more Pascal VOC's.
 
     Args:
         classes: number of classes, 1..256.
@@ -40,7 +41,7 @@ def palette(classes: int) -> np.ndarray:
 
 
 def _voc(classes: int) -> np.ndarray:
-    """Pascal VOC's: bits 0, 3, 6 of the class are the high bits of red; 1, 4, 7 of green; 2, 5 of blue."""
+    """Make Pascal VOC's palette: bits 0, 3, 6 of a class are the high bits of red; 1, 4, 7 of green; 2, 5 of blue."""
     number = np.arange(classes)[:, None]
     colours = np.zeros((classes, 3), np.int64)
     for bit in range(8):

@@ -1,4 +1,4 @@
-"""What the pictures share: from a figure to an image, from images to a file."""
+"""Functions that all pictures share: drawing a figure as an image, and writing an image to a file."""
 
 import os
 from collections.abc import Collection, Sequence
@@ -16,17 +16,17 @@ DPI = 100
 
 
 def to_image(figure: Figure) -> Image.Image:
-    """The figure drawn by Agg, which needs no display; RGB."""
+    """Draw a figure as an RGB image by Agg, which needs no display."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
 
 
 def save(image: Image.Image, path: str | os.PathLike[str]) -> None:
-    """Write a picture; the file appears whole or not at all.
+    """Write a picture; the file appears complete or not at all.
 
     Args:
-        image: as the functions of this package return it.
+        image: picture as the functions of this package return it.
         path: file to write; its suffix decides the format (`.png`, `.jpg`, …).
 
     Raises:
@@ -43,7 +43,7 @@ def save(image: Image.Image, path: str | os.PathLike[str]) -> None:
 
 
 def format_of(path: str | os.PathLike[str], formats: Collection[str], expected: str) -> str:
-    """Pillow's name of the format that the suffix of `path` stands for.
+    """Return Pillow's name of the format that the suffix of `path` stands for.
 
     Raises:
         ValueError: if it is not one of `formats`.
@@ -56,10 +56,10 @@ def format_of(path: str | os.PathLike[str], formats: Collection[str], expected: 
 
 
 def names_of(classes: int, labels: Sequence[str] | None) -> list[str]:
-    """The classes' names, or their numbers if there are none.
+    """Return the names of the classes, or their numbers if there are no names.
 
     Raises:
-        ValueError: if there is not one name a class.
+        ValueError: if there is not one name per class.
     """
     if labels is None:
         return [str(number) for number in range(classes)]

@@ -7,19 +7,19 @@ from keras_segattn.arguments import check_positive_integer
 
 
 def image_grid(images: np.ndarray, columns: int, *, scale: int = 1, gap: int = 2) -> Image.Image:
-    """Pictures in rows, on white.
+    """Arrange pictures in rows on a white page.
 
     Args:
-        images: uint8 `(count, height, width, channels)`, of 3 channels or 1.
-        columns: pictures in a row.
-        scale: side of the square that a pixel becomes.
-        gap: white pixels between pictures.
+        images: uint8 `(count, height, width, channels)` with 3 channels or 1.
+        columns: number of pictures in a row.
+        scale: side of the square of pixels that each pixel becomes.
+        gap: number of white pixels between pictures.
 
     Returns:
         RGB image.
 
     Raises:
-        ValueError: if shape or dtype is wrong, or a number not positive.
+        ValueError: if shape or dtype is wrong, or `columns` or `scale` is not a positive integer.
 
     Example:
         >>> save(image_grid(generate(generator, noise("normal", 64, 100)), columns=8, scale=2), "samples.png")

@@ -1,4 +1,4 @@
-"""Instances drawn on their picture."""
+"""Detected or true instances, drawn on their picture."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from keras_segattn.visualize.colours import palette
 
-# Of the mask over the picture.
+# Opacity of a mask over the picture.
 ALPHA = 0.45
 # A smaller picture is enlarged until its longer side has this many pixels, so that labels can be read.
 LEAST_SIDE = 512
@@ -21,7 +21,7 @@ def draw_instances(
     masks: np.ndarray | None = None,
     names: Sequence[str] | None = None,
 ) -> Image.Image:
-    """A picture with the mask, its outline, the box, the class and the score of every instance, best on top.
+    """Draw mask, outline, box, class and score of every instance on a picture, the first instance on top.
 
     Args:
         image: uint8 `(height, width, 3)`, RGB.
@@ -29,7 +29,7 @@ def draw_instances(
         classes: integers `(n,)` from 1.
         scores: `(n,)` in 0..1, or `None`.
         masks: bool `(n, height, width)`, or `None`.
-        names: of the classes from 1 on; `None` prints their numbers.
+        names: names of the classes from 1 on; `None` shows their numbers.
 
     Returns:
         RGB image, enlarged where the picture is small.
@@ -69,7 +69,7 @@ def draw_instances(
 
 
 def _outline(mask: np.ndarray) -> np.ndarray:
-    """Pixels of a mask that touch one outside of it."""
+    """Return the pixels of a mask that touch a pixel outside of it."""
     padded = np.pad(mask, 1)
     inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
     return mask & ~inner

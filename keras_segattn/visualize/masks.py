@@ -12,11 +12,12 @@ from PIL import Image
 from keras_segattn.visualize.colours import palette
 from keras_segattn.visualize.figure import DPI, names_of, to_image
 
-# Smaller pictures are enlarged until their longer side has this many pixels: one alone, several in a row.
+# Smaller pictures are enlarged until their longer side has at least this many pixels: a single picture, and
+# pictures in a row.
 _ALONE, _IN_A_ROW = 512, 320
-# A picture larger than this gets larger letters too.
+# Pictures larger than this get larger letters too.
 _LARGE = 1024
-_MARGIN = 12  # pixels around and between pictures, and as many more as the letters are larger
+_MARGIN = 12  # pixels around and between pictures; they grow with the letters
 
 
 def overlay(
@@ -29,19 +30,19 @@ def overlay(
     ignore_label: int | None = 255,
     clear: int | None = None,
 ) -> Image.Image:
-    """A picture tinted by its classes and, with `labels`, a legend of those that occur and their shares of pixels.
+    """Tint a picture by its classes and, with `labels`, add a legend of those that occur and their shares of pixels.
 
     Args:
         image: uint8 `(height, width, 3)`, RGB.
         mask: integers `(height, width)`: 0..classes-1 or `ignore_label`.
-        labels: name of every class; `None` for no legend.
+        labels: names of the classes; `None` draws no legend.
         colors: uint8 `(classes, 3)`, RGB; `None` for `palette(classes)`.
-        alpha: 0 shows the picture only, 1 the colours only.
-        ignore_label: pixels that stay as they are; `None` if there is none.
-        clear: class whose pixels stay as they are too, such as `background_of(labels)`; `None` tints all.
+        alpha: opacity of the colours: 0 shows the picture only, 1 the colours only.
+        ignore_label: label of pixels that are not tinted; `None` if there is none.
+        clear: class whose pixels are not tinted either, such as `background_of(labels)`; `None` tints all classes.
 
     Returns:
-        RGB image. A pixel of a small picture becomes a square, so that the longer side has at least 512 pixels.
+        RGB image. Each pixel of a small picture becomes a square, so that the longer side has at least 512 pixels.
 
     Raises:
         ValueError: if shape, dtype, a label or alpha is wrong.
@@ -72,20 +73,20 @@ def side_by_side(
     ignore_label: int | None = 255,
     clear: int | None = None,
 ) -> Image.Image:
-    """A picture, the same tinted by its true classes, and by the predicted ones; with `labels`, one legend.
+    """Show a picture beside itself tinted by its true and by its predicted classes; with `labels`, add a legend.
 
     Args:
         image: uint8 `(height, width, 3)`, RGB.
         truth: integers `(height, width)`: 0..classes-1 or `ignore_label`.
         prediction: integers `(height, width)`: 0..classes-1 or `ignore_label`.
-        labels: name of every class; `None` for no legend.
+        labels: names of the classes; `None` draws no legend.
         colors: uint8 `(classes, 3)`, RGB; `None` for `palette(classes)`.
-        alpha: 0 shows the picture only, 1 the colours only.
-        ignore_label: pixels that stay as they are; `None` if there is none.
-        clear: class whose pixels stay as they are too, such as `background_of(labels)`; `None` tints all.
+        alpha: opacity of the colours: 0 shows the picture only, 1 the colours only.
+        ignore_label: label of pixels that are not tinted; `None` if there is none.
+        clear: class whose pixels are not tinted either, such as `background_of(labels)`; `None` tints all classes.
 
     Returns:
-        RGB image. A pixel of a small picture becomes a square; the legend holds the classes that occur.
+        RGB image. Each pixel of a small picture becomes a square; the legend holds the classes that occur.
 
     Raises:
         ValueError: if shape, dtype, a label or alpha is wrong.
@@ -107,7 +108,7 @@ def side_by_side(
 
 
 def background_of(labels: Sequence[str] | None) -> int | None:
-    """The number of the class that is called background, in capitals or between underscores too; `None` without one.
+    """Return the number of the class called background, in any case, also between underscores; `None` without one.
 
     Example:
         >>> background_of(["__background__", "aeroplane", "bicycle"])
@@ -138,7 +139,7 @@ def _colours(
     ignore_label: int | None,
     clear: int | None,
 ) -> np.ndarray:
-    """One colour a class: as many as there are colours, else labels, else as the masks need; white for `clear`."""
+    """Return the given colours, else one per label, else as many as the masks need; white for the class `clear`."""
     if colors is None:
         needed = 1 + max(int(mask[mask != ignore_label].max(initial=clear or 0)) for mask in masks)
         colors = palette(needed if labels is None else len(labels))
@@ -162,7 +163,7 @@ def _tinted(
     ignore_label: int | None,
     clear: int | None,
 ) -> np.ndarray:
-    """`(1 - alpha) image + alpha colour`, but for ignored pixels and those of the class `clear`."""
+    """Compute `(1 - alpha) image + alpha colour`, except for ignored pixels and pixels of the class `clear`."""
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha must be in 0..1, received {alpha!r}")
     counted = np.ones(mask.shape, bool) if ignore_label is None else mask != ignore_label
@@ -190,7 +191,7 @@ def _percent(share: float) -> str:
 
 
 def _page(panels: Mapping[str, np.ndarray], entries: Mapping[int, str], colours: np.ndarray) -> Image.Image:
-    """Pictures of one size in a row, a title above each, a legend below all; no pixel is resampled."""
+    """Draw pictures of one size in a row, a title above each, a legend below all; no pixel is resampled."""
     height, width = next(iter(panels.values())).shape[:2]
     scale = max(1.0, max(height, width) / _LARGE)
     margin, title_height = round(scale * _MARGIN), round(scale * 24) if any(panels) else 0
@@ -201,7 +202,7 @@ def _page(panels: Mapping[str, np.ndarray], entries: Mapping[int, str], colours:
     box = (0, 0) if legend is None else np.ceil(legend.get_window_extent().size).astype(int)
     page_width, below = max(row, box[0]), box[1] + margin // 2 if box[1] else margin
     page_height = below + height + title_height + margin
-    # Half a pixel more, for Agg cuts to whole ones.
+    # Half a pixel more, because Agg truncates sizes to whole pixels.
     figure.set_size_inches((page_width + 0.5) / dpi, (page_height + 0.5) / dpi)
     for i, (title, picture) in enumerate(panels.items()):
         left = (page_width - row) // 2 + margin + i * (width + margin)
@@ -212,7 +213,7 @@ def _page(panels: Mapping[str, np.ndarray], entries: Mapping[int, str], colours:
 
 
 def _legend(figure: Figure, entries: Mapping[int, str], colours: np.ndarray) -> Legend:
-    """One swatch a class at the bottom, in as many columns as fit."""
+    """Draw the legend at the bottom, one patch of colour per class, in as many columns as fit."""
     ignored = {"facecolor": "white", "hatch": "////"}
     handles = [
         Patch(edgecolor="0.4", **({"facecolor": colours[label] / 255} if 0 <= label < len(colours) else ignored))
@@ -223,7 +224,7 @@ def _legend(figure: Figure, entries: Mapping[int, str], colours: np.ndarray) -> 
             handles, [""] * len(entries), loc="lower center", ncols=columns, frameon=False, borderaxespad=0.2
         )
         for text, entry in zip(legend.get_texts(), entries.values(), strict=True):
-            text.set(text=entry, parse_math=False)  # names are no formulae
+            text.set(text=entry, parse_math=False)  # names are not formulae
         if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
             break
         legend.remove()

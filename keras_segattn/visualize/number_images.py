@@ -1,4 +1,4 @@
-"""Masks as pictures of numbers, for other programs to read: one value a class, or one an instance."""
+"""Masks as pictures of numbers for other programs to read, with one value per class or per instance."""
 
 from typing import Any
 
@@ -13,16 +13,16 @@ _IGNORED = (224, 224, 192)
 
 
 def class_image(mask: np.ndarray, ignore_label: int | None = 255, *, classes: int | None = None) -> Image.Image:
-    """A mask as a picture whose values are the classes' numbers, in the colours of `palette`.
+    """Turn a mask into a picture whose values are the numbers of the classes, in the colours of `palette`.
 
     Args:
         mask: integers `(height, width)`: 0..classes-1 or `ignore_label`.
-        ignore_label: label of pixels of no class, which keep it as their value; `None` if there is none.
-        classes: number of classes, which decides on the colours and the mode; `None` for those that the mask needs.
+        ignore_label: label of pixels of no class, which is kept as their value; `None` if there is none.
+        classes: number of classes, which determines the colours and the mode; `None` for as many as the mask needs.
 
     Returns:
-        Image of the mask's height and width, of mode `"P"`, or above 256 classes `"I;16"`, which has no colours. Write
-        it as `.png`: JPEG changes values.
+        Image of the mask's height and width in mode `"P"`, or above 256 classes in mode `"I;16"`, which has no colours.
+        Write it as `.png`, because JPEG changes values.
 
     Raises:
         ValueError: if shape or dtype is wrong, or the mask holds another label.
@@ -56,16 +56,16 @@ def class_image(mask: np.ndarray, ignore_label: int | None = 255, *, classes: in
 
 
 def instance_image(masks: Any) -> Image.Image:
-    """The masks of instances as one picture: k where the k-th of them is, 0 where none is.
+    """Combine the masks of instances in one picture: k where the k-th instance is, 0 where none is.
 
-    Where several overlap, the first of them is on top; detectors give the one of the highest score first.
+    Where several overlap, the first of them is on top; detectors return instances in descending order of score.
 
     Args:
-        masks: bool `(n, height, width)`, at most 65535 of them.
+        masks: bool `(n, height, width)`, at most 65535 masks.
 
     Returns:
-        Image of the masks' height and width, of mode `"L"`, or above 255 instances `"I;16"`. Write it as `.png`: JPEG
-        changes values.
+        Image of the masks' height and width in mode `"L"`, or above 255 instances in mode `"I;16"`. Write it as `.png`,
+        because JPEG changes values.
 
     Raises:
         ValueError: if shape or dtype is wrong, or there are too many masks.

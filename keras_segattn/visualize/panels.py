@@ -1,4 +1,4 @@
-"""Several pictures in a grid."""
+"""Several pictures with titles in a grid."""
 
 from collections.abc import Sequence
 
@@ -10,17 +10,17 @@ CELL, TITLE, GAP = 256, 28, 8
 
 
 def panels(pictures: Sequence[tuple[str, np.ndarray]], columns: int) -> Image.Image:
-    """Pictures of any size in a grid, each under its title; small ones are enlarged pixel by pixel.
+    """Arrange pictures of any size in a grid, each under its title; small ones are enlarged pixel by pixel.
 
     Args:
-        pictures: (title, uint8 `(h, w, 3)`).
-        columns: of the grid.
+        pictures: pairs of a title and a picture uint8 `(h, w, 3)`.
+        columns: number of columns of the grid.
 
     Returns:
         RGB image.
 
     Raises:
-        ValueError: if there are no pictures, or one is no picture.
+        ValueError: if there are no pictures, or one is not a picture.
 
     Example:
         >>> save(panels([("RoIAlign", aligned), ("RoIPool", pooled)], columns=2), "regions.png")

@@ -1,4 +1,4 @@
-"""What spatial transformers do: the points they read, drawn on the picture, and what they make of it."""
+"""Pictures of spatial transformers: the points that they read, drawn on the picture, and their output."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,17 +10,18 @@ from keras_segattn.arguments import check_choice, check_positive_integer
 from keras_segattn.ops.grids import control_points
 from keras_segattn.visualize.colours import palette
 
-# A smaller picture alone is enlarged until its longer side, with the margin, has this many pixels; one of several.
+# Smaller pictures are enlarged until their longer side, with the margin, has this many pixels: a single picture, and
+# each of several.
 ALONE, OF_SEVERAL = 512, 160
-# The margin around a picture, where points outside of it are seen, as a share of its side.
+# Limits of the margin around a picture, which shows points outside of the picture, as a share of its side.
 LEAST_MARGIN, MOST_MARGIN = 0.08, 0.5
 CELLS = 4
 MARGIN_COLOUR = (96, 96, 96)
 _COLOURS = [tuple(colour.tolist()) for colour in palette(8)]
 UPPER, GRID, POINT = _COLOURS[1], _COLOURS[6], _COLOURS[4]  # orange, sky blue, yellow
-# Lines are drawn so many times as large, unless that needs a larger side than this.
+# Lines are drawn at this many times the size and then reduced, but on a page of at most this many pixels a side.
 _FINER, _FINEST = 4, 4096
-# Pixels between the pictures of a pair, where an arrow is, between pairs, and of a line of text.
+# Pixels between the pictures of a pair, where an arrow is drawn, between pairs, and of a line of text.
 _INNER, _OUTER, _TEXT = 16, 20, 22
 
 
@@ -35,22 +36,23 @@ def sampled_grid(
     margin: float | None = None,
     size: int | None = None,
 ) -> Image.Image:
-    """A picture with the points that a spatial transformer reads: the outline of its grid, and some of its lines.
+    """Draw on a picture the points that a spatial transformer reads: the outline of its grid, and some of its lines.
 
-    The outline is the frame of the transformer's output: its upper edge is orange, the others are blue.
+    The outline is the frame of the transformer's output: its upper edge is orange, the other edges are blue.
 
     Args:
         image: uint8 or float 0..1, `(height, width)`, `(height, width, 1)` or `(height, width, 3)`.
         grid: points (x, y) `(rows, columns, 2)` from -1 to 1, as `layers.SpatialTransformer.grid` gives them.
-        offsets: of a thin-plate spline's control points, (x, y) of each, as the transformer's parameters are. Each is
-            a dot where the picture is read, with a line from the ring where it is read without the offset.
+        offsets: offsets (x, y) of a thin-plate spline's control points, as in the transformer's parameters. A dot shows
+            where the picture is read for a control point, a line leads to it from a ring where it would be read without
+            the offset.
         points: (rows, columns) of the control points.
-        align_corners: as of the transformer.
-        cells: into how many parts lines divide the grid, each way; `None` is 4, or, where there are offsets, what leads
-            the lines through the control points.
-        margin: around the picture, as a share of its sides; what is further outside is cut off. `None` is what the
-            grid needs, from 0.08 to 0.5.
-        size: pixels of the longer side, with the margin; `None` enlarges small pictures to 512.
+        align_corners: whether -1 and 1 are the centres of the outermost pixels, as in the transformer.
+        cells: number of parts into which lines divide the grid, each way; `None` is 4 or, with offsets, the number with
+            which the lines pass through the control points.
+        margin: margin around the picture, as a share of its sides; points further outside are cut off. `None` is the
+            margin that the grid needs, from 0.08 to 0.5.
+        size: number of pixels of the longer side, with the margin; `None` enlarges small pictures to 512.
 
     Returns:
         RGB image.
@@ -84,7 +86,7 @@ def sampled_grid(
     page.paste(Image.fromarray(image).resize(inner, method), (left, top))
 
     def placed(where: np.ndarray) -> np.ndarray:
-        """Pixels of the page; so far outside that nobody sees the difference, for Pillow's sake."""
+        """Convert points to pixels of the page; very distant ones are clipped to numbers that Pillow can draw."""
         shares = _shares(where, image.shape, align_corners)
         return np.clip(shares * inner + (left, top), -8 * size * finer, 8 * size * finer) - 0.5
 
@@ -110,29 +112,29 @@ def transformer_panels(
     margin: float | None = None,
     size: int = OF_SEVERAL,
 ) -> Image.Image:
-    """Pictures with the grids of a spatial transformer, each beside what the transformer made of it.
+    """Draw pictures with the grids of a spatial transformer, each beside the transformer's output.
 
-    The frames of what it made have the colours of the grids' outlines.
+    The frames of the outputs have the colours of the grids' outlines.
 
     Args:
-        images: as of `sampled_grid`, all of one shape.
-        grids: `(n, rows, columns, 2)`.
-        transformed: pictures like `images`, of any one size.
-        titles: above each pair, such as the class that was found.
-        heading: above all.
-        columns: pairs in a row.
-        offsets: as of `sampled_grid`, for each picture.
-        points: as of `sampled_grid`.
-        align_corners: as of `sampled_grid`.
-        cells: as of `sampled_grid`.
-        margin: as of `sampled_grid`; `None` is what all the grids need.
-        size: pixels of a picture's longer side, with the margin.
+        images: pictures of one shape, see `sampled_grid`.
+        grids: `(n, rows, columns, 2)`, one grid per picture.
+        transformed: outputs of the transformer, pictures like `images` of any one size.
+        titles: titles above the pairs, such as the predicted classes.
+        heading: text above all pairs.
+        columns: number of pairs in a row.
+        offsets: offsets of each picture's control points, see `sampled_grid`.
+        points: (rows, columns) of the control points.
+        align_corners: whether -1 and 1 are the centres of the outermost pixels, as in the transformer.
+        cells: number of parts into which lines divide each grid, see `sampled_grid`.
+        margin: margin around each picture, see `sampled_grid`; `None` is the margin that all grids need.
+        size: number of pixels of a picture's longer side, with the margin.
 
     Returns:
         RGB image.
 
     Raises:
-        ValueError: if a shape, dtype or value is wrong, or there are not as many of each.
+        ValueError: if a shape, dtype or value is wrong, or the arguments differ in their number of pictures.
 
     Example:
         >>> found = model(images)
@@ -165,21 +167,21 @@ def transformer_panels(
 
 
 def margin_of(grids: Sequence[np.ndarray], align_corners: bool, shape: Sequence[int]) -> float:
-    """The share of a picture's side, from 0.08 to 0.5, by which grids reach beyond it."""
+    """Compute the share of a picture's side, from 0.08 to 0.5, by which grids reach beyond it."""
     shares = np.stack([_shares(grid, shape, align_corners) for grid in grids])
     beyond = max(float(-shares.min()), float(shares.max()) - 1)
     return min(MOST_MARGIN, max(LEAST_MARGIN, beyond + LEAST_MARGIN / 2))
 
 
 def _shares(where: np.ndarray, shape: Sequence[int], align_corners: bool) -> np.ndarray:
-    """Normalised points as shares of a picture's width and height, whose outer edges are 0 and 1."""
+    """Convert normalised points to shares of a picture's width and height, whose outer edges are 0 and 1."""
     sides = np.array([shape[1], shape[0]], "float64")
-    # Corners are the middles of the outer pixels, or their outer edges.
+    # -1 and 1 are the centres of the outermost pixels, or their outer edges.
     return ((where + 1) / 2 * (sides - 1) + 0.5) / sides if align_corners else (where + 1) / 2
 
 
 def _draw_lines(pen: ImageDraw.ImageDraw, grid: np.ndarray, parts: tuple[int, int], thick: float) -> None:
-    """The inner lines, then the outline, its upper edge last."""
+    """Draw the inner lines, then the outline, its upper edge last."""
     rows, columns = (
         np.linspace(0, count - 1, cells + 1).round().astype(int)[1:-1]
         for count, cells in zip(grid.shape[:2], parts, strict=True)
@@ -194,7 +196,7 @@ def _draw_lines(pen: ImageDraw.ImageDraw, grid: np.ndarray, parts: tuple[int, in
 def _draw_line(pen: ImageDraw.ImageDraw, line: np.ndarray, colour: tuple[int, ...], width: float) -> None:
     path = [(float(x), float(y)) for x, y in line]
     pen.line(path, fill=colour, width=max(1, round(width)), joint="curve")
-    for x, y in (path[0], path[-1]):  # round ends, that corners have no gaps
+    for x, y in (path[0], path[-1]):  # round ends, so that corners have no gaps
         pen.ellipse((x - width / 2, y - width / 2, x + width / 2, y + width / 2), fill=colour)
 
 
@@ -209,7 +211,7 @@ def _draw_points(pen: ImageDraw.ImageDraw, before: np.ndarray, after: np.ndarray
 
 
 def _framed(picture: np.ndarray, height: int) -> Image.Image:
-    """A picture of that height in a frame of the colours of a grid's outline."""
+    """Scale a picture to a height, within a frame in the colours of a grid's outline."""
     thick = max(2, round(height / 80))
     inner = height - 2 * thick
     width = max(1, round(inner * picture.shape[1] / picture.shape[0]))
@@ -223,7 +225,7 @@ def _framed(picture: np.ndarray, height: int) -> Image.Image:
 def _page(
     pairs: Sequence[tuple[Image.Image, Image.Image]], titles: Sequence[str] | None, heading: str, columns: int
 ) -> Image.Image:
-    """Pairs in a grid, a title above each."""
+    """Arrange pairs in a grid, a title above each."""
     width = max(left.width + _INNER + right.width for left, right in pairs) + _OUTER
     height = pairs[0][0].height + _OUTER // 2 + (_TEXT if titles is not None else 0)
     top = _OUTER // 2 + (_TEXT + 4 if heading else 0)
@@ -244,7 +246,7 @@ def _page(
 
 
 def _picture(image: Any) -> np.ndarray:
-    """uint8 `(height, width, 3)`."""
+    """Convert a picture to uint8 `(height, width, 3)`."""
     image = np.asarray(image)
     channels = image.shape[2] if image.ndim == 3 else 1
     known = image.dtype == np.uint8 or image.dtype.kind == "f"
@@ -267,7 +269,7 @@ def _grid(grid: Any) -> np.ndarray:
 
 
 def _control(offsets: Any, points: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Control points without their offsets and with them."""
+    """Return the control points without their offsets and with them."""
     before, offsets = control_points(points), np.asarray(offsets, "float64")
     if offsets.size != before.size or not np.isfinite(offsets).all():
         raise ValueError(f"expected finite offsets (x, y) of {len(before)} points, received shape {offsets.shape}")

@@ -1,4 +1,4 @@
-"""A film of a spatial transformer while it learns."""
+"""Animations of a spatial transformer during training."""
 
 import os
 from collections.abc import Sequence
@@ -15,33 +15,34 @@ from keras_segattn.visualize.animation import save_animation
 from keras_segattn.visualize.figure import format_of
 from keras_segattn.visualize.transformations import transformer_panels
 
-# How long the last frame stays, that the end can be looked at.
+# Seconds for which the last frame stays, so that one can look at the result.
 LAST = 2.0
 
 
 class TransformerFrames(keras.callbacks.Callback):
     """Animates what a spatial transformer does to some pictures while the model trains.
 
-    One frame is made before the training, one after every so many updates, and one at its end: `transformer_panels`
-    of the pictures, titled with the class of the highest output if the model's output is one `(batch, classes)` or
-    has one `"logits"`. The file is written before training and after every epoch, whole.
+    One frame is made before training, one after every `every` updates, and one at the end. A frame is
+    `transformer_panels` of the pictures, titled with the class of the highest output if the model's output is a tensor
+    `(batch, classes)` or a dict that holds one under `"logits"`. The whole file is written before training and after
+    every epoch.
 
     Args:
         images: float `(n, height, width, 1 or 3)`, 0..1, as the model reads them.
-        path: `.gif`, `.png` or `.apng`.
+        path: file to write: `.gif`, `.png` or `.apng`.
         layer: name of the model's `layers.SpatialTransformer`.
-        every: updates from frame to frame; `None` makes one an epoch.
-        labels: the pictures' classes; a wrong one is marked.
-        seconds_per_frame: as of `save_animation`; the last frame stays longer.
-        columns: pairs in a row.
-        margin: as of `sampled_grid`, the same for all frames.
-        size: as of `transformer_panels`.
+        every: number of updates from one frame to the next; `None` makes one frame per epoch.
+        labels: true classes of the pictures; titles of wrong predictions show them too.
+        seconds_per_frame: time of each frame, see `save_animation`; the last frame stays longer.
+        columns: number of pairs in a row.
+        margin: margin around each picture, see `sampled_grid`, the same for all frames.
+        size: number of pixels of a picture's longer side, with the margin.
 
     Attributes:
         frames: RGB images of one size.
 
     Raises:
-        ValueError: if the suffix is another or a shape is wrong; from `fit`, if the model has no such layer.
+        ValueError: if the suffix is none of these or a shape is wrong; from `fit`, if the model has no such layer.
         FileNotFoundError: from `fit`, if the folder does not exist.
 
     Example:
@@ -78,7 +79,7 @@ class TransformerFrames(keras.callbacks.Callback):
         self._updates = self._drawn = 0
 
     def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002
-        """Find the transformer, make the first frame, and write it: what cannot be written fails before training."""
+        """Find the transformer and write the first frame, so that an unwritable file is an error before training."""
         layer = self.model.get_layer(self.layer)
         if not isinstance(layer, SpatialTransformer) or layer.count is not None:
             raise ValueError(f"expected {self.layer!r} to be one SpatialTransformer, received {layer!r}")
@@ -95,19 +96,19 @@ class TransformerFrames(keras.callbacks.Callback):
         self._write()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
-        """Make a frame of every so many updates."""
+        """Make a frame after every `every` updates."""
         self._updates += 1
         if self.every is not None and self._updates % self.every == 0:
             self._draw()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
-        """Write the file."""
+        """Write the file, with a new frame if there is one per epoch."""
         if self.every is None:
             self._draw()
         self._write()
 
     def on_train_end(self, logs: Any = None) -> None:  # noqa: ARG002
-        """Write the file with what the transformer has learned in the end."""
+        """Write the file with a frame of the final transformer."""
         if self._drawn != self._updates:
             self._draw()
             self._write()

@@ -59,7 +59,7 @@ def values(layer, without=()):
 
 
 def scores_of(attention, w, query, annotations, previous):
-    """The papers' equations."""
+    """Scores of each kind of attention by the equations of its paper."""
     if isinstance(attention, UniformAttention):
         return np.zeros(annotations.shape[:2])
     if isinstance(attention, DotAttention):
@@ -172,7 +172,7 @@ def test_the_loop_is_its_equations(make, kind, unroll):
 
 
 def local_weights(attention, w, scores, query, mask, t):
-    """Luong et al.'s equations 9 and 10, one example at a time."""
+    """Weights of local attention by Luong et al.'s equations 9 and 10, one example at a time."""
     rows = []
     for score, q, there in zip(scores, query, mask, strict=True):
         last, j = there.sum() - 1, np.arange(len(there))

@@ -45,7 +45,7 @@ def test_statistics_in_half_precision_are_exact():
     y = layer(x)
     assert y.dtype == "bfloat16"
     rounded = ops.convert_to_numpy(ops.cast(ops.cast(x, "bfloat16"), "float32"))
-    # What is rounded to 8 bits is the result, not the statistics.
+    # The result is rounded to 8 bits, the statistics are not.
     np.testing.assert_allclose(ops.convert_to_numpy(ops.cast(y, "float32")), normalized(rounded), atol=0.02)
 
 

@@ -14,7 +14,7 @@ from keras_segattn.ops import grid_sample
 from keras_segattn.ops.portable import portable_operators
 from keras_segattn.ops.transformations import TRANSFORMATIONS
 
-# By its module, whose name in the package is the function's.
+# The module, imported by name because in the package `grid_sample` is the function.
 sampler = importlib.import_module("keras_segattn.ops.grid_sample")
 # float32: positions within 9 pixels, times differences of pixels.
 TOLERANCE = 1e-5
@@ -22,7 +22,8 @@ NUMBERS = {"affine": 6, "attention": 3, "translation": 2, "rotation": 1, "projec
 SHAPE = (9, 5, 3)  # pixels at exact positions
 
 
-# Nearly all of this does not depend on which form samples; compiling each shape would take most of the time.
+# Nearly all tests are independent of which form of the sampler runs; compiling it for each shape would take most of
+# their time.
 @pytest.fixture(autouse=True)
 def _portable():
     with portable_operators():
@@ -134,7 +135,7 @@ def test_gradients_reach_the_localisation_network(transform):
     theta = ops.convert_to_numpy(theta)
     upstream = np.random.default_rng(1).normal(size=x.shape)
     _, gradient = oracle.value_and_gradients(lambda t: layer.warp(x, t), upstream, theta)
-    assert (np.abs(gradient) > 0).all(axis=0).mean() > 0.9  # of the spline's points, some outside move nothing
+    assert (np.abs(gradient) > 0).all(axis=0).mean() > 0.9  # some control points of a spline move nothing
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -235,7 +236,7 @@ def test_mixed_precision_keeps_coordinates_in_float32(precision):
     keras.config.set_dtype_policy(precision)
     half = precision.removeprefix("mixed_")
     image = np.random.default_rng(0).uniform(size=(1, 4, 300, 1)).astype("float32")
-    # Half of a pixel, of 300: with eleven bits, or eight, it would be another.
+    # A shift by half a pixel of 300, which eleven or eight bits would round to another shift.
     theta = np.float32([[1, 0, 0.5 / 149.5, 0, 1, 0]])
     layer = SpatialTransformer("affine")
     found = layer(image, theta)

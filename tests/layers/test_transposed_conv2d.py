@@ -10,7 +10,7 @@ TOLERANCE = 1e-5
 
 
 def overlap_add(x, kernel, stride, padding, output_padding):
-    """The definition: every pixel adds its multiple of the kernel; then rows and columns are cut off."""
+    """Transposed convolution by definition: every pixel adds a multiple of the kernel; then the edges are cut off."""
     batch, height, width, _ = x.shape
     size, _, channels, _ = kernel.shape
     y = np.zeros((batch, (height - 1) * stride + size, (width - 1) * stride + size, channels))

@@ -1,4 +1,4 @@
-"""All pixel losses against brute force in NumPy, and what they share."""
+"""All pixel losses against brute force in NumPy, and the behaviour that they share."""
 
 import math
 

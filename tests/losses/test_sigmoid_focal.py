@@ -1,4 +1,4 @@
-"""The loss that replaces TensorFlow Addons': by its formula, and against what Addons said (`tests/parity_tfa`)."""
+"""The loss that replaces TensorFlow Addons', against its formula and against results of Addons (`tests/parity_tfa`)."""
 
 import keras
 import numpy as np

@@ -9,7 +9,8 @@ from pycocotools import mask as coco_mask
 from keras_segattn.metrics.coco_average_precision import coco_average_precision
 from keras_segattn.metrics.region_average_precision import region_average_precision
 
-# COCO averages the precision at 101 recalls, the other takes the whole area; a class here has at most 4 objects.
+# COCO averages the precision at 101 recalls, the other metric takes the whole area under the curve; in these tests a
+# class has at most 4 objects.
 POINTS = 0.02
 SIZE = (20, 30)
 
@@ -58,18 +59,19 @@ def test_perfect_detections():
 
 
 def test_regions_by_hand():
-    # Score 0.9: IoU 0.6 with the first object. 0.8: nothing. 0.7: the second exactly. 0.6: the second again.
+    # The detections with their scores: 0.9 has an IoU of 0.6 with the first object, 0.8 overlaps nothing, 0.7 is
+    # exactly the second object, 0.6 is the second object again.
     detections = [detected([(0, 0, 6, 10), (24, 12, 28, 18), BOXES[1], BOXES[1]], [0.9, 0.8, 0.7, 0.6])]
     found = region_average_precision(detections, [truth(BOXES)])
-    # Up to 0.6: hit, false, hit, false: precision 1 up to recall 1/2, then 2/3.
+    # IoU up to 0.6: hit, false, hit, false, which gives precision 1 up to recall 1/2, then 2/3.
     low = 1 / 2 + 1 / 2 * 2 / 3
-    # Above: false, false, hit: precision 1/3 up to recall 1/2, and no more.
+    # Larger IoU: false, false, hit, false, which gives precision 1/3 up to recall 1/2, and nothing beyond.
     high = 1 / 2 * 1 / 3
     np.testing.assert_allclose(found["classes"][1], [low] * 6 + [high] * 3)
     assert found["AP50"] == pytest.approx(low)
     assert found["AP70"] == pytest.approx(high)
     assert found["AP_vol"] == pytest.approx((6 * low + 3 * high) / 9)
-    # Eleven points: recalls 0 … 0.5 are six of them.
+    # Six of the eleven points have a recall of 0 … 0.5.
     eleven = region_average_precision(detections, [truth(BOXES)], "11 points")
     assert eleven["AP50"] == pytest.approx((6 + 5 * 2 / 3) / 11)
     assert eleven["AP70"] == pytest.approx(6 / 3 / 11)
@@ -78,7 +80,7 @@ def test_regions_by_hand():
 def test_crowds_do_not_count_and_pictures_are_ranked_together():
     ground_truth = [truth(BOXES, crowd=[True, False]), truth(BOXES[:1])]
     detections = [detected([BOXES[0], BOXES[0], BOXES[1]], [0.9, 0.8, 0.3]), detected([(0, 12, 9, 19)], [0.5])]
-    # Ranked: crowd, crowd, false (0.5), hit (0.3), of two objects.
+    # The ranking is: crowd, crowd, false (score 0.5), hit (0.3); there are two objects.
     assert region_average_precision(detections, ground_truth)["AP50"] == pytest.approx(1 / 2 * 1 / 2)
     assert coco_average_precision(detections, ground_truth)["AP50"] == pytest.approx(1 / 2 * 51 / 101)
 
@@ -91,7 +93,7 @@ def test_nothing_found_and_nothing_to_find():
 
 
 def test_coco_counts_thresholds_and_areas(capsys):
-    # IoU 0.6 with the only object: right at 0.5, 0.55 and 0.6 of ten thresholds.
+    # An IoU of 0.6 with the only object is a hit at three of ten thresholds: 0.5, 0.55 and 0.6.
     for kind in ("bbox", "segm"):
         found = coco_average_precision([detected([(0, 0, 6, 10)], [0.9])], [truth(BOXES[:1])], kind)
         assert found["AP50"] == pytest.approx(1)
@@ -111,7 +113,7 @@ boxes = st.tuples(st.integers(0, 20), st.integers(0, 12), st.integers(2, 9), st.
     jitter=st.lists(st.tuples(st.integers(0, 3), boxes, st.integers(1, 3)), max_size=6, unique_by=lambda one: one[1]),
 )
 def test_both_agree_where_the_definitions_do(objects, jitter):
-    """At IoU 0.5, where no object can be the best of two detections or the reverse: objects do not overlap."""
+    """Both agree at IoU 0.5 if objects do not overlap, as then every detection matches at most one object."""
     apart, taken = [], np.zeros(SIZE, bool)
     for box, label in objects:
         mask = rectangles([box])[0].astype(bool)

@@ -39,7 +39,7 @@ def test_against_the_definition():
 
 def test_fewer_images_than_features_and_unused_ones():
     a, shift = features(4, 7, 3), np.arange(7.0)
-    a[:, 2] = 0  # no image makes this one fire
+    a[:, 2] = 0  # a feature that is 0 for every image
     assert frechet_distance(a, a) == pytest.approx(0, abs=TOLERANCE)
     assert frechet_distance(a, a + shift) == pytest.approx(np.sum(shift**2), rel=TOLERANCE)
 

@@ -21,7 +21,7 @@ def counted(sentence, n):
 
 
 def papineni(found, references):
-    """The corpus score of the paper: clipped precisions, closest reference length."""
+    """BLEU of a corpus as the paper defines it: clipped precisions, closest reference length."""
     logs = 0.0
     for n in range(1, 5):
         hits = total = 0

@@ -19,7 +19,7 @@ def test_a_pattern_of_the_stride_is_all_power(pattern, stride):
 def test_other_patterns_are_none():
     wave = np.sin(2 * np.pi * ROWS / 12)[None, :, :, None]
     assert stride_frequency_power(wave) == pytest.approx(0, abs=1e-12)
-    half = wave / np.abs(wave).max() + 0  # as much power again in the pattern
+    half = wave / np.abs(wave).max() + 0  # the pattern below has the same power
     board = (np.sqrt((half**2).mean()) * (-1.0) ** (ROWS + COLUMNS))[None, :, :, None]
     assert stride_frequency_power(half + board) == pytest.approx(0.5)
 

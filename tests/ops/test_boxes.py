@@ -26,7 +26,7 @@ def test_decoding_undoes_encoding(seed, offset):
     boxes, anchors = boxes_of(random, 20), boxes_of(random, 20)
     weights = (10.0, 10.0, 5.0, 5.0)
     deltas = encode_boxes(boxes, anchors, weights, offset)
-    # py-faster-rcnn does not take its pixel off again.
+    # Decoding as in py-faster-rcnn does not subtract the offset that it added.
     larger = boxes + np.array([0, 0, offset, offset], "float32")
     np.testing.assert_allclose(decode_boxes(deltas, anchors, weights, offset=offset), larger, atol=1e-3)
 
@@ -37,7 +37,7 @@ def test_overlap_is_that_of_the_loop():
     b[0, 2:] = b[0, :2]
     expected = [[iou(x, y) for y in b] for x in a]
     np.testing.assert_allclose(box_iou(a, b), expected, atol=1e-6)
-    assert np.asarray(box_iou(b[:1], b[:1]))[0, 0] == 0  # of no area
+    assert np.asarray(box_iou(b[:1], b[:1]))[0, 0] == 0  # boxes without area
 
 
 def test_clipping_uses_each_image_s_size():

@@ -14,19 +14,19 @@ from keras_segattn.ops import affine_grid, dense_image_warp, grid_sample, resamp
 from keras_segattn.ops.grid_sample import INTERPOLATIONS, PADDINGS
 from keras_segattn.ops.portable import portable_operators
 
-# float32: what a position of up to 40 pixels is rounded by, times the difference of two pixels; of values around 1,
-# or relative to the largest where gradients add up.
+# float32: rounding of a position of up to 40 pixels, times the difference of two pixels, for values around 1; where
+# gradients add up, relative to the largest.
 TOLERANCE = 1e-5
-# Rounding of float64, and of a second difference over a step of 1e-6.
+# Rounding in float64, and rounding of a difference of two values over a step of 1e-6.
 EXACT, NUMERIC = 1e-9, 1e-6
-# (images, rows and columns of the grid): one pixel, one row, few and many channels. XLA compiles for each.
+# (shape of the images, rows and columns of the grid): one pixel, one row, few and many channels. XLA compiles each.
 SHAPES = [((1, 1, 1, 1), (1, 1)), ((2, 1, 5, 3), (4, 2)), ((3, 9, 5, 6), (2, 3))]
 TENSORFLOW = keras.backend.backend() == "tensorflow"
 FORMS = [portable_operators, contextlib.nullcontext] if TENSORFLOW else [contextlib.nullcontext]
 
 
 def relative(found, expected):
-    """Largest difference, over the largest value where that is above 1."""
+    """Largest difference, divided by the largest expected value if that is above 1."""
     found, expected = np.asarray(found, "float64"), np.asarray(expected, "float64")
     assert found.shape == expected.shape
     return np.abs(found - expected).max(initial=0) / max(1.0, np.abs(expected).max(initial=0))
@@ -100,11 +100,11 @@ def test_at_whole_pixels_the_slope_is_the_difference_to_the_next(form, padding):
     with form():
         value, _, slope = sampled(row.reshape(1, 1, 5, 1), grid, np.ones((1, 1, 9, 1)), "bilinear", padding, True)
     if padding == "zeros":
-        # From -1, the last position without the picture, to the last pixel, whose neighbour is outside.
+        # Gradients are not 0 from -1, just before the first pixel, to the last pixel, whose neighbour is outside.
         np.testing.assert_array_equal(value.ravel(), [0, 0, *row, 0, 0])
         expected = [0, 2, 1, 2, 4, -8, -1, 0, 0]
     else:
-        # The first and the last pixel are where the border begins.
+        # The border begins at the first and at the last pixel.
         np.testing.assert_array_equal(value.ravel(), [2, 2, *row, 1, 1])
         expected = [0, 0, 0, 2, 4, -8, 0, 0, 0]
     np.testing.assert_array_equal(slope[0, 0, :, 0], 2.0 * np.array(expected))
@@ -148,7 +148,7 @@ def test_nearest_is_the_pixel_at_hand(padding):
 def test_the_identity_changes_nothing(interpolation, align_corners):
     identity = np.array([[[1, 0, 0], [0, 1, 0]]], "float32")
     random = np.random.default_rng(0)
-    # All positions of these sides are exact in float32; of others they are rounded.
+    # With these sides all positions are exact in float32, with others they are rounded.
     height, width = (9, 5) if align_corners else (8, 4)
     for size, limit in (((height, width), 0), ((28, 31), TOLERANCE)):
         images = random.normal(size=(1, *size, 3)).astype("float32")
@@ -186,7 +186,7 @@ def test_points_that_are_no_numbers_read_what_is_outside(form, padding):
     upstream = np.ones((1, 3, len(far), 2))
     for interpolation, align_corners in (("bilinear", True), ("bilinear", False), ("nearest", True)):
         if form is not portable_operators and align_corners:
-            continue  # each takes a second to compile
+            continue  # compiling each of these takes a second
         with form():
             found, *gradients = sampled(images, grid, upstream, interpolation, padding, align_corners)
         assert np.isfinite(found).all()
@@ -210,7 +210,7 @@ def test_mixed_precision_keeps_coordinates_apart(form, dtype):
     assert keras.backend.standardize_dtype(found.dtype) == dtype
     assert keras.backend.standardize_dtype(integers.dtype) == dtype
     expected = oracle.sample(images, grid, np.zeros((1, 3, 4, 2)), "zeros", True)[0]
-    # A few roundings of values; positions rounded so would be off by a pixel.
+    # Values are rounded a few times; positions rounded to this dtype would be off by a pixel.
     epsilon = {"float16": 2**-10, "bfloat16": 2**-7}[dtype]
     assert relative(ops.cast(found, "float32"), expected) < 4 * epsilon
 

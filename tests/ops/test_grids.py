@@ -12,13 +12,13 @@ from keras_segattn.ops import affine_grid, projective_grid, thin_plate_spline_gr
 from keras_segattn.ops.grids import attention_matrix, control_points, regular_grid, rotation_matrix
 from keras_segattn.ops.transformations import TRANSFORMATIONS
 
-# float32, of points around 1.
+# Rounding of points around 1 in float32.
 TOLERANCE = 1e-5
 sizes = st.tuples(st.integers(1, 6), st.integers(1, 6))
 
 
 def matrices(seed, rows=2, count=3):
-    """Maps near the identity; of three rows, the last of which keeps the denominator positive."""
+    """Matrices near the identity; with three rows, the last keeps the denominator positive."""
     random = np.random.default_rng(seed)
     theta = np.eye(3)[:rows] + random.normal(0, 0.5, (count, rows, 3))
     if rows == 3:
@@ -27,7 +27,7 @@ def matrices(seed, rows=2, count=3):
 
 
 def homogeneous(theta):
-    """Affine maps as square matrices."""
+    """Affine maps `(n, 2, 3)` as square matrices."""
     return np.concatenate([theta, np.broadcast_to(np.float32([[0, 0, 1]]), (len(theta), 1, 3))], axis=1)
 
 

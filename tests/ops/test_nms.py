@@ -9,13 +9,13 @@ from region_oracles import greedy_nms
 
 from keras_segattn.ops.nms import nms
 
-# Cases that one call answers: a thousand in all are drawn.
+# Cases per call, and number of calls: about a thousand cases in all.
 BATCH, EXAMPLES = 32, 60
 KINDS = ("plain", "ties", "broken", "degenerate", "crowd")
 
 
 def compiled(**options):
-    """`nms` as one graph of each shape."""
+    """`nms` compiled to one graph per shape."""
 
     def call(boxes, scores, classes):
         return nms(boxes, scores, classes=classes, **options)
@@ -51,7 +51,7 @@ def case(random, count, kind):
         scores[random.random(count) < 0.3] = np.nan
         scores[random.random(count) < 0.1] = -np.inf
     elif kind == "degenerate":
-        boxes[random.random(count) < 0.3, 2:] = 0  # of no area, or turned around
+        boxes[random.random(count) < 0.3, 2:] = 0  # boxes without area, or with x2 < x1 or y2 < y1
         boxes[random.random(count) < 0.3, 0] = 20
     elif kind == "crowd":
         boxes[0] = (0, 0, 90, 90)

@@ -19,7 +19,7 @@ REGIONS, SIZE, SCALE = 20, (9, 13), 0.25
 
 
 def boxes_of(random, count=REGIONS):
-    """Boxes inside, across the border, outside, of no area, turned around, huge and tiny."""
+    """Boxes inside, across the border, outside, without area, with x2 < x1 or y2 < y1, huge and tiny."""
     corner = random.uniform(-30, 60, (count, 2))
     boxes = np.concatenate([corner, corner + random.uniform(0, 50, (count, 2))], axis=1)
     boxes[0, 2:] = boxes[0, :2]
@@ -34,7 +34,7 @@ def feature_map(random, channels=2):
     return random.normal(size=(1, *SIZE, channels)).astype("float32")
 
 
-@settings(max_examples=50, deadline=None)  # of REGIONS cases each: a thousand
+@settings(max_examples=50, deadline=None)  # a thousand cases, REGIONS in each example
 @given(st.integers(0, 2**32 - 1), st.booleans(), st.sampled_from([0, 1, 2]))
 def test_roi_align_is_the_loop(seed, aligned, ratio):
     random = np.random.default_rng(seed)
@@ -42,7 +42,7 @@ def test_roi_align_is_the_loop(seed, aligned, ratio):
     found = np.asarray(roi_align(features, boxes[None], 3, SCALE, sampling_ratio=ratio, aligned=aligned))[0]
     for box, crop in zip(boxes, found, strict=True):
         if ratio == 0 and (box[2:] - box[:2] > np.array(SIZE[::-1]) / SCALE).any():
-            continue  # larger than the map, which boxes clipped to the image never are
+            continue  # boxes larger than the map, which never occur once boxes are clipped to the image
         expected = oracle.roi_align(features[0], box.astype("float64"), 3, SCALE, ratio, aligned)
         near_edge = _near_discontinuity(box, aligned, ratio)
         if not near_edge:
@@ -50,7 +50,7 @@ def test_roi_align_is_the_loop(seed, aligned, ratio):
 
 
 def _near_discontinuity(box, aligned, ratio):
-    """Whether a sample lies where the value jumps to 0, or the number of samples changes, within rounding."""
+    """Whether, within rounding, a sample lies where the value jumps to 0, or the number of samples changes."""
     x1, y1, x2, y2 = (float(v) * SCALE - (0.5 if aligned else 0) for v in box)
     for start, end, size in ((y1, y2, SIZE[0]), (x1, x2, SIZE[1])):
         extent = end - start if aligned else max(end - start, 1)
@@ -129,7 +129,7 @@ def test_fast_and_portable_forms_agree_in_value_and_gradient(aligned):
         portable = crop()
     for a, b in zip(fast, portable, strict=True):
         np.testing.assert_allclose(a, tf.convert_to_tensor(b), atol=TOLERANCE)
-    # The operator is linear in the maps, so that its gradient is its transpose, also across borders.
+    # The operator is linear in the maps, so its gradient must be its transpose, also across borders.
     inner = sum(float(tf.reduce_sum(g * m)) for g, m in zip(fast[1:], maps, strict=True))
     assert abs(inner - float(tf.reduce_sum(fast[0] * upstream))) < 1e-2
 
@@ -156,7 +156,7 @@ def test_roi_warp_passes_gradients_to_its_boxes():
         step[..., i] = 0.5
         numeric = float(value(boxes + step) - value(boxes - step))
         assert abs(numeric - gradient[0, 0, i]) < 1e-2 * (1 + abs(numeric))
-    # Rounding is passed straight through.
+    # Gradients pass through the rounding as if there were none.
     assert abs(tape.gradient(rounded, boxes).numpy()).max() > 0
 
 
@@ -178,7 +178,7 @@ def test_no_gradient_reaches_the_boxes_of_roi_align():
     [
         ([], (1, 2, 4), [], "expected maps"),
         ([(1, 4, 4, 2), (1, 2, 2, 3)], (1, 2, 4), [1, 0.5], "of equal channels"),
-        ([(1, 4, 4, 2)], (1, 2, 4), [1, 0.5], "one scale a map, received 2 for 1"),
+        ([(1, 4, 4, 2)], (1, 2, 4), [1, 0.5], "one scale per map, received 2 for 1"),
         ([(1, 4, 4, 2)], (2, 4), [1], r"expected boxes \(batch, regions, 4\), received \(2, 4\)"),
         ([(1, 4, 4, 2), (1, 2, 2, 2)], (1, 2, 4), [1, 0.5], "expected the level of each box, received None"),
     ],

@@ -1,4 +1,4 @@
-"""Pictures of attention, looked at pixel by pixel."""
+"""Pictures of attention, checked pixel by pixel."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ IMAGE = np.full((32, 32, 3), 200, "uint8")
 
 
 def test_an_alignment_is_light_where_the_weights_are():
-    """A permutation of three words: as many white squares as words, of the same size, none on the diagonal's place."""
+    """A permutation of three words gives three white squares of one size, none of them on the diagonal."""
     weights = np.eye(3)[[1, 2, 0]]
     pixels = np.asarray(alignment(weights, ["x", "y", "z"], ["a", "b", "$c$"]))
     black = (pixels == 0).all(axis=-1)

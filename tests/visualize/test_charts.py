@@ -31,7 +31,7 @@ def test_the_colour_is_the_share_of_the_row():
     rare = np.asarray(confusion_matrix([[10**9, 0], [0, 1]]))
     dark = (8, 48, 107)  # the end of the colour map
     count = [(pixels == dark).all(axis=-1).sum() for pixels in (frequent, rare)]
-    assert count[0] == pytest.approx(count[1], rel=0.05)  # but for the figures written over it
+    assert count[0] == pytest.approx(count[1], rel=0.05)  # the digits written over it differ
 
 
 def test_numbers_are_light_on_dark_cells_and_dark_on_light_ones():

@@ -1,4 +1,4 @@
-"""Pictures of spatial transformers, looked at pixel by pixel."""
+"""Pictures of spatial transformers, checked pixel by pixel."""
 
 import keras
 import numpy as np
@@ -23,7 +23,7 @@ def where(picture, colour):
 
 @pytest.mark.parametrize(("align_corners", "edge"), [(True, 100 * 0.5 / 28), (False, 0.0)])
 def test_the_outline_of_the_identity_is_on_the_border(align_corners, edge):
-    """In the middle of the outer pixels, or, of a grid that reaches the corners, on their outer edge."""
+    """The outline runs through the middle of the outermost pixels or, without aligned corners, along their edge."""
     drawn = sampled_grid(GREY, IDENTITY, align_corners=align_corners, cells=1, margin=0.5, size=200)
     assert drawn.size == (200, 200)
     rows, columns = where(drawn, BLUE)
@@ -39,7 +39,7 @@ def test_the_outline_of_the_identity_is_on_the_border(align_corners, edge):
 
 
 def test_the_transformers_own_grid_lies_where_its_output_is_read():
-    """A quarter turn, to the left: what becomes the upper edge is the right edge of the picture."""
+    """After a quarter turn to the left, the upper edge of the output is the right edge of the picture."""
     layer = SpatialTransformer("affine")
     grid = layer.grid(np.array([[0, -1, 0, 1, 0, 0]], "float32"), (28, 28))[0]
     rows, columns = where(sampled_grid(GREY, grid, cells=1, margin=0.5, size=200), ORANGE)
@@ -52,7 +52,7 @@ def test_points_outside_the_picture_are_in_the_margin():
     wide = sampled_grid(GREY, 1.5 * IDENTITY, cells=1, size=200)
     far = sampled_grid(GREY, 1e9 * IDENTITY, cells=1, size=200)
     assert where(drawn, BLUE)[1].max() > 190
-    assert where(wide, PICTURE)[1].min() > 30  # 0.29 of the side around it
+    assert where(wide, PICTURE)[1].min() > 30  # the margin is 0.29 of the side
     assert where(wide, BLUE)[1].min() < 10
     assert not where(far, BLUE)[0].size
 
@@ -63,7 +63,7 @@ def test_points_outside_the_picture_are_in_the_margin():
 )
 def test_lines_divide_the_grid(arguments, cells):
     drawn = np.asarray(sampled_grid(GREY, IDENTITY, margin=0.1, size=512, **arguments))
-    # A row of pixels without lines and points along it.
+    # A row of pixels along which there are no lines and no points.
     lines = (drawn[512 // 2 + 30] != PICTURE).any(axis=-1)[60:-60]
     assert int(np.diff(lines.astype(int)).clip(min=0).sum()) == cells - 1
 
@@ -74,7 +74,7 @@ def test_control_points_are_dots_where_they_read():
     still, moved = (sampled_grid(GREY, IDENTITY, offsets=moves, size=512) for moves in (np.zeros(32), offsets))
     assert len(where(still, YELLOW)[0]) > 16 * 20
     assert len(where(moved, YELLOW)[0]) > len(where(still, YELLOW)[0])
-    # From -1/3 to 0.4 - 1/3 of half a side.
+    # The point moves from -1/3 to 0.4 - 1/3, in units of half a side.
     row = round(256 + 512 / 1.16 / 2 * (0.4 - 1 / 3) * 27 / 28)
     assert tuple(np.asarray(moved)[row, row]) == YELLOW
     assert tuple(np.asarray(still)[row, row]) == PICTURE
@@ -94,7 +94,7 @@ def test_panels_hold_input_and_output_side_by_side():
     page = transformer_panels([GREY, GREY], [IDENTITY] * 2, white, columns=2, size=100)
     titled = transformer_panels([GREY, GREY], [IDENTITY] * 2, white, ["7", "2"], heading="rotated", size=100)
     columns = where(page, ORANGE)[1]
-    # Two grids, and two frames wider than they: each pair in the same rows.
+    # Two grids and two frames, which are wider than the grids; both pairs are in the same rows.
     assert len(np.unique(columns)) > 2 * (80 + 100)
     assert page.height < 130
     assert titled.height > 2 * page.height
@@ -204,7 +204,7 @@ def fit(model, film, epochs=2):
 
 @pytest.mark.parametrize(("every", "frames"), [(None, 3), (3, 4), (100, 2)])
 def test_training_is_filmed(every, frames, tmp_path):
-    """Two epochs of four updates: one frame before, then one an epoch, or after 3, 6 and 8, or at the end."""
+    """In two epochs of four updates: one frame before, then one per epoch, or after 3, 6 and 8, or at the end."""
     film = TransformerFrames(PICTURES[:2], tmp_path / "film.gif", every=every, labels=LABELS[:2], size=50)
     fit(network(), film)
     assert len(film.frames) == frames
@@ -216,7 +216,7 @@ def test_training_is_filmed(every, frames, tmp_path):
 
 @pytest.mark.parametrize("classes", [None, 10])
 def test_a_spline_with_its_own_network_and_any_output_is_filmed(classes, tmp_path):
-    """A transformer that finds its parameters itself, in a model whose only output is one of classes, or a picture."""
+    """The transformer predicts its parameters itself, in a model whose only output is class scores or a picture."""
     image = keras.Input((28, 28, 1))
     warped, _ = SpatialTransformer("thin_plate_spline", keras.layers.Flatten(), output_size=14, name="warp")(image)
     output = warped if classes is None else keras.layers.Dense(classes)(keras.layers.Flatten()(warped))
