@@ -77,11 +77,11 @@ def ConditionalDCGANGenerator(  # noqa: N802 - a builder is named like the model
     Args:
         weights: `None` (random), or the path of a weight file.
         classes: how many there are.
-        name: of the model.
+        name: name of the model.
         latent: numbers of noise for an image.
         image_shape: `(28, 28, channels)`.
         filters: channels of the map before the image; the one before has twice as many.
-        units: of the hidden layer.
+        units: number of units in the hidden layer.
         statistics: as of `DCGANGenerator`.
 
     Returns:
@@ -146,9 +146,9 @@ def ConditionalDCGANDiscriminator(  # noqa: N802 - a builder is named like the m
         input_shape: `(28, 28, channels)`.
         classes: how many there are.
         classifier_activation: `None` for logits or `"sigmoid"` for the probability that an image is real.
-        name: of the model.
+        name: name of the model.
         filters: channels of the first map; the second has twice as many.
-        units: of the hidden layer.
+        units: number of units in the hidden layer.
         statistics: as of `DCGANDiscriminator`.
 
     Returns:

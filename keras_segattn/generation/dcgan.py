@@ -56,7 +56,7 @@ def gain() -> dict[str, Any]:
 
 
 def preprocess_input(images: Any) -> Any:
-    """RGB images `(..., 3)`, 0..255 → float32, -1..1, as the discriminator expects."""
+    """Convert RGB images `(..., 3)`, 0..255, to float32, -1..1, as the discriminator expects."""
     return PREPROCESSING(images)
 
 
@@ -92,7 +92,7 @@ def DCGANGenerator(  # noqa: N802 - a builder is named like the model it builds
         weights: `None` (random), or the path of a weight file; of the release, the list of `.npy` files without the
             `_NN.npy` of each, such as `"models/…/200_gen_params.jl"`.
         input_tensor: symbolic tensor `(batch, latent)` to build on.
-        name: of the model.
+        name: name of the model.
         latent: numbers of noise for an image.
         image_shape: `(side, side, channels)`, with a side of `first` · 2ⁿ.
         filters: channels of the map before the image; each map before has twice as many. 64 for house numbers.
@@ -170,7 +170,7 @@ def DCGANDiscriminator(  # noqa: N802 - a builder is named like the model it bui
         input_tensor: symbolic tensor to build on, instead of `input_shape`.
         input_shape: `(side, side, channels)`, default `(64, 64, 3)`, with a side of `first` · 2ⁿ.
         classifier_activation: `None` for logits or `"sigmoid"` for the probability that an image is real.
-        name: of the model.
+        name: name of the model.
         filters: channels of the first map; each one after has twice as many. 64 for house numbers.
         first: rows and columns of the last map: 4, or 7 for 28×28 pixels.
         statistics: as of `DCGANGenerator`. Give real and generated images in batches of their own, as in the release.

@@ -134,7 +134,7 @@ def GRANGenerator(  # noqa: N802 - a builder is named like the model it builds
     Args:
         weights: `None` (random), or the path of a weight file.
         input_tensor: symbolic tensor to build on, of the input's shape.
-        name: of the model.
+        name: name of the model.
         latent: numbers of noise for an image or step, and of the code of a stroke.
         image_shape: `(side, side, channels)`, with a side of `first` · 2ⁿ.
         filters: channels of the map before the image; each map before has twice as many.
@@ -220,10 +220,10 @@ def GRANDiscriminator(  # noqa: N802 - a builder is named like the model it buil
         input_tensor: symbolic tensor to build on, instead of `input_shape`.
         input_shape: `(side, side, channels)`, default `(32, 32, 3)`, with a side of `first` · 2ⁿ.
         classifier_activation: `None` for logits or `"sigmoid"` for the probability that an image is real.
-        name: of the model.
+        name: name of the model.
         filters: channels of the last map; each one before has twice as many.
         first: rows and columns of the last map: 4, or 7 for 28×28 pixels.
-        units: of the hidden layer.
+        units: number of units in the hidden layer.
         statistics: as of `DCGANDiscriminator`.
 
     Returns:

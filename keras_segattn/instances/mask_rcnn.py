@@ -116,7 +116,7 @@ def MaskRCNN(  # noqa: N802 - a builder is named like the model it builds
         input_tensor: symbolic tensor to build on, instead of `input_shape`.
         input_shape: `(height, width, channels)`, default `(None, None, 3)`: any size.
         classes: number of classes, background (class 0) included.
-        name: of the model.
+        name: name of the model.
         backbone: a registered trunk with taps at strides 4, 8 and 16.
         form: `"fpn"` with feature pyramid, or `"c4"`: heads on the map of stride 16, a ResNet's fifth stage on top.
         variant: release that is followed: `"torchvision"`, `"torchvision_coco"` (its first version's file trained on

@@ -146,7 +146,7 @@ def MNC(  # noqa: N802 - a builder is named like the model it builds
         input_tensor: symbolic tensor to build on, instead of `input_shape`.
         input_shape: `(height, width, channels)`, default `(None, None, 3)`: any size.
         classes: number of classes, background (class 0) included.
-        name: of the model.
+        name: name of the model.
         backbone: a registered trunk with a tap at stride 16.
         alpha: width multiplier of the trunk and of `widths`.
         cascade: `instances.Cascade`: number of stages, size of masks, and what the released code does. This and the
@@ -207,7 +207,7 @@ def MNC(  # noqa: N802 - a builder is named like the model it builds
 
 
 def preprocess_input(images: Any) -> Any:
-    """RGB images `(..., 3)`, 0..255 → float32 BGR minus the mean, as the released weights expect."""
+    """Convert RGB images `(..., 3)`, 0..255, to float32 BGR minus the mean, as the released weights expect."""
     return PREPROCESSING(images)
 
 
