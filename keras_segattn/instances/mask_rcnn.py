@@ -193,7 +193,7 @@ def MaskRCNN(  # noqa: N802 - a builder is named like the model it builds
         pyramid, cells = {4: maps[16]}, [tuple(anchors.sizes)]
         width = maps[16].shape[-1]
     if len(cells) != len(pyramid):
-        raise ValueError(f"anchors must have one size a level of {list(pyramid)}, received {anchors.sizes}")
+        raise ValueError(f"anchors must have one size per level of {list(pyramid)}, received {anchors.sizes}")
     if not include_top:
         outputs = {f"p{level}": x for level, x in pyramid.items()}
         return _finish(inputs, outputs, name, weights, packaged, card, release.epsilon, trunk=True)
