@@ -1,7 +1,8 @@
 """Segmentation and attention architectures for Keras 3, one builder per paper.
 
-The builders' names come from the registry. Importing this is as quick as importing Keras: `data`, `training`, `export`
-and `visualize` load when first used. The command `segattn` loads nothing until it needs it, so that its help is quick.
+The builders' names come from the registry. Importing this package is as quick as importing Keras: `data`, `training`,
+`export` and `visualize` load when first used. The command `segattn` loads nothing before it needs it, so that its help
+is quick.
 """
 
 import sys
@@ -20,7 +21,7 @@ if TYPE_CHECKING:  # the builders, for type checkers and editors; at run time th
 # Folders of architectures, in the order in which their models are listed.
 FAMILIES = ("classification", "segmentation", "instances", "attention", "generation")
 PACKAGES = ("data", "export", "layers", "losses", "metrics", "ops", "tasks", "training", "visualize", "weights")
-# What else is public, by its module.
+# Other public names by their module.
 NAMES = {
     "application": ("Application", "load", "save"),
     "facts": ("Facts", "facts_of", "preprocessing_of", "read_facts"),
@@ -30,7 +31,7 @@ NAMES = {
 
 
 def builders() -> dict[str, Any]:
-    """The registered builders by name; all families are loaded first."""
+    """Load all families and return the registered builders by name."""
     for family in FAMILIES:
         import_module(f"keras_segattn.{family}")
     registry = import_module("keras_segattn.registry")
@@ -47,7 +48,7 @@ def __getattr__(name: str) -> Any:
         return import_module(f"keras_segattn.{name}")
     for module, names in NAMES.items():
         if name in names:
-            builders()  # what is listed and recognised must not depend on what was used before
+            builders()  # all families: lists of models and recognition must not depend on what was used before
             return getattr(import_module(f"keras_segattn.{module}"), name)
     if name == "__all__":
         return sorted([*builders(), *PACKAGES, *(public for names in NAMES.values() for public in names)])

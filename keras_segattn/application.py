@@ -1,6 +1,7 @@
-"""A model at work, however it is stored: open it, give it pictures or texts, get results.
+"""Models in use, however they are stored: open one, give it pictures or texts, and get results.
 
-This is the only way to open a model for use. What is done with inputs and outputs is said by its facts and its task.
+This is the only way to open a model for use. The model's facts and its task say how inputs are prepared and how
+outputs are interpreted.
 """
 
 import inspect
@@ -36,22 +37,22 @@ from keras_segattn.tasks.options import checked_options
 from keras_segattn.tasks.task import Result
 from keras_segattn.weights import load as load_weights
 
-# Folder of models, here or beside the package, that are found by their names.
+# Folder, in the working folder or beside the package, whose models are found by their names.
 SHELF = "savedmodels"
-# Forms of models in one file.
+# Suffixes of models that are stored as one file.
 SUFFIXES = (".keras", ".tflite")
 
 
 @dataclass(frozen=True)
 class Application:
-    """A model that can be used.
+    """A model that is open for use.
 
     Attributes:
-        name: how it was named: a path, a builder or a live model's name.
-        facts: what is known of it.
+        name: path, name of a builder or name of a live model by which it was opened.
+        facts: facts about the model.
         shapes: input name → shape without the batch, as this form takes it; `None` where a size is open.
         outputs: output name → shape without the batch.
-        call: a batch of inputs by name → outputs by name, arrays; pictures are uint8.
+        call: function from a batch of inputs by name to outputs by name, all NumPy arrays; pictures are uint8.
     """
 
     name: str
@@ -61,17 +62,17 @@ class Application:
     call: Callable[[Arrays], Arrays] = field(repr=False)
 
     def predict(self, *given: Any, **options: Any) -> Result:
-        """What the model says about one example.
+        """Run the model on one example.
 
         Args:
             *given: paths, arrays or texts, one for each input that a user gives.
-            **options: of the task, see `keras_segattn.tasks.OPTIONS`.
+            **options: options of the task, see `keras_segattn.tasks.OPTIONS`.
 
         Returns:
             Result of the task, such as `tasks.segment.Segmented`; it can be drawn, printed and turned into JSON.
 
         Raises:
-            ValueError: if something given cannot be read or does not fit, or there is no such option.
+            ValueError: if an input cannot be read or does not fit, or an option is unknown.
 
         Example:
             >>> load("savedmodels/fcn8s").predict("photo.jpg").mask
@@ -79,20 +80,21 @@ class Application:
         return next(self.predict_many([given], **options))
 
     def predict_many(self, examples: Iterable[Any], batch_size: int = 8, **options: Any) -> Iterator[Result]:
-        """What the model says about many examples, in order.
+        """Run the model on many examples, in order.
 
-        Neighbours whose arrays have equal shapes run as one batch.
+        Consecutive examples whose arrays have equal shapes run as one batch.
 
         Args:
-            examples: tuples of what `predict` takes; of a model with one input also the inputs themselves.
-            batch_size: most examples that run at once.
-            **options: as of `predict`.
+            examples: tuples of the inputs that `predict` takes; for a model with one input also the inputs themselves.
+            batch_size: largest number of examples that run at once.
+            **options: options of the task, see `predict`.
 
         Yields:
-            A result for each.
+            One result per example.
 
         Raises:
-            ValueError: as `predict`.
+            ValueError: if `batch_size` is not positive, an input cannot be read or does not fit, or an option is
+                unknown.
         """
         check_positive_integer("batch_size", batch_size)
         task = task_of(self.facts.task)
@@ -108,11 +110,11 @@ class Application:
             yield from task.run(self.call, waiting, self.facts, chosen)
 
     def draw(self, *given: Any, **options: Any) -> Image.Image | None:
-        """A picture of what the model says about one example, or `None` if there is nothing to draw.
+        """Draw the result for one example; return `None` if there is nothing to draw.
 
         Args:
-            *given: as of `predict`.
-            **options: as of `predict`.
+            *given: inputs of the example, see `predict`.
+            **options: options of the task, see `predict`.
 
         Example:
             >>> load("squeezenet1_1").draw("photo.jpg") is None
@@ -136,28 +138,29 @@ def load(
 ) -> Application:
     """Open a model, however it is stored.
 
-    What the caller says of a model wins over what is stored with it.
+    Arguments override what is stored with the model.
 
     Args:
-        what: path of a `.keras` or `.tflite` file or of a SavedModel, its version folder or the folder of its versions,
-            of which the highest is taken; name of such a folder or file in `savedmodels/`, here or beside the package;
-            name of a builder whose weights are packaged or given; or a live model.
-        weights: weights of a builder: name of packaged ones, by default the first, or path of a weight file.
+        what: path of a `.keras` or `.tflite` file; path of a SavedModel, either its version folder or the folder of its
+            versions, of which the highest is taken; name of such a file or folder in the working folder, or in
+            `savedmodels/` there or beside the package; name of a builder whose weights are packaged or given; or a
+            live model.
+        weights: weights of a builder: name of packaged weights (default: the first), or path of a weight file.
         arguments: arguments of a builder.
-        facts: what is known of the model, instead of what is stored with it.
-        card: builder of a model that was stored without facts.
-        task: what the outputs mean, of a model that does not say so.
-        inputs: input name → its kind.
-        labels: names of the classes, in order; a detector's without the background.
-        vocabularies: name → tokens, special ones first (a `data.Vocabulary` has them).
+        facts: facts to use instead of those stored with the model.
+        card: name of the builder, for a model that was stored without facts.
+        task: key of `keras_segattn.tasks.TASKS`, for a model that does not say what its outputs mean.
+        inputs: input name → kind of the input.
+        labels: names of the classes, in order; for a detector without the background.
+        vocabularies: name of a vocabulary → its tokens, special tokens first, or a `data.Vocabulary`.
         options: further options of the facts by name.
 
     Returns:
-        The model at work.
+        The model, open for use.
 
     Raises:
-        ValueError: if nothing has that name or several things have, the model cannot be read, or what is known of it is
-            too little or does not fit.
+        ValueError: if no model or several models have that name, the model cannot be read, or its facts are incomplete
+            or do not fit.
 
     Example:
         >>> load("savedmodels/maskrcnn_tux").predict("photo.jpg", score_threshold=0.7).rows()
@@ -187,12 +190,12 @@ def load(
 def save(model: keras.Model, path: str | PathLike[str], *, facts: Facts | None = None) -> None:
     """Write a model with its facts as one `.keras` file, which appears whole or not at all.
 
-    Keras opens it like any other; `load` needs to be told nothing more.
+    Keras opens the file like any other; `load` needs no further arguments.
 
     Args:
         model: functional model.
         path: file to write.
-        facts: what is known of it; `None` is what `facts_of` finds.
+        facts: facts to store; `None` stores those that `facts_of` finds.
 
     Raises:
         ValueError: if the name does not end in `.keras`.
@@ -217,17 +220,17 @@ def open_model(
     facts: Facts | None = None,
     **told: Any,
 ) -> tuple[keras.Model, Facts]:
-    """The Keras model of a `.keras` file or of a builder, with what is known of it: what can be exported.
+    """Open a model that can be exported: return the Keras model of a `.keras` file or of a builder, and its facts.
 
     Args:
         what: path of a `.keras` file, or name of a builder.
-        weights: weights of the builder, as of `load`.
+        weights: weights of the builder, see `load`.
         arguments: arguments of the builder.
-        facts: what is known of the model, instead of what is stored with it.
-        **told: what the caller says of the model, as the keywords of `facts_of`.
+        facts: facts to use instead of those stored with the model.
+        **told: facts that override those of the model, by the keywords of `facts_of`.
 
     Raises:
-        ValueError: if it is another form, which holds no Keras model, or cannot be read.
+        ValueError: if the model is stored in another form, which holds no Keras model, or cannot be read.
     """
     found = _meant(what, weights is not None or bool(arguments))
     if isinstance(found, Card):
@@ -250,7 +253,7 @@ def open_model(
 def _built(
     card: Card, weights: str | PathLike[str] | None, arguments: dict[str, Any]
 ) -> tuple[keras.Model, tuple[str, ...] | None]:
-    """A model filled with packaged weights or those of a file, and the names of its classes, if the package says so."""
+    """Build a model with packaged weights or those of a file; return it with the names of its classes, if packaged."""
     chosen = next(iter(card.pretrained), None) if weights is None else weights
     if chosen is None:
         raise ValueError(f"no package ships weights of {card.name}: give weights=, or a trained model")
@@ -268,7 +271,7 @@ def _built(
 
 
 def _live(name: str, model: keras.Model, facts: Facts | None, told: dict[str, Any]) -> Application:
-    """A Keras model."""
+    """Open a Keras model."""
     facts = facts_of(model, **told) if facts is None else told_facts(facts, **told)
     _check_task(name, facts)
     check_labels_of(facts.labels, model, facts.card)
@@ -277,7 +280,7 @@ def _live(name: str, model: keras.Model, facts: Facts | None, told: dict[str, An
 
 
 def _of_file(path: Path, facts: Facts | None, told: dict[str, Any]) -> Application:
-    """A SavedModel or a `.tflite` file."""
+    """Open a SavedModel or a `.tflite` file."""
     if facts is None and holds_facts(path):
         facts = read_facts(path)
     if facts is None and told["card"] is None and told["task"] is None:
@@ -303,7 +306,7 @@ def _check_task(name: str | Path, facts: Facts) -> None:
 
 
 def _read_keras(path: Path) -> keras.Model:
-    """A Keras model; only this package's layers and Keras' own are ever built, never code from the file."""
+    """Read a Keras model. Only layers of this package and of Keras are built; no code from the file runs."""
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except (ValueError, TypeError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
@@ -311,16 +314,16 @@ def _read_keras(path: Path) -> keras.Model:
 
 
 def _meant(what: str | PathLike[str], built: bool) -> Path | Card:
-    """The file or builder that a user means.
+    """Find the file or builder that a user means.
 
-    A text with a folder or a suffix in it is a path, any other a name.
+    A text with a folder or a suffix in it is a path; any other text is a name.
 
     Args:
         what: path or name.
         built: whether weights or arguments were given, which only builders take.
 
     Raises:
-        ValueError: if there is none, or several.
+        ValueError: if there is no such model, or there are several.
     """
     path = Path(what)
     named = isinstance(what, str) and path.name == what and path.suffix not in SUFFIXES
@@ -328,7 +331,7 @@ def _meant(what: str | PathLike[str], built: bool) -> Path | Card:
     if builder is not None and built:
         return builder
     if named:
-        # The nearest last, so that it is called by its short name if it is met twice.
+        # The nearest folder comes last: a model that is found twice is then known by its shorter path.
         places = (Path(__file__).parents[1] / SHELF, Path(SHELF), Path())
         stored = {found.resolve(): found for place in places for found in _stored(place, path.name)}
     else:
@@ -350,9 +353,9 @@ def _meant(what: str | PathLike[str], built: bool) -> Path | Card:
 
 
 def _stored(place: Path, name: str) -> list[Path]:
-    """The stored models of a name in a folder.
+    """Find the stored models of a name in a folder.
 
-    If nothing has exactly that name, those of it in other letters, as names of builders may be in capitals or not.
+    If none has exactly that name, names that differ in upper and lower case count, as they do for builders.
     """
     names = [one.name for one in place.iterdir()] if place.is_dir() else []
     alike = [name] if name in names else [one for one in names if one.lower() == name.lower()]
@@ -360,7 +363,7 @@ def _stored(place: Path, name: str) -> list[Path]:
 
 
 def _version(path: Path) -> Path | None:
-    """A file of a model, or the highest version of a SavedModel; `None` if it is something else."""
+    """Return a model's file, or the highest version of a SavedModel; `None` if the path is something else."""
     if path.is_file():
         return path if path.suffix in SUFFIXES else None
     return newest_version(path)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 ACTIVATIONS = (None, "softmax", "sigmoid", "linear")
-# Names that an error repeats, of those it received.
+# Largest number of received names that an error message repeats.
 MANY = 10
 
 
@@ -17,11 +17,11 @@ def check_choice(name: str, value: Any, choices: Collection[Any]) -> None:
 
 
 def suggestion(value: object, known: Collection[str]) -> str:
-    """The end of an error about an unknown name: `"; did you mean 'FCN8s'?"`, or nothing if no known one is near.
+    """Return the end of an error about an unknown name: `"; did you mean 'FCN8s'?"`, or `""` if no name is close.
 
     Args:
         value: name that was given.
-        known: names that there are; upper and lower case are the same.
+        known: known names; upper and lower case are not distinguished.
     """
     names = {name.casefold(): name for name in known}
     near = difflib.get_close_matches(value.casefold(), names, n=1) if isinstance(value, str) else []
@@ -29,12 +29,12 @@ def suggestion(value: object, known: Collection[str]) -> str:
 
 
 def unknown(what: str, value: object, known: Collection[str]) -> str:
-    """The text of an error about an unknown name.
+    """Return the text of an error about an unknown name.
 
     Args:
         what: kind of thing that has the name, such as `"model"`.
         value: name that was given.
-        known: names that there are.
+        known: known names.
 
     Example:
         >>> unknown("model", "FCN4s", ["AlexNet", "FCN8s"])
@@ -59,12 +59,12 @@ def check_positive_integer(name: str, value: Any) -> None:
 
 
 def check_blocks(blocks: Any, stages: int, expected: str) -> None:
-    """Raise `ValueError` unless `blocks` are as many positive integers as the network has stages.
+    """Raise `ValueError` unless `blocks` holds one positive integer per stage of the network.
 
     Args:
-        blocks: the argument.
-        stages: how many.
-        expected: the same in words, such as `"four numbers of residual blocks"`.
+        blocks: value of the argument `blocks`.
+        stages: number of stages.
+        expected: description of a valid value, such as `"four numbers of residual blocks"`.
     """
     if not isinstance(blocks, tuple | list) or len(blocks) != stages:
         raise ValueError(f"blocks must be {expected}, received {blocks!r}")
@@ -73,13 +73,13 @@ def check_blocks(blocks: Any, stages: int, expected: str) -> None:
 
 
 def check_dropout(dropout: Any) -> None:
-    """Raise `ValueError` unless `dropout` is a rate."""
+    """Raise `ValueError` unless `dropout` is a rate of at least 0 and less than 1."""
     if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout < 1:
         raise ValueError(f"dropout must be a rate of at least 0 and less than 1, received {dropout!r}")
 
 
 def scaled(channels: int, alpha: float) -> int:
-    """`channels` times the width multiplier `alpha`, at least 1.
+    """Multiply `channels` by the width multiplier `alpha`; round the result, which is at least 1.
 
     Raises:
         ValueError: if `alpha` is not a positive finite number.
@@ -90,7 +90,7 @@ def scaled(channels: int, alpha: float) -> int:
 
 
 def check_classifier(include_top: bool, classes: int, classifier_activation: str | None) -> None:
-    """Raise `ValueError` unless the three arguments of a classifying head make sense."""
+    """Raise `ValueError` unless the three arguments of a classifying head are valid."""
     check_choice("include_top", include_top, (True, False))
     check_positive_integer("classes", classes)
     check_choice("classifier_activation", classifier_activation, ACTIVATIONS)

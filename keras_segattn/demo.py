@@ -1,6 +1,7 @@
-"""The main job, end to end: FCN-8s trained on real pixels, exported to SavedModel and TFLite, verified on both.
+"""A demonstration from end to end: FCN-8s is trained, exported to SavedModel and TFLite, and verified in both.
 
-Land, sea and lakes of NASA's Blue Marble, split by longitude; the trunk is SqueezeNet 1.1 with its ImageNet weights.
+It segments land, sea and lakes of NASA's Blue Marble, whose longitudes are split into training, validation and test.
+The backbone is SqueezeNet 1.1 with its ImageNet weights.
 """
 
 import math
@@ -25,24 +26,26 @@ from keras_segattn.segmentation.fcn import FCN8s
 TILE = 180
 BATCH = 16
 CALIBRATION_IMAGES = 48
-# Lakes are two pixels in a thousand of the training longitudes; unweighted, the network never calls anything one.
+# Lakes are 0.2 % of the training pixels; without class weights, the network never predicts them.
 CLASS_WEIGHTS = (1.0, 1.0, 5.0)
 LEARNING_RATE = 1e-3
 TRAINING = (
-    "NASA's Blue Marble (public domain) with labels from GSHHG, but the held-out longitudes; trunk trained on ImageNet"
+    "NASA's Blue Marble (public domain) with labels from GSHHG, except the held-out longitudes; "
+    "backbone trained on ImageNet"
 )
-LICENCE = "Apache-2.0; trunk BSD-2-Clause (SqueezeNet 1.1), labels LGPL (GSHHG)"
+LICENCE = "Apache-2.0; backbone BSD-2-Clause (SqueezeNet 1.1), labels LGPL (GSHHG)"
 SCORES = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou")
 
 
 def run(output: Path, *, epochs: int, console: Console, seed: int = 0) -> dict[str, Any]:
-    """Do the whole job and leave pictures, the SavedModel, four `.tflite` files and `report.md` in a folder.
+    """Train, export and verify; leave pictures, the SavedModel, four `.tflite` files and `report.md` in a folder.
 
     Args:
-        output: folder to write; made if missing. An earlier run's files are replaced, its exports versioned.
+        output: folder to write; made if missing. Files of an earlier run are replaced; its SavedModel stays as an
+            older version.
         epochs: passes over the training longitudes.
-        console: where progress is told.
-        seed: of the weights' initial values, the order of images and dropout.
+        console: console on which progress is printed.
+        seed: seed of the weights' initial values, the order of images and dropout.
 
     Returns:
         The scores on the held-out longitudes, as `training.evaluate` gives them.
@@ -51,7 +54,7 @@ def run(output: Path, *, epochs: int, console: Console, seed: int = 0) -> dict[s
         keras_segattn.weights.WeightsError: if the package with SqueezeNet's weights is not installed.
         FileNotFoundError: if the package with the pictures is not installed.
         keras_segattn.export.ExportError: if an export fails a check.
-        RuntimeError: if the whole job falls short of what it must reach; the report is written all the same.
+        RuntimeError: if a result misses its target; the report is written all the same.
     """
     start = time.perf_counter()
     output.mkdir(parents=True, exist_ok=True)
@@ -134,12 +137,12 @@ def run(output: Path, *, epochs: int, console: Console, seed: int = 0) -> dict[s
 
 
 def land_and_sea(scores: dict[str, Any]) -> float:
-    """Mean IoU of the two classes that a picture of this size can show."""
+    """Return the mean IoU of land and sea, the two classes that a picture of this size can show."""
     return float(np.mean(scores["iou"][:2]))
 
 
 def int8_agreement(model: keras.Model, path: Path, batches: data.Batches) -> float:
-    """Share of the held-out pixels that the phone's file and Keras give the same class."""
+    """Return the share of the held-out pixels to which a `.tflite` file and Keras give the same class."""
     run = Interpreter(str(path), num_threads=2).get_signature_runner("serving_default")
     same = [
         np.mean(run(image=image[None])["logits"].argmax(-1) == reference.argmax(-1))
@@ -150,7 +153,7 @@ def int8_agreement(model: keras.Model, path: Path, batches: data.Batches) -> flo
 
 
 def acceptance(reports: list[ExportReport], scores: dict[str, Any], agreement: float) -> list[Check]:
-    """What the whole job must reach, beyond each file's own checks."""
+    """Compare the results of the demonstration with their targets, beyond the checks of each exported file."""
     saved, phone = reports[0], dict(zip(QUANTIZATIONS, reports[1:], strict=True))
     ratio = saved.size_ratio or math.inf
     flex = sum(len(report.flex_operators) for report in phone.values())
@@ -169,14 +172,14 @@ def acceptance(reports: list[ExportReport], scores: dict[str, Any], agreement: f
 
 
 def majority_scores(confusion: np.ndarray) -> dict[str, Any]:
-    """Scores of calling every pixel the most frequent class: what a model must beat."""
+    """Return the scores of giving every pixel the most frequent class, which a model must beat."""
     constant = np.zeros_like(confusion)
     constant[:, confusion.sum(axis=1).argmax()] = confusion.sum(axis=1)
     return keras_segattn.metrics.segmentation_scores(constant)
 
 
 def held_out_picture(source: Any) -> dict[str, np.ndarray]:
-    """The tile of the held-out longitudes whose classes are most evenly mixed."""
+    """Return the tile of the held-out longitudes whose classes are most evenly mixed."""
     best, most = {}, -1.0
     for features in source.as_numpy_iterator():
         mask = features["segmentation_mask"][..., 0]
@@ -195,7 +198,7 @@ def markdown(
     reports: list[ExportReport],
     seconds: dict[str, float],
 ) -> str:
-    """The one-page report."""
+    """Write the one-page report as Markdown."""
     lines = ["# FCN-8s on SqueezeNet 1.1: land, sea and lakes of the Blue Marble", ""]
     lines += ["Measured on longitudes that were not trained on.", "", "| score | FCN-8s | always the commonest class |"]
     lines += ["|---|---|---|"]

@@ -1,4 +1,4 @@
-"""Functions that a stored model offers under a name, and the one that every model has: the model itself."""
+"""Endpoints: the functions that a stored model offers by name, by default the model itself."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import keras
 
 from keras_segattn.graph import final_activation
 
-# The layer by which generators end.
+# Name of the last layer of generators.
 IMAGE = "image"
 
 
@@ -18,8 +18,8 @@ class Spec(NamedTuple):
     Attributes:
         shape: shape with the batch; `None` where a size is open.
         dtype: name of the dtype.
-        like: name of an input of the model that this one holds the same kind of values as, where their names differ.
-        usual: shape without the batch that is taken where one is needed and nobody gives one, as on phones.
+        like: name of the model's input that holds the same kind of values, if it has another name.
+        usual: shape without the batch that is used if the caller gives none and sizes must be fixed, as on phones.
     """
 
     shape: tuple[int | None, ...]
@@ -30,14 +30,14 @@ class Spec(NamedTuple):
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A function that a stored model offers under a name, its signature.
+    """A function that a stored model offers by name, as a signature.
 
     Args:
-        function: dict of input tensors → dict of output tensors; traced as a graph, so it branches on nothing but
-            static facts. It may be called eagerly, too: that is what a written file is compared with.
+        function: function from a dict of input tensors to a dict of output tensors. It is traced as a graph, so it
+            may branch on static values only. It is also called eagerly, for comparison with an exported file.
         inputs: input name → shape and dtype, in the order of the model's inputs.
         follows: name of an endpoint whose outputs this one takes as further inputs, as one step of a decoder takes
-            what the encoder gave; `None` if there is none.
+            the encoder's outputs; `None` if there is none.
     """
 
     function: Callable[[dict[str, Any]], dict[str, Any]]
@@ -46,10 +46,10 @@ class Endpoint:
 
 
 def output_name(model: keras.Model) -> str:
-    """Name of the output of a model that returns one tensor.
+    """Return the name of the output of a model that returns one tensor.
 
-    It is `"image"` of a generator, `"probabilities"` after a softmax or sigmoid, else `"logits"`: one name for clients,
-    whatever the architecture calls its last layer.
+    It is `"image"` for a generator, `"probabilities"` after a softmax or sigmoid, else `"logits"`, so that clients need
+    not know the name of an architecture's last layer.
     """
     if model.output_names == [IMAGE]:
         return IMAGE
@@ -57,18 +57,18 @@ def output_name(model: keras.Model) -> str:
 
 
 def scores_of(model: keras.Model) -> Any:
-    """The output that classes are read from: `logits` of several, else the first."""
+    """Return the output that classes are read from: `logits` if outputs have names, else the first output."""
     if isinstance(model.output, dict):
         return model.output.get("logits", model.outputs[0])
     return model.outputs[0]
 
 
 def model_endpoint(model: keras.Model) -> Endpoint:
-    """The model as it is: inputs under their Keras names, outputs under their keys.
+    """Offer the model itself as an endpoint, with inputs under their Keras names and outputs under their keys.
 
     Args:
-        model: functional model. Several outputs are a dict, whose keys are the names; the one of a model that
-            returns a tensor is given by `output_name`.
+        model: functional model. Several outputs are a dict, whose keys are their names; a single tensor is named by
+            `output_name`.
 
     Raises:
         ValueError: if the model returns a list, whose outputs have no names.
@@ -86,5 +86,5 @@ def model_endpoint(model: keras.Model) -> Endpoint:
 
 
 def whole_model(model: keras.Model, options: Mapping[str, Any]) -> dict[str, Endpoint]:  # noqa: ARG001
-    """The endpoints of a model that has no others: `serving_default`, the model itself."""
+    """Return the only endpoint of a model whose card defines none: `serving_default`, the model itself."""
     return {"serving_default": model_endpoint(model)}

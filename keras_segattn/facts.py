@@ -1,9 +1,9 @@
-"""What a stored model says about itself: one JSON, in every form in which models are stored.
+"""Facts about a model, such as its task, inputs and labels: one JSON, stored with the model in every form.
 
-It lies in `assets.extra/facts.json` of a SavedModel's version directory, and in the zip archive that a `.keras` file
-is and that stands behind the flatbuffer of a `.tflite`. Interpreters read a flatbuffer from its start and ignore what
-follows, zip readers look for their directory at the end; so no package of ours is needed to read either:
-`unzip -p model.tflite facts.json`. `docs/facts.md` describes the keys.
+A SavedModel has it in its version directory as `assets.extra/facts.json`. A `.keras` file is a zip archive and holds it
+as `facts.json`; in a `.tflite` file such an archive follows the flatbuffer. Interpreters read a flatbuffer from its
+start and ignore what follows, and zip readers look for their directory at the end, so the facts can be read without
+this package: `unzip -p model.tflite facts.json`. `docs/facts.md` describes the keys.
 """
 
 import importlib.metadata
@@ -23,27 +23,28 @@ from keras_segattn.inputs import Stamp
 from keras_segattn.registry import is_registered, model_card, scored_classes
 
 FACTS_FILE = "facts.json"
-# Of the JSON; a reader refuses what it does not know.
+# Version of the JSON's format; a reader refuses any other.
 FORMAT = 1
-# The earliest time a zip can hold: the same model gives the same bytes at any hour.
+# The earliest time a zip can hold, so that the bytes do not depend on the time of writing.
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 class FactsError(ValueError):
-    """A file says nothing of the model in it, or something unreadable."""
+    """A stored model has no facts, or they cannot be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What a stored model says about itself.
+    """Facts that are stored with a model.
 
     Args:
-        card: name of the builder; `None` of a foreign model.
-        task: what the outputs mean: a key of `keras_segattn.tasks.TASKS`; `None` if nobody said so.
-        inputs: input name → its kind.
-        labels: names of the classes, in order; a detector's without the background. `None` if unknown.
-        vocabularies: name → tokens, the special ones first.
-        options: what interpreting the outputs needs: rules of the search, the final activation, and what the card adds.
+        card: name of the builder; `None` for a foreign model.
+        task: key of `keras_segattn.tasks.TASKS`, which says what the outputs mean; `None` if it is unknown.
+        inputs: input name → kind of the input.
+        labels: names of the classes, in order; for a detector without the background. `None` if unknown.
+        vocabularies: name of a vocabulary → its tokens, special tokens first.
+        options: values needed to interpret the outputs: rules of the search, the final activation, and the options of
+            the card.
         training: sentence about the data that the weights come from.
         licence: terms of the weights.
         version: version of this package that wrote the model.
@@ -67,16 +68,16 @@ class Facts:
         return {name: kind for name, kind in self.inputs.items() if kind.given}
 
     def to_json(self) -> str:
-        """The facts as JSON."""
+        """Return the facts as JSON."""
         plain = vars(self) | {"inputs": {name: kind.describe() for name, kind in self.inputs.items()}}
         return json.dumps({"format": FORMAT} | plain, indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Facts":
-        """The facts that `to_json` wrote.
+        """Read the facts that `to_json` wrote.
 
         Raises:
-            FactsError: if they are something else.
+            FactsError: if the text is anything else.
         """
         try:
             plain = json.loads(text)
@@ -110,24 +111,24 @@ def facts_of(
     training: str | None = None,
     licence: str | None = None,
 ) -> Facts:
-    """What is known of a live model, by its stamps and by what the caller adds.
+    """Collect the facts about a live model, from the stamps in it and from the arguments.
 
     Args:
         model: any functional model; one that a builder of this package made needs no more arguments.
-        card: builder of a model that was stored before models were stamped.
-        task: what the outputs of a foreign model mean.
-        inputs: kinds of inputs that are not known, or other than the builder says.
-        labels: names of the classes, in order; a detector's without the background.
-        vocabularies: name of an input of tokens → its tokens, special ones first (a `data.Vocabulary` has them).
+        card: name of the builder, for a model that was stored before models had stamps.
+        task: key of `keras_segattn.tasks.TASKS`, for a foreign model.
+        inputs: input name → kind of the input, if it is unknown or differs from the builder's.
+        labels: names of the classes, in order; for a detector without the background.
+        vocabularies: name of an input of tokens → its tokens, special tokens first, or a `data.Vocabulary`.
         options: further options by name, or a dataclass of them, such as `decoding.BeamRules(beams=12)`.
         training: sentence about the data that the weights come from.
         licence: terms of the weights.
 
     Returns:
-        The facts. Inputs of which nothing is known are `Vectors`.
+        The facts. Inputs of unknown kind are `Vectors`.
 
     Raises:
-        ValueError: if what is given does not fit the model.
+        ValueError: if an argument does not fit the model.
 
     Example:
         >>> facts = facts_of(FCN8s(classes=3), labels=["sea", "land", "lake"])
@@ -166,10 +167,10 @@ def facts_of(
 
 
 def preprocessing_of(model: keras.Model) -> Picture:
-    """The normalisation of the picture that a model built here takes, also after `keras.models.load_model`.
+    """Return the normalisation of the picture that a model built here takes, also after `keras.models.load_model`.
 
     Raises:
-        ValueError: if nothing is known of the model's inputs, or none is a picture.
+        ValueError: if nothing is known of the model's inputs, or not exactly one of them is a picture.
 
     Example:
         >>> outputs = model(preprocessing_of(model)(images))
@@ -184,7 +185,7 @@ def preprocessing_of(model: keras.Model) -> Picture:
 
 
 def endpoints_of(model: keras.Model, facts: Facts) -> Mapping[str, Endpoint]:
-    """The functions that the stored forms of a model offer, the default one first."""
+    """Return the functions that the stored forms of a model offer, the default one first."""
     make = model_card(facts.card).endpoints if facts.card and is_registered(facts.card) else whole_model
     return make(model, facts.options)
 
@@ -201,7 +202,7 @@ def write_facts(path: Path, facts: Facts) -> None:
 
 
 def holds_facts(path: Path) -> bool:
-    """Whether a stored model says anything about itself."""
+    """Whether a stored model holds facts."""
     if path.is_dir():
         return ((newest_version(path) or path) / "assets.extra" / FACTS_FILE).is_file()
     if not zipfile.is_zipfile(path):
@@ -211,7 +212,7 @@ def holds_facts(path: Path) -> bool:
 
 
 def newest_version(folder: Path) -> Path | None:
-    """The version directory of a SavedModel: the folder itself or the highest of those in it; `None` without one."""
+    """Return the version directory of a SavedModel: `folder` itself or the highest one in it; `None` without one."""
     if (folder / "saved_model.pb").is_file():
         return folder
     versions = [one for one in folder.glob("[0-9]*") if one.name.isdecimal() and (one / "saved_model.pb").is_file()]
@@ -219,14 +220,14 @@ def newest_version(folder: Path) -> Path | None:
 
 
 def read_facts(path: str | Path) -> Facts:
-    """What a stored model says about itself.
+    """Read the facts that are stored with a model.
 
     Args:
         path: version directory of a SavedModel, the folder of its versions, of which the highest is read, or a
             `.keras` or `.tflite` file.
 
     Raises:
-        FactsError: if it says nothing, or something unreadable.
+        FactsError: if there are no facts, or they cannot be read.
 
     Example:
         >>> read_facts("fcn8s.tflite").labels
@@ -253,19 +254,19 @@ def told_facts(
     vocabularies: Mapping[str, Sequence[str]] | None = None,
     options: Any = None,
 ) -> Facts:
-    """Facts with what a user says of a stored model, which wins over what it says itself.
+    """Override the facts of a stored model by those that the user gives.
 
     Args:
-        facts: what the model says.
-        card: builder of a model that says nothing; its task, inputs and options are taken where nothing is known.
-        task: what the outputs mean.
-        inputs: input name → its kind.
+        facts: facts that are stored with the model.
+        card: name of the builder, for a model without facts; its task, inputs and options fill in what is unknown.
+        task: key of `keras_segattn.tasks.TASKS`, which says what the outputs mean.
+        inputs: input name → kind of the input.
         labels: names of the classes, in order.
-        vocabularies: name → tokens, special ones first.
+        vocabularies: name of a vocabulary → its tokens, special tokens first, or a `data.Vocabulary`.
         options: further options by name, or a dataclass of them.
 
     Raises:
-        ValueError: if something is wrong, or does not fit.
+        ValueError: if an argument is wrong, or does not fit.
     """
     known = None if card is None else model_card(card)
     words = _words_of(vocabularies)
@@ -285,12 +286,12 @@ def told_facts(
 
 
 def _stamps(model: keras.Model, tensor: Any) -> list[Stamp]:
-    """The stamps that an input meets, nearest first."""
+    """Return the stamps behind an input, nearest first."""
     return [layer for layer in graph.downstream(model, tensor) if isinstance(layer, Stamp)]
 
 
 def _kind(tensor: Any, stamps: list[Stamp], published: Field | None, *, unstamped: bool) -> Field:
-    """The kind of an input."""
+    """Return the kind of an input by its stamps; an unstamped model of a known builder has the published kinds."""
     if unstamped and not stamps and published is not None:
         if isinstance(published, Picture):
             return published.of_channels(tensor.shape[-1])
@@ -312,13 +313,13 @@ def _words_of(vocabularies: Mapping[str, Any] | None) -> dict[str, tuple[str, ..
 
 
 def _plain(options: Any) -> dict[str, Any]:
-    """Options by way of JSON, so that facts are the same before and after they are stored."""
+    """Convert options to JSON and back, so that facts are the same before and after they are stored."""
     added = asdict(options) if is_dataclass(options) and not isinstance(options, type) else dict(options or {})
     return dict(json.loads(json.dumps(added)))
 
 
 def _resized(kind: Field, words: Mapping[str, tuple[str, ...]]) -> Field:
-    """Tokens with the size of a vocabulary that the user gave, for a card knows that of the published model."""
+    """Give tokens the size of the user's vocabulary, as a card only knows the size of the published model's."""
     if isinstance(kind, Tokens) and kind.vocabulary in words:
         return replace(kind, size=len(words[kind.vocabulary]))
     return kind
@@ -331,7 +332,7 @@ def _checked_lines(labels: Sequence[str]) -> tuple[str, ...]:
 
 
 def _spelt(kind: Field, words: Mapping[str, tuple[str, ...]]) -> Field:
-    """Tokens with how a text is split, by what the vocabulary holds: letters if nothing in it is longer."""
+    """Read from a vocabulary how texts are split, into letters if no token is longer, and whether all is lower case."""
     if not isinstance(kind, Tokens) or kind.vocabulary not in words:
         return kind
     own = words[kind.vocabulary][UNK + 1 :]

@@ -1,7 +1,7 @@
 """Kinds of inputs: how each is prepared for the network, and drawn at random.
 
-A `Field` is a frozen dataclass that becomes JSON and back (`describe`, `field_from`). A model carries its fields in the
-`Stamp` behind each input (`keras_segattn.inputs`), a stored model in its facts (`keras_segattn.facts`).
+A `Field` is a frozen dataclass that converts to JSON and back (`describe`, `field_from`). A model carries its fields in
+the `Stamp` behind each input (`keras_segattn.inputs`), a stored model in its facts (`keras_segattn.facts`).
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from keras import ops
 
 from keras_segattn.arguments import check_choice, check_positive_integer
 
-# Ids of the tokens that every vocabulary begins with: padding, begin and end of a sentence, and every unknown word.
+# Ids of the tokens that every vocabulary begins with: padding, begin and end of a sentence, and unknown word.
 PAD, BOS, EOS, UNK = 0, 1, 2, 3
 # Side of the squares of one colour that a drawn picture is made of, in pixels.
 PATCH = 8
@@ -21,7 +21,7 @@ PATCH = 8
 
 @dataclass(frozen=True)
 class Field:
-    """Base of the kinds of inputs.
+    """Base class of the kinds of inputs.
 
     Attributes:
         kind: name of the kind in JSON.
@@ -32,7 +32,7 @@ class Field:
     given: ClassVar[bool] = True
 
     def draw(self, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
-        """Plausible values of a whole batch, as they are before `prepare`.
+        """Draw plausible values for a whole batch, as they are before `prepare`.
 
         Args:
             shape: shape with the batch, without open sizes.
@@ -41,16 +41,16 @@ class Field:
         raise NotImplementedError
 
     def prepare(self, values: Any) -> Any:
-        """Values as a user has them → values as the network takes them."""
+        """Convert values from the form that users have to the form that the network takes."""
         return values
 
     def describe(self) -> dict[str, Any]:
-        """The field as JSON."""
+        """Describe the field as a dict for JSON."""
         return {"kind": self.kind} | asdict(self)
 
     @classmethod
     def restored(cls, facts: Mapping[str, Any]) -> Self:
-        """The field that `describe` described."""
+        """Rebuild the field from the dict that `describe` returned, without its `kind`."""
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in facts.items()})
 
 
@@ -60,11 +60,11 @@ class Picture(Field):
 
     Args:
         channels: order in which the network expects the channels, `"RGB"` or `"BGR"`; the pictures given are always
-            RGB. `"grey"` is one channel, and `"other"` any other number of them, which no file of a picture has.
+            RGB. `"grey"` is one channel; `"other"` is any other number of channels, which picture files do not have.
         mean: one value per channel in the network's order, in units of 0..255 intensities.
         std: one value per channel in the network's order, in the same units.
         size: (height, width) of the published recipe, or `None` where any size is usual.
-        fit: how a picture of another size is brought to the network's: `"stretch"` it, `"crop"` its centre after
+        fit: rule that gives a picture of another size the network's size: `"stretch"` it, `"crop"` its centre after
             its shorter side was scaled, or `"pad"` it with black at the right and below after it was scaled to fit.
 
     Raises:
@@ -118,11 +118,11 @@ class Picture(Field):
         return x
 
     def prepare(self, values: Any) -> Any:
-        """Normalise; see `__call__`."""
+        """Normalise pictures, see `__call__`."""
         return self(values)
 
     def draw(self, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
-        """Coloured squares, uint8: something with edges and areas, as photographs have."""
+        """Draw coloured squares, uint8, which have edges and areas as photographs do."""
         batch, height, width, channels = shape
         coarse = np.random.default_rng(seed).integers(
             0, 256, (batch, -(-height // PATCH), -(-width // PATCH), channels)
@@ -130,9 +130,10 @@ class Picture(Field):
         return coarse.repeat(PATCH, axis=1).repeat(PATCH, axis=2)[:, :height, :width].astype("uint8")
 
     def of_channels(self, channels: int) -> "Picture":
-        """The same normalisation for another number of channels.
+        """Adapt the normalisation to another number of channels.
 
-        One channel gets the average of the three; of other numbers nothing is known, so they stay as they are.
+        One channel gets the average of the three. No normalisation is known for other numbers of channels, whose values
+        stay as they are.
         """
         if channels == len(self.mean):
             return self
@@ -144,14 +145,14 @@ class Picture(Field):
 
 @dataclass(frozen=True)
 class Tokens(Field):
-    """A sentence as ids, int32 `(length,)`: its end behind its last token, then padding.
+    """A sentence as ids, int32 `(length,)`: its tokens, the end of the sentence, then padding.
 
     Args:
         vocabulary: name of the vocabulary that the ids belong to, such as `"source"`.
-        size: number of tokens in it, the four special ones included.
-        unit: what a text is split into, `"word"`s at white space or `"letter"`s.
+        size: number of tokens in the vocabulary, including the four special ones.
+        unit: `"word"` if a text is split at white space, or `"letter"` if it is split into letters.
         lower: whether a text is turned to lower case first.
-        target: whether this is what the model writes: an input for training and scoring only.
+        target: whether this is the sentence that the model writes, which is an input for training and scoring only.
 
     Raises:
         ValueError: if a value is wrong.
@@ -171,14 +172,14 @@ class Tokens(Field):
 
     @property
     def given(self) -> bool:  # type: ignore[override]
-        """Whether a user gives this input: not what the model shall write."""
+        """Whether a user gives this input; the sentence that the model shall write is not given."""
         return not self.target
 
     def draw(self, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
-        """Ids from all over the vocabulary, unknown words and the last token included, of several lengths."""
+        """Draw ids from the whole vocabulary, including unknown words and the last token, in several lengths."""
         least = min(UNK, self.size - 1)
         count = int(np.prod(shape))
-        # Evenly spread over the vocabulary, and all of it where there is room.
+        # Evenly spread over the vocabulary; all of it if there is room.
         spread = least + np.linspace(0, self.size - 1 - least, max(count, 1)).round().astype("int64")
         ids = np.random.default_rng(seed).permutation(spread).reshape(shape).astype("int32")
         if len(shape) < 2:  # single tokens, no sentences
@@ -186,14 +187,14 @@ class Tokens(Field):
         for row, length in zip(ids, shape[1] - np.arange(shape[0]) % shape[1], strict=True):
             row[length - 1 :] = PAD
             row[length - 1] = EOS
-        ends = [self.size - 1, least][: max(0, shape[1] - 1)]  # not lost behind an end
+        ends = [self.size - 1, least][: max(0, shape[1] - 1)]  # first in the longest sentence, where no end hides them
         ids[:1, : len(ends)] = ends
         return ids
 
 
 @dataclass(frozen=True)
 class OneHot(Field):
-    """A class as a vector float32 `(classes,)` of zeros and a one.
+    """A class as a one-hot vector, float32 `(classes,)`.
 
     Args:
         classes: number of classes.
@@ -204,7 +205,7 @@ class OneHot(Field):
     classes: int
 
     def draw(self, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
-        """Random classes."""
+        """Draw random classes, one-hot."""
         return np.eye(shape[-1], dtype="float32")[np.random.default_rng(seed).integers(0, shape[-1], shape[:-1])]
 
 
@@ -213,7 +214,7 @@ class Noise(Field):
     """Random numbers that a generator starts from.
 
     Args:
-        distribution: `"normal"`, N(0, 1), or `"uniform"` on -1..1: what the generator was trained with.
+        distribution: `"normal"`, N(0, 1), or `"uniform"` on -1..1, as in the generator's training.
     """
 
     kind: ClassVar[str] = "noise"
@@ -225,7 +226,7 @@ class Noise(Field):
         check_choice("distribution", self.distribution, ("normal", "uniform"))
 
     def draw(self, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
-        """Noise float32."""
+        """Draw noise, float32."""
         random = np.random.default_rng(seed)
         return (random.normal(size=shape) if self.distribution == "normal" else random.uniform(-1, 1, shape)).astype(
             "float32"
@@ -234,12 +235,12 @@ class Noise(Field):
 
 @dataclass(frozen=True)
 class Vectors(Field):
-    """Numbers float32 that something else computed, such as the annotations of a picture, or preprocessed pixels."""
+    """Numbers, float32, that were computed elsewhere, such as the annotations of a picture, or preprocessed pixels."""
 
     kind: ClassVar[str] = "vectors"
 
     def draw(self, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
-        """Normal noise."""
+        """Draw values from N(0, 1), float32."""
         return np.random.default_rng(seed).normal(size=shape).astype("float32")
 
 
@@ -257,7 +258,7 @@ class PictureSize(Field):
     picture: str = "image"
 
     def draw(self, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
-        """Sizes of small pictures."""
+        """Draw the sizes of small pictures, 24 to 47 pixels."""
         return np.random.default_rng(seed).integers(24, 48, shape).astype("float32")
 
 
@@ -265,7 +266,7 @@ KINDS: dict[str, type[Field]] = {kind.kind: kind for kind in (Picture, Tokens, O
 
 
 def field_from(facts: Mapping[str, Any]) -> Field:
-    """The field that `Field.describe` described.
+    """Rebuild a field from the dict that `Field.describe` returned.
 
     Raises:
         ValueError: if the kind is unknown or its facts do not fit.
@@ -280,5 +281,5 @@ def field_from(facts: Mapping[str, Any]) -> Field:
         raise ValueError(f"the facts of a {kind} do not fit: {error}") from error
 
 
-# What torchvision's and most of timm's weights expect.
+# Normalisation that torchvision's and most of timm's weights expect.
 IMAGENET = Picture("RGB", mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375), size=(224, 224), fit="crop")

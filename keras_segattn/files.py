@@ -15,25 +15,25 @@ from typing import IO
 if sys.platform != "win32":
     import fcntl
 
-# What stands before the name of a temporary file in that of its lock file.
+# Prefix that turns the name of a temporary file into the name of its lock file.
 LOCK = ".lock"
-# Seconds after which a temporary file is taken to be left behind where files cannot be locked.
+# Age in seconds from which a temporary file counts as left behind, if files cannot be locked.
 DAY = 24 * 60 * 60
 
 
 @contextlib.contextmanager
 def replaced(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary sibling to write, which takes the place of `path` when the block ends without an error.
+    """Provide a temporary file to write, which replaces `path` when the block ends without an error.
 
     Args:
-        path: the file to write; an old one stays as it is until the new one is whole.
+        path: file to write; an old file stays as it is until the new one is complete.
 
     Yields:
         Path in the same folder, with the same suffix (libraries look at it).
 
     Raises:
         FileNotFoundError: if the folder does not exist.
-        OSError: if it cannot be written to.
+        OSError: if the folder cannot be written to.
 
     Example:
         >>> with replaced("scores.json") as temporary:
@@ -51,13 +51,14 @@ def replaced(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def temporary_path(folder: Path, ending: str = "") -> Iterator[Path]:
-    """A free name in `folder` for a file or folder in the making; what is still there when the block ends vanishes.
+    """Provide a free name in `folder` for a new file or folder, which is removed if the block leaves it there.
 
-    So does what killed processes left under such names. A process that lives holds the lock of a file beside its own.
+    Files that killed processes left under such names are removed, too. A living process is recognised by the lock that
+    it holds on a second file beside its temporary file.
 
     Args:
         folder: existing folder.
-        ending: end of the name, behind `.partial.` and eight hexadecimal digits.
+        ending: end of the name, after `.partial.` and eight hexadecimal digits.
 
     Yields:
         Path in `folder` at which there is nothing.
@@ -72,7 +73,7 @@ def temporary_path(folder: Path, ending: str = "") -> Iterator[Path]:
     """
     remove_stale(folder, f".partial.{8 * '?'}{glob.escape(ending)}")
     while True:
-        # Random, not the process number: containers give the same to every run, threads share one.
+        # Random, not the process number, which containers repeat in every run and threads share.
         temporary = folder / f".partial.{secrets.token_hex(4)}{ending}"
         lock = _lock_of(temporary)
         with contextlib.ExitStack() as stack:
@@ -128,13 +129,13 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def remove_stale(folder: Path, pattern: str) -> None:
-    """Remove the temporary files and folders that no living process writes, of those that `temporary_path` names.
+    """Remove the temporary files and folders of `temporary_path` that no living process writes.
 
-    Where files cannot be locked, these are the ones begun more than a day ago.
+    If files cannot be locked, these are the ones that were begun more than a day ago.
 
     Args:
         folder: existing folder.
-        pattern: shell pattern of their names, such as `".partial.*"`.
+        pattern: shell pattern of the names, such as `".partial.*"`.
     """
     with os.scandir(folder) as entries:
         names = {entry.name.removeprefix(LOCK) for entry in entries}
@@ -163,7 +164,7 @@ def _lock_of(temporary: Path) -> Path:
 
 
 def _acquire(file: IO[bytes]) -> bool | None:
-    """Lock a file until it is closed; whether that was possible, `None` where files cannot be locked."""
+    """Lock a file until it is closed; return whether that was possible, or `None` if files cannot be locked here."""
     if sys.platform == "win32":
         return None
     try:
@@ -184,7 +185,7 @@ def _remove(path: Path) -> None:
 
 @contextlib.contextmanager
 def folder_for_writing(folder: Path) -> Iterator[None]:
-    """Make a folder and its parents; if the block fails, those that were made and are still empty vanish again.
+    """Make a folder and its parents; if the block fails, remove those that were made and are still empty.
 
     Raises:
         OSError: if the folder cannot be made.

@@ -1,6 +1,6 @@
-"""The graph of a functional model: what makes a tensor and what reads it.
+"""The graph of a functional model: which layer makes a tensor, and which layers read it.
 
-Keras keeps both in attributes that are not public. This is the one module that reads them.
+Keras keeps both in attributes that are not public. This is the only module that reads them.
 """
 
 from collections.abc import Iterator
@@ -10,10 +10,10 @@ import keras
 
 
 def producer(tensor: Any) -> Any:
-    """The layer that makes a symbolic tensor.
+    """Return the layer that makes a symbolic tensor.
 
     Raises:
-        ValueError: if the tensor is not symbolic, or this Keras does not say where tensors come from.
+        ValueError: if the tensor is not symbolic, or this version of Keras does not say where tensors come from.
     """
     history = getattr(tensor, "_keras_history", None)
     if history is None:
@@ -25,12 +25,12 @@ def producer(tensor: Any) -> Any:
 
 
 def producing_node(tensor: Any) -> Any:
-    """The call of a layer that makes a symbolic tensor: its `input_tensors` are what the tensor is made of."""
+    """Return the call that makes a symbolic tensor; the tensor is computed from the call's `input_tensors`."""
     return producer(tensor)._inbound_nodes[tensor._keras_history.node_index]
 
 
 def calls(model: keras.Model) -> list[Any]:
-    """Every call of a layer in a model, from the outputs back to the inputs; empty if the model is not functional.
+    """List every call of a layer in a model, from the outputs back to the inputs; none if it is not functional.
 
     Each has `operation`, `input_tensors` and `output_tensors`.
     """
@@ -39,8 +39,8 @@ def calls(model: keras.Model) -> list[Any]:
 
 
 def sources(tensor: Any) -> list[Any]:
-    """The inputs that a symbolic tensor comes from, first things first."""
-    # Keras' `get_source_inputs` follows every path, of which there are four times as many after each Inception module.
+    """Return the inputs that a symbolic tensor depends on, in depth-first order."""
+    # Keras' `get_source_inputs` follows every path, and each Inception module makes four times as many paths.
     found, seen, waiting = [], set(), [tensor]
     while waiting:
         tensor = waiting.pop()
@@ -56,7 +56,7 @@ def sources(tensor: Any) -> list[Any]:
 
 
 def downstream(model: keras.Model, tensor: Any) -> Iterator[Any]:
-    """The layers of a model that see a tensor, nearest first."""
+    """Yield the layers of a model that depend on a tensor, nearest first."""
     readers: dict[int, list[Any]] = {}
     for node in calls(model):
         for source in node.input_tensors:
@@ -71,13 +71,13 @@ def downstream(model: keras.Model, tensor: Any) -> Iterator[Any]:
 
 
 def computing_only(model: keras.Model, wanted: list[Any]) -> list[str]:
-    """Names of the layers all of whose outputs serve to compute the `wanted` tensors, and nothing else."""
+    """Name the layers that serve to compute the `wanted` tensors, and nothing else."""
     readers: dict[str, set[str]] = {layer.name: set() for layer in model.layers}
     for node in calls(model):
         for tensor in node.input_tensors:
             readers.setdefault(producer(tensor).name, set()).add(node.operation.name)
     found = {producer(tensor).name for tensor in wanted}
-    # Backwards, so that all that read a layer have been seen before it.
+    # Backwards, so that a layer is reached after all layers that read it.
     for layer in reversed(model.layers):
         if readers[layer.name] and readers[layer.name] <= found:
             found.add(layer.name)
@@ -85,7 +85,7 @@ def computing_only(model: keras.Model, wanted: list[Any]) -> list[str]:
 
 
 def final_activation(tensor: Any) -> str | None:
-    """Name of the softmax, sigmoid or tanh that a symbolic tensor comes out of, or `None`."""
+    """Return the name of the softmax, sigmoid or tanh that gives a symbolic tensor, or `None`."""
     operation = producer(tensor)
     activation = getattr(operation, "activation", None)
     for name in ("softmax", "sigmoid", "tanh"):
@@ -95,10 +95,10 @@ def final_activation(tensor: Any) -> str | None:
 
 
 def parts(model: keras.Model) -> list[keras.layers.Layer]:
-    """Every layer of a model and of the models and layers inside it.
+    """Return every layer of a model and of the models and layers inside it.
 
     Raises:
-        RuntimeError: if this Keras does not list them.
+        RuntimeError: if this version of Keras does not list them.
     """
     if not hasattr(model, "_flatten_layers"):
         raise RuntimeError(f"Keras {keras.__version__} does not list the layers inside layers; expected 3.13 to 3.15")

@@ -1,8 +1,11 @@
-"""Initialisers that several layers are given."""
+"""Configurations of initialisers that several layers use."""
 
 from typing import Any
 
 
 def normal(stddev: float, mean: float = 0.0) -> dict[str, Any]:
-    """Configuration of a normal initialiser, of which every layer makes its own: one object draws the same for all."""
+    """Return the configuration of a normal initialiser.
+
+    Every layer makes its own initialiser from it, as one shared object would draw the same numbers for all layers.
+    """
     return {"class_name": "RandomNormal", "config": {"mean": mean, "stddev": stddev}}

@@ -1,4 +1,4 @@
-"""What builders start from: checked inputs, and behind each a stamp that says who built the model and what it takes."""
+"""Inputs of builders: each is checked, and followed by a stamp that names the builder and the kind of input."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ from keras_segattn.fields import EOS, Field, Noise, Picture, Tokens, field_from
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class Stamp(keras.layers.Layer):
-    """The identity, without weights: it only carries what is known of an input.
+    """Identity layer without weights that carries the facts about an input: the builder's name and the kind of input.
 
     Attributes of a model and layer names do not survive every way in which models are stored, copied and cut; a layer
-    behind the input does. The first stamp that an input meets is that of the outermost builder. Where the backbone
-    decides how pictures are normalised, the field is that of the next stamp, the backbone's.
+    behind the input does. The first stamp behind an input is the outermost builder's. If the backbone decides how
+    pictures are normalised, that stamp has no field, and the next stamp, the backbone's, has it.
 
     Args:
         card: name of the builder.
@@ -36,30 +36,30 @@ class Stamp(keras.layers.Layer):
         self.card, self.field = card, field
 
     def build(self, shape: Any) -> None:
-        """Nothing to build."""
+        """Build nothing, as there are no weights."""
 
     def call(self, x: Any) -> Any:
-        """The input."""
+        """Return the input unchanged."""
         return x
 
     def compute_output_spec(self, x: Any) -> keras.KerasTensor:
-        """That of the input, whatever the precision."""
+        """Return the shape and dtype of the input, whatever the layer's precision."""
         return keras.KerasTensor(x.shape, x.dtype)
 
     def get_config(self) -> dict[str, Any]:
-        """Arguments that rebuild the layer."""
+        """Return the arguments that rebuild the layer."""
         field = None if self.field is None else self.field.describe()
         return super().get_config() | {"card": self.card, "field": field}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Stamp":
-        """The layer with its field."""
+        """Rebuild the layer with its field."""
         field = config["field"]
         return cls(**config | {"field": None if field is None else field_from(field)})
 
 
 def stamped(x: Any, card: str, name: str, field: Field | None) -> Any:
-    """An input behind the stamp of a builder.
+    """Put the stamp of a builder behind an input.
 
     Args:
         x: symbolic tensor, a new input or one to build on.
@@ -79,21 +79,22 @@ def image_input(
     default: tuple[int | None, int | None, int] = (None, None, 3),
     minimum: int = 1,
 ) -> Any:
-    """The image a builder starts from: a new input called `image`, or the tensor it was given.
+    """Return the image that a builder starts from: a new input called `image`, or the tensor it was given.
 
     Args:
         input_tensor: symbolic tensor `(batch, height, width, channels)` to build on, or `None`.
         input_shape: `(height, width, channels)`; height and width may be `None`. `None` means `default`.
         card: name of the builder.
         picture: normalisation that the network expects; `None` where the backbone decides.
-        default: shape used when neither is given.
+        default: shape used when neither `input_tensor` nor `input_shape` is given.
         minimum: smallest height and width that leave the network a feature map.
 
     Returns:
         The image behind its stamp.
 
     Raises:
-        ValueError: if both are given, the rank or channels are wrong, or the image is too small.
+        ValueError: if both `input_tensor` and `input_shape` are given, the rank or channels are wrong, or the image is
+            too small.
     """
     if input_tensor is not None and input_shape is not None:
         raise ValueError("give input_tensor or input_shape, not both")
@@ -118,33 +119,33 @@ def image_input(
 
 
 def check_vocabulary(argument: str, size: int) -> None:
-    """Raise a `ValueError` if so many tokens cannot be a vocabulary."""
+    """Raise `ValueError` if `size` tokens are too few for a vocabulary."""
     check_positive_integer(argument, size)
     if size <= EOS:
         raise ValueError(f"{argument} must hold padding, begin and end of sentence, received {size} tokens")
 
 
 def token_input(name: str, card: str, size: int, *, target: bool = False) -> Any:
-    """A sentence of any length, as ids.
+    """Return a new input for a sentence of any length, as ids.
 
     Args:
         name: name of the input, and of its vocabulary.
         card: name of the builder.
         size: number of tokens in the vocabulary.
-        target: whether this is what the model shall write.
+        target: whether this is the sentence that the model shall write.
 
     """
     return stamped(keras.Input((None,), dtype="int32", name=name), card, name, Tokens(name, size, target=target))
 
 
 def noise_input(input_tensor: Any, shape: tuple[int, ...], card: str, noise: Noise) -> Any:
-    """The noise a generator starts from: a new input called `z`, or the tensor it was given.
+    """Return the noise that a generator starts from: a new input called `z`, or the tensor it was given.
 
     Args:
         input_tensor: symbolic tensor `(batch, *shape)` to build on, or `None`.
         shape: shape of the noise of one image.
         card: name of the builder.
-        noise: its distribution.
+        noise: kind of the input, which says the distribution.
 
     Raises:
         ValueError: if the tensor is not symbolic or has another shape.
@@ -158,6 +159,9 @@ def noise_input(input_tensor: Any, shape: tuple[int, ...], card: str, noise: Noi
 
 
 def source_input(tensor: Any) -> Any:
-    """The model input that `tensor` comes from: itself, unless a builder was given an `input_tensor` to build on."""
+    """Return the model input that `tensor` comes from, also if it was computed by layers of another model.
+
+    Several inputs are returned as a list.
+    """
     found = graph.sources(tensor)
     return found[0] if len(found) == 1 else found

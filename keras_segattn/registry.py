@@ -1,6 +1,6 @@
 """The card of every builder, from which the README table, the command line, export and the shared tests follow.
 
-The registry imports no architecture: a builder's module registers itself, so this floor lies below all of them.
+The registry imports no architecture; a builder's module imports the registry and registers the builder.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ CLAIMS = frozenset({"int8", "dynamic_size", "mixed_precision"})
 
 @dataclass(frozen=True)
 class Paper:
-    """Where an architecture was published."""
+    """Publication of an architecture."""
 
     title: str
     authors: str
@@ -39,7 +39,7 @@ class Paper:
 
 @dataclass(frozen=True)
 class Tap:
-    """A feature map that heads may stand on: its stride in input pixels and its number of channels."""
+    """A feature map that heads may read: its stride in input pixels and its number of channels."""
 
     stride: int
     channels: int
@@ -55,7 +55,7 @@ class Pretrained:
         file: path of the file inside that package.
         sha256: hex digest of the file.
         licence: terms of the weights.
-        labels: function that gives the names of the classes, or `None`.
+        labels: function that returns the names of the classes, or `None`.
     """
 
     distribution: str
@@ -68,14 +68,14 @@ class Pretrained:
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """What training a builder's models takes that does not follow from their task.
+    """Settings for training a builder's models that do not follow from their task.
 
     Args:
-        partner: name of the builder of a generator's discriminator. It takes the generator's images, and has its
-            arguments of the same name, such as `filters`, in common with it.
-        trainer: name of the trainer, where the models of a task have different losses.
-        recipe: name of the recipe that is used unless another is asked for; `None` for that of the task.
-        trunk: name of the layer whose output ends a trunk that, once it has packaged weights, stays as it is.
+        partner: name of the builder of a generator's discriminator. The discriminator takes the generator's images;
+            arguments that both builders have, such as `filters`, are equal.
+        trainer: name of the trainer, if the models of a task have different losses.
+        recipe: name of the default recipe; `None` for the default recipe of the task.
+        trunk: name of the last layer of the backbone, which is not trained if it has packaged weights.
     """
 
     partner: str | None = None
@@ -85,37 +85,37 @@ class Training:
 
 
 def scored_classes(model: keras.Model) -> int:
-    """Number of classes that a model scores: a score for each, or one for two of them."""
+    """Return the number of classes that a model scores: the number of scores, or two if there is one score."""
     scores: int = scores_of(model).shape[-1]
     return 2 if scores == 1 else scores
 
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """What the package knows about one builder.
+    """Everything that the package knows about one builder.
 
     Args:
         paper: publication of the architecture.
-        task: what the outputs mean: a key of `keras_segattn.tasks.TASKS`.
-        inputs: input name → its kind, in the order in which a user gives them, of the published model.
-        published: arguments of the published model, where they are not the defaults.
+        task: key of `keras_segattn.tasks.TASKS`, which says what the outputs mean.
+        inputs: input name → kind of the published model's input, in the order in which a user gives the inputs.
+        published: arguments of the published model that differ from the defaults.
         parameters: parameter count of the published model.
         tiny: arguments of a miniature that builds in about a second, for tests.
         claims: capabilities, each verified by a test in both directions; a subset of `CLAIMS`.
-        taps: layer name → `Tap`, with default arguments.
+        taps: layer name → `Tap` of the model with default arguments.
         aligned: arguments that make the network pad so that a tap of stride `s` has `ceil(height / s)` rows; empty
             if the defaults already do.
-        options: facts that interpreting the outputs needs, such as the class that means "nothing".
+        options: values needed to interpret the outputs, such as the class that means "nothing".
         pretrained: value of the builder's `weights` → packaged file.
-        weight_names: layer name → names of the same layer in other people's files.
-        translate: function from the tensors of a file by name to the same in the conventions of `weight_names`, for
-            files that store something in another order or form.
+        weight_names: layer name → names of the same layer in weight files of other programs.
+        translate: function that converts the tensors of a file, by name, to the conventions of `weight_names`, for
+            files that store values in another order or form.
         classes: function from a model to the number of classes that have names.
         endpoints: function from a model and its options to the functions that its stored forms offer, the default
             one first.
-        training: what training takes that does not follow from the task.
-        name: public name, equal to the builder's; set by `register`.
-        builder: the function that builds the model; set by `register`.
+        training: settings for training that do not follow from the task.
+        name: public name, equal to the name of the builder; set by `register`.
+        builder: function that builds the model; set by `register`.
         family: folder of the architecture, such as `"segmentation"`; set by `register`.
     """
 
@@ -140,7 +140,7 @@ class Card:
     family: str = ""
 
     def takes(self) -> str:
-        """The inputs of the published model in a few words, such as `"224×224×3"` or `"source, target (tokens)"`."""
+        """Describe the published model's inputs in a few words, such as `"224×224×3"` or `"source (tokens)"`."""
         texts = []
         for name, kind in self.inputs.items():
             shape = self.published.get("input_shape") if isinstance(kind, Picture) else None
@@ -152,7 +152,7 @@ _CARDS: dict[str, Card] = {}
 
 
 def register(card: Card) -> Callable[[Builder], Builder]:
-    """Enrol a builder, under its own name, in the registry and thereby in every shared test.
+    """Register a builder under its own name, and thereby include it in every shared test.
 
     Raises:
         ValueError: if the name is taken or a claim is unknown.
@@ -177,7 +177,7 @@ def register(card: Card) -> Callable[[Builder], Builder]:
 
 
 def list_models(family: str | None = None) -> list[str]:
-    """Names of all registered builders, in order of registration, or of one family.
+    """List the names of all registered builders, or of one family, in order of registration.
 
     Raises:
         ValueError: if there is no such family.
@@ -189,10 +189,10 @@ def list_models(family: str | None = None) -> list[str]:
 
 
 def model_card(name: str) -> Card:
-    """The card of a builder; `name` is not case sensitive and ignores `-` and `_`.
+    """Return the card of a builder; `name` is not case sensitive, and `-` and `_` are ignored.
 
     Raises:
-        ValueError: if no builder has that name; the message lists those there are.
+        ValueError: if no builder has that name; the message lists the known names.
     """
     for card in _CARDS.values():
         if isinstance(name, str) and _plain(card.name) == _plain(name):
@@ -211,9 +211,9 @@ def get_model(name: str, **arguments: Any) -> keras.Model:
 
 
 def cards_of(model: keras.Model) -> list[Card]:
-    """The cards of the builders that made a model and its parts, the outermost first.
+    """Return the cards of the builders that made a model and its parts, the outermost first.
 
-    Stamps behind the inputs say so, which survive every save, load and copy; stamps of builders that are not
+    They are found by the stamps behind the inputs, which survive every save, load and copy. Builders that are not
     registered in this process are left out.
     """
     stamps = (layer for layer in model.layers if isinstance(layer, Stamp))
@@ -221,7 +221,7 @@ def cards_of(model: keras.Model) -> list[Card]:
 
 
 def markdown_table(family: str | None = None) -> str:
-    """All models, or those of one family, as a Markdown table, the one in the README."""
+    """Return a Markdown table of all models, or of one family, as in the README."""
     lines = [
         "| model | family | task | input | parameters | strides of taps | paper |",
         "|---|---|---|---|---|---|---|",

@@ -1,4 +1,4 @@
-"""Models in all forms in which they are stored, behind one call: NumPy arrays in and out, pictures as uint8."""
+"""One call for models in every stored form: NumPy arrays in and out, pictures as uint8."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,12 +16,12 @@ Shapes = dict[str, tuple[int | None, ...]]
 
 
 class Opened(NamedTuple):
-    """A model that runs.
+    """A model that is ready to run.
 
     Attributes:
         shapes: input name → shape without the batch; `None` where a size is open.
-        outputs: output name → likewise.
-        call: a batch of inputs by name → outputs by name. Pictures are uint8, RGB or grey.
+        outputs: output name → shape without the batch; `None` where a size is open.
+        call: function from a batch of inputs by name to outputs by name. Pictures are uint8, RGB or grey.
     """
 
     shapes: Shapes
@@ -30,7 +30,7 @@ class Opened(NamedTuple):
 
 
 def open_live(model: keras.Model, facts: Facts) -> Opened:
-    """A Keras model by the first of its endpoints, compiled on TensorFlow."""
+    """Open a Keras model by the first of its endpoints, which is compiled if the backend is TensorFlow."""
     endpoint = next(iter(endpoints_of(model, facts).values()))
     run, outputs = _compiled(endpoint)
 
@@ -45,7 +45,7 @@ def open_live(model: keras.Model, facts: Facts) -> Opened:
 
 
 def _compiled(endpoint: Endpoint) -> tuple[Callable[[dict[str, Any]], dict[str, Any]], Mapping[str, Any]]:
-    """The function of an endpoint, and tensors with the shapes of its outputs."""
+    """Return the function of an endpoint, compiled on TensorFlow, and tensors with the shapes of its outputs."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -58,15 +58,15 @@ def _compiled(endpoint: Endpoint) -> tuple[Callable[[dict[str, Any]], dict[str, 
 
 
 def open_saved_model(path: Path, signatures: Sequence[str], kinds: Mapping[str, Field]) -> Opened:
-    """A SavedModel, in TensorFlow.
+    """Open a SavedModel in TensorFlow.
 
     Args:
         path: version directory.
-        signatures: names of signatures, of which the first is called that is there.
-        kinds: input name → its kind; pictures are normalised here if the signature takes them as floats.
+        signatures: names of signatures; the first that the model has is called.
+        kinds: input name → kind of the input; pictures are normalised here if the signature takes them as floats.
 
     Raises:
-        ValueError: if none is there, or the folder is no SavedModel.
+        ValueError: if the model has none of the signatures, or the folder is no SavedModel.
     """
     import tensorflow as tf
 
@@ -90,15 +90,15 @@ def open_saved_model(path: Path, signatures: Sequence[str], kinds: Mapping[str, 
 
 
 def open_tflite(path: Path, signatures: Sequence[str], kinds: Mapping[str, Field]) -> Opened:
-    """A `.tflite` file, in LiteRT; the batch is 1 there, so that examples run one by one.
+    """Open a `.tflite` file in LiteRT. Its batch size is 1, so examples run one by one.
 
     Args:
-        path: the file.
-        signatures: names of signatures, of which the first is called that is there.
-        kinds: input name → its kind; pictures are normalised here, as the file does not.
+        path: path of the file.
+        signatures: names of signatures; the first that the file has is called.
+        kinds: input name → kind of the input; pictures are normalised here, as the file does not do it.
 
     Raises:
-        ValueError: if no such signature is there, or the file is no model.
+        ValueError: if the file has none of the signatures, or is no model.
     """
     from ai_edge_litert.interpreter import Interpreter
 
@@ -131,9 +131,9 @@ def _shapes(tensors: Mapping[str, Any]) -> Shapes:
 
 
 def _prepared(kinds: Mapping[str, Field], name: str, values: np.ndarray) -> Any:
-    """Values as the network takes them."""
+    """Prepare the values of an input for the network."""
     kind = kinds.get(name, Vectors())
-    # Of a file that says nothing, only the published model's kinds are known.
+    # For a file without facts, only the published model's kinds are known, which may have other channels.
     kind = kind.of_channels(values.shape[-1]) if isinstance(kind, Picture) else kind
     return kind.prepare(values)
 

@@ -1,15 +1,15 @@
-"""Whether two results as JSON say the same."""
+"""Comparison of two results as JSON."""
 
 import numpy as np
 import pytest
 
-# Sums of float32 in another order move probabilities, shares of pixels, scores and pixels of boxes by less than this:
-# in itself, or as a share of the number.
+# Float32 sums in another order change probabilities, shares of pixels, scores and pixels of boxes by less than this,
+# absolutely or relative to the number.
 ABSOLUTE, RELATIVE = 5e-3, 1e-3
 
 
 def assert_agree(found, expected):
-    """Two results as JSON, up to the rounding of float32; equally good classes and objects in any order."""
+    """Assert that two results as JSON agree up to float32 rounding; equally good classes and objects have any order."""
     if isinstance(expected, dict):
         assert found.keys() == expected.keys()
         for key in expected:
@@ -32,7 +32,7 @@ def assert_agree(found, expected):
 
 
 def distance(one, other):
-    """How far two classes, objects or sentences are apart: by what they are called first, then by their numbers."""
+    """Distance of two classes, objects or sentences: number of different names first, then difference of numbers."""
     numbers = {key for key, value in other.items() if np.asarray(value).dtype.kind == "f" and np.size(value)}
     called = sum(one[key] != other[key] for key in other.keys() - numbers)
     return called, sum(float(np.abs(np.subtract(one[key], other[key])).sum()) for key in numbers)

@@ -13,8 +13,8 @@ import pytest
 def pytest_collection_modifyitems(config, items):
     """Leave out the cases of `of_cards(condition)` whose card and other parameters do not satisfy it.
 
-    Cards of one module for one task differ only in sizes: what is not marked `every_sibling` is thorough for all of
-    them but the last.
+    Cards of one module for one task differ only in sizes. Tests that are not marked `every_sibling` are therefore
+    marked `thorough` for all of them but the last.
     """
     chosen, others = [], []
     for item in items:
@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def _is_sibling(item):
-    """Whether a test is of a card that stands for no other."""
+    """Whether a test is for a card that another card of its module represents."""
     from harness import REPRESENTATIVES
 
     from keras_segattn.registry import Card, list_models
@@ -46,7 +46,7 @@ def _satisfies(item, condition):
 def pytest_sessionfinish(session):
     """Fail if fewer tests passed than the environment's `MINIMUM_TESTS`."""
     least = int(os.environ.get("MINIMUM_TESTS", "0"))
-    if least and not hasattr(session.config, "workerinput"):  # workers of xdist count a part each
+    if least and not hasattr(session.config, "workerinput"):  # each worker of xdist counts only its part
         reporter = session.config.pluginmanager.get_plugin("terminalreporter")
         passed = len(reporter.stats.get("passed", ()))
         if passed < least:
@@ -56,7 +56,7 @@ def pytest_sessionfinish(session):
 
 @pytest.fixture(autouse=True)
 def _fresh_keras():
-    """Every test starts from the same seed, names and precision."""
+    """Start every test with the same seed, names of layers and precision."""
     keras.config.set_dtype_policy("float32")
     keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
@@ -75,8 +75,13 @@ def forked_scripts():
 
 
 @pytest.fixture(scope="session", autouse=True)
+<<<<<<< HEAD
 def quick_conversion(forked_scripts):
     """`export.tflite` converts in forked scripts; all else runs as users have it."""
+=======
+def quick_conversion():
+    """Let `export.tflite` convert in forks of one process that has imported TensorFlow; all else runs as for users."""
+>>>>>>> english-archs
     if keras.backend.backend() != "tensorflow":
         yield
         return

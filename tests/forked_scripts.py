@@ -1,7 +1,7 @@
 """Runs scripts in forks of a process that has imported TensorFlow, whose import takes most of a small conversion.
 
-It reads a JSON list of script, its argument, a file for its errors and the working folder from each line of its input,
-and answers `status` and the exit status.
+From each line of its input it reads a JSON list: script, its argument, a file for its errors, working folder. Each
+answer is a line with `status` and the exit status.
 """
 
 import json
@@ -14,7 +14,7 @@ import tensorflow as tf  # noqa: F401 - what the forks share
 
 
 def run(script: str, argument: str, errors: str, folder: str) -> int:
-    """Exit status of a script, run in a fork."""
+    """Run a script in a fork and return its exit status."""
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

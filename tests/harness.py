@@ -1,4 +1,4 @@
-"""What every registered builder must do. `test_registry.py` runs it over the whole registry."""
+"""Helpers for tests of every registered builder. `test_registry.py` runs such tests over the whole registry."""
 
 import contextlib
 import inspect
@@ -16,18 +16,18 @@ from keras_segattn.fields import Picture, Tokens
 from keras_segattn.inputs import Stamp
 from keras_segattn.registry import Card
 
-# Tokens of a sentence, and side of a picture, where the model leaves the size open.
+# Number of tokens of a sentence, and side of a picture, if the model leaves the size open.
 LENGTH, SIDE = 5, 64
-# What a layer that moves boxes calls what it moves them by: with small weights these stay within the picture.
+# Name of the argument by which layers move boxes, and the scale of its weights that keeps boxes inside the picture.
 DELTAS, SMALL_DELTAS = "deltas", 1e-3
-# And the scores by which it ranks them: saturated ones are equal, and their order a matter of rounding.
+# The same for the scores by which layers rank boxes: saturated scores are equal, and rounding decides their order.
 SCORES, SMALL_SCORES = "logits", 1e-2
-# Deviation of pictures that are prepared without division: about that of photographs.
+# Standard deviation of pictures that are prepared without division, about as in photographs.
 DEVIATION = 64.0
 
 
 def representatives() -> set[str]:
-    """The last card of each module for each task: its siblings are the same layers in other numbers."""
+    """Name the last card of each module for each task: its siblings differ only in the number of layers or channels."""
     cards = [model_card(name) for name in list_models()]
     return {*{(card.builder.__module__, card.task): card.name for card in cards}.values()}
 
@@ -37,7 +37,7 @@ REPRESENTATIVES = representatives()
 
 @contextlib.contextmanager
 def without_weights() -> Iterator[None]:
-    """Builds models whose weights are not allocated: enough for names, shapes and counts, of any size."""
+    """Build models without allocating weights, which is enough for names, shapes and counts of models of any size."""
     with keras.StatelessScope(initialize_variables=False):
         yield
 
@@ -48,12 +48,12 @@ def has(card: Card, *arguments: str) -> bool:
 
 
 def tiny_model(card: Card, model: keras.Model | None = None, **changes) -> keras.Model:
-    """The card's miniature with random weights everywhere: zero scores would hide every mistake behind them.
+    """Return the card's miniature with random weights everywhere, as scores of zero would hide mistakes after them.
 
     Args:
-        card: of the builder.
+        card: card of the builder.
         model: the miniature, if it is built already.
-        changes: other arguments of the builder than the miniature's.
+        changes: arguments of the builder that differ from the miniature's.
     """
     model = model or card.builder(**{**card.tiny, **changes})
     randomise(model)
@@ -61,10 +61,10 @@ def tiny_model(card: Card, model: keras.Model | None = None, **changes) -> keras
 
 
 def tame(model: keras.Model) -> keras.Model:
-    """The model, its first kernels behind pictures of plain intensities divided by their deviation.
+    """Divide the first kernels of a model by the deviation of its pictures, if these have plain intensities.
 
-    Random kernels expect inputs near 1; pixels of ±100 saturate whatever comes behind, and differences of rounding are
-    those of huge numbers.
+    Random kernels expect inputs near 1; pixels of ±100 saturate all later layers, and make huge numbers, whose rounding
+    errors are large.
     """
     for layer in first_layers(model):
         layer.kernel.assign(ops.divide(layer.kernel, DEVIATION))
@@ -72,7 +72,7 @@ def tame(model: keras.Model) -> keras.Model:
 
 
 def first_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    """The layers with a kernel that read pictures of deviations of 1 directly."""
+    """Return the layers with a kernel that directly read pictures of plain intensities (`std` of 1)."""
     found: dict[str, keras.layers.Layer] = {}
     for tensor in model.inputs:
         stamps = [layer for layer in graph.downstream(model, tensor) if isinstance(layer, Stamp)]
@@ -92,7 +92,7 @@ def first_layers(model: keras.Model) -> list[keras.layers.Layer]:
 
 
 def assert_kernels_begin_differently(weights: list[Any]) -> None:
-    """No two are the same random numbers: an initialiser that layers share draws the same ones for each."""
+    """Assert that no two kernels are equal, as they are if layers share an initialiser."""
     kernels = [np.asarray(weight) for weight in weights]
     kernels = [kernel for kernel in kernels if kernel.ndim > 1 and kernel.size > 1 and np.ptp(kernel) > 0]
     assert kernels
@@ -101,9 +101,9 @@ def assert_kernels_begin_differently(weights: list[Any]) -> None:
 
 
 def smooth_part(card: Card) -> dict:
-    """Arguments of the part of a card's model whose output is a continuous function of inputs and weights.
+    """Return the builder's arguments for the part of a model that is a continuous function of inputs and weights.
 
-    Which boxes a detector keeps is none: that part is tested by itself.
+    The selection of boxes in a detector is not continuous, and is tested separately.
     """
     return {"include_top": False} if card.task == "detect" else {}
 
@@ -120,14 +120,14 @@ def randomise(model: keras.Model, seed: int = 0) -> None:
                 fan_in = max(1, math.prod(weight.shape[:-1])) if len(weight.shape) > 1 else 1
                 scale = np.sqrt(2 / fan_in) if len(weight.shape) > 1 else 0.1
                 values = generator.normal(0, scale * scales.get(layer.name, 1), weight.shape)
-                if layer.name.endswith("theta"):  # near the transformation it begins at
+                if layer.name.endswith("theta"):  # near the initial transformation
                     values = 1e-3 * values + ops.convert_to_numpy(weight)
-            if weight.dtype != "uint32":  # a dropout's seed stays
+            if weight.dtype != "uint32":  # the seed of dropout is kept
                 weight.assign(values.astype(weight.dtype))
 
 
 def box_scales(model: keras.Model) -> dict[str, float]:
-    """Layer name → how much smaller its weights are to be, for the layers whose outputs move and rank boxes."""
+    """Return layer name → factor that makes its weights small, for layers whose outputs move and rank boxes."""
     found = {}
     for node in graph.calls(model):
         parameters = inspect.signature(node.operation.call).parameters
@@ -147,7 +147,7 @@ def box_scales(model: keras.Model) -> dict[str, float]:
 
 @contextlib.contextmanager
 def double_precision() -> Iterator[None]:
-    """Builds models in float64, for derivatives by differences."""
+    """Build models in float64, for derivatives by differences."""
     keras.config.set_dtype_policy("float64")
     try:
         yield
@@ -156,14 +156,14 @@ def double_precision() -> Iterator[None]:
 
 
 def images(shape: tuple[int, ...], batch: int = 2, seed: int = 0) -> np.ndarray:
-    """Normalised pictures: smooth blobs, since white noise cancels in deep networks."""
+    """Return normalised pictures of smooth blobs, as white noise cancels out in deep networks."""
     noise = np.random.default_rng(seed).normal(0, 1, (batch, -(-shape[0] // 4), -(-shape[1] // 4), shape[2]))
     blown_up = noise.repeat(4, axis=1).repeat(4, axis=2)
     return blown_up[:, : shape[0], : shape[1]].astype("float32")
 
 
 def inputs(card: Card, batch: int = 2, seed: int = 0) -> Any:
-    """What the card's miniature takes; see `inputs_of`."""
+    """Return random inputs of the card's miniature; see `inputs_of`."""
     with without_weights():
         model = card.builder(**card.tiny)
     return inputs_of(model, batch, seed)
@@ -172,7 +172,7 @@ def inputs(card: Card, batch: int = 2, seed: int = 0) -> Any:
 def inputs_of(
     model: keras.Model, batch: int = 2, seed: int = 0, sizes: Mapping[str, tuple[int, ...]] | None = None
 ) -> Any:
-    """Random inputs of a model, prepared, in the structure that it takes.
+    """Return random inputs of a model, prepared, in the structure that it takes.
 
     Args:
         model: any model of the registry.
@@ -191,23 +191,23 @@ def inputs_of(
 
 
 def outputs_of(model: keras.Model, x: Any) -> Any:
-    """The model's outputs; on JAX compiled as a whole, which takes less than compiling its operations one by one."""
+    """Return the model's outputs; JAX compiles it as a whole, which is faster than compiling single operations."""
     outputs = model.predict_on_batch(x) if keras.backend.backend() == "jax" else model(x, training=False)
     return keras.tree.map_structure(ops.convert_to_numpy, outputs)
 
 
 def logits(outputs: Any) -> Any:
-    """The class scores among a model's outputs, in their own shape."""
+    """Return the class scores among a model's outputs, in their own shape."""
     return outputs["logits"] if isinstance(outputs, dict) else outputs
 
 
 def run(model: keras.Model, x: Any) -> np.ndarray:
-    """The model's output; several as one row an example."""
+    """Return the model's output; several outputs are joined to one row per example."""
     return rows(outputs_of(model, x))
 
 
 def rows(outputs: Any) -> np.ndarray:
-    """Outputs as one array: a single one as it is, several as one row an example."""
+    """Return outputs as one array: a single output as it is, several joined to one row per example."""
     if isinstance(outputs, dict):
         flat = [outputs[name].reshape(len(outputs[name]), -1) for name in sorted(outputs)]
         return np.concatenate([part.astype(flat[0].dtype) for part in flat], axis=1)
@@ -215,7 +215,7 @@ def rows(outputs: Any) -> np.ndarray:
 
 
 def loss_and_gradients(model: keras.Model, x: Any) -> tuple[float, list[np.ndarray]]:
-    """A scalar of the output and its gradients with respect to the trainable weights, on TensorFlow."""
+    """Return a scalar of the output and its gradients with respect to the trainable weights, on TensorFlow."""
     import tensorflow as tf
 
     with tf.GradientTape() as tape:
@@ -226,4 +226,4 @@ def loss_and_gradients(model: keras.Model, x: Any) -> tuple[float, list[np.ndarr
         target = np.random.default_rng(1).normal(size=output.shape).astype(output.dtype.name)
         loss = ops.mean(output * target)
     gradients = tape.gradient(loss, [variable.value for variable in model.trainable_variables])
-    return float(loss), [tf.convert_to_tensor(gradient).numpy() for gradient in gradients]  # embeddings' are sparse
+    return float(loss), [tf.convert_to_tensor(gradient).numpy() for gradient in gradients]  # embeddings: sparse

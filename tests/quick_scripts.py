@@ -1,4 +1,4 @@
-"""The scripts of `keras_segattn.export.runtimes` without a new import of TensorFlow for each run."""
+"""Runs the scripts of `keras_segattn.export.runtimes` without a new import of TensorFlow for each run."""
 
 import json
 import subprocess
@@ -9,7 +9,7 @@ from keras_segattn.export.runtimes import scripts
 
 
 class ForkedScripts:
-    """Like `runtimes.scripts.run_script`, in forks of one process, which starts when first called."""
+    """A replacement of `runtimes.scripts.run_script` that uses forks of one process, started by the first call."""
 
     def __init__(self):
         self.server = None
@@ -29,9 +29,9 @@ class ForkedScripts:
                 stderr=subprocess.DEVNULL,
                 text=True,
             )
-        # Its working folder is the one that it was started in, and paths may be relative to ours.
+        # The process keeps the working folder in which it was started, and paths may be relative to the current one.
         print(json.dumps([str(script), str(file), str(errors), str(Path.cwd())]), file=self.server.stdin, flush=True)
-        answers = iter(self.server.stdout.readline, "")  # of what is printed there, only the status is ours
+        answers = iter(self.server.stdout.readline, "")  # other lines were printed by scripts
         status = next(int(line.split()[1]) for line in answers if line.startswith("status "))
         return subprocess.CompletedProcess(
             script.stem, status, "", errors.read_text(encoding="utf-8", errors="replace")

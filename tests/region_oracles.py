@@ -14,7 +14,7 @@ def iou(a, b):
 
 
 def greedy_nms(boxes, scores, threshold, most, classes=None, score_threshold=-math.inf):
-    """Indices in order of falling score."""
+    """Return the indices of the boxes that are kept, in order of descending score."""
     order = sorted((i for i in range(len(scores)) if scores[i] > score_threshold), key=lambda i: (-scores[i], i))
     kept = []
     for i in order:
@@ -25,7 +25,7 @@ def greedy_nms(boxes, scores, threshold, most, classes=None, score_threshold=-ma
 
 
 def bilinear(image, y, x):
-    """Value at a position; 0 more than a pixel outside (torchvision's kernel)."""
+    """Interpolate the value at a position; it is 0 more than a pixel outside (torchvision's kernel)."""
     height, width = image.shape[:2]
     if y < -1 or y > height or x < -1 or x > width:
         return np.zeros(image.shape[-1])

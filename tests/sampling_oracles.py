@@ -5,7 +5,7 @@ import numpy as np
 
 
 def pixel(coordinate, size, padding, align_corners):
-    """A normalised coordinate in pixels after padding, and its derivative."""
+    """Convert a normalised coordinate to pixels after padding; return it with its derivative."""
     scale = (size - 1) / 2 if align_corners else size / 2
     position = scale * (coordinate + 1) - (0 if align_corners else 0.5)
     if padding == "zeros":
@@ -19,7 +19,7 @@ def pixel(coordinate, size, padding, align_corners):
 
 
 def sample(images, grid, upstream, padding, align_corners):
-    """Equations 3 and 5 at normalised points, and the gradients 6 and 7 of their sum, weighed by `upstream`."""
+    """Compute equations 3 and 5 at normalised points, and the gradients 6 and 7 of their sum weighted by `upstream`."""
     images, grid, upstream = (np.asarray(x, "float64") for x in (images, grid, upstream))
     value, to_images, to_grid = np.zeros(upstream.shape), np.zeros(images.shape), np.zeros(grid.shape)
     _, height, width, _ = images.shape
@@ -53,14 +53,14 @@ def points(random, shape, size, align_corners, reach=3):
 
 
 def normalised(place, size, align_corners):
-    """The coordinates of pixels; those of a single aligned pixel are all the same."""
+    """Return the normalised coordinates of pixels; a single aligned pixel has the same for all."""
     if align_corners:
         return 2 * place / max(size - 1, 1) - 1
     return (2 * place + 1) / size - 1
 
 
 def thin_plate_spline(control, values, at):
-    """Bookstein's interpolation: the values at the control points, in between with the least bending."""
+    """Interpolate as Bookstein does: exactly at the control points, and in between with the least bending."""
     count = len(control)
 
     def bending(a, b):
@@ -77,7 +77,7 @@ def thin_plate_spline(control, values, at):
 
 
 def value_and_gradients(function, upstream, *inputs):
-    """What a function of tensors returns, and the gradients of its sum, weighed by `upstream`: NumPy arrays."""
+    """Return a function's value for tensors and the gradients of its sum weighted by `upstream`, as NumPy arrays."""
     if keras.backend.backend() == "jax":
         import jax
 

@@ -1,4 +1,4 @@
-"""A tiny language model for the searches, and what plain Python finds with it."""
+"""A tiny language model for tests of the searches, and reference searches in plain Python."""
 
 import itertools
 
@@ -25,7 +25,7 @@ class Chain:
         return logits, ops.take(self.looks, tokens, axis=0), [state]
 
     def log_probabilities(self, example, tokens):
-        """Of what follows `tokens`, and the weights of that step."""
+        """Return the log-probabilities of the token after `tokens`, and the attention weights of that step."""
         state, previous = self.start[example].astype("float64"), BOS
         for token in tokens:
             state, previous = 0.7 * state + 0.3 * self.seen[previous], token
@@ -37,7 +37,7 @@ class Chain:
 
 
 def every_sequence(length):
-    """All that end with EOS or are as long as may be."""
+    """Yield all sequences of at most `length` tokens that end with EOS or have that length."""
     for n in range(1, length + 1):
         for tokens in itertools.product(range(VOCABULARY), repeat=n):
             if EOS not in tokens[:-1] and (tokens[-1] == EOS or n == length):
@@ -45,7 +45,7 @@ def every_sequence(length):
 
 
 def keep(model, example, rules):
-    """TensorFlow Addons' search, one hypothesis after the other: (score, log-probability, tokens, length)."""
+    """Search like TensorFlow Addons, one hypothesis at a time; return (score, log-probability, tokens, length)."""
     beam = [(0.0, 0.0, (), 0, False, np.zeros(model.looks.shape[1]))]
     for time in range(rules.length):
         if all(hypothesis[4] for hypothesis in beam):
@@ -76,7 +76,7 @@ def keep(model, example, rules):
 
 
 def shrink(model, example, rules):
-    """Show, Attend and Tell's `gen_sample`: what is finished leaves, and the beam is one smaller."""
+    """Search like `gen_sample` of Show, Attend and Tell: a finished hypothesis leaves, and the beam is one smaller."""
     living, dead = [(0.0, ())], []
     for time in range(rules.length):
         candidates = []

@@ -12,7 +12,7 @@ RULES = BeamRules(3, 5)
 
 
 def write(folder):
-    """`{"folder", "speller": (model, report), "describer": (model, report)}`."""
+    """Export the models; return `{"folder", "speller": (model, report), "describer": (model, report)}`."""
     random = np.random.default_rng(0)
     speller = RNNSearch(len(LETTERS), len(WORDS), units=6, embedding=5, maxout=4, alignment=7, name="speller")
     describer = ShowAttendTell(

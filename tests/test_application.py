@@ -16,12 +16,12 @@ from keras_segattn.facts import Facts
 from keras_segattn.fields import OneHot, Picture, Tokens
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8).repeat(2, axis=0).repeat(2, axis=1)
-# What users give, by the kind of input: ids of tokens, for miniatures have no vocabulary.
+# Examples of inputs, by kind; tokens are given as ids, because miniatures have no vocabulary.
 GIVEN = {Picture: PICTURE, Tokens: [4, 5, 6], OneHot: 1}
-# Sizes that a file for phones gets where the miniature leaves them open.
+# Size that a file for phones has if the miniature leaves it open.
 LENGTH = 5
-# Sums of float32 in another order move probabilities, shares of pixels, scores and pixels of boxes by less than this:
-# in itself, or as a share of the number.
+# Float32 sums in another order change probabilities, shares of pixels, scores and pixels of boxes by less than this,
+# absolutely or relative to the number.
 ABSOLUTE, RELATIVE = 5e-3, 1e-3
 RELEASED = Path(__file__).parents[1] / "savedmodels"
 LABELS = ["sea", "land", "lake"]
@@ -116,7 +116,7 @@ def test_classification_is_as_in_training(picture):
     randomise(model)
     found = load(model).predict(picture)
     (expected,) = classify(model, [PICTURE])
-    # The crop is rounded to the integers that files of pictures hold.
+    # The crop is rounded, as files of pictures hold integers.
     for one in found.places[0]:
         assert one.probability == pytest.approx(expected[one.index], abs=0.02)
 
@@ -187,13 +187,13 @@ def test_code_in_a_file_is_not_run(tmp_path):
 
 @pytest.mark.parametrize("stored", ["1", "stn_rotated_float16.tflite"], ids=["served", "phone"])
 def test_a_file_without_facts_opens_with_its_card(stored):
-    """The files for servers and phones that were written before there were facts."""
+    """Files for servers and phones that have no facts, as older versions wrote them, need the name of their card."""
     path = RELEASED / "stn_rotated" / stored
     application = load(path, card="SpatialTransformerNetwork", facts=Facts(), labels=[*"0123456789"])
     assert application.shapes == {"image": (28, 28, 1)}
     assert set(application.outputs) == {"logits", "theta", "transformed"}
     pictures = np.random.default_rng(0).integers(0, 256, (3, 28, 28, 1), np.uint8)
-    # For any batch, though there is one of 1 in files for phones.
+    # A batch may have any size, although it is always 1 in files for phones.
     together = application.call({"image": pictures})["logits"]
     apart = [application.call({"image": one[None]})["logits"][0] for one in pictures]
     np.testing.assert_allclose(together, apart, atol=1e-4)
@@ -207,7 +207,7 @@ def test_released_forms_agree():
         load(RELEASED / "stn_rotated" / name, card="SpatialTransformerNetwork", facts=Facts())
         for name in ("1", "stn_rotated_float16.tflite")
     )
-    # The file for phones computes with weights of float16, among logits of about 10.
+    # The weights in the file for phones are float16, and logits are about 10.
     half = 0.05
     pictures = {"image": np.random.default_rng(0).integers(0, 256, (3, 28, 28, 1), np.uint8)}
     expected, found = served.call(pictures), phone.call(pictures)

@@ -1,4 +1,4 @@
-"""What builders share of their arguments."""
+"""Checks of the arguments that builders have in common."""
 
 import pytest
 

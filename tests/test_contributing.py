@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md is true: its map is the house, and its toy architecture works without another line."""
+"""CONTRIBUTING.md is true: its map shows the package, and its toy architecture works without another line."""
 
 import ast
 import importlib
@@ -23,14 +23,14 @@ GUIDE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 MODULE, USE = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
 WORDS = ["<pad>", "<bos>", "<eos>", "<unk>", "what", "colour", "is", "the", "cat", *map(str, range(11))]
 LABELS = ["red", "blue", "grey", "none"]
-# Sums of float32 in another order, through a softmax.
+# Rounding of float32 sums in another order, through a softmax.
 TOLERANCE = 1e-5
 
 pytestmark = pytest.mark.xdist_group("contributing")
 
 
 def house_map():
-    """A row for every module and folder of the package, with the first paragraph of its docstring."""
+    """Return a table with a row for every module and folder of the package and the first paragraph of its docstring."""
     rows = []
     for path in sorted((ROOT / "keras_segattn").iterdir()):
         file = path / "__init__.py" if path.is_dir() else path
@@ -47,7 +47,7 @@ def test_the_map_is_the_house():
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory):
-    """The guide's module in a package of its own, outside of this one; forgotten afterwards."""
+    """Write the guide's module as a package of its own, outside of ours, and import it; unload it afterwards."""
     folder = tmp_path_factory.mktemp("toy")
     package = folder / "toy_package"
     package.mkdir()
@@ -65,7 +65,7 @@ def toy(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def stored(toy):
-    """The toy in all three forms, with the answers of the model itself."""
+    """Store the toy in all three forms; return them with the answers of the model itself."""
     keras.utils.set_random_seed(0)
     model = ks.ToyAnswers()
     facts = ks.facts_of(model, labels=LABELS, vocabularies={"question": WORDS})

@@ -1,4 +1,4 @@
-"""What is known of a live model, and what a stored one says about itself."""
+"""Facts about live models, and facts that are stored with a model."""
 
 import json
 import zipfile

@@ -1,4 +1,4 @@
-"""Kinds of inputs: what is drawn, prepared and stored of each."""
+"""Kinds of inputs: drawing, preparing and storing of each."""
 
 import json
 from dataclasses import replace

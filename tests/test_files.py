@@ -8,7 +8,7 @@ import pytest
 from keras_segattn import files
 from keras_segattn.files import folder_for_writing, remove_stale, replaced, temporary_path
 
-# Without the package around it, which takes seconds to import.
+# The module is loaded without the package, which takes seconds to import.
 KILLED = """
 import os, pathlib, runpy, signal, sys
 files = runpy.run_path(sys.argv[1])

@@ -1,4 +1,4 @@
-"""What makes a tensor and what reads it."""
+"""The graph of a model: which layer makes a tensor, and which layers read it."""
 
 import keras
 import numpy as np
@@ -9,7 +9,7 @@ from keras_segattn import graph
 
 
 def forked():
-    """Two inputs, of which the first is read twice."""
+    """Model of two inputs, of which the first is read twice."""
     first, second = keras.Input((4,), name="first"), keras.Input((4,), name="second")
     x = layers.Dense(4, name="dense")(first)
     both = layers.Add(name="add")([layers.Dense(4, name="other")(second), x, first])

@@ -1,4 +1,4 @@
-"""The house rules: what may import what, and who may know an architecture by name."""
+"""The package's rules: which modules may import which, and which may know an architecture by name."""
 
 import ast
 import re
@@ -8,7 +8,7 @@ import keras_segattn
 from keras_segattn import list_models
 
 PACKAGE = Path(keras_segattn.__file__).parent
-# From the top down: an import goes to a lower floor, or stays within its part of the package.
+# Layers of the package (floors) from the top down: an import goes to a lower floor, or stays within its part.
 FLOORS = (
     {"cli"},
     {"demo"},
@@ -28,11 +28,11 @@ FLOORS = (
     {"ops", "losses", "metrics"},
     {"arguments", "files", "initializers"},
 )
-# One operation compiled for TensorFlow, and the portable form that it is made of and that hands over to it.
+# Circular imports: one operation compiled for TensorFlow, and its portable form; each calls the other.
 CIRCLES = [{"ops._tensorflow", "ops.grid_sample"}]
-# Modules in the folders of architectures that know none: the names of ImageNet's classes, and noise for any generator.
+# Modules in the folders of architectures that know no architecture: names of ImageNet's classes, noise for generators.
 GENERAL = {"classification.imagenet", "generation.latent"}
-# Modules outside the folders of architectures that know one, and why: the demonstration, and how one paper trains.
+# Modules outside the folders of architectures that may know one, and the reason.
 KNOWING = {
     "demo": ({"segmentation.fcn", "SqueezeNet1_1", "FCN8s"}, "shows one model"),
     "training.fcn_stages": ({"segmentation.fcn_transfer"}, "the stages of one paper, one network filled from another"),
@@ -44,7 +44,7 @@ KNOWING = {
 
 
 def module_of(path):
-    """Name of a module without the package's, as imports write it."""
+    """Return the dotted name of a module without the name of the package."""
     return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
 
 
@@ -56,7 +56,7 @@ def part(module):
 
 
 def at_run_time(tree):
-    """The nodes of a module but those that only type checkers read."""
+    """Yield the syntax nodes of a module, except those that only type checkers read."""
     waiting = [tree]
     while waiting:
         node = waiting.pop()
@@ -68,7 +68,7 @@ def at_run_time(tree):
 
 
 def imports(module):
-    """The modules of the package that a module imports, at any time."""
+    """Yield the modules of the package that a module imports, at the top or inside a function."""
     for node in at_run_time(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -80,7 +80,7 @@ def imports(module):
         for name in names:
             top, _, inner = name.partition(".")
             if top == PACKAGE.name:
-                # Of a module, or of a name in one.
+                # The name is that of a module, or of something in a module.
                 yield inner if inner in MODULES else inner.rpartition(".")[0] or "__init__"
 
 
@@ -112,7 +112,7 @@ def test_imports_go_down():
 
 
 def test_imports_make_no_circle():
-    # `from package import name` needs what the package's `__init__` imports before it, which is not seen as a circle.
+    # `from package import name` needs the earlier imports of the package's `__init__`, which do not count as a circle.
     reached = {module: reachable(module) for module in MODULES}
     circles = {
         frozenset(other for other in reached[module] if module in reached[other])
@@ -123,7 +123,7 @@ def test_imports_make_no_circle():
 
 
 def known(module):
-    """The architecture modules that a module imports, and the builders that its code names."""
+    """Return the architecture modules that a module imports, and the builders that its code names."""
     found = {other for other in ARROWS[module] if part(other) in keras_segattn.FAMILIES} - GENERAL
     tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)

@@ -1,4 +1,4 @@
-"""What builders start from."""
+"""Inputs of builders, and the stamps behind them."""
 
 import keras
 import numpy as np
@@ -18,7 +18,7 @@ def test_a_stamp_is_the_identity_whatever_the_precision(dtype):
     assert (y.shape, y.dtype) == (x.shape, dtype)
     values = np.arange(6).reshape(2, 3).astype(dtype)
     found = keras.ops.convert_to_numpy(stamp(values))
-    assert found.dtype == dtype or keras.backend.backend() == "jax"  # which has no float64 unless it is told
+    assert found.dtype == dtype or keras.backend.backend() == "jax"  # JAX has no float64 by default
     np.testing.assert_array_equal(found, values)
     assert stamp.weights == []
 

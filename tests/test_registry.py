@@ -38,12 +38,12 @@ from keras_segattn.registry import Card, Paper, cards_of, register
 
 # Arguments as keras.applications orders them.
 USUAL = ["include_top", "weights", "input_tensor", "input_shape", "pooling", "classes", "classifier_activation", "name"]
-# In float64, so small a step crosses hardly a kink of ReLU and max-pooling; those it crosses leave a little.
+# In float64, such a small step hardly crosses kinks of ReLU and max-pooling; those that it crosses cause small errors.
 STEP = 1e-8
 GRADIENT_TOLERANCE = 1e-4
-# Sums of a few thousand float32 products in another order.
+# Rounding of sums of a few thousand float32 products, accumulated in another order.
 FLOAT32_TOLERANCE = 1e-5
-# bfloat16 keeps 8 bits of mantissa: 0.4 % a rounding, about a dozen layers deep.
+# bfloat16 keeps 8 bits of mantissa, which is 0.4 % per rounding, in about a dozen layers.
 MIXED_TOLERANCE = 0.1
 
 
@@ -54,7 +54,7 @@ def card(request):
 
 
 class Miniature(NamedTuple):
-    """A card's miniature with random weights: no test may change them."""
+    """A card's miniature with random weights, which no test may change."""
 
     model: keras.Model
     kernels: list[np.ndarray]  # as the builder initialised them
@@ -74,7 +74,7 @@ def miniature(card):
 
 @pytest.fixture(scope="module")
 def smooth(card, miniature):
-    """Model and output of the part of the miniature that is continuous."""
+    """Return model and output of the part of the miniature that is continuous."""
     changes = smooth_part(card)
     model = tiny_model(card, **changes) if changes else miniature.model
     return model, run(model, miniature.x) if changes else rows(miniature.outputs)
@@ -89,7 +89,7 @@ def takes_pictures(card, *arguments):
 
 
 def picture_of(card):
-    """Name and kind of the picture that a card takes."""
+    """Return name and kind of the picture that a card takes."""
     return next((name, kind) for name, kind in card.inputs.items() if isinstance(kind, Picture))
 
 
@@ -109,7 +109,7 @@ def test_arguments_follow_keras_applications(card):
     assert usual == [name for name in USUAL if name in names]
     assert "name" in names
     assert "include_top" not in names or usual[:4] == names[:4] == USUAL[:4]
-    # Detections are probabilities, and so are the words of a sentence.
+    # Scores of detections are probabilities, and so are those of words.
     assert ("classifier_activation" in names) is (card.task in ("classify", "segment"))
 
 
@@ -165,7 +165,7 @@ def detections(card, miniature):
 def scores(card, miniature):
     y, read = logits(miniature.outputs), any(isinstance(kind, OneHot) for kind in card.inputs.values())
     assert y.std() > 0
-    # At one place or several; a discriminator tells "real" by one unit, also where it is given the class.
+    # There are scores at one place or several; a discriminator has one score, "real", even if a class is its input.
     assert (y.shape[0], y.shape[-1]) == (2, 1 if read else card.tiny.get("classes", 1))
     if isinstance(miniature.outputs, dict):
         assert {"logits", "theta", "transformed"} == set(miniature.outputs)
@@ -262,7 +262,7 @@ def test_any_image_size_if_claimed(card, miniature, smooth):
 @pytest.mark.parametrize("size", [(71, 90)])
 @pytest.mark.of_cards(lambda card: has(card, "pooling"))
 def test_taps_have_the_declared_stride(card, size):
-    assert card.taps, f"{card.name} is a trunk and must declare taps"
+    assert card.taps, f"{card.name} is a backbone and must declare taps"
     with without_weights():
         trunk = card.builder(include_top=False, input_shape=(*size, 3), alpha=card.tiny["alpha"], **card.aligned)
     for layer, tap in card.taps.items():
@@ -335,7 +335,7 @@ def test_other_input_tensor(card, miniature):
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
 def test_classifier_activation(card, miniature, activation):
     scored = logits(miniature.model.output)
-    if scored.shape[-1] == 1 and activation == "softmax":  # is 1 everywhere
+    if scored.shape[-1] == 1 and activation == "softmax":  # it would be 1 everywhere
         with pytest.raises(
             ValueError, match="classifier_activation must be one of None, 'sigmoid', received 'softmax'"
         ):
@@ -377,7 +377,7 @@ def test_families_are_folders(card):
 
 
 def other_backbones(card):
-    """Trunks of which the card's model was never built: the two smallest of other normalisations that it accepts."""
+    """Build the card's model on the two smallest backbones that it accepts whose normalisation is not the usual one."""
     usual = inspect.signature(card.builder).parameters["backbone"].default
     names = (usual, card.tiny.get("backbone", usual))
     seen = [model_card(name).inputs["image"].mean for name in names if name]
@@ -388,14 +388,14 @@ def other_backbones(card):
             try:
                 with without_weights():
                     found.append((trunk, card.builder(**{**card.tiny, "backbone": trunk.name})))
-            except ValueError:  # not every trunk suits every head
+            except ValueError:  # not every backbone suits every head
                 continue
             seen.append(trunk.inputs["image"].mean)
     return found
 
 
 def variants(card):
-    """Models that the card's builder makes, and the kinds of inputs that each must have."""
+    """Yield models that the card's builder makes, and the kinds of inputs that each must have."""
     parameters = inspect.signature(card.builder).parameters
     with without_weights():
         usual = facts_of(card.builder(**card.tiny)).inputs
@@ -403,7 +403,7 @@ def variants(card):
             if argument in parameters:
                 yield card.builder(**{**card.tiny, argument: value}), usual
         if "backbone" in parameters and type(None) in get_args(parameters["backbone"].annotation):
-            shapes = {"input_shape": (6, 4)}  # of maps that something else computed
+            shapes = {"input_shape": (6, 4)}  # a map that was computed elsewhere
             bare = card.builder(**{**card.tiny, **shapes, "backbone": None})
             rest = {name: kind for name, kind in usual.items() if not isinstance(kind, Picture)}
             strange = {tensor.name for tensor in bare.inputs} - set(rest)
@@ -411,7 +411,7 @@ def variants(card):
     if "backbone" in parameters:
         name, published = picture_of(card)
         built = other_backbones(card)
-        # Each has its trunk's normalisation, or all have the published one: the network's own, whatever the trunk.
+        # Each has the normalisation of its backbone, or all have the published one, whatever the backbone.
         own = all(facts_of(model).inputs[name] == published for _, model in built)
         for trunk, model in built:
             kind = replace(trunk.inputs["image"], size=published.size, fit=published.fit)
@@ -419,7 +419,7 @@ def variants(card):
 
 
 def copied(model):
-    """The model after its configuration was stored as in a `.keras` file, and after `keras.models.clone_model`."""
+    """Copy the model by its configuration, as in a `.keras` file, and by `keras.models.clone_model`."""
     stored = json.dumps(keras.saving.serialize_keras_object(model))
     return [keras.saving.deserialize_keras_object(json.loads(stored)), keras.models.clone_model(model)]
 
@@ -452,7 +452,7 @@ def test_models_are_recognised_whatever_is_imported_first(tmp_path):
             configurations[name] = keras.saving.serialize_keras_object(model)
             expected[name] = json.loads(facts_of(model).to_json())
     (tmp_path / "models.json").write_text(json.dumps(configurations))
-    # The command's name, so that importing the package loads no architecture; then they are loaded backwards.
+    # With the command's name, importing the package loads no architecture; they are then loaded in reverse order.
     code = """
         import sys
         sys.argv = ["segattn"]

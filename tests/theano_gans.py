@@ -1,6 +1,7 @@
 """Adversarial networks as their authors' Theano programs define them, in PyTorch.
 
-Parameters of DCGAN are lists of arrays as the authors published them; nobody published any of GRAN, whose are ours.
+Parameters of DCGAN are lists of arrays as the authors published them. No parameters of GRAN were published, so they
+have our names and layout.
 """
 
 import numpy as np
@@ -22,21 +23,21 @@ def released_like(shapes, seed=SEED):
 
 
 def write_list(arrays, prefix):
-    """As joblib leaves them; returns the prefix."""
+    """Write a list of arrays as joblib does; return the prefix of the files."""
     for number, array in enumerate(arrays, start=1):
         np.save(f"{prefix}_{number:02}.npy", array)
     return prefix
 
 
 def tensors(arrays):
-    """Leaves that gradients flow to."""
+    """Turn arrays into tensors for which gradients are computed."""
     import torch
 
     return [torch.tensor(array, requires_grad=True) for array in arrays]
 
 
 def batchnorm(x, gain=None, shift=None, epsilon=1e-8):
-    """By the batch; maps by channel, vectors by unit."""
+    """Normalise by the batch: maps per channel, vectors per unit."""
     axes = (0, 2, 3) if x.ndim == 4 else (0,)
     shape = (1, -1, 1, 1) if x.ndim == 4 else (1, -1)
     mean = x.mean(axes, keepdim=True)
@@ -45,14 +46,14 @@ def batchnorm(x, gain=None, shift=None, epsilon=1e-8):
 
 
 def conv(x, w, bias=None):
-    """Theano's dnn_conv: a true convolution, stride 2, 2 zeros on every side."""
+    """Apply Theano's dnn_conv: a true convolution, stride 2, 2 zeros on every side."""
     from torch.nn import functional as f
 
     return f.conv2d(x, w.flip(2, 3), bias, stride=2, padding=2)
 
 
 def deconv(x, w, bias=None):
-    """The gradient of that convolution by its input, which has twice the size."""
+    """Apply the gradient of `conv` with respect to its input, which doubles the size."""
     from torch.nn import functional as f
 
     return f.conv_transpose2d(x, w.flip(2, 3), bias, stride=2, padding=2, output_padding=1)
@@ -109,7 +110,7 @@ def channels_first(x):
 
 
 def loss_and_gradients(module, arrays, x):
-    """As `harness.loss_and_gradients`, by the arrays: the mean product with fixed noise, of one row a sample."""
+    """Compute `harness.loss_and_gradients` by the arrays: the mean product with fixed noise, one row per sample."""
     import torch
 
     leaves = tensors(arrays)
@@ -122,7 +123,7 @@ def loss_and_gradients(module, arrays, x):
 
 
 def gran_normalization(x, w, name, epsilon=1e-6):
-    """By the batch, with epsilon beside the deviation."""
+    """Normalise by the batch, with epsilon added to the deviation."""
     axes = (0, 2, 3) if x.ndim == 4 else (0,)
     shape = (1, -1, 1, 1) if x.ndim == 4 else (1, -1)
     x = (x - x.mean(axes, keepdim=True)) / (x.std(axes, correction=0, keepdim=True) + epsilon)
@@ -135,7 +136,7 @@ def gran_dense(x, w, name, *, normalized=True):
 
 
 def gran_conv(x, w, name):
-    """Of a kernel in Keras's layout."""
+    """Apply a convolution with a kernel in Keras's layout."""
     from torch.nn import functional as f
 
     x = f.conv2d(x, w[f"{name}.kernel"].permute(3, 2, 0, 1), w.get(f"{name}.bias"), stride=2, padding=2)
@@ -150,7 +151,7 @@ def gran_deconv(x, w, name):
 
 
 def gran_generator(w, z, *, steps, first, noise):
-    """`forward`, `backward` and the sum of recGenI*.py; `w`: our name of a variable → its value in our layout."""
+    """Generate like `forward`, `backward` and the sum of recGenI*.py; `w` is our name → value in our layout."""
     import torch
 
     doublings = sum(name.startswith("up") for name in w) // 2 + 1
@@ -172,7 +173,7 @@ def gran_generator(w, z, *, steps, first, noise):
 
 
 def gran_discriminator(w, image):
-    """`propagate` of convnet_cuda*.py before its sigmoid."""
+    """Score like `propagate` of convnet_cuda*.py before its sigmoid."""
     doublings = sum(name.startswith("conv") and name.endswith(".kernel") for name in w)
     x = image
     for stage in range(1, doublings + 1):
@@ -181,7 +182,7 @@ def gran_discriminator(w, image):
 
 
 def with_label(x, y):
-    """`conv_cond_concat`, or `concatenate` of vectors."""
+    """Append the class like `conv_cond_concat` to maps, or like `concatenate` to vectors."""
     import torch
 
     y = y if x.ndim == 2 else y[:, :, None, None].expand(-1, -1, *x.shape[2:])
@@ -189,7 +190,7 @@ def with_label(x, y):
 
 
 def conditional_dcgan_generator(arrays, z, y):
-    """`gen` of mnist/train_cond_dcgan.py."""
+    """Generate like `gen` of mnist/train_cond_dcgan.py."""
     w, w2, w3, wx = arrays
     h = batchnorm(with_label(z, y) @ w).relu()
     h = batchnorm(with_label(h, y) @ w2).relu().reshape(len(z), -1, 7, 7)
@@ -198,7 +199,7 @@ def conditional_dcgan_generator(arrays, z, y):
 
 
 def conditional_dcgan_discriminator(arrays, image, y):
-    """`discrim` of mnist/train_cond_dcgan.py before its sigmoid."""
+    """Score like `discrim` of mnist/train_cond_dcgan.py before its sigmoid."""
     from torch.nn import functional as f
 
     w, w2, w3, wy = arrays

@@ -8,7 +8,7 @@ import numpy as np
 
 
 def torchvision_models():
-    """torchvision's models on a CPU build of torch, whose extension for detection does not load and is not needed."""
+    """Import torchvision's models on a CPU build of torch, with which its extension for detection does not load."""
     sys.modules.setdefault("torchvision._meta_registrations", types.ModuleType("torchvision._meta_registrations"))
     from torchvision import models
 
@@ -44,7 +44,7 @@ def randomise(module):
 
 
 def run(module, images):
-    """Outputs of a PyTorch model for images in Keras's layout, in that layout."""
+    """Run a PyTorch model on images in Keras's layout; return its outputs in that layout."""
     import torch
 
     with torch.no_grad():
@@ -53,7 +53,7 @@ def run(module, images):
 
 
 def relative_difference(ours, theirs):
-    """Largest difference over the largest value, of outputs that are not constant."""
+    """Return the largest difference divided by the largest value, of outputs that are not constant."""
     ours, theirs = np.asarray(ours), np.asarray(theirs)
     assert ours.shape == theirs.shape
     assert theirs.std() > 0

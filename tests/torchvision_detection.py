@@ -7,12 +7,12 @@ import zlib
 import numpy as np
 from torch_oracles import torchvision_models
 
-# Last normalisation of a residual block: small, so that sixteen sums do not blow the activations up.
+# Scale of the last normalisation of a residual block, so small that activations do not grow over sixteen sums.
 RESIDUAL_SCALE = 0.2
 
 
 def mask_rcnn(builder, **options):
-    """One of torchvision's builders without any download, in evaluation, with weights that depend on names only."""
+    """Build one of torchvision's models without download, for evaluation, with weights that depend on names only."""
     import torch
 
     models = torchvision_models()
@@ -22,20 +22,20 @@ def mask_rcnn(builder, **options):
 
 
 def define_operators():
-    """Stand-ins for the compiled operators, which do not load with a CPU build of torch."""
+    """Define replacements of the compiled operators, which do not load with a CPU build of torch."""
     import torch
     import torchvision
     from torchvision.ops import boxes
 
     if hasattr(torch.ops.torchvision, "nms"):
         return
-    # Its RoIAlign in Python, without the compiler that would take longer than it saves.
+    # Its RoIAlign in Python, without torch.compile, which would take longer than it saves.
     roi_align = sys.modules["torchvision.ops.roi_align"]
     roi_align._roi_align = roi_align._roi_align.__wrapped__
     interpolate = roi_align._bilinear_interpolate
 
     def as_compiled(maps, images, y, x, *masks):
-        """The rule that the compiled operator has and the Python one lacks: samples far outside are 0."""
+        """Apply the rule that the compiled operator has and the Python one lacks: samples far outside are 0."""
         height, width = maps.shape[2:]
         rows, columns = ((v >= -1) & (v <= size) for v, size in ((y, height), (x, width)))
         inside = rows[:, None, :, None, :, None] & columns[:, None, None, :, None, :]
@@ -56,11 +56,11 @@ def define_operators():
     library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     library.impl("nms", nms, "CPU")
     boxes._assert_has_ops = lambda: None
-    define_operators.library = library  # a library that is collected takes its operators along
+    define_operators.library = library  # operators are removed when their library is garbage-collected
 
 
 def randomise(model):
-    """Weights and statistics drawn by name, scaled so that scores spread and boxes stay near their anchors."""
+    """Draw weights and statistics by name, scaled so that scores spread and boxes stay near their anchors."""
     import torch
 
     scales = {"cls_logits": 2.0, "cls_score": 8.0, "bbox_pred": 1.0, "mask_fcn_logits": 10.0}
@@ -86,7 +86,7 @@ def run(model, images):
     """Every stage for `images` `(batch, height, width, 3)`, in Keras's layout.
 
     Returns:
-        dict of `logits` and `deltas` (one array a level), `proposals` (one array an image), `class_logits`,
+        dict of `logits` and `deltas` (one array per level), `proposals` (one array per image), `class_logits`,
         `box_deltas`, `mask_logits` and `detections` (torchvision's list of dicts, as arrays).
     """
     import torch

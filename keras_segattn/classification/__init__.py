@@ -1,4 +1,4 @@
-"""Image classifiers: the trunks on which the other architectures stand."""
+"""Image classifiers, which are also the backbones of other architectures."""
 
 from keras_segattn.classification.alexnet import AlexNet, CaffeNet
 from keras_segattn.classification.efficientnet_lite import EfficientNetLite0

@@ -1,8 +1,9 @@
 """AlexNet: ImageNet classification with deep convolutional neural networks (Krizhevsky et al., NIPS 2012).
 
-`AlexNet` normalises responses before it pools, as published, or is the one-column network that torchvision has.
-`CaffeNet`, of the Caffe release (Jia et al., ACM MM 2014), differs from the published one in one thing: it pools
-before it normalises. Convolutions 2, 4 and 5 see half of the channels each (two groups), as in the two-GPU network.
+`AlexNet` is the published network, which normalises responses before it pools, or torchvision's one-column network.
+`CaffeNet`, from the Caffe release (Jia et al., ACM MM 2014), differs from the published network in one thing: it pools
+before it normalises. In both, convolutions 2, 4 and 5 have two groups, each of which sees half of the channels, as in
+the two-GPU network.
 """
 
 from typing import Any
@@ -51,22 +52,22 @@ WEIGHT_NAMES = {layer: (f"features.{index}",) for layer, index in _TORCHVISION.i
 
 
 def preprocess_input(images: Any) -> Any:
-    """RGB images `(..., 3)`, 0..255 → float32 BGR minus the ImageNet mean, as the released weights expect.
+    """Convert RGB images `(..., 3)`, 0..255, to float32 BGR minus the ImageNet mean, as the released weights expect.
 
-    torchvision's AlexNet wants `Picture("RGB", mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))`.
+    torchvision's AlexNet expects `Picture("RGB", mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))`.
     """
     return PREPROCESSING(images)
 
 
 def convolution(x: Any, spec: tuple[int, int, int, int], border: str, alpha: float, name: str) -> Any:
-    """Convolution in groups; every layer's channels must divide into the two groups of its successor."""
+    """Apply a grouped convolution with an even number of channels, which the next layer can split into two groups."""
     channels, kernel, stride, groups = spec
     channels = 2 * scaled(channels // 2, alpha)
     return GroupedConv2D(channels, kernel, stride, padding=border, groups=groups, name=name)(x)
 
 
 def classifier(x: Any, classes: int, classifier_activation: str | None, alpha: float) -> Any:
-    """Three fully connected layers."""
+    """Apply the three fully connected layers, with dropout after the first two."""
     x = layers.Flatten(name="flatten")(x)
     for layer in ("fc6", "fc7"):
         x = layers.Dense(scaled(4096, alpha), activation="relu", name=layer)(x)
@@ -106,16 +107,16 @@ def AlexNet(  # noqa: N802 - a builder is named like the model it builds
 
     Args:
         include_top: whether to add the three fully connected layers.
-        weights: `None` (random) or the path of a weight file: `bvlc_alexnet.caffemodel`, torchvision's.
+        weights: `None` (random) or the path of a weight file, such as `bvlc_alexnet.caffemodel` or torchvision's.
         input_tensor: symbolic tensor to build on, instead of `input_shape`.
-        input_shape: `(height, width, channels)`, default `(227, 227, 3)` (torchvision's form: 224) with the top,
-            else `(None, None, 3)`.
-        pooling: without the top: `"avg"` or `"max"` global pooling, or `None` for the 256-channel map.
+        input_shape: `(height, width, channels)`, with the top by default `(227, 227, 3)` (torchvision's variant:
+            `(224, 224, 3)`), else `(None, None, 3)`.
+        pooling: global pooling without the top, `"avg"` or `"max"`, or `None` for the 256-channel map.
         classes: number of classes.
         classifier_activation: `None` for logits or `"softmax"` for probabilities.
-        name: of the model.
+        name: name of the model.
         alpha: width multiplier of all hidden layers; channels of grouped layers stay even.
-        padding: `"valid"` as published or `"same"` (a tap of stride s then has `ceil(n / s)` rows).
+        padding: `"valid"` as published or `"same"` (a tap of stride `s` then has `ceil(height / s)` rows).
         variant: `"paper"` (grouped convolutions, response normalisation before the first two poolings; poolings
             rounded up, as Caffe does) or `"torchvision"` (one narrower column, no normalisation, the image padded by
             2, poolings rounded down).
@@ -200,13 +201,13 @@ def CaffeNet(  # noqa: N802 - a builder is named like the model it builds
         weights: `None` (random) or the path of a weight file that fits the whole model.
         input_tensor: symbolic tensor to build on, instead of `input_shape`.
         input_shape: `(height, width, channels)`, default `(227, 227, 3)` with the top, else `(None, None, 3)`.
-        pooling: without the top: `"avg"` or `"max"` global pooling, or `None` for the 256-channel map.
+        pooling: global pooling without the top, `"avg"` or `"max"`, or `None` for the 256-channel map.
         classes: number of classes.
         classifier_activation: `None` for logits or `"softmax"` for probabilities.
-        name: of the model.
+        name: name of the model.
         alpha: width multiplier of all hidden layers; channels of grouped layers stay even.
         padding: `"valid"` as released (first convolution unpadded, poolings rounded up as Caffe does) or
-            `"same"` (a tap of stride s then has `ceil(n / s)` rows).
+            `"same"` (a tap of stride `s` then has `ceil(height / s)` rows).
 
     Returns:
         Model from preprocessed images `(batch, height, width, channels)` float32 to logits `(batch, classes)`,

@@ -1,4 +1,4 @@
-"""The block that most trunks repeat: convolution, batch normalisation, activation."""
+"""The block that most backbones repeat: convolution, batch normalisation, activation."""
 
 from typing import Any
 
@@ -21,20 +21,20 @@ def conv_bn(
     epsilon: float = 1e-5,
     scale: bool = True,
 ) -> Any:
-    """Convolution without bias, batch normalisation and activation, called `NAME_conv`, `NAME_bn` and `NAME_relu`.
+    """Apply convolution without bias, batch normalisation and activation: `NAME_conv`, `NAME_bn` and `NAME_relu`.
 
     Args:
         x: map `(batch, height, width, channels)`.
-        filters: output channels before the width multiplier; `None` is a depthwise convolution.
+        filters: output channels before the width multiplier; `None` makes the convolution depthwise.
         kernel: height and width of the window.
-        stride: of the window.
+        stride: stride of the window.
         padding: `"same"` as TensorFlow does, `"valid"`, or `"symmetric"`: half a window of zeros on every side, as
             PyTorch and Caffe do, which differs from `"same"` where a stride meets an even size.
         name: stem of the layer names.
         alpha: width multiplier.
         activation: `"relu"`, `"relu6"` or `None`.
-        momentum: of the moving statistics.
-        epsilon: added to the variance.
+        momentum: momentum of the moving statistics.
+        epsilon: number that is added to the variance.
         scale: whether the normalisation learns a scale (gamma); TF-slim's networks leave it out.
     """
     height, width = (kernel, kernel) if isinstance(kernel, int) else kernel

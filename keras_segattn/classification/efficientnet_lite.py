@@ -1,7 +1,8 @@
-"""EfficientNet-Lite0: EfficientNet (Tan & Le, ICML 2019, arXiv 1905.11946, table 1), its authors' form for phones.
+"""EfficientNet-Lite0, the form for phones of EfficientNet (Tan & Le, ICML 2019, arXiv 1905.11946, table 1).
 
-Against the paper's B0: no squeeze-and-excite, ReLU6 instead of swish, both of which quantise and delegate well, and
-stem and head keep their widths when the rest is scaled. Stochastic depth, which the release trains with, is left out.
+The authors changed the paper's B0 so that it quantises and delegates well: there is no squeeze-and-excite, and ReLU6
+replaces swish. Stem and head keep their widths when the rest is scaled. Stochastic depth, which the release trains
+with, is left out.
 """
 
 from collections.abc import Callable
@@ -48,7 +49,8 @@ TAPS = {
     "block5c_add": Tap(16, 112),
     "head_relu": Tap(32, HEAD_CHANNELS),
 }
-# The authors' TensorFlow release pads at the right and bottom; timm trained its own weights in PyTorch's manner.
+# Padding → epsilon of batch normalisation. The authors' TensorFlow release pads more at the right and bottom ("same");
+# timm trained its own weights with PyTorch's symmetric padding.
 EPSILONS = {"same": 1e-3, "symmetric": 1e-5}
 MOMENTUM = 0.99
 PREPROCESSING = Picture("RGB", mean=(127.0,) * 3, std=(128.0,) * 3, size=(224, 224), fit="crop")
@@ -70,7 +72,7 @@ def _block_names(blocks: tuple[int, ...]) -> list[list[str]]:
 
 
 def _weight_names() -> dict[str, tuple[str, ...]]:
-    """Names in timm's files and in the packaged one, which names its tensors as `efficientnet_pytorch` does."""
+    """Return layer → its names in timm's files and in the packaged file, which are those of `efficientnet_pytorch`."""
     names: dict[str, tuple[str, ...]] = {
         "stem_conv": ("conv_stem", "_conv_stem"),
         "stem_bn": ("bn1", "_bn0"),
@@ -80,7 +82,7 @@ def _weight_names() -> dict[str, tuple[str, ...]]:
     }
     number = 0
     for stage, blocks in enumerate(_block_names(BLOCKS)):
-        # (our part, timm's convolution, packaged convolution, packaged normalisation); timm counts its normalisations
+        # (our part, timm's convolution, packaged convolution, packaged normalisation); timm numbers its normalisations
         parts = [
             ("expand", "conv_pw", "_expand_conv", "_bn0"),
             ("depthwise", "conv_dw", "_depthwise_conv", "_bn1"),
@@ -98,7 +100,7 @@ def _weight_names() -> dict[str, tuple[str, ...]]:
 
 
 def preprocess_input(images: Any) -> Any:
-    """RGB images `(..., 3)`, 0..255 → float32 in about [-1, 1], `(x - 127) / 128` as the packaged weights expect.
+    """Convert RGB images `(..., 3)`, 0..255, to float32 in about [-1, 1], `(x - 127) / 128`, for the packaged weights.
 
     timm's `efficientnet_lite0`, with symmetric padding, expects `fields.IMAGENET`.
     """
@@ -108,7 +110,7 @@ def preprocess_input(images: Any) -> Any:
 def inverted_residual(
     x: Any, stage: Stage, channels_in: int, stride: int, convolve: Callable[..., Any], name: str
 ) -> Any:
-    """Expand by 1×1, filter every channel by k×k, project by 1×1; a shortcut where the shape stays."""
+    """Expand by 1×1, filter every channel by k×k, project by 1×1; add a shortcut if the shape stays the same."""
     y = x
     if stage.expansion > 1:
         y = convolve(y, stage.expansion * channels_in, 1, name=f"{name}_expand")
@@ -154,7 +156,7 @@ def EfficientNetLite0(  # noqa: N802 - a builder is named like the model it buil
     blocks: tuple[int, ...] = BLOCKS,
     dropout: float = 0.2,
 ) -> keras.Model:
-    """EfficientNet-Lite0 (Tan & Le 2019): small, accurate, and made of what phones compute well.
+    """EfficientNet-Lite0 (Tan & Le 2019): small, accurate, and made of operations that phones compute well.
 
     Args:
         include_top: whether to add average pooling, dropout and the fully connected layer.
@@ -162,15 +164,15 @@ def EfficientNetLite0(  # noqa: N802 - a builder is named like the model it buil
             file, such as timm's.
         input_tensor: symbolic tensor to build on, instead of `input_shape`.
         input_shape: `(height, width, channels)`, default `(None, None, 3)`: any size.
-        pooling: without the top: `"avg"` or `"max"` global pooling, or `None` for the 1280-channel map.
+        pooling: global pooling without the top, `"avg"` or `"max"`, or `None` for the 1280-channel map.
         classes: number of classes.
         classifier_activation: `None` for logits or `"softmax"` for probabilities.
-        name: of the model.
+        name: name of the model.
         alpha: width multiplier of all hidden layers.
         padding: `"same"` as in the authors' release (`"imagenet"`, timm's `tf_efficientnet_lite0`), or `"symmetric"`
             as in timm's `efficientnet_lite0`, with the epsilon of batch normalisation that belongs to each.
-        blocks: number of inverted residual blocks of the seven stages.
-        dropout: rate before the fully connected layer.
+        blocks: numbers of inverted residual blocks in the seven stages.
+        dropout: dropout rate before the fully connected layer.
 
     Returns:
         Model from preprocessed images `(batch, height, width, channels)` float32 to logits `(batch, classes)`, or

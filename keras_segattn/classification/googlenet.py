@@ -1,8 +1,8 @@
 """GoogLeNet, Inception-v1: going deeper with convolutions (Szegedy et al., CVPR 2015, arXiv 1409.4842), table 1.
 
-Three forms are in use: the paper's, released for Caffe, with local response normalisation after the stem's poolings;
-the same without it; and torchvision's, which normalises batches instead, takes 3×3 filters where the paper has 5×5
-(a known slip that its weights depend on) and pools 2×2 before the fifth stage.
+Three variants are in use. The paper's, released for Caffe, has local response normalisation in the stem; a second one
+is the same without it. torchvision's variant has batch normalisation instead, uses 3×3 filters where the paper has 5×5
+(a known mistake that its weights depend on) and pools 2×2 before the fifth stage.
 """
 
 from typing import Any
@@ -44,7 +44,7 @@ TORCHVISION_PREPROCESSING = Picture("RGB", mean=(127.5,) * 3, std=(127.5,) * 3, 
 
 
 def _weight_names() -> dict[str, tuple[str, ...]]:
-    """Names in the Caffe release and in torchvision's files."""
+    """Return layer → its names in the Caffe release and in torchvision's files."""
     places = {"conv1": ("conv1/7x7_s2", "conv1"), "conv2_reduce": ("conv2/3x3_reduce", "conv2")}
     places["conv2"] = ("conv2/3x3", "conv3")
     in_torch = {"1x1": "branch1", "3x3_reduce": "branch2.0", "3x3": "branch2.1", "5x5_reduce": "branch3.0"}
@@ -64,15 +64,15 @@ def _weight_names() -> dict[str, tuple[str, ...]]:
 
 
 def preprocess_input(images: Any) -> Any:
-    """RGB images `(..., 3)`, 0..255 → float32 BGR minus the ImageNet mean, as the Caffe release expects.
+    """Convert RGB images `(..., 3)`, 0..255, to float32 BGR minus the ImageNet mean, as the Caffe release expects.
 
-    torchvision's pretrained GoogLeNet wants `TORCHVISION_PREPROCESSING`.
+    torchvision's pretrained GoogLeNet expects `TORCHVISION_PREPROCESSING`.
     """
     return PREPROCESSING(images)
 
 
 def convolution(x: Any, filters: int, kernel: int, stride: int, variant: str, alpha: float, name: str) -> Any:
-    """Convolution and ReLU, with a bias or with batch normalisation; strides keep the window's centre on the pixel."""
+    """Apply convolution and ReLU, with a bias or with batch normalisation; strided windows are centred on pixels."""
     if variant == "torchvision":
         return conv_bn(x, filters, kernel, stride, "symmetric", name=name, alpha=alpha, epsilon=1e-3)
     if stride > 1:
@@ -83,7 +83,7 @@ def convolution(x: Any, filters: int, kernel: int, stride: int, variant: str, al
 
 
 def inception(x: Any, filters: tuple[int, ...], variant: str, alpha: float, name: str) -> Any:
-    """Inception module with dimension reductions (figure 2b)."""
+    """Apply an Inception module with dimension reductions (figure 2b)."""
 
     def conv(x: Any, index: int, kernel: int, branch: str) -> Any:
         return convolution(x, filters[index], kernel, 1, variant, alpha, f"{name}_{branch}")
@@ -99,7 +99,7 @@ def inception(x: Any, filters: tuple[int, ...], variant: str, alpha: float, name
 
 
 def auxiliary_classifier(x: Any, classes: int, variant: str, alpha: float, name: str) -> Any:
-    """The side head of section 5, which is dropped after training."""
+    """Apply the side classifier of section 5, which is dropped after training."""
     if None in x.shape[1:]:
         raise ValueError(f"aux_logits needs a fixed image size, its map is {tuple(x.shape[1:])}")
     if variant == "torchvision":
@@ -147,21 +147,22 @@ def GoogLeNet(  # noqa: N802 - a builder is named like the model it builds
 
     Args:
         include_top: whether to add average pooling, dropout and the fully connected layer.
-        weights: `None` (random) or the path of a weight file: `bvlc_googlenet.caffemodel`, torchvision's.
+        weights: `None` (random) or the path of a weight file, such as `bvlc_googlenet.caffemodel` or torchvision's.
         input_tensor: symbolic tensor to build on, instead of `input_shape`.
         input_shape: `(height, width, channels)`, default `(None, None, 3)`: any size from 31 pixels up (15 in
-            torchvision's form), or from 1 with `padding="same"`.
-        pooling: without the top: `"avg"` or `"max"` global pooling, or `None` for the 1024-channel map, 7×7 for
+            torchvision's variant), or from 1 with `padding="same"`.
+        pooling: global pooling without the top, `"avg"` or `"max"`, or `None` for the 1024-channel map, 7×7 for
             images of 224×224.
         classes: number of classes.
         classifier_activation: `None` for logits or `"softmax"` for probabilities.
-        name: of the model.
+        name: name of the model.
         alpha: width multiplier of all hidden layers.
-        padding: of the poolings: `"valid"`, rounded up as Caffe does, or `"same"` (a tap of stride s then has
-            `ceil(n / s)` rows).
-        variant: `"paper"`, `"no_lrn"` (without local response normalisation) or `"torchvision"`, see the module.
-        dropout: rate before the fully connected layer: 0.4 in the paper, 0.2 in torchvision.
-        aux_logits: add the two side classifiers, for training.
+        padding: padding of the poolings: `"valid"`, rounded up as Caffe does, or `"same"` (a tap of stride `s` then has
+            `ceil(height / s)` rows).
+        variant: `"paper"`, `"no_lrn"` (without local response normalisation) or `"torchvision"`; the module's
+            documentation compares them.
+        dropout: dropout rate before the fully connected layer: 0.4 in the paper, 0.2 in torchvision.
+        aux_logits: whether to add the two side classifiers, for training.
 
     Returns:
         Model from preprocessed images `(batch, height, width, channels)` float32 to logits `(batch, classes)`, with

@@ -1,4 +1,4 @@
-"""What follows a trunk: pooling of features."""
+"""Pooling of features, at the end of a backbone and inside it."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ POOLINGS = (None, "avg", "max")
 
 
 def pool_features(x: Any, pooling: str | None) -> Any:
-    """Feature map → vector by global `"avg"` or `"max"` pooling; `None` leaves the map.
+    """Pool a feature map globally to a vector, by `"avg"` or `"max"`; `None` leaves the map.
 
     The argument is checked by the builder, against `POOLINGS`, before it builds anything.
     """
@@ -20,11 +20,11 @@ def pool_features(x: Any, pooling: str | None) -> Any:
 
 
 def max_pool_3x3(x: Any, padding: str, name: str) -> Any:
-    """Overlapping 3×3 max-pooling with stride 2 of non-negative maps, rounded up as Caffe does.
+    """Apply overlapping 3×3 max-pooling with stride 2 to a non-negative map; round sizes up as Caffe does.
 
     Caffe lets the last window hang over the right and bottom border when the size is even. One row and
-    column of zeros there, with "valid" windows, are exactly that for maps that went through a ReLU.
-    `padding="same"` is TensorFlow's: `ceil(n / 2)` outputs for any n.
+    column of zeros there, with "valid" windows, have exactly this effect on maps that went through a ReLU.
+    `padding="same"` is TensorFlow's: any size `n` gives `ceil(n / 2)` outputs.
     """
     if padding == "valid":
         x = layers.ZeroPadding2D(((0, 1), (0, 1)), name=f"{name}_pad")(x)

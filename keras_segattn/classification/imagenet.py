@@ -1,4 +1,4 @@
-"""What ImageNet's 1000 classes are called."""
+"""Names of ImageNet's 1000 classes."""
 
 import json
 from collections.abc import Sequence
@@ -19,16 +19,17 @@ NAMES = Pretrained(
     sha256="e46cf90316006d7a615d0ae06860b7f438ee44e69558cb129a959c63c026d77b",
     licence="MIT",
 )
-# Sums of a thousand float16 probabilities are 1 up to this.
+# Largest deviation from 1 of the sum of a thousand float16 probabilities.
 SUM_TOLERANCE = 1e-2
 
 
 @cache
 def imagenet_names() -> tuple[str, ...]:
-    """Short English names of the 1000 classes of ImageNet (ILSVRC 2012), in the usual order.
+    """Return the short English names of the 1000 classes of ImageNet (ILSVRC 2012), in the usual order.
 
     Raises:
-        keras_segattn.weights.WeightsError: if the package that ships them is not installed, or its file is another.
+        keras_segattn.weights.WeightsError: if the package that ships them is not installed, or its file is not the
+            expected one.
 
     Example:
         >>> imagenet_names()[0]
@@ -40,24 +41,24 @@ def imagenet_names() -> tuple[str, ...]:
 def decode_predictions(
     predictions: Any, top: int = 5, *, from_logits: bool = True, labels: Sequence[str] | None = None
 ) -> list[list[tuple[int, str, float]]]:
-    """What is in the pictures, as `keras.applications` tells it, with two differences.
+    """Name the most probable classes of pictures, as `keras.applications` does, with two differences.
 
-    The builders here give logits unless told otherwise, so `from_logits` is the default; and the first of each three is
+    The builders here return logits by default, so `from_logits` is true by default; and the first item of each tuple is
     the index of the class, not its WordNet identifier.
 
     Args:
         predictions: logits or probabilities `(batch, classes)`; probabilities are 0..1, rows sum to 1.
         top: number of classes to name, at most all of them.
         from_logits: whether to take the softmax of `predictions` first.
-        labels: name of every class; `None` is ImageNet's 1000.
+        labels: names of the classes, in order; `None` stands for ImageNet's 1000.
 
     Returns:
-        For every picture a list of `top` tuples (index, name, probability), most probable first; of equal ones the
-        lower index.
+        For every picture a list of `top` tuples (index, name, probability), most probable first; equal ones are in
+        order of their indices.
 
     Raises:
         ValueError: if `predictions` has another shape, holds NaN or infinity, or are no probabilities without
-            `from_logits`; if `top` is not in 1..classes; or if there is not one label a class.
+            `from_logits`; if `top` is not in 1..classes; or if there is not one label per class.
         keras_segattn.weights.WeightsError: if the package with ImageNet's names is not installed.
 
     Example:
@@ -76,7 +77,7 @@ def decode_predictions(
         )
     if not np.isfinite(scores).all():
         raise ValueError("predictions hold NaN or infinity")
-    # Ranked before the softmax, which makes all of the far less probable classes equal, to 0.
+    # Classes are ranked before the softmax, which rounds all very small probabilities to 0 and so makes them equal.
     ranked = np.argsort(-scores, axis=-1, kind="stable")[:, :top]
     if from_logits:
         scores = np.exp(scores - scores.max(axis=-1, keepdims=True))

@@ -1,8 +1,8 @@
-"""What the Inception family is made of: branches of convolutions side by side, written as in the papers' figures.
+"""Parts of the Inception family: parallel branches of convolutions, written as in the papers' figures.
 
 An operation is a short text: `"3x3 64"` is a convolution with 64 filters, `"1x7 224"` one of height 1 and width 7,
 `"3x3/2V 384"` has stride 2 and, as the figures mark by V, no padding; `"max 3x3/2V"` and `"avg 3x3"` pool. A branch is
-a tuple of operations, the last of which may be a tuple of two that stand side by side; a block is a tuple of branches.
+a tuple of operations, the last of which may be a tuple of two parallel ones; a block is a tuple of branches.
 """
 
 import re
@@ -19,12 +19,12 @@ Block = tuple[Branch, ...]
 
 _OPERATION = re.compile(r"(max |avg )?(\d+)x(\d+)(/2)?(V?)(?: (\d+))?")
 POOLINGS = {"max ": layers.MaxPooling2D, "avg ": layers.AveragePooling2D}
-# TF-slim's normalisation: no scale (gamma), because a ReLU and another convolution follow.
+# Epsilon of TF-slim's batch normalisation, which has no scale (gamma), because a ReLU and another convolution follow.
 EPSILON = 1e-3
 
 
 class Style(NamedTuple):
-    """What all operations of a network share: width multiplier, padding where figures say V, decay of statistics."""
+    """Settings of all operations of a network: width multiplier, padding where figures mark V, decay of statistics."""
 
     alpha: float
     padding: str
@@ -44,7 +44,7 @@ Plan = dict[str, str | Block | Residual]
 
 
 def operation(x: Any, text: str, style: Style, name: str) -> Any:
-    """One operation of a branch."""
+    """Apply one operation of a branch."""
     pool, height, width, strided, valid, filters = _parse(text)
     kernel, stride, padding = (int(height), int(width)), 2 if strided else 1, style.padding if valid else "same"
     if pool:
@@ -64,7 +64,7 @@ def operation(x: Any, text: str, style: Style, name: str) -> Any:
 
 
 def mixed(x: Any, branches: Block, style: Style, name: str) -> Any:
-    """Branches side by side, concatenated (TensorFlow's averages leave the padding out of the divisor)."""
+    """Apply parallel branches and concatenate them. Average pooling does not count the padding, as in TensorFlow."""
     outputs = []
     for b, branch in enumerate(branches):
         y = x
@@ -80,7 +80,7 @@ def mixed(x: Any, branches: Block, style: Style, name: str) -> Any:
 
 
 def residual(x: Any, block: Residual, style: Style, name: str) -> Any:
-    """`relu(x + scale · up(branches(x)))`: scaled down, residuals of more than 1000 filters train (section 3.3)."""
+    """Apply `relu(x + scale · up(branches(x)))`; the scale lets residuals of over 1000 filters train (section 3.3)."""
     y = mixed(x, block.branches, style, f"{name}_mixed")
     y = layers.Conv2D(x.shape[-1], 1, kernel_initializer="he_normal", name=f"{name}_conv")(y)
     y = layers.Rescaling(block.scale, name=f"{name}_scale")(y)
@@ -90,7 +90,7 @@ def residual(x: Any, block: Residual, style: Style, name: str) -> Any:
 
 
 def network(x: Any, plan: Plan, style: Style) -> dict[str, Any]:
-    """The parts of a plan one after the other; returns the output of every one by name."""
+    """Apply the parts of a plan one after the other; return the output of every part by name."""
     maps = {}
     for name, part in plan.items():
         if isinstance(part, str):
@@ -104,7 +104,7 @@ def network(x: Any, plan: Plan, style: Style) -> dict[str, Any]:
 
 
 def auxiliary_classifier(x: Any, classes: int, style: Style) -> Any:
-    """The side head of TF-slim on the last 17×17 map: it helps the early layers to learn and is dropped afterwards."""
+    """Apply TF-slim's side classifier to the last 17×17 map: it helps early layers to learn and is dropped later."""
     height, width = x.shape[1:3]
     if height is None or width is None:
         raise ValueError(f"aux_logits needs a fixed image size, its map is {tuple(x.shape[1:])}")
@@ -115,7 +115,7 @@ def auxiliary_classifier(x: Any, classes: int, style: Style) -> Any:
 
 
 def weight_names(plan: Plan, timm: dict[str, str], slim: dict[str, str]) -> dict[str, tuple[str, ...]]:
-    """Layer → its names in PyTorch and TF-slim files, for a plan whose parts have the given names there."""
+    """Return layer → its names in PyTorch and TF-slim files, given the names of the plan's parts there."""
     names: dict[str, tuple[str, ...]] = {}
     for part, spec in plan.items():
         if isinstance(spec, str):
@@ -133,18 +133,18 @@ def weight_names(plan: Plan, timm: dict[str, str], slim: dict[str, str]) -> dict
 
 
 def batch_norm_order(names: dict[str, tuple[str, ...]]) -> list[str]:
-    """Stems of the convolutions with batch normalisation, in the order in which they are built."""
+    """Return the name stems of convolutions with batch normalisation, in the order in which they are built."""
     return [layer.removesuffix("_bn") for layer in names if layer.endswith("_bn")]
 
 
 def slim_scope(name: str, text: str) -> str:
-    """TF-slim's scope of a convolution outside a block: `conv2d_1a` of 3×3 is `Conv2d_1a_3x3`."""
+    """Return TF-slim's scope of a convolution outside a block: a 3×3 `conv2d_1a` is `Conv2d_1a_3x3`."""
     _, height, width, *_ = _parse(text)
     return f"{name.capitalize()}_{height}x{width}"
 
 
 def _branch_names(stem: str, timm: str, slim: str, branches: Block) -> Iterator[tuple[str, list[str], list[str]]]:
-    """(our stem, PyTorch names, TF-slim scopes) of every convolution of a block."""
+    """Yield (our stem, PyTorch names, TF-slim scopes) for every convolution of a block."""
     for b, branch in enumerate(branches):
         forked = isinstance(branch[-1], tuple)
         letters = iter("abcdefg")  # TF-slim letters the operations of a branch; those without padding are "1a"
@@ -153,7 +153,7 @@ def _branch_names(stem: str, timm: str, slim: str, branches: Block) -> Iterator[
                 pool, height, width, _, valid, _ = _parse(text)
                 marks = ["1a_" if valid else f"0{next(letters)}_"]
                 in_torch = [f"{timm}.branch{b}_{i}{side}" if forked else f"{timm}.branch{b}.{i}"]
-                if len(branch) == 1:  # named without an index, and by different rules in different places
+                if len(branch) == 1:  # named without an index, and by rules that differ between the networks
                     marks = ["0a_", "1a_", ""]
                     in_torch = [f"{timm}.branch{b}", f"{timm}.conv"]
                 if not pool:
@@ -170,7 +170,7 @@ def _parse(text: str) -> tuple[str, str, str, str, str, str]:
 
 
 def check_inception(blocks: tuple[int, ...], dropout: float, aux_logits: bool, include_top: bool) -> None:
-    """Raise `ValueError` unless the arguments that all Inceptions share make sense."""
+    """Raise `ValueError` unless the arguments that all Inceptions share are valid."""
     check_blocks(blocks, 3, "three numbers of blocks, of A, B and C")
     check_dropout(dropout)
     check_choice("aux_logits", aux_logits, (True, False))
@@ -187,7 +187,7 @@ def classifiers(
     style: Style,
     bottleneck: int | None = None,
 ) -> Any:
-    """Average pooling of the last map, dropout and the fully connected layer; with `aux_map`, two outputs by name."""
+    """Apply average pooling, dropout and the fully connected layer to the last map; `aux_map` adds a second output."""
     x = layers.GlobalAveragePooling2D(name="avg_pool")(list(maps.values())[-1])
     x = layers.Dropout(dropout, name="dropout")(x)
     if bottleneck is not None:

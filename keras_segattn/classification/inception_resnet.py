@@ -1,11 +1,11 @@
-"""What Inception-ResNet-v1 and -v2 share: stem, order of the blocks, names of the tensors in other people's files."""
+"""Parts that Inception-ResNet-v1 and -v2 share: stem, order of the blocks, names of the tensors in foreign files."""
 
 from keras_segattn.classification.inception import Block, Plan, Residual, slim_scope, weight_names
 
 # Scales of the A, B and C residuals in the release.
 SCALES = (0.17, 0.10, 0.20)
 
-# Figure 14 of the paper, and the released version 2, up to 3×3 V 192.
+# Stem of figure 14 of the paper and of the released version 2, up to the convolution 3×3 V with 192 filters.
 STEM: Plan = {
     "conv2d_1a": "3x3/2V 32",
     "conv2d_2a": "3x3V 32",
@@ -22,7 +22,7 @@ def residual_stages(
     branches: tuple[Block, Block, Block],
     reductions: tuple[Block, Block],
 ) -> Plan:
-    """Blocks A, reduction A, blocks B, reduction B, blocks C, named as released after the size of their maps."""
+    """Plan blocks A, reduction A, blocks B, reduction B, blocks C, named as released after the size of their maps."""
     plan: Plan = {}
     for size, count, scale, block, reduction in zip(
         (35, 17, 8), blocks, scales, branches, (None, *reductions), strict=True
@@ -34,7 +34,7 @@ def residual_stages(
 
 
 def residual_weight_names(plan: Plan, scope: str, repeats: tuple[str, str, str]) -> dict[str, tuple[str, ...]]:
-    """Names in timm's, Cadene's and facenet's PyTorch files and in TF-slim's checkpoints."""
+    """Return layer → its names in timm's, Cadene's and facenet's PyTorch files and in TF-slim's checkpoints."""
     last = next(part for part, spec in plan.items() if isinstance(spec, Residual) and spec.activation is None)
     stages = dict(zip((35, 17, 8), zip(repeats, ("Repeat", "Repeat_1", "Repeat_2"), strict=True), strict=True))
     torch, slim = {}, {}
@@ -58,7 +58,7 @@ def residual_weight_names(plan: Plan, scope: str, repeats: tuple[str, str, str])
 
 
 def check_scales(residual_scale: float | tuple[float, float, float] | None) -> tuple[float, float, float]:
-    """Scales of the A, B and C residuals: the released ones, one for all, or three.
+    """Return the scales of the A, B and C residuals: by default the released ones, else the given one or three.
 
     Raises:
         ValueError: if they are no numbers above 0 and up to 1.

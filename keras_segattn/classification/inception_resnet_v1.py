@@ -31,7 +31,7 @@ from keras_segattn.registry import Card, Tap, register
 
 __all__ = ["InceptionResNetV1", "preprocess_input"]
 
-# Figures 10 to 13 and table 1: version 1.
+# Version 1, by figures 10 to 13 and table 1.
 BLOCKS = (5, 10, 5)
 A = (("1x1 32",), ("1x1 32", "3x3 32"), ("1x1 32", "3x3 32", "3x3 32"))
 REDUCTION_A = (("3x3/2V 384",), ("1x1 192", "3x3 192", "3x3/2V 256"), ("max 3x3/2V",))
@@ -52,7 +52,7 @@ TAPS = {
 
 
 def plan(blocks: tuple[int, int, int], scales: tuple[float, float, float], sixth_block: bool) -> Plan:
-    """Version 1 up to the pooling; facenet's extra block is neither scaled nor followed by a ReLU."""
+    """Plan version 1 up to the pooling; facenet's extra block is neither scaled nor followed by a ReLU."""
     stages = residual_stages(blocks, scales, (A, B, C), (REDUCTION_A, REDUCTION_B))
     extra: Plan = {f"block8_{blocks[2] + 1}": Residual(C, 1.0, None)} if sixth_block else {}
     return STEM | {"conv2d_4b": "3x3/2V 256"} | stages | extra
@@ -107,26 +107,26 @@ def InceptionResNetV1(  # noqa: N802 - a builder is named like the model it buil
 
     Args:
         include_top: whether to add average pooling, dropout and the fully connected layer.
-        weights: `None` (random) or the path of a weight file: facenet's `.pt` or checkpoint.
+        weights: `None` (random) or the path of a weight file, such as facenet's `.pt` or checkpoint.
         input_tensor: symbolic tensor to build on, instead of `input_shape`.
         input_shape: `(height, width, channels)`, default `(None, None, 3)`: any size from 75 pixels up, or from 1
             with `padding="same"`.
-        pooling: without the top: `"avg"` or `"max"` global pooling, or `None` for the 1792-channel map.
+        pooling: global pooling without the top, `"avg"` or `"max"`, or `None` for the 1792-channel map.
         classes: number of classes.
         classifier_activation: `None` for logits or `"softmax"` for probabilities.
-        name: of the model.
+        name: name of the model.
         alpha: width multiplier of all hidden layers.
-        padding: where the figures mark V: `"valid"` as published, or `"same"` (a tap of stride s then has
-            `ceil(n / s)` rows).
-        blocks: number of A, B and C blocks.
-        residual_scale: factor of the residuals before the sum, one or three for A, B and C, at most 1; `None` for
-            the released 0.17, 0.10 and 0.20 (the paper says 0.1 to 0.3).
-        dropout: rate before the fully connected layer (the paper keeps 0.8).
-        batch_norm_momentum: decay of the moving statistics; the release's suits millions of steps.
-        aux_logits: add the side classifier of TF-slim on the last 17×17 map, for training.
-        sixth_block: add facenet's last C block, which is neither scaled nor followed by a ReLU.
-        bottleneck: width of facenet's embedding, a linear layer with batch normalisation before the classifier, the
-            output of the layer `bottleneck_bn`; facenet has 512.
+        padding: padding where the figures mark V: `"valid"` as published, or `"same"` (a tap of stride `s` then has
+            `ceil(height / s)` rows).
+        blocks: numbers of A, B and C blocks.
+        residual_scale: factor of the residuals before the sum, at most 1: one number, or three for A, B and C; `None`
+            for the released 0.17, 0.10 and 0.20 (the paper says 0.1 to 0.3).
+        dropout: dropout rate before the fully connected layer (the paper keeps 80 % of the units).
+        batch_norm_momentum: decay of the moving statistics; the default, as released, suits millions of steps.
+        aux_logits: whether to add the side classifier of TF-slim on the last 17×17 map, for training.
+        sixth_block: whether to add facenet's last C block, which is neither scaled nor followed by a ReLU.
+        bottleneck: width of facenet's embedding, a linear layer with batch normalisation before the classifier. The
+            embedding is the output of the layer `bottleneck_bn`; facenet has 512. `None` leaves it out.
 
     Returns:
         Model from preprocessed images `(batch, height, width, channels)` float32 in [-1, 1] to logits

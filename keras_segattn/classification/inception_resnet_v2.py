@@ -1,8 +1,8 @@
 """Inception-ResNet-v2 (Szegedy, Ioffe, Vanhoucke & Alemi, AAAI 2017, arXiv 1602.07261).
 
-Two networks bear this name. The released one, of TF-slim, keras.applications and timm, has another stem, 10, 20 and
-10 blocks and a last 1×1 convolution; it is the default. `variant="paper"` is that of figures 16 to 19: Inception-v4's
-stem and 5, 10 and 5 blocks, with 1152 and 2144 channels where the figures misprint 1154 and 2048.
+Two networks have this name. The default is the released one (TF-slim, keras.applications, timm), which has a stem of
+its own, 10, 20 and 10 blocks and a last 1×1 convolution. `variant="paper"` is the network of figures 16 to 19, with
+Inception-v4's stem and 5, 10 and 5 blocks; it has 1152 and 2144 channels where the figures misprint 1154 and 2048.
 """
 
 from typing import Any
@@ -35,7 +35,7 @@ from keras_segattn.registry import Card, Tap, register
 
 __all__ = ["InceptionResNetV2", "preprocess_input"]
 
-# Figures 16 to 19, the released Mixed_5b and the two forms of Reduction-A: version 2.
+# Version 2, by figures 16 to 19; the release adds Mixed_5b.
 BLOCKS = {"released": (10, 20, 10), "paper": (5, 10, 5)}
 MIXED_5B = (("1x1 96",), ("1x1 48", "5x5 64"), ("1x1 64", "3x3 96", "3x3 96"), ("avg 3x3", "1x1 64"))
 A = (("1x1 32",), ("1x1 32", "3x3 32"), ("1x1 32", "3x3 48", "3x3 64"))
@@ -58,17 +58,17 @@ TAPS = {
 
 
 def plan(blocks: tuple[int, int, int], scales: tuple[float, float, float], variant: str) -> Plan:
-    """Version 2 up to the pooling; the last block of the release is neither scaled nor followed by a ReLU."""
+    """Plan version 2 up to the pooling; the last block of the release is neither scaled nor followed by a ReLU."""
     stages = residual_stages(blocks, scales, (A, B, C), (REDUCTION_A, REDUCTION_B))
     if variant == "paper":
-        # The last block of the stem as the release calls the block in its place.
+        # The last block of the stem is named like the block that the release has in its place.
         return {"mixed_5b" if part == "mixed_5a" else part: spec for part, spec in INCEPTION_V4_STEM.items()} | stages
     last: Plan = {f"block8_{blocks[2]}": Residual(C, 1.0, None), "conv2d_7b": "1x1 1536"}
     return STEM | {"maxpool_5a": "max 3x3/2V", "mixed_5b": MIXED_5B} | stages | last
 
 
 def _weight_names() -> dict[str, tuple[str, ...]]:
-    """Those of `residual_weight_names`, and keras.applications', where `conv_7b` has a name, the others a number."""
+    """Add the names of keras.applications to `residual_weight_names`; there, all layers but `conv_7b` are numbered."""
     parts = plan(BLOCKS["released"], SCALES, "released")
     names = residual_weight_names(parts, "InceptionResnetV2", ("repeat", "repeat_1", "repeat_2"))
     numbered = [stem for stem in batch_norm_order(names) if not stem.startswith(("conv2d_7b", "aux"))]
@@ -117,25 +117,25 @@ def InceptionResNetV2(  # noqa: N802 - a builder is named like the model it buil
 
     Args:
         include_top: whether to add average pooling, dropout and the fully connected layer.
-        weights: `None` (random) or the path of a weight file: TF-slim `.ckpt`, keras.applications, timm,
+        weights: `None` (random) or the path of a weight file of TF-slim (`.ckpt`), keras.applications, timm or
             Cadene.
         input_tensor: symbolic tensor to build on, instead of `input_shape`.
         input_shape: `(height, width, channels)`, default `(None, None, 3)`: any size from 75 pixels up, or from 1
             with `padding="same"`.
-        pooling: without the top: `"avg"` or `"max"` global pooling, or `None` for the 1536-channel map.
+        pooling: global pooling without the top, `"avg"` or `"max"`, or `None` for the 1536-channel map.
         classes: number of classes.
         classifier_activation: `None` for logits or `"softmax"` for probabilities.
-        name: of the model.
+        name: name of the model.
         alpha: width multiplier of all hidden layers.
-        padding: where the figures mark V: `"valid"` as published, or `"same"` (a tap of stride s then has
-            `ceil(n / s)` rows).
-        blocks: number of A, B and C blocks; `None` for 10, 20 and 10, in the paper 5, 10 and 5.
-        residual_scale: factor of the residuals before the sum, one or three for A, B and C, at most 1; `None` for
-            the released 0.17, 0.10 and 0.20 (the paper says 0.1 to 0.3).
-        dropout: rate before the fully connected layer (the paper keeps 0.8).
-        batch_norm_momentum: decay of the moving statistics; the release's suits millions of steps.
-        aux_logits: add the side classifier of TF-slim on the last 17×17 map, for training.
-        variant: `"released"`, the network that has weights, or `"paper"`, that of the figures.
+        padding: padding where the figures mark V: `"valid"` as published, or `"same"` (a tap of stride `s` then has
+            `ceil(height / s)` rows).
+        blocks: numbers of A, B and C blocks; `None` for 10, 20 and 10 (`"released"`) or 5, 10 and 5 (`"paper"`).
+        residual_scale: factor of the residuals before the sum, at most 1: one number, or three for A, B and C; `None`
+            for the released 0.17, 0.10 and 0.20 (the paper says 0.1 to 0.3).
+        dropout: dropout rate before the fully connected layer (the paper keeps 80 % of the units).
+        batch_norm_momentum: decay of the moving statistics; the default, as released, suits millions of steps.
+        aux_logits: whether to add the side classifier of TF-slim on the last 17×17 map, for training.
+        variant: `"released"`, for which there are weights, or `"paper"`, the network of the figures.
 
     Returns:
         Model from preprocessed images `(batch, height, width, channels)` float32 in [-1, 1] to logits

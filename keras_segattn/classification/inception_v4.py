@@ -1,8 +1,8 @@
 """Inception-v4: the pure Inception network of Szegedy, Ioffe, Vanhoucke & Alemi (AAAI 2017, arXiv 1602.07261).
 
-Figures 3 to 9 of the paper, in the order of the released network (TF-slim): there some pairs of 1×7 and 7×1
-convolutions are swapped against the figures, which changes no count. Batch normalisation has no scale, as released;
-a file that has one (timm's, in PyTorch) is folded in when it is loaded.
+The network follows figures 3 to 9 of the paper and the released network (TF-slim), in which some pairs of 1×7 and 7×1
+convolutions are swapped against the figures; this changes no count. Batch normalisation has no scale, as released;
+the scales of a file that has them (timm's, in PyTorch) are folded into the convolutions when it is loaded.
 """
 
 from typing import Any
@@ -70,7 +70,7 @@ TAPS = {
 
 
 def plan(blocks: tuple[int, int, int]) -> Plan:
-    """The whole network up to the pooling (figure 9), named as released: mixed_5b is the first Inception-A."""
+    """Plan the whole network up to the pooling (figure 9), named as released: mixed_5b is the first Inception-A."""
     parts = dict(STEM)
     for stage, (count, inception, reduction) in enumerate(
         zip(blocks, (INCEPTION_A, INCEPTION_B, INCEPTION_C), (None, REDUCTION_A, REDUCTION_B), strict=True), start=5
@@ -97,7 +97,7 @@ def _weight_names() -> dict[str, tuple[str, ...]]:
 
 
 def preprocess_input(images: Any) -> Any:
-    """RGB images `(..., 3)`, 0..255 → float32 in [-1, 1]."""
+    """Convert RGB images `(..., 3)`, 0..255, to float32 in [-1, 1]."""
     return PREPROCESSING(images)
 
 
@@ -136,21 +136,21 @@ def InceptionV4(  # noqa: N802 - a builder is named like the model it builds
 
     Args:
         include_top: whether to add average pooling, dropout and the fully connected layer.
-        weights: `None` (random) or the path of a weight file: TF-slim `.ckpt`, timm, Cadene.
+        weights: `None` (random) or the path of a weight file of TF-slim (`.ckpt`), timm or Cadene.
         input_tensor: symbolic tensor to build on, instead of `input_shape`.
         input_shape: `(height, width, channels)`, default `(None, None, 3)`: any size from 75 pixels up, or from 1
             with `padding="same"`.
-        pooling: without the top: `"avg"` or `"max"` global pooling, or `None` for the 1536-channel map.
+        pooling: global pooling without the top, `"avg"` or `"max"`, or `None` for the 1536-channel map.
         classes: number of classes.
         classifier_activation: `None` for logits or `"softmax"` for probabilities.
-        name: of the model.
+        name: name of the model.
         alpha: width multiplier of all hidden layers.
-        padding: where the figures mark V: `"valid"` as published, or `"same"` (a tap of stride s then has
-            `ceil(n / s)` rows).
-        blocks: number of Inception-A, -B and -C blocks.
-        dropout: rate before the fully connected layer (the paper keeps 0.8).
-        batch_norm_momentum: decay of the moving statistics; the release's suits millions of steps.
-        aux_logits: add the side classifier of TF-slim on the last 17×17 map, for training.
+        padding: padding where the figures mark V: `"valid"` as published, or `"same"` (a tap of stride `s` then has
+            `ceil(height / s)` rows).
+        blocks: numbers of Inception-A, -B and -C blocks.
+        dropout: dropout rate before the fully connected layer (the paper keeps 80 % of the units).
+        batch_norm_momentum: decay of the moving statistics; the default, as released, suits millions of steps.
+        aux_logits: whether to add the side classifier of TF-slim on the last 17×17 map, for training.
 
     Returns:
         Model from preprocessed images `(batch, height, width, channels)` float32 in [-1, 1] to logits

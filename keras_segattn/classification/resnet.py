@@ -2,8 +2,9 @@
 
 Layer names are those of keras.applications. Where a stage halves the map, the first block's stride is in its 3×3
 convolution, as in torchvision, or in the first 1×1, as in the authors' Caffe release, keras.applications and
-Detectron's weights: the same parameters, other outputs. The release also leaves the first pooling unpadded.
-Its convolutions have a bias in places; a bias before batch normalisation is folded in when a file is loaded.
+Detectron's weights; the parameters are the same, the outputs are not. The Caffe release also leaves the first pooling
+unpadded, and some of its convolutions have a bias; a bias before batch normalisation is folded into it when a file is
+loaded.
 """
 
 from collections.abc import Callable
@@ -28,21 +29,22 @@ DOCUMENTATION = """{name} (He et al. 2016): {blocks} {kind} blocks.
 
 Args:
     include_top: whether to add average pooling and the fully connected layer.
-    weights: `None` (random) or the path of a weight file: torchvision, timm; keras.applications and Detectron with
-        `stride_in_1x1=True`, the Caffe release with that and `padding="valid"`. What these two expect of an image is
-        in `preprocess_input`, and `preprocessing_of` does not know it: pass a `Picture` where one is taken.
+    weights: `None` (random) or the path of a weight file of torchvision or timm; with `stride_in_1x1=True` also of
+        keras.applications or Detectron; with `padding="valid"` in addition, of the Caffe release. The weights of
+        keras.applications and Caffe expect the normalisation that `preprocess_input` mentions, which
+        `preprocessing_of` does not know: pass that `Picture` where one is taken.
     input_tensor: symbolic tensor to build on, instead of `input_shape`.
     input_shape: `(height, width, channels)`, default `(None, None, 3)`: any size.
-    pooling: without the top: `"avg"` or `"max"` global pooling, or `None` for the {channels}-channel map.
+    pooling: global pooling without the top, `"avg"` or `"max"`, or `None` for the {channels}-channel map.
     classes: number of classes.
     classifier_activation: `None` for logits or `"softmax"` for probabilities.
-    name: of the model.
+    name: name of the model.
     alpha: width multiplier of all hidden layers.
     padding: `"symmetric"` pads the first pooling as PyTorch and keras.applications do, `"valid"` leaves it unpadded
         and rounds up, as the Caffe release does.
-    stride_in_1x1: of bottlenecks: stride in the first 1×1 convolution (Caffe release, Detectron,
+    stride_in_1x1: whether bottlenecks have their stride in the first 1×1 convolution (Caffe release, Detectron,
         keras.applications) instead of the 3×3 (torchvision, timm).
-    blocks: number of residual blocks of the four stages.
+    blocks: numbers of residual blocks in the four stages.
 
 Returns:
     Model from preprocessed images `(batch, height, width, channels)` float32 to logits `(batch, classes)`, or
@@ -59,15 +61,15 @@ Example:
 
 
 def preprocess_input(images: Any) -> Any:
-    """RGB images `(..., 3)`, 0..255 → float32 by ImageNet's mean and deviation, as torchvision's weights expect.
+    """Normalise RGB images `(..., 3)`, 0..255, to float32 by ImageNet's mean and deviation, for torchvision's weights.
 
-    keras.applications' and Caffe's want `Picture("BGR", mean=(103.939, 116.779, 123.68))`.
+    The weights of keras.applications and Caffe expect `Picture("BGR", mean=(103.939, 116.779, 123.68))`.
     """
     return IMAGENET(images)
 
 
 def basic_block(x: Any, width: int, stride: int, alpha: float, project: bool, name: str) -> Any:
-    """Two 3×3 convolutions and the shortcut (figure 5, left)."""
+    """Apply two 3×3 convolutions and the shortcut (figure 5, left)."""
     shortcut = conv_bn(x, width, 1, stride, name=f"{name}_0", alpha=alpha, activation=None) if project else x
     y = conv_bn(x, width, 3, stride, "symmetric", name=f"{name}_1", alpha=alpha)
     y = conv_bn(y, width, 3, name=f"{name}_2", alpha=alpha, activation=None)
@@ -77,7 +79,7 @@ def basic_block(x: Any, width: int, stride: int, alpha: float, project: bool, na
 def bottleneck(
     x: Any, width: int, stride: int, alpha: float, project: bool, name: str, *, stride_in_1x1: bool = False
 ) -> Any:
-    """1×1, 3×3 and 1×1 convolutions and the shortcut (figure 5, right)."""
+    """Apply 1×1, 3×3 and 1×1 convolutions and the shortcut (figure 5, right)."""
     out = EXPANSION * width
     first, second = (stride, 1) if stride_in_1x1 else (1, stride)
     shortcut = conv_bn(x, out, 1, stride, name=f"{name}_0", alpha=alpha, activation=None) if project else x
@@ -88,12 +90,15 @@ def bottleneck(
 
 
 def _weight_names(blocks: tuple[int, ...], depth: int) -> dict[str, tuple[str, ...]]:
-    """Names in torchvision's and timm's files and in the Caffe release, where a layer's statistics and scales part."""
+    """Return layer → its names in torchvision's and timm's files and in the Caffe release.
+
+    The Caffe release has the statistics and the scales of a batch normalisation in two layers.
+    """
     names = {"conv1_conv": ("conv1",), "conv1_bn": ("bn1", "bn_conv1", "scale_conv1"), "predictions": ("fc", "fc1000")}
     branches = {0: "branch1", 1: "branch2a", 2: "branch2b", 3: "branch2c"}
     for stage, count in enumerate(blocks, start=1):
         for block in range(count):
-            # Long stages are numbered in Caffe: res4a, res4b1, res4b2; short ones lettered: res3a, res3b.
+            # Caffe numbers the blocks of long stages (res4a, res4b1, res4b2) and letters others (res3a, res3b).
             numbered = count > 6 or (depth > 50 and stage == 2)
             letter = ("a" if block == 0 else f"b{block}") if numbered else chr(ord("a") + block)
             for conv, branch in branches.items():
@@ -113,7 +118,7 @@ def _resnet(
     parameters: int,
     deep: bool,
 ) -> Callable[..., keras.Model]:
-    """The builder of one column of table 1."""
+    """Make the builder of one column of table 1."""
     block = bottleneck if deep else basic_block
     channels = WIDTHS[-1] * (EXPANSION if deep else 1)
     file = model_name.lower()
@@ -141,7 +146,7 @@ def _resnet(
         image = image_input(input_tensor, input_shape, model_name, IMAGENET, minimum=1 if padding == "symmetric" else 3)
 
         x = conv_bn(image, 64, 7, 2, "symmetric", name="conv1", alpha=alpha)
-        if padding == "symmetric":  # zeros are as good as minus infinity after a ReLU
+        if padding == "symmetric":  # after a ReLU, padding by zeros is the same as by minus infinity
             x = layers.ZeroPadding2D(1, name="pool1_pad")(x)
             x = layers.MaxPooling2D(3, 2, name="pool1_pool")(x)
         else:
@@ -187,7 +192,7 @@ def _resnet(
     )(build)
 
 
-# What stands on the fourth stage and runs the fifth itself (R-CNNs) needs to know how deep it is.
+# Number of blocks in the fifth stage, for R-CNNs, which take the map of the fourth stage and run the fifth themselves.
 LAST_BLOCKS = {"ResNet18": 2, "ResNet34": 3, "ResNet50": 3, "ResNet101": 3, "ResNet152": 3}
 BOTTLENECKS = ("ResNet50", "ResNet101", "ResNet152")
 

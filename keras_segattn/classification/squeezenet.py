@@ -1,7 +1,7 @@
 """SqueezeNet 1.1: AlexNet-level accuracy with 50× fewer parameters (Iandola et al., arXiv 1602.07360).
 
-The 1.1 revision of the authors' release: 2.4 times less computation than the paper's 1.0 at the same accuracy. Its
-ImageNet weights ship inside a small package, so this is the pretrained trunk that needs no download from a hub.
+This is revision 1.1 of the authors' release, which needs 2.4 times less computation than the paper's 1.0 at the same
+accuracy. Its ImageNet weights ship inside a small package, so this pretrained backbone needs no download from a hub.
 """
 
 from typing import Any
@@ -54,12 +54,12 @@ WEIGHT_NAMES = {
 
 
 def preprocess_input(images: Any) -> Any:
-    """RGB images `(..., 3)`, 0..255 → float32 BGR minus the ImageNet mean, as the packaged weights expect."""
+    """Convert RGB images `(..., 3)`, 0..255, to float32 BGR minus the ImageNet mean, as the packaged weights expect."""
     return PREPROCESSING(images)
 
 
 def fire(x: Any, channels: tuple[int, int, int], alpha: float, name: str) -> Any:
-    """Fire module (section 3.1): squeeze to few channels, then expand by 1×1 and 3×3 filters side by side."""
+    """Apply a fire module (section 3.1): squeeze to few channels, then expand by parallel 1×1 and 3×3 filters."""
     squeeze, expand_1x1, expand_3x3 = (scaled(count, alpha) for count in channels)
     x = layers.Conv2D(squeeze, 1, activation="relu", name=f"{name}_squeeze1x1")(x)
     left = layers.Conv2D(expand_1x1, 1, activation="relu", name=f"{name}_expand1x1")(x)
@@ -109,13 +109,13 @@ def SqueezeNet1_1(  # noqa: N802 - a builder is named like the model it builds
         input_tensor: symbolic tensor to build on, instead of `input_shape`.
         input_shape: `(height, width, channels)`, default `(None, None, 3)`: any size from 17 pixels up, or
             from 1 with `padding="same"`.
-        pooling: without the top: `"avg"` or `"max"` global pooling, or `None` for the 512-channel map.
+        pooling: global pooling without the top, `"avg"` or `"max"`, or `None` for the 512-channel map.
         classes: number of classes.
         classifier_activation: `None` for logits or `"softmax"` for probabilities.
-        name: of the model.
+        name: name of the model.
         alpha: width multiplier of all hidden layers.
-        padding: `"valid"` as released (torchvision and Caffe agree) or `"same"` (a tap of stride s then has
-            `ceil(n / s)` rows).
+        padding: `"valid"` as released (torchvision and Caffe agree) or `"same"` (a tap of stride `s` then has
+            `ceil(height / s)` rows).
 
     Returns:
         Model from preprocessed images `(batch, height, width, channels)` float32 to logits `(batch, classes)`
@@ -127,7 +127,7 @@ def SqueezeNet1_1(  # noqa: N802 - a builder is named like the model it builds
         keras_segattn.weights.WeightsError: if the weights are not installed or do not fit.
 
     Example:
-        >>> trunk = SqueezeNet1_1(include_top=False, weights="imagenet", padding="same")
+        >>> backbone = SqueezeNet1_1(include_top=False, weights="imagenet", padding="same")
     """
     check_classifier(include_top, classes, classifier_activation)
     check_choice("pooling", pooling, POOLINGS)

@@ -1,8 +1,8 @@
 """VGG16 and VGG19: very deep convolutional networks (Simonyan & Zisserman, ICLR 2015, arXiv 1409.1556).
 
 Configurations D and E of the paper's table 1. Layer names, weight shapes and the place of every activation are those of
-`keras.applications`, so that its weight files load; the Caffe release and torchvision name the same layers otherwise,
-see `trunk_weight_names`. Captioners look at VGG19's `block5_conv4`, 14×14×512 for an image of 224×224.
+`keras.applications`, so that its weight files load. The Caffe release and torchvision have other names for the same
+layers, see `trunk_weight_names`. Captioning models attend to VGG19's `block5_conv4`, 14×14×512 for an image of 224×224.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from keras_segattn.fields import Picture
 from keras_segattn.inputs import image_input, source_input
 from keras_segattn.registry import Card, Paper, Tap, register
 
-# Channels of the five blocks, each of which ends in a 2×2 max-pooling, and convolutions in them.
+# Numbers of channels and of convolutions in the five blocks, each of which ends in a 2×2 max-pooling.
 WIDTHS = (64, 128, 256, 512, 512)
 CONFIGURATIONS = {"VGG16": (2, 2, 3, 3, 3), "VGG19": (2, 2, 4, 4, 4)}
 PREPROCESSING = Picture("BGR", mean=(103.939, 116.779, 123.68), size=(224, 224), fit="crop")
@@ -30,13 +30,13 @@ Args:
     weights: `None` (random) or the path of a weight file that fits the whole model.
     input_tensor: symbolic tensor to build on, instead of `input_shape`.
     input_shape: `(height, width, channels)`, default `(224, 224, 3)` with the top, else `(None, None, 3)`.
-    pooling: without the top: `"avg"` or `"max"` global pooling, or `None` for the 512-channel map.
+    pooling: global pooling without the top, `"avg"` or `"max"`, or `None` for the 512-channel map.
     classes: number of classes.
     classifier_activation: `None` for logits, `"softmax"` for probabilities (as keras.applications defaults to).
-    name: of the model.
+    name: name of the model.
     alpha: width multiplier of all hidden layers.
-    padding: of the poolings: `"valid"` drops a last odd row, as keras.applications and torchvision do;
-        `"same"` keeps it, as Caffe does (a tap of stride s then has `ceil(n / s)` rows).
+    padding: padding of the poolings: `"valid"` drops a last odd row, as keras.applications and torchvision do;
+        `"same"` keeps it, as Caffe does (a tap of stride `s` then has `ceil(height / s)` rows).
 
 Returns:
     Model from preprocessed images `(batch, height, width, channels)` float32 to logits `(batch, classes)`,
@@ -54,7 +54,7 @@ Example:
 
 
 def trunk_weight_names(convolutions: tuple[int, ...]) -> dict[str, tuple[str, str]]:
-    """Convolution → its names in the Caffe release and in torchvision, which counts ReLUs and poolings too."""
+    """Return convolution → its names in the Caffe release and in torchvision, which also counts ReLUs and poolings."""
     names, index = {}, 0
     for block, count in enumerate(convolutions, start=1):
         for conv in range(1, count + 1):
@@ -65,12 +65,12 @@ def trunk_weight_names(convolutions: tuple[int, ...]) -> dict[str, tuple[str, st
 
 
 def preprocess_input(images: Any) -> Any:
-    """RGB images `(..., 3)`, 0..255 → float32 BGR minus the ImageNet mean, as the released weights expect."""
+    """Convert RGB images `(..., 3)`, 0..255, to float32 BGR minus the ImageNet mean, as the released weights expect."""
     return PREPROCESSING(images)
 
 
 def _vgg(model_name: str, letter: str, parameters: int) -> Callable[..., keras.Model]:
-    """The builder of one column of table 1."""
+    """Make the builder of one column of table 1."""
     convolutions = CONFIGURATIONS[model_name]
     trunk_names = trunk_weight_names(convolutions)
 

@@ -1,4 +1,4 @@
-"""Networks that draw: a generator of each, and the discriminator it was trained against."""
+"""Generators of images, each with the discriminator that it is trained against."""
 
 from keras_segattn.generation.battle import Adversaries, Battle, adversarial_battle
 from keras_segattn.generation.conditional_dcgan import ConditionalDCGANDiscriminator, ConditionalDCGANGenerator

@@ -10,12 +10,12 @@ from keras import ops
 
 from keras_segattn.generation.latent import black
 
-# Discriminators that normalise by the batch saw about as many images at once in training.
+# Batch size: about as in the training of discriminators that normalise by the batch.
 BATCH = 100
 
 
 class Adversaries(NamedTuple):
-    """A generator and the discriminator it was trained against; both see images of one range."""
+    """A generator and the discriminator it was trained against; their images have the same range of values."""
 
     generator: keras.Model
     discriminator: keras.Model
@@ -23,14 +23,15 @@ class Adversaries(NamedTuple):
 
 @dataclass(frozen=True)
 class Battle:
-    """What a battle of two pairs, 1 and 2, found (Im et al. 2016, section 5).
+    """The result of a battle of two pairs, 1 and 2 (Im et al. 2016, section 5).
 
-    The published code divides accuracies, the paper's text errors. Who wins is the same: the one whose discriminator
-    sees through more of the other's images, if both know real ones about equally well.
+    The published code divides accuracies, the paper's text divides errors. The winner is the same: the pair whose
+    discriminator recognises more of the other pair's images as generated, if both discriminators recognise real images
+    about equally well.
 
     Args:
-        real_errors: share of held-out images that the discriminators 1 and 2 call generated.
-        sample_errors: share of the other's images that they call real: D1 of G2's, D2 of G1's.
+        real_errors: shares of held-out real images that discriminators 1 and 2 call generated.
+        sample_errors: shares of the other pair's images that they call real: D1 of G2's, D2 of G1's.
         tolerance: largest distance of `test_accuracy_ratio` from 1 at which the battle counts.
     """
 
@@ -40,27 +41,27 @@ class Battle:
 
     @property
     def test_accuracy_ratio(self) -> float:
-        """Accuracy of D1 over that of D2 on real images (the code's reading of r_test)."""
+        """Accuracy of D1 divided by accuracy of D2 on real images (r_test in the code)."""
         return ratio(1 - self.real_errors[0], 1 - self.real_errors[1])
 
     @property
     def test_error_ratio(self) -> float:
-        """Error of D1 over that of D2 on real images (the paper's)."""
+        """Error of D1 divided by error of D2 on real images (r_test in the paper)."""
         return ratio(*self.real_errors)
 
     @property
     def sample_accuracy_ratio(self) -> float:
-        """Accuracy of D1 over that of D2 on the other's images (the code's reading of r_sample): above 1, 1 wins."""
+        """Accuracy of D1 on G2's images divided by that of D2 on G1's (r_sample in the code): above 1, pair 1 wins."""
         return ratio(1 - self.sample_errors[0], 1 - self.sample_errors[1])
 
     @property
     def sample_error_ratio(self) -> float:
-        """Error of D1 over that of D2 on the other's images (the paper's): below 1, 1 wins."""
+        """Error of D1 on G2's images divided by that of D2 on G1's (r_sample in the paper): below 1, pair 1 wins."""
         return ratio(*self.sample_errors)
 
     @property
     def winner(self) -> int | None:
-        """1 or 2; `None` if they are equal, or if one knows real images so much better that it would not be fair."""
+        """Winning pair, 1 or 2; `None` if they are equal, or if one knows real images too much better to be fair."""
         if not abs(self.test_accuracy_ratio - 1) <= self.tolerance or self.sample_errors[0] == self.sample_errors[1]:
             return None
         return 1 if self.sample_errors[0] < self.sample_errors[1] else 2
@@ -74,14 +75,14 @@ def adversarial_battle(
     *,
     tolerance: float = 0.1,
 ) -> Battle:
-    """Let two generators fool each other's discriminators.
+    """Let two generators try to fool each other's discriminators.
 
     Args:
         first: pair 1.
-        second: pair 2. Its images may have another range (-1..1 after tanh, 0..1 after a sigmoid), and are adapted.
-        images: held-out real ones, uint8 `(count, side, side, channels)`.
-        noise: input of generator 1 and of generator 2, as many images each as are to be made.
-        tolerance: how far accuracies on real images may be apart.
+        second: pair 2. Its images may have another range (-1..1 after tanh, 0..1 after a sigmoid) and are converted.
+        images: held-out real images, uint8 `(count, side, side, channels)`.
+        noise: inputs of generators 1 and 2, each for as many images as it is to make.
+        tolerance: largest distance of `Battle.test_accuracy_ratio` from 1 at which the battle counts.
 
     Returns:
         The errors, their ratios in both readings, and the winner.
@@ -98,7 +99,7 @@ def adversarial_battle(
     pairs = (first, second)
     made = [in_batches(pair.generator, z) for pair, z in zip(pairs, noise, strict=True)]
     blacks = [black(pair.generator) for pair in pairs]
-    # In 0..1, and from there as each discriminator knows it.
+    # Generated images are brought to 0..1, and from there to the range of each discriminator.
     unit = [(x - low) / (1 - low) for x, low in zip(made, blacks, strict=True)]
     real = np.asarray(images, "float32") / 255
     judged = [
@@ -113,18 +114,18 @@ def adversarial_battle(
 
 
 def called_real(discriminator: keras.Model, unit: np.ndarray, low: float) -> float:
-    """Share of images, 0..1, that a discriminator thinks more likely real than not."""
+    """Return the share of images, 0..1, that a discriminator finds more likely real than generated."""
     scores = in_batches(discriminator, low + unit * (1 - low))
     probabilities = discriminator.get_layer("score").activation is keras.activations.sigmoid
     return float(np.mean(scores > (0.5 if probabilities else 0)))
 
 
 def in_batches(model: keras.Model, inputs: np.ndarray) -> np.ndarray:
-    """Outputs of a model, of about `BATCH` inputs at a time."""
+    """Run a model on about `BATCH` inputs at a time, and return the outputs for all."""
     parts = np.array_split(inputs, max(1, round(len(inputs) / BATCH)))
     return np.concatenate([ops.convert_to_numpy(model(part)) for part in parts])
 
 
 def ratio(a: float, b: float) -> float:
-    """Quotient; infinite or not a number where b is 0."""
+    """Divide `a` by `b`; if `b` is 0, the result is infinite, or NaN if `a` is 0, too."""
     return a / b if b else (math.inf if a else math.nan)

@@ -1,4 +1,4 @@
-"""What the adversarial networks are made of: strided maps up and down, and normalisation by the batch."""
+"""Parts of adversarial networks: layers that double or halve a map, batch normalisation, and checks of arguments."""
 
 from typing import Any
 
@@ -16,10 +16,10 @@ KERNEL = 5
 
 
 def up(filters: int, upsampling: str, name: str, **arguments: Any) -> list[keras.layers.Layer]:
-    """Twice the size by a 5×5 kernel, padded by 2 on every side as cuDNN does.
+    """Make layers that double a map by a 5×5 kernel, padded by 2 on every side as in cuDNN.
 
-    `"resize"` repeats pixels and then convolves, in as many parameters: every pixel of the result sees as many kernels
-    as its neighbour, so that no checkerboard is built in (Odena et al. 2016).
+    `"resize"` repeats pixels and then convolves, with as many parameters. Every pixel of the result then depends on as
+    many entries of the kernel as its neighbours, which avoids checkerboard patterns (Odena et al. 2016).
     """
     if upsampling == "resize":
         return [
@@ -30,7 +30,7 @@ def up(filters: int, upsampling: str, name: str, **arguments: Any) -> list[keras
 
 
 def down(filters: int, name: str, **arguments: Any) -> list[keras.layers.Layer]:
-    """Half the size by a 5×5 kernel, padded by 2 on every side as cuDNN does; Keras's "same" pads 1 and 2."""
+    """Make layers that halve a map by a 5×5 kernel, padded by 2 on every side as in cuDNN (Keras's "same": 1 and 2)."""
     return [
         layers.ZeroPadding2D(KERNEL // 2, name=f"{name}_pad"),
         layers.Conv2D(filters, KERNEL, 2, name=name, **arguments),
@@ -40,9 +40,9 @@ def down(filters: int, name: str, **arguments: Any) -> list[keras.layers.Layer]:
 def normalization(
     statistics: str, name: str, *, steps: int | None = None, affine: bool = True, **arguments: Any
 ) -> keras.layers.Layer:
-    """Batch normalisation: by the batch at all times, or by its moving averages once training is over.
+    """Make a batch normalisation by the statistics of the batch at all times, or by moving averages after training.
 
-    With `steps` it stands in a loop, each of whose steps has averages of its own.
+    With `steps` it is for a loop, in which each step has its own moving averages.
     """
     if statistics == "batch":
         return BatchStatistics(affine=affine, name=name, **arguments)
@@ -52,14 +52,14 @@ def normalization(
 
 
 def run(stack: list[keras.layers.Layer], x: Any, step: int = 0) -> Any:
-    """One layer after the other; in a loop, those that tell its steps apart are told which it is."""
+    """Apply one layer after the other; recurrent batch normalisations also receive the step of the loop."""
     for layer in stack:
         x = layer(x, step=step) if isinstance(layer, RecurrentBatchNormalization) else layer(x)
     return x
 
 
 def check_generator(statistics: Any, upsampling: Any, **sizes: Any) -> None:
-    """Raise `ValueError` unless the arguments that all generators have make sense; sizes are positive integers."""
+    """Raise `ValueError` unless the arguments that all generators have are valid; sizes are positive integers."""
     check_choice("statistics", statistics, STATISTICS)
     check_choice("upsampling", upsampling, UPSAMPLINGS)
     for argument, value in sizes.items():
@@ -67,7 +67,7 @@ def check_generator(statistics: Any, upsampling: Any, **sizes: Any) -> None:
 
 
 def check_discriminator(include_top: Any, classifier_activation: Any, statistics: Any, **sizes: Any) -> None:
-    """Raise `ValueError` unless the arguments that all discriminators have make sense; sizes are positive integers."""
+    """Raise `ValueError` unless the arguments that all discriminators have are valid; sizes are positive integers."""
     check_choice("include_top", include_top, (True, False))
     check_choice("classifier_activation", classifier_activation, (None, "sigmoid"))
     check_choice("statistics", statistics, STATISTICS)
@@ -76,7 +76,7 @@ def check_discriminator(include_top: Any, classifier_activation: Any, statistics
 
 
 def told_classes(model: keras.Model) -> int:
-    """Number of classes that a conditional generator is told one of; 0 without classes."""
+    """Return the number of classes that a conditional generator can draw; 0 if it is not conditional."""
     stamps = (layer for layer in model.layers if isinstance(layer, Stamp))
     return next((stamp.field.classes for stamp in stamps if isinstance(stamp.field, OneHot)), 0)
 
@@ -84,10 +84,10 @@ def told_classes(model: keras.Model) -> int:
 def discriminator_input(
     input_tensor: Any, input_shape: Any, card: str, picture: Picture, *, default: tuple[int, int, int], first: int
 ) -> tuple[Any, int]:
-    """The images a discriminator scores, and how many times it halves them to a map of `first` rows and columns.
+    """Return a discriminator's input images, and the number of halvings that give a map of `first` rows and columns.
 
     Raises:
-        ValueError: if the shape is wrong, or is not that of an image of one known size.
+        ValueError: if the shape is wrong, or leaves the size of images open.
     """
     image = image_input(input_tensor, input_shape, card, picture, default=default)
     check_fixed_size(image, True)
@@ -95,7 +95,7 @@ def discriminator_input(
 
 
 def doublings(image_shape: Any, first: int) -> int:
-    """How many times a map of `first` rows and columns is doubled until it is an image.
+    """Count the doublings that make an image of a map with `first` rows and columns.
 
     Raises:
         ValueError: if no number of doublings makes such images.

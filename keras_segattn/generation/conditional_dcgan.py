@@ -1,8 +1,8 @@
-"""The conditional DCGAN of the release of Radford et al. (ICLR 2016, arXiv 1511.06434): digits of a wanted class.
+"""The conditional DCGAN of the release of Radford et al. (ICLR 2016, arXiv 1511.06434): digits of a given class.
 
-The class, one-hot, is appended to the noise and to every layer but the images, on maps as constant channels. Unlike the
-unconditional networks these have a hidden fully connected layer each and batch normalisation without gain and shift.
-Images are 0..1, noise is uniform on -1..1.
+The one-hot class is appended to the noise or image and to the output of every hidden layer; maps get it as constant
+channels. Unlike the unconditional networks, each of these has a hidden fully connected layer, and batch normalisation
+without gain and shift. Images are 0..1, noise is uniform on -1..1.
 """
 
 from typing import Any
@@ -31,12 +31,12 @@ FIRST = 7  # rows and columns of the smallest map
 
 
 def normalized(x: Any, statistics: str, name: str) -> Any:
-    """Batch normalisation that learns nothing."""
+    """Apply batch normalisation without gain and shift."""
     return normalization(statistics, f"{name}_bn", epsilon=EPSILON, affine=False)(x)
 
 
 def on_every_pixel(label: Any, x: Any, name: str) -> Any:
-    """The class as constant channels behind those of a map."""
+    """Append the class to a map, as constant channels."""
     _, height, width, _ = x.shape
     y = layers.RepeatVector(height * width, name=f"{name}_repeat")(label)
     y = layers.Reshape((height, width, label.shape[-1]), name=f"{name}_label")(y)
@@ -44,7 +44,7 @@ def on_every_pixel(label: Any, x: Any, name: str) -> Any:
 
 
 def check_image_shape(image_shape: Any) -> None:
-    """Raise `ValueError` unless images are of the only size that the fully connected layers are made for."""
+    """Raise `ValueError` unless images have the only size that the fully connected layers fit, 28×28."""
     if doublings(image_shape, FIRST) != 2:
         raise ValueError(f"image_shape must be (28, 28, channels), received {image_shape!r}")
 
@@ -76,13 +76,13 @@ def ConditionalDCGANGenerator(  # noqa: N802 - a builder is named like the model
 
     Args:
         weights: `None` (random), or the path of a weight file.
-        classes: how many there are.
-        name: of the model.
-        latent: numbers of noise for an image.
+        classes: number of classes.
+        name: name of the model.
+        latent: number of noise values per image.
         image_shape: `(28, 28, channels)`.
-        filters: channels of the map before the image; the one before has twice as many.
-        units: of the hidden layer.
-        statistics: as of `DCGANGenerator`.
+        filters: channels of the map before the image; the map before it has twice as many.
+        units: number of units in the hidden layer.
+        statistics: statistics of batch normalisation, see `DCGANGenerator`.
 
     Returns:
         Model from `"z"`, noise `(batch, latent)`, and `"label"`, one-hot `(batch, classes)`, both float32, to images
@@ -139,17 +139,17 @@ def ConditionalDCGANDiscriminator(  # noqa: N802 - a builder is named like the m
     units: int = 1024,
     statistics: str = "batch",
 ) -> keras.Model:
-    """The conditional discriminator (Radford et al. 2016, released code): is this a real image of that class?
+    """The conditional discriminator (Radford et al. 2016, released code): image and class in, score for real ones out.
 
     Args:
         weights: `None` (random), or the path of a weight file.
         input_shape: `(28, 28, channels)`.
-        classes: how many there are.
+        classes: number of classes.
         classifier_activation: `None` for logits or `"sigmoid"` for the probability that an image is real.
-        name: of the model.
+        name: name of the model.
         filters: channels of the first map; the second has twice as many.
-        units: of the hidden layer.
-        statistics: as of `DCGANDiscriminator`.
+        units: number of units in the hidden layer.
+        statistics: statistics of batch normalisation, see `DCGANDiscriminator`.
 
     Returns:
         Model from `"image"` `(batch, 28, 28, channels)`, 0..1, and `"label"`, one-hot `(batch, classes)`, both float32,

@@ -1,10 +1,10 @@
 """Deep convolutional generative adversarial networks (Radford, Metz & Chintala, ICLR 2016, arXiv 1511.06434).
 
-The released networks, layer by layer: the generator projects noise to a 4×4 map and doubles it by transposed 5×5
-convolutions until it is an image, the discriminator goes the same way back by strided ones. Neither pools, has biases
-or hidden fully connected layers. All maps but the generator's image and the discriminator's first are normalised by
-the batch, in the generator's projection every unit by itself, not every channel. The release does so at all times, also
-when it samples; `statistics="moving"` is for serving.
+These are the released networks, layer by layer. The generator projects noise to a 4×4 map and doubles it by transposed
+5×5 convolutions until it is an image; the discriminator goes the same way back by strided convolutions. Neither has
+pooling, biases or hidden fully connected layers. All maps but the generator's image and the discriminator's first have
+batch normalisation, which in the generator's projection normalises every unit by itself, not every channel. The release
+uses the statistics of the batch at all times, also when it samples; `statistics="moving"` is for serving.
 
 Images are -1..1 (`preprocess_input`, `pixels`). Noise is uniform on -1..1 for faces, Gaussian for house numbers.
 """
@@ -46,17 +46,17 @@ PREPROCESSING = Picture("RGB", mean=(127.5,) * 3, std=(127.5,) * 3, size=(64, 64
 
 
 def kernel() -> dict[str, Any]:
-    """Arguments of every layer with a kernel: N(0, 0.02²), no bias."""
+    """Return the arguments of every layer with a kernel: N(0, 0.02²), no bias."""
     return {"use_bias": False, "kernel_initializer": normal(0.02)}
 
 
 def gain() -> dict[str, Any]:
-    """Arguments of every normalisation: a gain of N(1, 0.02²)."""
+    """Return the arguments of every normalisation: a gain of N(1, 0.02²)."""
     return {"epsilon": EPSILON, "gamma_initializer": normal(0.02, mean=1.0)}
 
 
 def preprocess_input(images: Any) -> Any:
-    """RGB images `(..., 3)`, 0..255 → float32, -1..1, as the discriminator expects."""
+    """Convert RGB images `(..., 3)`, 0..255, to float32, -1..1, as the discriminator expects."""
     return PREPROCESSING(images)
 
 
@@ -89,20 +89,20 @@ def DCGANGenerator(  # noqa: N802 - a builder is named like the model it builds
     """The generator of DCGAN (Radford et al. 2016, figure 1): noise in, images out.
 
     Args:
-        weights: `None` (random), or the path of a weight file; of the release, the list of `.npy` files without the
-            `_NN.npy` of each, such as `"models/…/200_gen_params.jl"`.
+        weights: `None` (random), or the path of a weight file; for the release, the common part of the names of its
+            `.npy` files without `_NN.npy`, such as `"models/…/200_gen_params.jl"`.
         input_tensor: symbolic tensor `(batch, latent)` to build on.
-        name: of the model.
-        latent: numbers of noise for an image.
+        name: name of the model.
+        latent: number of noise values per image.
         image_shape: `(side, side, channels)`, with a side of `first` · 2ⁿ.
         filters: channels of the map before the image; each map before has twice as many. 64 for house numbers.
         first: rows and columns of the first map: 4, or 7 for 28×28 pixels.
-        statistics: by what batch normalisation normalises after training: `"batch"`, as in the release, so that an
-            image depends on those beside it, or `"moving"` averages, which are further variables
+        statistics: statistics of batch normalisation after training: `"batch"`, as in the release, so that an image
+            depends on the others in its batch, or `"moving"` averages, which are further variables
             (`estimate_statistics` fills them for weights that lack them).
         upsampling: `"transposed"` convolutions, or `"resize"`: pixels repeated, then convolved.
-        distribution: distribution of the noise that the generator is trained with, which stored models tell their
-            users: `"uniform"` on -1..1 (faces) or `"normal"` (house numbers).
+        distribution: distribution of the noise in training, which is stored with the model: `"uniform"` on -1..1
+            (faces) or `"normal"` (house numbers).
 
     Returns:
         Model from noise `(batch, latent)` float32 to images `(batch, side, side, channels)` float32, -1..1.
@@ -165,15 +165,16 @@ def DCGANDiscriminator(  # noqa: N802 - a builder is named like the model it bui
     """The discriminator of DCGAN (Radford et al. 2016): images in, a score out that is high for real ones.
 
     Args:
-        include_top: whether to add the unit that scores; without, the output is the last map.
-        weights: `None` (random), or the path of a weight file, as of `DCGANGenerator`.
+        include_top: whether to add the unit that scores; without it, the output is the last map.
+        weights: `None` (random), or the path of a weight file, see `DCGANGenerator`.
         input_tensor: symbolic tensor to build on, instead of `input_shape`.
         input_shape: `(side, side, channels)`, default `(64, 64, 3)`, with a side of `first` · 2ⁿ.
         classifier_activation: `None` for logits or `"sigmoid"` for the probability that an image is real.
-        name: of the model.
+        name: name of the model.
         filters: channels of the first map; each one after has twice as many. 64 for house numbers.
         first: rows and columns of the last map: 4, or 7 for 28×28 pixels.
-        statistics: as of `DCGANGenerator`. Give real and generated images in batches of their own, as in the release.
+        statistics: statistics of batch normalisation, see `DCGANGenerator`. Give real and generated images in separate
+            batches, as in the release.
 
     Returns:
         Model from images `(batch, side, side, channels)` float32, -1..1, to scores `(batch, 1)`.

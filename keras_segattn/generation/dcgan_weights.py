@@ -1,4 +1,4 @@
-"""The arrays that DCGAN's authors published (github.com/Newmu/dcgan_code, `models/`), under our names."""
+"""Conversion of the arrays that DCGAN's authors published (github.com/Newmu/dcgan_code, `models/`) to our names."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -10,17 +10,17 @@ FIRST = 4  # rows and columns of the generator's first map
 
 
 def released_list(folder: str | os.PathLike[str], network: str) -> Path:
-    """The list of arrays in a folder of the release that was trained longest.
+    """Find the list of arrays, in a folder of the release, that was trained longest.
 
     Args:
-        folder: such as `models/svhn_unsup_all_conv_dcgan_100z_gaussian_lr_0.0005_64mb` of Newmu/dcgan_code.
+        folder: folder of the release, such as `models/svhn_unsup_all_conv_dcgan_100z_gaussian_lr_0.0005_64mb`.
         network: `"gen"` or `"discrim"`.
 
     Returns:
         Path for `weights`, such as `…/200_gen_params.jl`.
 
     Raises:
-        FileNotFoundError: if there is none.
+        FileNotFoundError: if there is no such list.
 
     Example:
         >>> generator = DCGANGenerator(str(released_list("models/svhn_…", "gen")), **SVHN)
@@ -34,12 +34,12 @@ def released_list(folder: str | os.PathLike[str], network: str) -> Path:
 
 
 def generator_arrays(tensors: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-    """The released list [W, gain, shift of the projection; the same of every map; W of the image] under our names."""
+    """Name the released list: [W, gain, shift of the projection; W, gain, shift of every map; W of the image]."""
     if not is_released(tensors):
         return tensors
     project, gain, shift, *maps, image = tensors.values()
     return {
-        # (in, out) → (out, in), and out from channels, rows, columns to rows, columns, channels.
+        # (in, out) → (out, in); the outputs are reordered from channels, rows, columns to rows, columns, channels.
         "project.kernel": channels_last(project).T,
         "project_bn.gamma": channels_last(gain),
         "project_bn.beta": channels_last(shift),
@@ -49,7 +49,7 @@ def generator_arrays(tensors: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarr
 
 
 def discriminator_arrays(tensors: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-    """The released list [W of the first map; W, gain, shift of every other; W of the score] under our names."""
+    """Name the released list: [W of the first map; W, gain, shift of every other map; W of the score]."""
     if not is_released(tensors):
         return tensors
     first, *maps, score = tensors.values()
@@ -57,7 +57,7 @@ def discriminator_arrays(tensors: Mapping[str, np.ndarray]) -> Mapping[str, np.n
 
 
 def named_maps(arrays: Sequence[np.ndarray], stem: str, first: int) -> dict[str, np.ndarray]:
-    """[W, gain, shift] of map after map, the first of them called by the number `first`."""
+    """Name the arrays [W, gain, shift] of map after map; the first map has the number `first`."""
     named = {}
     for index, array in enumerate(arrays):
         layer, part = f"{stem}{first + index // 3}", index % 3
@@ -66,17 +66,17 @@ def named_maps(arrays: Sequence[np.ndarray], stem: str, first: int) -> dict[str,
 
 
 def is_released(tensors: Mapping[str, np.ndarray]) -> bool:
-    """Whether tensors are a list without names, as Theano's users store them."""
+    """Whether tensors are a list without names, as the release in Theano stores them."""
     return len(tensors) > 4 and all(name.endswith(".array") for name in tensors)
 
 
 def flipped(array: np.ndarray) -> np.ndarray:
-    """Kernels turned by 180°: Theano convolves, where Keras and PyTorch correlate."""
+    """Turn kernels by 180°: Theano convolves, where Keras and PyTorch correlate."""
     return array[..., ::-1, ::-1] if array.ndim == 4 else array
 
 
 def channels_last(array: np.ndarray) -> np.ndarray:
-    """The last axis from (channels, 4, 4), flat, to (4, 4, channels), flat."""
+    """Reorder the flattened last axis from (channels, 4, 4) to (4, 4, channels)."""
     if array.ndim == 0 or array.shape[-1] % (FIRST * FIRST):
-        return array  # of another network: its shape will not fit
+        return array  # from another network, whose shapes will not fit
     return np.moveaxis(array.reshape(*array.shape[:-1], -1, FIRST, FIRST), -3, -1).reshape(array.shape)

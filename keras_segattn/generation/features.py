@@ -1,4 +1,4 @@
-"""What a discriminator has learned without labels, as features for a classifier (Radford et al. 2016, section 5)."""
+"""Features that a discriminator has learned without labels, for a classifier (Radford et al. 2016, section 5)."""
 
 import keras
 from keras import layers
@@ -9,18 +9,20 @@ ACTIVATIONS = (layers.ReLU, layers.LeakyReLU)
 
 
 def discriminator_features(discriminator: keras.Model, grid: int = 4) -> keras.Model:
-    """The activations of all convolutions, each max-pooled to a grid, flattened and put side by side.
+    """Build a model of the activations of all convolutions, each max-pooled to a grid, flattened and concatenated.
 
-    The authors train a linear SVM on them. Batch normalisation must not depend on which images stand together: they
-    set the statistics to averages over training images first (`statistics="moving"`, `estimate_statistics`).
+    The authors train a linear SVM on these features, which must not depend on the other images in the batch. So they
+    set the statistics of batch normalisation to averages over training images first (`statistics="moving"`,
+    `estimate_statistics`).
 
     Args:
         discriminator: functional model of one image input, whose convolutions end in ReLU or leaky ReLU.
-        grid: rows and columns after pooling; of a map whose side it does not divide, the last windows are smaller.
+        grid: number of rows and columns after pooling; if it does not divide the side of a map, the last windows are
+            smaller.
 
     Returns:
-        Model on the discriminator's layers, from images to features `(batch, grid² · all channels)`; smaller maps are
-        not pooled.
+        Model that shares the discriminator's layers, from images to features `(batch, grid² · all channels)`; maps
+        smaller than the grid are not pooled.
 
     Raises:
         ValueError: if `grid` is not positive, or the model has no such maps.

@@ -1,14 +1,15 @@
 """Generative recurrent adversarial networks (Im, Kim, Jiang & Memisevic, 2016, arXiv 1602.05110).
 
-A generator that paints in steps: a decoder adds to a canvas what it makes of noise and of a code of its last stroke,
-an encoder codes that stroke for the next step, and a sigmoid ends it. All steps share their weights. From the released
-code, for 32×32 and 28×28 pixels: the encoder reads the last stroke, not the canvas; all steps see the same noise
-(`noise="shared"`), where the paper's text draws it anew for each. The projection of [h_z, h_c] is written as the sum of
-a projection of each, the same numbers: the first step, where h_c = 0, has only the one.
+The generator paints on a canvas in steps. In each step a decoder makes a stroke ΔC from the noise and from a code of
+the last stroke, and adds it to the canvas; an encoder codes the stroke for the next step. A sigmoid follows the last
+step. All steps share their weights. As in the released code, for 32×32 and 28×28 pixels, the encoder reads the last
+stroke, not the canvas, and all steps see the same noise (`noise="shared"`), whereas the paper's text draws new noise
+for each step. The projection of [h_z, h_c] is computed as the sum of a projection of each, which is equal; in the first
+step, where h_c = 0, there is only the projection of h_z.
 
-Batch normalisation is by the batch at all times there; `statistics="moving"` is for serving, with averages of every
-step. We divide by √(σ² + 10⁻¹²), the code by σ + 10⁻⁶: they differ by a factor of 1 + 10⁻⁶/σ at most, and ours has a
-gradient where nothing varies. Images are 0..1.
+Batch normalisation in the release uses the statistics of the batch at all times; `statistics="moving"` is for serving,
+with moving averages for every step. We divide by √(σ² + 10⁻¹²), the release by σ + 10⁻⁶: they differ by a factor of
+1 + 10⁻⁶/σ at most, and ours has a gradient where nothing varies. Images are 0..1.
 """
 
 from collections.abc import Callable
@@ -45,13 +46,13 @@ MNIST: dict[str, Any] = {"image_shape": (28, 28, 1), "filters": 128, "first": 7,
 MNIST_DISCRIMINATOR: dict[str, Any] = {"input_shape": (28, 28, 1), "filters": 40, "first": 7}
 EPSILON = 1e-12
 KERNELS = normal(0.01)
-# From a layer's name to a batch normalisation.
+# Function from a layer's name to a batch normalisation.
 Normalization = Callable[[str], keras.layers.Layer]
 PREPROCESSING = Picture("RGB", mean=(0.0,) * 3, std=(255.0,) * 3, size=(32, 32))
 
 
 def reading(latent: int, units: int, norm: Normalization) -> list[keras.layers.Layer]:
-    """Noise → its share of the projection, by way of h_z."""
+    """Make the layers that project noise, by way of h_z."""
     return [
         layers.Dense(latent, name="h_z"),
         norm("h_z_bn"),
@@ -63,7 +64,7 @@ def reading(latent: int, units: int, norm: Normalization) -> list[keras.layers.L
 def decoding(
     filters: int, image_channels: int, first: int, count: int, upsampling: str, norm: Normalization
 ) -> list[keras.layers.Layer]:
-    """The projection → ΔC, a stroke."""
+    """Make the layers from the sum of the projections to ΔC, a stroke."""
     channels = filters << (count - 1)
     stack = [
         norm("project_bn"),
@@ -78,7 +79,7 @@ def decoding(
 def encoding(
     latent: int, units: int, filters: int, count: int, normalize_last: bool, norm: Normalization
 ) -> list[keras.layers.Layer]:
-    """ΔC → its share of the next projection, by way of h_c."""
+    """Make the layers that project ΔC for the next step, by way of h_c."""
     stack: list[keras.layers.Layer] = []
     for stage in range(1, count + 1):
         name, normalized = f"down{stage}", stage < count or normalize_last
@@ -96,7 +97,7 @@ def encoding(
 
 
 def noise_of(z: Any, step: int) -> Any:
-    """The noise of one step, `(batch, latent)`, of `(batch, steps, latent)`."""
+    """Cut the noise of one step, `(batch, latent)`, from `(batch, steps, latent)`."""
     _, steps, latent = z.shape
     z = layers.Cropping1D((step, steps - 1 - step), name=f"z{step}_crop")(z)
     return layers.Reshape((latent,), name=f"z{step}")(z)
@@ -134,22 +135,23 @@ def GRANGenerator(  # noqa: N802 - a builder is named like the model it builds
     Args:
         weights: `None` (random), or the path of a weight file.
         input_tensor: symbolic tensor to build on, of the input's shape.
-        name: of the model.
-        latent: numbers of noise for an image or step, and of the code of a stroke.
+        name: name of the model.
+        latent: number of noise values per image or step, and of values in the code of a stroke.
         image_shape: `(side, side, channels)`, with a side of `first` · 2ⁿ.
         filters: channels of the map before the image; each map before has twice as many.
         first: rows and columns of the first map: 4, or 7 for 28×28 pixels.
-        steps: T. From two on, the trainable parameters do not depend on it; one step needs no encoder, and has none.
-        noise: `"shared"` by all steps (the code), or `"per_step"` (the paper's text).
-        statistics: as of `DCGANGenerator`.
-        upsampling: likewise.
-        normalize_last: whether the encoder's last convolution is normalised, as the code does for 28×28 pixels only,
-            instead of having a bias.
+        steps: number of steps, T. From two on, the trainable parameters do not depend on it; a single step has no
+            encoder.
+        noise: `"shared"` by all steps (released code), or `"per_step"` (the paper's text).
+        statistics: statistics of batch normalisation, see `DCGANGenerator`.
+        upsampling: `"transposed"` or `"resize"`, see `DCGANGenerator`.
+        normalize_last: whether the encoder's last convolution has batch normalisation instead of a bias, as in the
+            released code for 28×28 pixels only.
 
     Returns:
         Model from noise float32, `(batch, latent)` or `(batch, steps, latent)`, to images
-        `(batch, side, side, channels)` float32, 0..1. What has been painted up to step t > 0 is the output of layer
-        `canvas{t}`, before the sigmoid.
+        `(batch, side, side, channels)` float32, 0..1. The canvas after step t > 0, before the sigmoid, is the output of
+        layer `canvas{t}`.
 
     Raises:
         ValueError: if an argument or a shape is wrong.
@@ -215,16 +217,16 @@ def GRANDiscriminator(  # noqa: N802 - a builder is named like the model it buil
     """The discriminator of GRAN (Im et al. 2016, released code): images in, a score out that is high for real ones.
 
     Args:
-        include_top: whether to add the unit that scores; without, the output is the hidden layer before it.
+        include_top: whether to add the unit that scores; without it, the output is the hidden layer before it.
         weights: `None` (random), or the path of a weight file.
         input_tensor: symbolic tensor to build on, instead of `input_shape`.
         input_shape: `(side, side, channels)`, default `(32, 32, 3)`, with a side of `first` · 2ⁿ.
         classifier_activation: `None` for logits or `"sigmoid"` for the probability that an image is real.
-        name: of the model.
+        name: name of the model.
         filters: channels of the last map; each one before has twice as many.
         first: rows and columns of the last map: 4, or 7 for 28×28 pixels.
-        units: of the hidden layer.
-        statistics: as of `DCGANDiscriminator`.
+        units: number of units in the hidden layer.
+        statistics: statistics of batch normalisation, see `DCGANDiscriminator`.
 
     Returns:
         Model from images `(batch, side, side, channels)` float32, 0..1, to scores `(batch, 1)`.

@@ -1,4 +1,4 @@
-"""What goes into a generator, and what comes out: noise, ways through it, pixels, statistics."""
+"""Inputs and outputs of generators: noise, interpolation and arithmetic on it, pixels, moving statistics."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -14,13 +14,13 @@ DISTRIBUTIONS = ("normal", "uniform")
 
 
 def noise(distribution: str, count: int, shape: int | tuple[int, ...], seed: int = 0) -> np.ndarray:
-    """Noise for so many images.
+    """Draw noise for `count` images.
 
     Args:
-        distribution: `"normal"`, N(0, 1), or `"uniform"` on -1..1: what the generator was trained with.
-        count: of images.
-        shape: of the noise of one image.
-        seed: of the draw.
+        distribution: `"normal"`, N(0, 1), or `"uniform"` on -1..1, as in the generator's training.
+        count: number of images.
+        shape: shape of the noise of one image.
+        seed: seed of the draw.
 
     Returns:
         float32 `(count, *shape)`.
@@ -40,12 +40,12 @@ def noise(distribution: str, count: int, shape: int | tuple[int, ...], seed: int
 
 
 def interpolate(start: np.ndarray, end: np.ndarray, steps: int) -> np.ndarray:
-    """Points on the straight line between two noises, both included (Radford et al. 2016, section 6.1).
+    """Return points on the straight line between two noises, both included (Radford et al. 2016, section 6.1).
 
     Args:
         start: noise of one image, any shape.
-        end: the same.
-        steps: how many points.
+        end: noise of another image, with the same shape.
+        steps: number of points.
 
     Returns:
         `(steps, *shape)`.
@@ -65,12 +65,12 @@ def interpolate(start: np.ndarray, end: np.ndarray, steps: int) -> np.ndarray:
 
 
 def arithmetic(plus: np.ndarray, minus: np.ndarray, also_plus: np.ndarray) -> np.ndarray:
-    """mean(plus) - mean(minus) + mean(also_plus): a smiling woman, less a woman, and a man (section 6.3.2).
+    """Compute mean(plus) - mean(minus) + mean(also_plus): smiling woman - woman + man (section 6.3.2).
 
     Args:
-        plus: noise of several images alike, `(count, *shape)`. The mean of three is stable, one by itself is not.
-        minus: of images with what shall go.
-        also_plus: of images with what shall come.
+        plus: noise of several similar images, `(count, *shape)`. The mean of three is stable, a single one is not.
+        minus: noise of images with the property to remove.
+        also_plus: noise of images with the property to add.
 
     Returns:
         Noise of one image, `shape`.
@@ -89,11 +89,11 @@ def arithmetic(plus: np.ndarray, minus: np.ndarray, also_plus: np.ndarray) -> np
 
 
 def generate(generator: keras.Model, z: Any) -> np.ndarray:
-    """The images that a generator makes of noise.
+    """Generate images from noise.
 
     Args:
-        generator: any of this package.
-        z: its input. A generator that normalises by the batch wants many at once.
+        generator: any generator of this package.
+        z: input of the generator, for many images at once if it normalises by the batch.
 
     Returns:
         uint8 `(batch, side, side, channels)`.
@@ -105,18 +105,18 @@ def generate(generator: keras.Model, z: Any) -> np.ndarray:
 
 
 def black(generator: keras.Model) -> float:
-    """The least value of a generator's images: -1 after tanh, 0 after a sigmoid."""
+    """Return the least value of a generator's images: -1 after tanh, 0 after a sigmoid."""
     return -1.0 if generator.get_layer("image").activation is keras.activations.tanh else 0.0
 
 
 def estimate_statistics(model: keras.Model, batches: Iterable[Any]) -> None:
     """Set the moving statistics of a model to their average over batches, as the authors of DCGAN did to freeze it.
 
-    For weights that were trained without any; all batches count alike.
+    This is for weights that were trained without moving statistics. All batches have equal weight.
 
     Args:
-        model: built with `statistics="moving"`; its moving statistics change.
-        batches: inputs as the model takes them, such as a few times noise of 128 images.
+        model: model built with `statistics="moving"`; its moving statistics change.
+        batches: batches of the model's inputs, such as several batches of noise for 128 images.
 
     Raises:
         ValueError: if the model has no moving statistics, or there is no batch.
@@ -135,7 +135,7 @@ def estimate_statistics(model: keras.Model, batches: Iterable[Any]) -> None:
     try:
         for batch in batches:
             for layer in normalizations:
-                layer.momentum = seen / (seen + 1)  # the moving average is then the mean of all so far
+                layer.momentum = seen / (seen + 1)  # makes the moving average the mean of all batches so far
             model(batch, training=True)
             seen += 1
     finally:

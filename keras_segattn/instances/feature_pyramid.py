@@ -1,4 +1,4 @@
-"""Feature pyramid network (Lin et al., CVPR 2017, arXiv 1612.03144, section 3): one width at every stride."""
+"""Feature pyramid network (Lin et al., CVPR 2017, arXiv 1612.03144, section 3): maps of equal width at all strides."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,10 +14,10 @@ from keras_segattn.layers import CropToReference
 def trunk_maps(
     image: Any, backbone: str, weights: str | None, alpha: float, options: Mapping[str, Any]
 ) -> dict[int, Any]:
-    """Stride → map of a registered trunk built on `image`; a trunk that ends at stride 16 is pooled once more.
+    """Build a registered backbone on `image` and return stride → map; one that ends at stride 16 is pooled once more.
 
     Raises:
-        ValueError: if the trunk declares no maps at strides 4, 8 and 16.
+        ValueError: if the backbone declares no maps at strides 4, 8 and 16.
     """
     card = registry.model_card(backbone)
     if not {4, 8, 16} <= {tap.stride for tap in card.taps.values()}:
@@ -30,7 +30,7 @@ def trunk_maps(
 
 
 def convolve(x: Any, channels: int, kernel: int, normalise: bool, name: str, activation: str | None = None) -> Any:
-    """A convolution of a head, with a bias or with batch normalisation."""
+    """Apply a convolution of a head, with a bias or with batch normalisation."""
     if normalise:
         return conv_bn(x, channels, kernel, name=name, activation=activation)
     return layers.Conv2D(
@@ -39,7 +39,7 @@ def convolve(x: Any, channels: int, kernel: int, normalise: bool, name: str, act
 
 
 def feature_pyramid(maps: Mapping[int, Any], channels: int, normalise: bool) -> dict[int, Any]:
-    """Level → map of `channels`: levels 2 to 5 from the trunk's strides 4 to 32, level 6 pooled from level 5."""
+    """Return level → map of `channels`: levels 2 to 5 from the backbone's strides 4 to 32, level 6 pooled from 5."""
     laterals = {
         level: convolve(maps[2**level], channels, 1, normalise, f"fpn_lateral{level}") for level in range(5, 1, -1)
     }
@@ -48,7 +48,7 @@ def feature_pyramid(maps: Mapping[int, Any], channels: int, normalise: bool) -> 
     for level in (4, 3, 2):
         fine = laterals[level]
         x = layers.UpSampling2D(2, name=f"fpn_upsample{level}")(x)
-        if None in fine.shape[1:3] or x.shape[1:3] != fine.shape[1:3]:  # an odd size, halved, was rounded up
+        if None in fine.shape[1:3] or x.shape[1:3] != fine.shape[1:3]:  # half of an odd size was rounded up
             x = CropToReference(name=f"fpn_crop{level}")(x, fine)
         x = layers.Add(name=f"fpn_sum{level}")([fine, x])
         pyramid[level] = convolve(x, channels, 3, normalise, f"fpn_output{level}")

@@ -11,14 +11,15 @@ from keras_segattn.classification.blocks import conv_bn
 from keras_segattn.initializers import normal
 from keras_segattn.instances.feature_pyramid import convolve
 
-# Detectron's initialisers: near zero, so that training starts from the anchors and from all classes alike.
+# Detectron's initialisers: near zero, so that training starts at the anchors and with equal scores of all classes.
 SCORES, REFINEMENTS = normal(0.01), normal(0.001)
 
 
 def detected_classes(model: keras.Model) -> int:
-    """Number of classes of a detector; 0 without its heads.
+    """Return the number of classes of a detector; 0 if it has no heads.
 
-    What the layer that gives the output `classes` reads first are the scores of these and of the background.
+    The first input of the layer that gives the output `classes` holds the scores of these classes and of the
+    background.
     """
     if not isinstance(model.output, dict) or "classes" not in model.output:
         return 0
@@ -27,7 +28,10 @@ def detected_classes(model: keras.Model) -> int:
 
 
 def proposal_head(maps: Sequence[Any], channels: int, anchors: int, convolutions: int) -> tuple[list[Any], list[Any]]:
-    """Objectness `(…, anchors)` and refinements `(…, 4·anchors)` of every map, by the same layers (Ren et al. 2015)."""
+    """Return objectness `(…, anchors)` and refinements `(…, 4·anchors)` of every map, by shared layers.
+
+    This is the region proposal network of Ren et al. 2015.
+    """
     hidden = [
         layers.Conv2D(
             channels, 3, padding="same", activation="relu", kernel_initializer=SCORES, name=f"rpn_conv{number}"
@@ -47,7 +51,7 @@ def proposal_head(maps: Sequence[Any], channels: int, anchors: int, convolutions
 
 
 def fully_connected_head(x: Any, width: int) -> Any:
-    """Two hidden layers on the flattened region."""
+    """Apply two hidden layers to the flattened region."""
     x = layers.Flatten(name="box_flatten")(x)
     for number in (1, 2):
         x = layers.Dense(width, activation="relu", kernel_initializer="he_normal", name=f"box_fc{number}")(x)
@@ -55,7 +59,7 @@ def fully_connected_head(x: Any, width: int) -> Any:
 
 
 def convolutional_head(x: Any, channels: int, width: int) -> Any:
-    """Four normalised convolutions and one hidden layer (torchvision's second version)."""
+    """Apply four normalised convolutions and one hidden layer (torchvision's second version)."""
     for number in range(1, 5):
         x = convolve(x, channels, 3, True, f"box_conv{number}", "relu")
     x = layers.Flatten(name="box_flatten")(x)
@@ -63,21 +67,21 @@ def convolutional_head(x: Any, channels: int, width: int) -> Any:
 
 
 def matterport_head(x: Any, width: int) -> Any:
-    """A normalised convolution over the whole region, and one more (Matterport's)."""
+    """Apply a normalised convolution over the whole region, and a 1×1 convolution (Matterport's head)."""
     x = conv_bn(x, width, tuple(x.shape[1:3]), padding="valid", name="box_fc1", epsilon=1e-3)
     x = conv_bn(x, width, 1, name="box_fc2", epsilon=1e-3)
     return layers.Flatten(name="box_flatten")(x)
 
 
 def box_predictions(x: Any, classes: int, boxes: int) -> tuple[Any, Any]:
-    """Class scores and the refinements of `boxes` boxes of each region."""
+    """Return the class scores, and the refinements of `boxes` boxes, of each region."""
     logits = layers.Dense(classes, kernel_initializer=SCORES, name="box_logits")(x)
     deltas = layers.Dense(4 * boxes, kernel_initializer=REFINEMENTS, name="box_deltas")(x)
     return logits, deltas
 
 
 def mask_head(x: Any, channels: int, masks: int, convolutions: int, normalise: bool) -> Any:
-    """Convolutions, a transposed one that doubles the size, and one logit a class and pixel."""
+    """Apply convolutions and a transposed one that doubles the size; return `masks` logits per pixel."""
     for number in range(1, convolutions + 1):
         x = convolve(x, channels, 3, normalise, f"mask_conv{number}", "relu")
     x = layers.Conv2DTranspose(channels, 2, 2, activation="relu", kernel_initializer="he_normal", name="mask_deconv")(x)

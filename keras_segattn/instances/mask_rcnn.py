@@ -1,8 +1,9 @@
 """Mask R-CNN (He, Gkioxari, Dollár & Girshick, ICCV 2017, arXiv 1703.06870).
 
-A trunk, a region proposal network, RoIAlign, a head for class and box, and one for the mask of what the first found.
-The default is torchvision's `maskrcnn_resnet50_fpn`, layer by layer; `variant` chooses what other releases do
-otherwise. `form="c4"` is the paper's form without pyramid: the ResNet's fifth stage is the head.
+The network has a backbone, a region proposal network, RoIAlign, a head for class and box, and a head for the masks of
+the objects that the first head found. The default is torchvision's `maskrcnn_resnet50_fpn`, layer by layer; `variant`
+chooses the conventions of other releases. `form="c4"` is the paper's form without pyramid: the ResNet's fifth stage is
+the head.
 
 Heads see every region as an image of its own, `(batch · regions, …)`. Training (`training.InstanceTrainer`) runs the
 same layers on other regions; there is no second graph.
@@ -51,7 +52,7 @@ BOX_SIZE, MASK_SIZE = 7, 14
 
 
 def fifth_stage(shape: tuple[int, ...], backbone: str, alpha: float, stride_in_1x1: bool) -> keras.Model:
-    """The last stage of a ResNet, from regions 14×14 of the fourth's map to 7×7 (section 3, "C4")."""
+    """Build the last stage of a ResNet, which makes 7×7 maps of 14×14 regions of the fourth stage's map (section 3)."""
     deep = backbone in resnet.BOTTLENECKS
     block = resnet.bottleneck if deep else resnet.basic_block
     options = {"stride_in_1x1": stride_in_1x1} if deep else {}
@@ -109,37 +110,40 @@ def MaskRCNN(  # noqa: N802 - a builder is named like the model it builds
     """Mask R-CNN (He et al. 2017): boxes, classes and masks of the objects in an image.
 
     Args:
-        include_top: whether to add the heads; without, the outputs are the maps `p2` … `p6` of the pyramid.
+        include_top: whether to add the heads; without them, the outputs are the maps `p2` … `p6` of the pyramid.
         weights: `None` (random), the name of weights packaged for the backbone (such as `"imagenet"` with
             `backbone="efficientnet_lite0"`), or the path of a weight file of the whole network: torchvision's
             `maskrcnn_resnet50_fpn` and, with their `variant`, `_v2`, Detectron2's and Matterport's.
         input_tensor: symbolic tensor to build on, instead of `input_shape`.
         input_shape: `(height, width, channels)`, default `(None, None, 3)`: any size.
         classes: number of classes, background (class 0) included.
-        name: of the model.
-        backbone: a registered trunk with taps at strides 4, 8 and 16.
+        name: name of the model.
+        backbone: name of a registered backbone with taps at strides 4, 8 and 16.
         form: `"fpn"` with feature pyramid, or `"c4"`: heads on the map of stride 16, a ResNet's fifth stage on top.
-        variant: release that is followed: `"torchvision"`, `"torchvision_coco"` (its first version's file trained on
-            COCO, which expects batch normalisation without epsilon), `"torchvision_v2"`, `"detectron2"` or
-            `"matterport"`.
-        alpha: width multiplier of the trunk and of `widths`.
-        widths: `instances.Widths` of the pyramid with the proposal network, the box head and the mask head. This and
-            the next three may be a dict of what differs from the default, such as `detections={"count": 30}`.
+        variant: release whose conventions are used: `"torchvision"`, `"torchvision_coco"` (for the weights of its first
+            version trained on COCO, which expect batch normalisation without epsilon), `"torchvision_v2"`,
+            `"detectron2"` or `"matterport"`.
+        alpha: width multiplier of the backbone and of `widths`.
+        widths: `instances.Widths` of the pyramid with the proposal network, the box head and the mask head. `widths`,
+            `anchors`, `proposals` and `detections` may also be dicts of the values that differ from the default, such
+            as `detections={"count": 30}`.
         roi_operator: `"align"` (RoIAlign), or for comparison `"pool"` (Fast R-CNN) or `"warp"` (MNC).
-        anchors: `instances.Anchors`: a size for each level from 2 to 6, or all of them at once with `form="c4"`.
-        proposals: `instances.ProposalRules`, by which regions reach the box head.
-        detections: `instances.DetectionRules`, by which regions are returned.
-        class_agnostic_masks: one mask for all classes instead of one a class.
-        paste: `"torchvision"` or `"detectron2"` adds the output `pasted_masks`, whole images, by their rule.
-        padded_images: adds the input `image_size` `(batch, 2)` float32, height and width of the picture in the upper
-            left of a larger, padded image; boxes are clipped to it.
+        anchors: `instances.Anchors`: one size per level from 2 to 6; with `form="c4"`, all sizes on its only level.
+        proposals: `instances.ProposalRules` that select the regions for the box head.
+        detections: `instances.DetectionRules` that select the detections to return.
+        class_agnostic_masks: whether there is one mask for all classes instead of one per class.
+        paste: `"torchvision"` or `"detectron2"` adds the output `pasted_masks`, masks of the whole image, by the rule
+            of that release; `None` leaves it out.
+        padded_images: whether to add the input `image_size` `(batch, 2)` float32, height and width of the picture in
+            the upper left of a larger, padded image; boxes are clipped to it.
 
     Returns:
         Model from preprocessed images `(batch, height, width, channels)` float32 to a dict, D being `detections.count`:
         `boxes` float32 `(batch, D, 4)`, `(x1, y1, x2, y2)` in pixels of the image; `scores` float32 `(batch, D)`,
-        0..1, falling; `classes` int32 `(batch, D)`, from 1; `masks` float32 `(batch, D, 28, 28)`, probabilities within
-        the box (14×14 with `form="c4"`); `count` int32 `(batch,)`: slots from there on are zero; with `paste`, also
-        `pasted_masks` float32 `(batch, D, height, width)`, to be thresholded at 0.5.
+        0..1, descending; `classes` int32 `(batch, D)`, from 1; `masks` float32 `(batch, D, 28, 28)`, probabilities
+        within the box (14×14 with `form="c4"`); `count` int32 `(batch,)`, the number of detections, after which all
+        entries are zero; with `paste`, also `pasted_masks` float32 `(batch, D, height, width)`, to be thresholded at
+        0.5.
 
     Raises:
         ValueError: if an argument or a shape is wrong.
@@ -189,7 +193,7 @@ def MaskRCNN(  # noqa: N802 - a builder is named like the model it builds
         pyramid, cells = {4: maps[16]}, [tuple(anchors.sizes)]
         width = maps[16].shape[-1]
     if len(cells) != len(pyramid):
-        raise ValueError(f"anchors must have one size a level of {list(pyramid)}, received {anchors.sizes}")
+        raise ValueError(f"anchors must have one size per level of {list(pyramid)}, received {anchors.sizes}")
     if not include_top:
         outputs = {f"p{level}": x for level, x in pyramid.items()}
         return _finish(inputs, outputs, name, weights, packaged, card, release.epsilon, trunk=True)
@@ -243,7 +247,7 @@ def MaskRCNN(  # noqa: N802 - a builder is named like the model it builds
 
 
 def _roi_operator(operator: str, release: Release, levels: list[int]) -> Any:
-    """(output size, prefix of the layer's name) → the layer that crops regions of all levels."""
+    """Return a function from (output size, prefix of the layer's name) to the layer that crops regions of any level."""
     scales = [2.0**-level for level in levels]
     options: dict[str, Any] = {"level_rounding": release.level_rounding, "lowest_level": levels[0]}
     name = operator
@@ -258,7 +262,7 @@ def _roi_operator(operator: str, release: Release, levels: list[int]) -> Any:
 
 
 def _box_head(regions: Any, stage: keras.Model | None, kind: str, width: int, channels: int) -> Any:
-    """What class and box are read from, `(batch · regions, features)`."""
+    """Compute the features that class and box are read from, `(batch · regions, features)`."""
     if stage is not None:
         return layers.GlobalAveragePooling2D(name="box_pool")(stage.call(regions))
     if kind == "matterport":
@@ -279,7 +283,7 @@ def _finish(
     *,
     trunk: bool,
 ) -> keras.Model:
-    """The model, with weights; `inputs` alone or as a dict by their names."""
+    """Build the model and fill its weights; a single input is not in a list."""
     model = keras.Model(inputs[0] if len(inputs) == 1 else inputs, outputs, name=name)
     if epsilon is not None:
         for layer in model.layers:

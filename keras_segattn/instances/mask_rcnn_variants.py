@@ -1,4 +1,4 @@
-"""In what the releases of Mask R-CNN differ: torchvision, Detectron2 and Matterport, as data."""
+"""Differences between the releases of Mask R-CNN (torchvision, Detectron2 and Matterport), as data."""
 
 from typing import NamedTuple
 
@@ -12,20 +12,20 @@ class Release(NamedTuple):
     """The conventions of a release.
 
     Attributes:
-        anchor_rounding: of the anchors' corners.
+        anchor_rounding: rounding of the anchors' corners.
         aligned: whether RoIAlign shifts by half a pixel.
-        sampling_ratio: RoIAlign's samples a bin and axis; 0 adapts to the region.
-        level_rounding: of the pyramid level of a region.
-        stride_in_1x1: where the ResNet's strides are.
-        padding: of the ResNet's first pooling.
-        epsilon: of batch normalisation; `None` for the trunk's own.
+        sampling_ratio: number of RoIAlign's samples per bin and axis; 0 adapts to the region.
+        level_rounding: rounding of the pyramid level of a region.
+        stride_in_1x1: whether the ResNet's strides are in the first 1×1 convolutions.
+        padding: padding of the ResNet's first pooling.
+        epsilon: epsilon of batch normalisation; `None` for the backbone's own.
         with_background: whether boxes and masks have an (unused) channel for class 0.
-        proposal_convolutions: hidden layers of the proposal network.
+        proposal_convolutions: number of hidden layers of the proposal network.
         box_head: `"fully_connected"`, `"convolutional"` or `"matterport"`.
         normalise_pyramid: whether the pyramid's convolutions are followed by batch normalisation.
-        normalise_masks: whether the mask head's are.
-        picture: how pictures are normalised; `None` where the backbone decides.
-        min_proposal, min_detection: smallest box kept, in pixels.
+        normalise_masks: whether the mask head's convolutions are followed by batch normalisation.
+        picture: normalisation of pictures; `None` if the backbone decides.
+        min_proposal, min_detection: smallest side of a box that is kept, in pixels.
     """
 
     anchor_rounding: str | None = "nearest"

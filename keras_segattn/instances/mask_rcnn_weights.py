@@ -1,15 +1,15 @@
-"""What Mask R-CNN's layers are called in other people's files, and what those store otherwise."""
+"""Names of Mask R-CNN's layers in the files of other releases, and conversion of values that differ there."""
 
 from collections.abc import Mapping
 
 import numpy as np
 
-# Blocks of the four stages of the deepest ResNet: names of shallower ones are among them.
+# Numbers of blocks in the four stages of the deepest ResNet, whose names include those of shallower ones.
 STAGES = (3, 8, 36, 3)
 
 
 def _trunk_names() -> dict[str, tuple[str, ...]]:
-    """Names of the ResNet's layers in torchvision's, Detectron2's (pyramid, C4) and Matterport's files."""
+    """Return ResNet layer → its names in torchvision's, Detectron2's (pyramid, C4) and Matterport's files."""
     bodies = ("backbone.bottom_up", "backbone")
     names = {
         "conv1_conv": ("backbone.body.conv1", *(f"{body}.stem.conv1" for body in bodies), "conv1"),
@@ -68,7 +68,7 @@ def _head_names() -> dict[str, tuple[str, ...]]:
         names |= _normalised(f"fpn_lateral{level}", inner) | _normalised(f"fpn_output{level}", outer)
     for number in range(1, 5):
         mask = f"roi_heads.mask_head.{number - 1}"
-        # torchvision's released file is older than its code, and says mask_fcn1 as Detectron2 does.
+        # torchvision's released file is older than its code and has the name mask_fcn1, as Detectron2 does.
         names[f"mask_conv{number}"] = (f"{mask}.0", f"roi_heads.mask_head.mask_fcn{number}")
         names[f"mask_conv{number}_conv"] = (f"{mask}.0", f"mrcnn_mask_conv{number}")
         names[f"mask_conv{number}_bn"] = (f"{mask}.1", f"mrcnn_mask_bn{number}")
@@ -93,7 +93,7 @@ _X_FIRST = [1, 0, 3, 2]
 
 
 def translate(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """A file's tensors in torchvision's conventions: unchanged, unless they are Detectron2's or Matterport's.
+    """Convert a file's tensors to torchvision's conventions; only Detectron2's and Matterport's are changed.
 
     Detectron2 counts the background as the last class. Matterport's proposal network scores background and object,
     of which only the difference matters, its anchors' ratios are widths ÷ heights, and its boxes have y first.
@@ -118,7 +118,7 @@ def translate(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _without_submodel(name: str) -> str:
-    """`"rpn_model.rpn_conv_shared/kernel"` → `"rpn_conv_shared.kernel"`."""
+    """Turn `"rpn_model.rpn_conv_shared/kernel"` into `"rpn_conv_shared.kernel"`; keep other names."""
     return name.removeprefix(_MATTERPORT_RPN).replace("/", ".") if name.startswith(_MATTERPORT_RPN) else name
 
 

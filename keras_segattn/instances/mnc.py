@@ -1,12 +1,13 @@
 """Multi-task network cascades (Dai, He & Sun, CVPR 2016, arXiv 1512.04412).
 
-Boxes, masks and classes of instances, each stage on what the one before it found, with shared features: a region
-proposal network, RoIWarp, a mask of each region, and from features gated by that mask its class. In the five-stage
-form the boxes are refined by what was learned, and masks and classes found again by the same layers. Coordinates pass
-gradients from every stage to those before.
+Each stage works on the results of the stage before, with shared features. First, a region proposal network finds boxes.
+In the second stage, RoIWarp crops them and a mask is predicted for each; in the third, the features gated by that mask
+give the class. In the five-stage form, the third stage also refines the boxes, and stages 4 and 5 find masks and
+classes again with the layers of stages 2 and 3. Gradients flow through box coordinates from every stage to those
+before.
 
-The default is the released VGG16 network, layer by layer. As in its test network, stages 4 and 5 warp regions to
-14×14 directly, the first to 28×28 and then a maximum; training does the latter in both.
+The default is the released VGG16 network, layer by layer. As in its test network, stage 4 warps regions to 14×14
+directly, whereas stage 2 warps them to 28×28 and takes 2×2 maxima; training does the latter in both.
 """
 
 from collections.abc import Mapping
@@ -46,15 +47,15 @@ WIDTHS = Widths(proposals=512, boxes=4096, masks=256)
 ANCHORS = Anchors(sizes=(128, 256, 512))
 PROPOSALS = ProposalRules(count=300, before_nms=6000, overlap=0.7)
 DETECTIONS = DetectionRules(count=100, least_score=1e-3, overlap=0.3)
-LEAST_SIDE = 16.0  # of a proposal in the released code, in pixels
+LEAST_SIDE = 16.0  # smallest side of a proposal in the released code, in pixels
 REGION_SIZE = 14
-# py-faster-rcnn counts pixels: a box from 0 to 9 is ten wide.
+# py-faster-rcnn's coordinates are inclusive: a box from 0 to 9 is ten pixels wide.
 OFFSET = 1.0
 SCORES, REFINEMENTS = normal(0.01), normal(0.001)  # initialisers
 
 
 def trunk_map(image: Any, backbone: str, weights: str | None, alpha: float) -> Any:
-    """The map of stride 16 of a trunk; of VGG16 the last convolution's, before the pooling that ends it."""
+    """Build a backbone and return its map of stride 16; for VGG16 that of the last convolution, before the pooling."""
     card = registry.model_card(backbone)
     taps = {tap.stride: layer for layer, tap in card.taps.items()}
     if STRIDE not in taps:
@@ -64,7 +65,10 @@ def trunk_map(image: Any, backbone: str, weights: str | None, alpha: float) -> A
 
 
 def instance_stage(channels: int, classes: int, mask_size: int, widths: Widths) -> keras.Model:
-    """Mask, class and box of regions `(batch · regions, 14, 14, channels)`: what stages 2 and 3, 4 and 5 do alike."""
+    """Build the layers that stages 2 and 3 share with stages 4 and 5.
+
+    They predict mask, class and box of regions `(batch · regions, 14, 14, channels)`.
+    """
     regions = keras.Input((REGION_SIZE, REGION_SIZE, channels), name="regions")
     x = layers.Flatten(name="mask_flatten")(regions)
     x = layers.Dense(widths.masks, activation="relu", kernel_initializer=REFINEMENTS, name="fc6_maskest")(x)
@@ -139,30 +143,32 @@ def MNC(  # noqa: N802 - a builder is named like the model it builds
     """MNC (Dai et al. 2016): the instances in an image, by a cascade of boxes, masks and classes.
 
     Args:
-        include_top: whether to add the cascade; without, the output is the trunk's map of stride 16.
+        include_top: whether to add the cascade; without it, the output is the backbone's map of stride 16.
         weights: `None` (random), the name of weights packaged for the backbone (such as `"imagenet"` with
             `backbone="efficientnet_lite0"`), or the path of a weight file of the whole network, such as the released
             `.caffemodel`.
         input_tensor: symbolic tensor to build on, instead of `input_shape`.
         input_shape: `(height, width, channels)`, default `(None, None, 3)`: any size.
         classes: number of classes, background (class 0) included.
-        name: of the model.
-        backbone: a registered trunk with a tap at stride 16.
-        alpha: width multiplier of the trunk and of `widths`.
-        cascade: `instances.Cascade`: number of stages, size of masks, and what the released code does. This and the
-            next four may be a dict of what differs from the default, such as `cascade={"stages": 3}`.
+        name: name of the model.
+        backbone: name of a registered backbone with a tap at stride 16.
+        alpha: width multiplier of the backbone and of `widths`.
+        cascade: `instances.Cascade`: number of stages, size of masks, and conventions of the released code. This and
+            the next four arguments may also be dicts of the values that differ from the default, such as
+            `cascade={"stages": 3}`.
         widths: `instances.Widths` of the proposal network, the two paths to class and box, and the mask's layer.
         anchors: `instances.Anchors` at every position of the map.
-        proposals: `instances.ProposalRules`, by which regions reach the cascade.
-        detections: `instances.DetectionRules`, by which instances are returned.
+        proposals: `instances.ProposalRules` that select the regions for the cascade.
+        detections: `instances.DetectionRules` that select the instances to return.
 
     Returns:
         Model from preprocessed images `(batch, height, width, channels)` float32 to a dict, D being `detections.count`
         and m `cascade.mask_size`: `boxes` float32 `(batch, D, 4)`, `(x1, y1, x2, y2)` in pixels, the last one
-        inclusive; `scores` float32 `(batch, D)`, 0..1, falling; `classes` int32 `(batch, D)`, from 1; `masks` float32
-        `(batch, D, m, m)`, probabilities within the box, which the authors cut at 0.4; `box_scores` float32
-        `(batch, D)`, the class's probability by the whole box, and `refined_boxes` float32 `(batch, D, 4)` after
-        regression, which the authors use for detection only; `count` int32 `(batch,)`: slots from there on are zero.
+        inclusive; `scores` float32 `(batch, D)`, 0..1, descending; `classes` int32 `(batch, D)`, from 1; `masks`
+        float32 `(batch, D, m, m)`, probabilities within the box, which the authors threshold at 0.4; `box_scores`
+        float32 `(batch, D)`, the probability of the class according to the whole box, and `refined_boxes` float32
+        `(batch, D, 4)` after regression, both of which the authors use for detection only; `count` int32 `(batch,)`,
+        the number of instances, after which all entries are zero.
 
     Raises:
         ValueError: if an argument or a shape is wrong.
@@ -207,12 +213,12 @@ def MNC(  # noqa: N802 - a builder is named like the model it builds
 
 
 def preprocess_input(images: Any) -> Any:
-    """RGB images `(..., 3)`, 0..255 → float32 BGR minus the mean, as the released weights expect."""
+    """Convert RGB images `(..., 3)`, 0..255, to float32 BGR minus the mean, as the released weights expect."""
     return PREPROCESSING(images)
 
 
 def _proposals(features: Any, sizes: Any, channels: int, anchors: Anchors, rules: ProposalRules) -> dict[str, Any]:
-    """Stage 1: class-agnostic boxes (py-faster-rcnn's network, which scores background and object apart)."""
+    """Find class-agnostic boxes: stage 1 (py-faster-rcnn's network, which scores background and object separately)."""
     count = len(anchors.sizes) * len(anchors.ratios)
     x = layers.Conv2D(channels, 3, padding="same", activation="relu", kernel_initializer=SCORES, name="rpn_conv_3x3")(
         features
@@ -228,7 +234,7 @@ def _proposals(features: Any, sizes: Any, channels: int, anchors: Anchors, rules
 
 
 def _split(results: dict[str, Any], regions: int, suffix: str) -> dict[str, Any]:
-    """Results of regions in the batch axis, by image."""
+    """Split the results of regions, which are in the batch axis, by image."""
     return {key: SplitRegions(regions, name=f"{key}_split{suffix}")(x) for key, x in results.items()}
 
 
@@ -239,7 +245,7 @@ def _instances(
     cascade: Cascade,
     rules: DetectionRules,
 ) -> dict[str, Any]:
-    """The instances of all stages together, the best of them with the masks they agree on."""
+    """Select the best instances of all stages together, each with the mask on which overlapping instances agree."""
 
     def joined(parts: list[Any], name: str) -> Any:
         return parts[0] if len(parts) == 1 else layers.Concatenate(axis=1, name=name)(parts)

@@ -1,4 +1,4 @@
-"""What MNC's layers are called in the released Caffe network, and what that stores otherwise."""
+"""Names of MNC's layers in the released Caffe network, and conversion of values that differ there."""
 
 from collections.abc import Mapping
 
@@ -6,19 +6,19 @@ import numpy as np
 
 from keras_segattn.classification.vgg import CONFIGURATIONS, trunk_weight_names
 
-# Other layers bear the released names.
+# All other layers have the released names.
 WEIGHT_NAMES: dict[str, tuple[str, ...]] = {
     **trunk_weight_names(CONFIGURATIONS["VGG16"]),
     "rpn_conv_3x3": ("rpn_conv/3x3",),
     "fc6_box": ("fc6",),
     "fc7_box": ("fc7",),
 }
-# The released file predicts refinements in box sizes, ours multiples of their usual deviations.
+# The released file predicts refinements in units of box sizes; our layers predict multiples of the usual deviations.
 BOX_WEIGHTS = np.array((10.0, 10.0, 5.0, 5.0), "float32")
 
 
 def translate(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """A Caffe file's tensors with refinements normalised (the training wrapper undoes that when it saves)."""
+    """Normalise the refinements in a Caffe file's tensors (the released training code saves them unnormalised)."""
     tensors = dict(tensors)
     for blob in ("blob0", "blob1"):
         if (name := f"bbox_pred.{blob}") in tensors:

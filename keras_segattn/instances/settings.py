@@ -1,6 +1,7 @@
-"""What detectors are told about their parts: anchors, proposals, detections, widths and the form of a cascade.
+"""Settings of detectors: anchors, proposals, detections, widths and the form of a cascade.
 
-A builder takes each as an instance, or as a dict of what differs from the release's, which a command line can write.
+A builder takes each as an instance, or as a dict of the values that differ from the release's. The latter can also be
+given on a command line.
 """
 
 import math
@@ -13,17 +14,17 @@ from keras_segattn.arguments import check_choice, check_positive_integer, scaled
 
 @dataclass(frozen=True)
 class Settings:
-    """What the dataclasses of this module have in common."""
+    """Base class of the settings in this module."""
 
     def resolve(self, name: str, given: Self | Mapping[str, Any]) -> Self:
-        """The settings that a builder with the default `self` was given.
+        """Return the settings given to a builder whose default is `self`.
 
         Args:
-            name: of the builder's argument.
-            given: an instance, or a dict of what differs from `self`.
+            name: name of the builder's argument.
+            given: an instance, or a dict of the values that differ from `self`.
 
         Raises:
-            ValueError: if it is neither, or names something else.
+            ValueError: if `given` is neither, or has an unknown key.
         """
         if isinstance(given, type(self)):
             return given
@@ -40,8 +41,8 @@ class Anchors(Settings):
     """The boxes that a region proposal network refines.
 
     Args:
-        sizes: square roots of their areas, in pixels.
-        ratios: heights ÷ widths.
+        sizes: square roots of the boxes' areas, in pixels.
+        ratios: heights ÷ widths of the boxes.
 
     Raises:
         ValueError: if an argument is wrong.
@@ -59,11 +60,11 @@ class Anchors(Settings):
 
 @dataclass(frozen=True)
 class ProposalRules(Settings):
-    """Which boxes of the region proposal network the heads see.
+    """Rules that select the boxes of the region proposal network for the heads.
 
     Args:
-        count: regions an image.
-        before_nms: best boxes of a level before suppression.
+        count: number of regions per image.
+        before_nms: number of best boxes per level before suppression.
         overlap: intersection over union above which a worse box is suppressed.
         least_side: height and width, in pixels, below which a box is dropped; `None` for the release's.
 
@@ -86,10 +87,10 @@ class ProposalRules(Settings):
 
 @dataclass(frozen=True)
 class DetectionRules(Settings):
-    """Which classified regions are returned.
+    """Rules that select the classified regions to return.
 
     Args:
-        count: detections an image.
+        count: number of detections per image.
         least_score: probability up to which a detection is dropped.
         overlap: intersection over union above which a worse detection of the same class is suppressed.
 
@@ -109,12 +110,12 @@ class DetectionRules(Settings):
 
 @dataclass(frozen=True)
 class Widths(Settings):
-    """How wide a detector is beside its trunk.
+    """Widths of a detector's layers outside its backbone.
 
     Args:
         proposals: channels of the region proposal network, and of the pyramid that it reads.
-        boxes: hidden units of what finds class and box.
-        masks: channels or hidden units of what finds masks.
+        boxes: hidden units of the layers that find class and box.
+        masks: channels or hidden units of the layers that find masks.
 
     Raises:
         ValueError: if an argument is wrong.
@@ -129,7 +130,7 @@ class Widths(Settings):
             check_positive_integer(f"width of {field.name}", getattr(self, field.name))
 
     def scaled(self, alpha: float) -> "Widths":
-        """All three times the width multiplier `alpha`."""
+        """Multiply all three widths by the width multiplier `alpha`."""
         return Widths(*(scaled(width, alpha) for width in (self.proposals, self.boxes, self.masks)))
 
 
@@ -138,7 +139,7 @@ class Cascade(Settings):
     """The form of a multi-task network cascade.
 
     Args:
-        stages: 5, or 3: boxes, masks and classes once, without refined boxes.
+        stages: number of stages: 5, or 3 (boxes, masks and classes once, without refined boxes).
         mask_size: height and width of a mask: the released 21, or the paper's 28.
         quantize: whether RoIWarp rounds boxes to pixels of the map, as the released code does.
         vote: whether masks are averaged over the instances that overlap.

@@ -4,9 +4,11 @@ FCN-32s, 16s and 8s on VGG16 in the authors' released form, layer by layer: the 
 the 7×7 `fc6` fits any size, poolings round up, the up-sampled maps are cropped at fixed offsets, score layers start
 at zero and transposed convolutions as bilinear interpolation. `fcn_alexnet` does the same to CaffeNet.
 
-Any other registered trunk with maps at strides 8, 16 and 32 carries the same heads with "same" padding instead of
-the pad-100 trick. There the trunk's own maps are scored directly (as the paper does with GoogLeNet), without
-`fc6` and `fc7`, which are VGG's.
+Any other registered backbone with maps at strides 8, 16 and 32 can have the same heads, with "same" padding instead of
+the pad-100 trick. The backbone's own maps are then scored directly (as the paper does with GoogLeNet), without `fc6`
+and `fc7`, which are VGG's.
+
+A stream is one of these maps with its scores, which are summed with those of the other streams.
 """
 
 from collections.abc import Callable
@@ -33,7 +35,7 @@ PAPER = Paper(
     2015,
     "1411.4038",
 )
-# Factors of pool3 and pool4 in the at-once networks: fixed, they only balance the three streams' gradients.
+# Fixed factors of pool3 and pool4 in the at-once networks; they only balance the gradients of the three streams.
 AT_ONCE_SCALES = {8: 1e-4, 16: 1e-2}
 
 # torchvision's classifier names: an ImageNet VGG16 file fills fc6 and fc7, reshaped to convolutions.
@@ -44,7 +46,7 @@ WEIGHT_NAMES = trunk_weight_names(CONFIGURATIONS["VGG16"]) | {
 
 
 def preprocess_input(images: Any) -> Any:
-    """RGB images `(..., 3)`, 0..255 → float32 BGR minus the mean, as the VGG16 and AlexNet forms expect.
+    """Convert RGB images `(..., 3)`, 0..255, to float32 BGR minus the mean, as the VGG16 and AlexNet forms expect.
 
     Other backbones have a normalisation of their own: `keras_segattn.preprocessing_of(model)` finds it.
     """
@@ -65,19 +67,19 @@ FCN8_DOCUMENTATION = """\
 FCN-8s (Long et al. 2015): the scores of strides 32, 16 (pool4) and 8 (pool3), summed, up-sampled by 8.
 
 Args:
-    include_top: whether to add scores and up-sampling; without, the output is the stride-32 map.
-    weights: `None` (random trunk, zero scores), the name of weights packaged for the backbone (such as
+    include_top: whether to add scores and up-sampling; without them, the output is the stride-32 map.
+    weights: `None` (random backbone, zero scores), the name of weights packaged for the backbone (such as
         `"imagenet"` with `backbone="squeezenet1_1"`), or the path of a weight file of the whole network.
     input_tensor: symbolic tensor to build on, instead of `input_shape`.
     input_shape: `(height, width, channels)`, default `(None, None, 3)`: any size from 1 pixel up.
     classes: number of classes, background included.
     classifier_activation: `None` for logits, `"softmax"` for probabilities.
-    name: of the model.
-    backbone: `"vgg16"` for the released pad-100 form, or a registered trunk with taps at strides 8 and 16.
-    alpha: width multiplier of the trunk and of fc6 and fc7.
+    name: name of the model.
+    backbone: `"vgg16"` for the released pad-100 form, or a registered backbone with taps at strides 8 and 16.
+    alpha: width multiplier of the backbone and of fc6 and fc7.
     learn_upsampling: whether the transposed convolutions are trained; the release keeps them bilinear.
-    at_once: scale pool4 by 0.01 and pool3 by 0.0001 before they are scored, so that all streams can be
-        trained from the start instead of in stages.
+    at_once: whether to scale pool4 by 0.01 and pool3 by 0.0001 before they are scored, so that all streams can
+        be trained from the start instead of in stages.
 
 Returns:
     Model from preprocessed images `(batch, height, width, channels)` float32 to logits
@@ -95,7 +97,7 @@ Example:
 
 
 def _fcn(finest: int, documentation: str | None = None) -> Callable[..., keras.Model]:
-    """The builder of a network whose finest scored map has stride `finest`: 32, 16 or 8 pixels."""
+    """Make the builder of a network whose finest scored map has stride `finest`: 32, 16 or 8 pixels."""
 
     def build(
         include_top: bool = True,

@@ -1,7 +1,8 @@
 """FCN-AlexNet: the fully convolutional network on the Caffe release of AlexNet (Long et al., CVPR 2015).
 
-The authors' `voc-fcn-alexnet`: the image is zero-padded by 100, the classifier of CaffeNet becomes convolutional and
-its scores are up-sampled in one step of 32 by a 63×63 bilinear kernel. `fcn` holds the VGG16 networks.
+This is the authors' `voc-fcn-alexnet`: the image is zero-padded by 100, the classifier of CaffeNet becomes
+convolutional, and its scores are up-sampled in one step of 32 by a 63×63 bilinear kernel. The module `fcn` has the
+VGG16 networks.
 """
 
 from typing import Any
@@ -37,7 +38,7 @@ def FCNAlexNet(  # noqa: N802 - a builder is named like the model it builds
 ) -> keras.Model:
     """FCN-AlexNet (Long et al. 2015): CaffeNet made convolutional, up-sampled in one step of 32.
 
-    Arguments, output and errors are those of `FCN8s`; the trunk is CaffeNet.
+    Arguments, output and errors are those of `FCN8s`; the backbone is CaffeNet.
 
     Example:
         >>> model = FCNAlexNet(classes=3)

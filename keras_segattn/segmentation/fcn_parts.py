@@ -1,4 +1,4 @@
-"""What fully convolutional networks are made of: the maps of a trunk, and the heads that score and up-sample them."""
+"""Parts of fully convolutional networks: the maps of a backbone, and the heads that score and up-sample them."""
 
 from typing import Any, NamedTuple
 
@@ -10,17 +10,17 @@ from keras_segattn.classification import VGG16
 from keras_segattn.classification.heads import max_pool_3x3
 from keras_segattn.layers import BilinearInitializer, CropToReference, TransposedConv2D
 
-# Zeros around the image: conv1_1 pads 100 in the release, of which its own "same" padding gives the last one.
+# Zeros around the image: conv1_1 pads 100 in the release; here its own "same" padding adds the last one.
 IMAGE_PADDING = 99
 
 
 class Streams(NamedTuple):
-    """The maps to score and how the heads align them.
+    """The streams of a network: the maps to score, and the offsets by which the heads align their scores.
 
     Attributes:
         maps: stride → feature map.
-        crops: stride of a skip → first row and column of its scores that the coarser map covers. `None` where
-            the trunk is "same"-padded: there the up-sampled scores overhang the skip and are cropped instead.
+        crops: stride of a skip → first row and column of its scores that the coarser map covers. `None` if the
+            backbone is "same"-padded; the up-sampled scores then overhang the skip and are cropped instead.
         final_crop: first row and column of the last up-sampled map that belongs to the image.
     """
 
@@ -30,7 +30,7 @@ class Streams(NamedTuple):
 
 
 def convolutional_classifier(x: Any, kernel: int, channels: int) -> Any:
-    """The two hidden fully connected layers of a classifier as convolutions, with dropout (section 3.1)."""
+    """Apply the two hidden fully connected layers of a classifier as convolutions, with dropout (section 3.1)."""
     for layer, size in (("fc6", kernel), ("fc7", 1)):
         x = layers.Conv2D(channels, size, activation="relu", name=layer)(x)
         x = layers.Dropout(0.5, name=layer.replace("fc", "drop"))(x)
@@ -38,12 +38,12 @@ def convolutional_classifier(x: Any, kernel: int, channels: int) -> Any:
 
 
 def score(x: Any, classes: int, name: str) -> Any:
-    """1×1 class scores, zero-initialised so that a new stream leaves the prediction unchanged."""
+    """Compute class scores by a 1×1 convolution that starts at zero, so that a new stream changes no prediction."""
     return layers.Conv2D(classes, 1, kernel_initializer="zeros", name=name)(x)
 
 
 def upsample(x: Any, factor: int, learn: bool, name: str, kernel: int | None = None) -> Any:
-    """Transposed convolution by `factor`, bilinear at the start (section 3.3), full between classes, no bias."""
+    """Up-sample by a transposed convolution without bias, full between classes, initially bilinear (section 3.3)."""
     return TransposedConv2D(
         x.shape[-1],
         kernel or 2 * factor,
@@ -56,7 +56,7 @@ def upsample(x: Any, factor: int, learn: bool, name: str, kernel: int | None = N
 
 
 def vgg16_streams(image: Any, finest: int, alpha: float) -> Streams:
-    """Maps of the released VGG16 form: fc7 at stride 32, pool4 at 16, pool3 at 8."""
+    """Return the maps of the released VGG16 form: fc7 at stride 32, pool4 at 16, pool3 at 8."""
     padded = layers.ZeroPadding2D(IMAGE_PADDING, name="pad")(image)
     trunk = VGG16(include_top=False, input_tensor=padded, alpha=alpha, padding="same")
     maps = {
@@ -68,10 +68,10 @@ def vgg16_streams(image: Any, finest: int, alpha: float) -> Streams:
 
 
 def backbone_streams(image: Any, backbone: str, finest: int, weights: str | None, alpha: float) -> Streams:
-    """Maps of any registered trunk at strides 8, 16 and 32, "same"-padded.
+    """Return the maps of any registered backbone at strides 8, 16 and 32, "same"-padded.
 
     Raises:
-        ValueError: if the trunk declares no maps at strides 8 and 16.
+        ValueError: if the backbone declares no maps at strides 8 and 16.
     """
     card = registry.model_card(backbone)
     taps = {tap.stride: layer for layer, tap in card.taps.items()}
@@ -81,14 +81,14 @@ def backbone_streams(image: Any, backbone: str, finest: int, weights: str | None
         )
     trunk = card.builder(include_top=False, input_tensor=image, weights=weights, alpha=alpha, **card.aligned)
     maps = {stride: trunk.get_layer(layer).output for stride, layer in taps.items()}
-    if 32 not in maps:  # a trunk that ends at stride 16 (SqueezeNet) is pooled once more in its own manner
+    if 32 not in maps:  # a backbone that ends at stride 16 (SqueezeNet) is pooled once more, as it pools itself
         maps[32] = max_pool_3x3(maps[16], "same", name="pool_stride32")
     # A bilinear transposed convolution overhangs its input by half a stride on every side.
     return Streams(maps, crops=None, final_crop=finest // 2)
 
 
 def fuse(x: Any, skip: Any, streams: Streams, stride: int, name: str) -> Any:
-    """Sum of up-sampled coarse scores and the scores of a finer stream, the larger cropped to the smaller."""
+    """Add up-sampled coarse scores and the scores of a finer stream, the larger cropped to the smaller."""
     if streams.crops is None:
         x = CropToReference(1, name=f"crop_{name}")(x, skip)
     else:

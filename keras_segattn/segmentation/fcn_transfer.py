@@ -1,17 +1,18 @@
-"""From a trained coarse network to the start of a finer one: the staged recipe 32s → 16s → 8s."""
+"""Initialisation of a finer network from a trained coarser one: the staged recipe 32s → 16s → 8s."""
 
 import keras
 
 
 def initialize_from(finer: keras.Model, coarser: keras.Model) -> list[str]:
-    """Start a finer network from a trained coarser one: the staged recipe 32s → 16s → 8s (section 4.3).
+    """Initialise a finer network from a trained coarser one: the staged recipe 32s → 16s → 8s (section 4.3).
 
-    Every layer that both have is copied. What only the finer network has keeps its start: zero scores and
-    bilinear up-sampling, so that it predicts what the coarser one does up to a second bilinear step.
+    The weights of every layer that both have are copied. Layers that only the finer network has keep their initial
+    values, zero scores and bilinear up-sampling, so its predictions differ from the coarser network's by a second
+    bilinear step only.
 
     Args:
         finer: network that receives the weights, such as FCN-16s.
-        coarser: trained network with the same trunk, such as FCN-32s.
+        coarser: trained network with the same backbone, such as FCN-32s.
 
     Returns:
         Names of the layers whose weights were copied.

@@ -1,4 +1,4 @@
-"""Loading the weight files people own into the models built here, with an account of every tensor."""
+"""Loading of weight files of many formats into the models built here, with a report on every tensor."""
 
 from keras_segattn.weights.loading import load
 from keras_segattn.weights.pretrained import initialize

@@ -12,7 +12,7 @@ FORMAT = "list of NumPy arrays"
 
 
 def is_array_list(path: Path) -> bool:
-    """Whether the path is the prefix of such files, `PREFIX_01.npy` and so on; the index itself is not needed."""
+    """Whether the path is the prefix of such a list, `PREFIX_01.npy` and so on; the index itself is not needed."""
     return bool(path.name) and path.with_name(f"{path.name}_01.npy").is_file()
 
 
@@ -23,7 +23,7 @@ def read(path: Path) -> WeightFile:
         path: `PREFIX`.
 
     Returns:
-        Tensors named `"01.array"`, `"02.array"`, …, which only the registry's card of a model can tell apart.
+        Tensors named `"01.array"`, `"02.array"`, …, to which only a model's card in the registry can give names.
 
     Raises:
         WeightsError: if a number is missing, or a file is corrupt or holds objects.
@@ -36,6 +36,6 @@ def read(path: Path) -> WeightFile:
     tensors = {}
     for number, file in sorted(numbered.items()):
         with corrupt_as(file, "a NumPy array"):
-            # Mapped first: a header may ask for more memory than the file has numbers.
+            # Mapped first, as a header may announce more numbers than the file has, and so ask for too much memory.
             tensors[f"{number:02}.array"] = np.array(np.load(file, mmap_mode="r", allow_pickle=False))
     return WeightFile(path, FORMAT, "torch", tensors)

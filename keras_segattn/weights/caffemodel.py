@@ -27,12 +27,13 @@ def read(path: Path) -> WeightFile:
     """Read the blobs of a Caffe network of format V2 (`layer`) or V1 (`layers`).
 
     Args:
-        path: the file.
+        path: path of the file.
 
     Returns:
         Float tensors named `"layer.blob0"` (weights), `"layer.blob1"` (bias) and so on; those of normalisation
-        layers by what they mean: `"layer.moving_mean"`, `"layer.moving_variance"`, `"layer.gamma"`, `"layer.beta"`.
-        V1 files give them four dimensions: a dense kernel is (1, 1, out, in) and a bias (1, 1, 1, out).
+        layers are named by their meaning: `"layer.moving_mean"`, `"layer.moving_variance"`, `"layer.gamma"`,
+        `"layer.beta"`. V1 files give all tensors four dimensions: a dense kernel is (1, 1, out, in) and a bias
+        (1, 1, 1, out).
 
     Raises:
         WeightsError: if the file is truncated, is no Caffe model, or is of the oldest format V0.
@@ -62,7 +63,7 @@ def read(path: Path) -> WeightFile:
 
 
 def _named(kind: str, blobs: list[np.ndarray]) -> dict[str, np.ndarray]:
-    """Blobs by name. `BatchNorm` keeps sums of statistics and, third, the number to divide them by."""
+    """Name the blobs. `BatchNorm` keeps sums of statistics and, as third blob, the number to divide them by."""
     if kind == "BatchNorm" and len(blobs) == 3:
         mean, variance, count = blobs
         factor = 0.0 if count.item() == 0 else 1.0 / count.item()
@@ -114,7 +115,7 @@ def _message(value: int | memoryview) -> memoryview:
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """The fields of a message: (number, integer, or the bytes of anything else)."""
+    """Yield the fields of a message: (number, integer) or (number, bytes of anything else)."""
     position = 0
     while position < len(data):
         tag, position = _varint(data, position)
@@ -136,7 +137,7 @@ def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
 
 
 def _varint(data: memoryview, position: int) -> tuple[int, int]:
-    """The integer at `position`, seven bits a byte, and the position after it."""
+    """Return the integer at `position`, which has seven bits per byte, and the position after it."""
     value = 0
     for shift in range(0, 70, 7):
         byte = data[position]

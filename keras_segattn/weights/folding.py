@@ -1,8 +1,8 @@
-"""Factors and offsets that a file has and the model has not: folded into the batch normalisation they meet.
+"""Folding of scales and biases that a file has and the model lacks into a batch normalisation.
 
 With mean m and variance v, batch normalisation of a convolution w∗x + b scaled by γ is
-`γ (w∗x + b − m) / √(v + ε) + β = ((γ w)∗x − γ (m − b)) / √(v + ε) + β`: TF-slim's Inceptions, which learn no γ, hold a
-file that has one exactly, and so does a convolution without bias that meets one with.
+`γ (w∗x + b − m) / √(v + ε) + β = ((γ w)∗x − γ (m − b)) / √(v + ε) + β`. So a network without γ, such as TF-slim's
+Inceptions, can take over a file with γ exactly, and a convolution without bias the file of one with a bias.
 """
 
 from collections.abc import Callable
@@ -32,11 +32,11 @@ def fold(
     """Fold a scale and a bias into the moving mean and the kernel before it.
 
     Args:
-        layer: the normalisation, whose own values are already converted.
-        gamma: scale `(channels,)` that `layer` has not, or `None`.
-        bias: bias `(channels,)` that the convolution before it has not, or `None`.
-        value_of: gives a variable's value as read.
-        replace: takes its value as folded.
+        layer: batch normalisation whose own values are already converted.
+        gamma: scale `(channels,)` that `layer` lacks, or `None`.
+        bias: bias `(channels,)` that the convolution before `layer` lacks, or `None`.
+        value_of: function that returns a variable's value as read from the file.
+        replace: function that takes a variable and its folded value.
     """
     mean = value_of(layer.moving_mean)
     if bias is not None:
@@ -49,11 +49,11 @@ def fold(
 
 
 def convolution_before(layer: keras.layers.Layer) -> keras.layers.Layer:
-    """The layer whose output a batch normalisation normalises."""
+    """Return the layer whose output a batch normalisation normalises."""
     return producer(layer.input)
 
 
 def scaled_kernel(layer: keras.layers.Layer, kernel: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    """The kernel of a layer with each of its output channels multiplied by a factor of `(channels,)`."""
+    """Multiply each output channel of a layer's kernel by one of the factors `(channels,)`."""
     axes = next(axes for kind, axes in OUTPUT_AXES.items() if isinstance(layer, kind))
     return kernel * factors.reshape([size if axis in axes else 1 for axis, size in enumerate(kernel.shape)])

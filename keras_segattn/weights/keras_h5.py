@@ -12,7 +12,7 @@ from keras_segattn.weights.weight_file import WeightFile, unreadable
 
 LEGACY = "Keras HDF5 file"
 KERAS_3 = "Keras 3 .weights.h5 file"
-# Groups of a Keras 3 file that hold training state: fields of the model, not layers.
+# Groups of a Keras 3 file that hold state of the training, not layers.
 _STATE = re.compile(r"(^|/)(optimizer|seed_generator|_?metrics|compile_metrics|loss_tracker)[^/]*/")
 
 
@@ -20,12 +20,12 @@ def read(path: Path) -> WeightFile:
     """Read a HDF5 weight file, or the weights in a whole-model `.h5`.
 
     Args:
-        path: the file.
+        path: path of the file.
 
     Returns:
         Tensors named `"layer.variable"`; in a Keras 3 file, which has no names of variables, `"layer.0"`,
-        `"layer.1"` in the order of the layer's weights. Inside a composite layer, the names of its parts come
-        before that: `"layer.part/0"`.
+        `"layer.1"` in the order of the layer's weights. Inside a composite layer, the name of the variable follows
+        the names of the layer's parts: `"layer.part/0"`.
 
     Raises:
         WeightsError: if the file is truncated, or is HDF5 of another kind.
@@ -72,7 +72,7 @@ def _read_keras_3(path: Path, file: h5py.File) -> WeightFile:
         *groups, folder, index = location.split("/")
         if folder != "vars" or groups[:1] != ["layers"]:
             raise ValueError(f"a tensor at {location!r} outside all layers")
-        # layers/conv2d_3/vars/0: the path counts objects of a class, their names are attributes of `vars`.
+        # layers/conv2d_3/vars/0: the path numbers the objects of a class; their names are attributes of `vars`.
         names = [_name(file, groups[: depth + 1]) for depth in range(1, len(groups))]
         tensors[".".join([names[0], "/".join([*names[1:], index])])] = _values(dataset)
     return WeightFile(path, KERAS_3, "keras", tensors, tuple(ignored))
@@ -84,7 +84,7 @@ def _name(file: h5py.File, groups: list[str]) -> str:
 
 
 def _datasets(root: h5py.Group) -> list[tuple[str, h5py.Dataset]]:
-    """All tensors below a group by their path; links to other files are not followed."""
+    """List all tensors below a group with their paths; links to other files are not followed."""
     found: list[tuple[str, h5py.Dataset]] = []
 
     def collect(name: str, item: Any) -> None:
@@ -107,7 +107,7 @@ def _values(dataset: h5py.Dataset) -> np.ndarray:
 
 
 def _attribute(group: h5py.Group, name: str) -> list[str]:
-    """A list of strings, which Keras splits into name0, name1, … where it is long."""
+    """Read a list of strings, which Keras splits into name0, name1, … if it is long."""
     keys = sorted((key for key in group.attrs if re.fullmatch(rf"{name}\d*", key)), key=lambda key: (len(key), key))
     values = [value for key in keys for value in group.attrs[key]]
     return [value.decode() if isinstance(value, bytes) else str(value) for value in values]

@@ -1,4 +1,4 @@
-"""From other frameworks' tensor layouts to Keras's, and between a dense layer and the convolution it equals."""
+"""Conversion of tensors from other frameworks' layouts to Keras's, and between dense layers and equal convolutions."""
 
 import math
 
@@ -12,17 +12,16 @@ from keras_segattn.weights.weight_file import Layout
 def to_keras(
     value: np.ndarray, layout: Layout, leaf: str, shape: tuple[int, ...], flattened: tuple[int, ...] | None
 ) -> np.ndarray | None:
-    """A tensor of a file as the variable of a Keras layer wants it.
+    """Convert a tensor of a file to the layout and shape of a Keras variable.
 
-    Convolution and transposed convolution kernels turn from (out, in, height, width) to (height, width, in, out)
-    by the same transposition, depthwise ones from (in · multiplier, 1, height, width), one group a channel, to
-    (height, width, in, multiplier). A dense layer over a flattened map and a convolution as large as that map hold
-    the same numbers (Long, Shelhamer and Darrell, CVPR 2015, call the step convolutionalisation): either fills the
-    other.
+    Kernels of convolutions and of transposed convolutions turn from (out, in, height, width) to (height, width, in,
+    out) by the same transposition, depthwise ones from (in · multiplier, 1, height, width), one group per channel, to
+    (height, width, in, multiplier). A dense layer over a flattened map and a convolution as large as that map hold the
+    same numbers (Long, Shelhamer and Darrell, CVPR 2015, call the step convolutionalisation): either fills the other.
 
     Args:
-        value: the tensor in the layout of its file.
-        layout: that layout.
+        value: tensor in the layout of its file.
+        layout: layout of the file.
         leaf: name of the variable; only `"kernel"` and `"depthwise_kernel"` have a layout.
         shape: shape of the variable.
         flattened: (height, width, channels) of the map that a dense layer sees flattened, or `None`.
@@ -35,7 +34,7 @@ def to_keras(
         (5, 5, 3, 8)
     """
     if leaf == "kernel" and value.ndim in (2, 4) and len(shape) in (2, 4):
-        # The map under the kernel: the window of a convolution, or what a dense layer sees as one vector.
+        # The map under the kernel: the window of a convolution, or the map that a dense layer sees flattened.
         window = shape[:3] if len(shape) == 4 else flattened or (1, 1, shape[0])
         kernel = _as_convolution(value, layout, window, shape[-1])
         fits = kernel is not None and kernel.shape == (*window, shape[-1])
@@ -52,7 +51,7 @@ def to_keras(
 
 
 def _as_convolution(value: np.ndarray, layout: Layout, window: tuple[int, ...], outputs: int) -> np.ndarray | None:
-    """A kernel of any layout as (height, width, in, out)."""
+    """Turn a kernel of any layout into (height, width, in, out)."""
     height, width, channels = window
     if layout == "keras":
         if value.ndim == 4:
@@ -69,9 +68,9 @@ def _as_convolution(value: np.ndarray, layout: Layout, window: tuple[int, ...], 
 
 
 def flattened_map(layer: keras.layers.Layer) -> tuple[int, ...] | None:
-    """(height, width, channels) of the map that reaches a dense layer through a `Flatten`, or `None`.
+    """Return (height, width, channels) of the map that reaches a dense layer through a `Flatten`, or `None`.
 
-    Layers between the two that keep the shape, such as dropout, are looked through.
+    There may be layers between the two that keep the shape, such as dropout.
     """
     if not isinstance(layer, keras.layers.Dense):
         return None

@@ -29,23 +29,23 @@ FORMATS = (
 def load(model: keras.Model, path: str | PathLike[str], *, partial: bool = False) -> LoadReport:
     """Fill a model with the weights of a file in any of the supported formats.
 
-    Layers are matched by name, directly or by the names that the registry knows for them in other people's files;
-    kernels change layout where needed, and a dense layer may fill the convolution it equals, or the reverse.
+    Layers are matched by name, directly or by the names that the registry knows for them in foreign files; kernels
+    change layout where needed, and a dense layer may fill the convolution it equals, or the reverse.
 
-    Pictures must be normalised as for the network that the weights come from, which a file does not say: VGG16 of
-    torchvision, unlike keras.applications' and Caffe's, wants
+    Pictures must be normalised as for the network that the weights come from, which a file does not say. For example,
+    torchvision's VGG16, unlike those of keras.applications and Caffe, expects
     `Picture("RGB", mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))`.
 
     Args:
         model: a model built here, or any functional model; changed only if the whole load succeeds.
-        path: the file: PyTorch checkpoint (`.pth`, `.pt`), `.safetensors`, Keras `.h5` or `.weights.h5`,
+        path: path of a PyTorch checkpoint (`.pth`, `.pt`), `.safetensors`, Keras `.h5` or `.weights.h5`,
             `.caffemodel`, TF-slim checkpoint (the file, or the prefix of its files), pickled NumPy arrays
             `{layer: [kernel, bias]}`, or the prefix of the `.npy` files of a list. Nothing in it is ever executed.
-        partial: accept variables without a tensor in the file, and tensors without a place in the model.
+        partial: whether to accept variables without a tensor in the file, and tensors without a place in the model.
             Shapes that do not fit are never accepted.
 
     Returns:
-        What became of every variable and every tensor; print it, or its `table()`.
+        Report on every variable and every tensor; print it, or its `table()`.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -61,7 +61,7 @@ def load(model: keras.Model, path: str | PathLike[str], *, partial: bool = False
 
 
 def read(path: Path) -> WeightFile:
-    """The tensors of a weight file of any supported format, recognised by content; see `load`."""
+    """Read the tensors of a weight file of any supported format, recognised by content; see `load`."""
     if slim_checkpoint.is_checkpoint(path):
         return slim_checkpoint.read(path)
     if array_list.is_array_list(path):

@@ -1,4 +1,4 @@
-"""Which tensor of a file fills which variable of a model: by name, converted by layout."""
+"""Matching of the tensors of a file to the variables of a model, by name, with conversion of their layout."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from keras_segattn.weights.layout import flattened_map, to_keras
 from keras_segattn.weights.report import LoadReport, Match, ShapeMismatch
 from keras_segattn.weights.weight_file import WeightFile
 
-# Variable of a Keras layer → what other frameworks call it. Caffe's blobs have numbers only, so they fill nothing
+# Variable of a Keras layer → its names in other frameworks. Caffe's blobs have numbers only, so they fill nothing
 # but kernel and bias: in its normalisation layers the same numbers mean other things.
 _LEAVES = {
     "kernel": ("weight", "weights", "W", "blob0"),
@@ -24,11 +24,11 @@ _LEAVES = {
     "moving_variance": ("running_var",),
 }
 _BATCH_COUNTER = "num_batches_tracked"
-# Layers that Keras itself named, by the count of their class in the process.
+# Layers that Keras itself named, with their number among the layers of their class in the process.
 _NUMBERED = re.compile(r"(conv2d|batch_normalization)(?:_(\d+))?")
-# Side classifiers, which most models are built without: layers that the registry knows and the model lacks.
+# Prefix of the layers of side classifiers, which the registry knows and which most models are built without.
 _AUXILIARY = "aux"
-# TF-slim's ImageNet has a first class for the background.
+# Number of ImageNet's classes; TF-slim's classifiers have one more, the first, for the background.
 BACKGROUND = 1000
 
 Assignment = tuple[str, keras.Variable, np.ndarray]
@@ -36,7 +36,7 @@ Assignment = tuple[str, keras.Variable, np.ndarray]
 
 @dataclass(frozen=True)
 class _Target:
-    """A variable of the model: its layer, its name within the layer and what it may be called in a file."""
+    """A variable of the model: its layer, its name within the layer and its possible names in a file."""
 
     layer: keras.layers.Layer
     leaf: str
@@ -49,7 +49,7 @@ class _Target:
 
     @property
     def kind(self) -> str:
-        """What decides the layout; Keras calls the kernel of a depthwise convolution like any other."""
+        """Kind of variable, which decides the layout; Keras itself names depthwise kernels like all others."""
         kind = self.leaf.rpartition("/")[2]
         return f"depthwise_{kind}" if isinstance(self.layer, keras.layers.DepthwiseConv2D) else kind
 
@@ -66,7 +66,7 @@ class _Tensors:
         self._numbered = _numbered_layers(self._layers)
 
     def claim(self, layers: tuple[str, ...], leaves: tuple[str, ...]) -> str | None:
-        """Name of the first free tensor called by one of the layers' names and one of the leaves'."""
+        """Claim the first free tensor named by one of the layers and one of the leaves; return its name."""
         for layer in layers:
             owner = self._numbered.get(layer, layer)
             for leaf in leaves:
@@ -77,7 +77,7 @@ class _Tensors:
         return None
 
     def claim_all(self, layers: tuple[str, ...]) -> list[str]:
-        """Names of all free tensors of layers called so."""
+        """Claim all free tensors of the layers with these names; return the names of the tensors."""
         claimed = [f"{layer}.{leaf}" for layer in layers for leaf in sorted(self._layers.get(layer, ()))]
         claimed = [name for name in claimed if name in self.free]
         for name in claimed:
@@ -86,7 +86,7 @@ class _Tensors:
 
 
 def match(model: keras.Model, file: WeightFile) -> tuple[LoadReport, list[Assignment]]:
-    """The report, and for each match (name in the file, variable, value in Keras's layout)."""
+    """Match a file to a model; return the report and, per match, (name in the file, variable, value in our layout)."""
     file = _translated(model, file)
     ignored = _bookkeeping(model, file)
     tensors = _Tensors([name for name in file.tensors if name not in ignored])
@@ -127,7 +127,7 @@ def match(model: keras.Model, file: WeightFile) -> tuple[LoadReport, list[Assign
 
 
 def _translated(model: keras.Model, file: WeightFile) -> WeightFile:
-    """The file in the conventions that the registry's names of the model's layers belong to."""
+    """Convert the file to the conventions in which the model's cards name its layers."""
     for card in registry.cards_of(model):
         if card.translate is not None:
             file = replace(file, tensors=card.translate(file.tensors))
@@ -143,7 +143,7 @@ def _fold(
 ) -> Iterator[Match | ShapeMismatch]:
     """Fold scales and biases of the file that the model has no variable for into the values to assign.
 
-    Where the values they belong to are not assigned, they stay unexpected.
+    They stay unexpected if the values that they belong to are not assigned.
     """
 
     def names(layer: keras.layers.Layer) -> tuple[str, ...]:
@@ -186,7 +186,7 @@ def _fold(
 
 
 def _numbered_layers(layers: dict[str, set[str]]) -> dict[str, str]:
-    """`"conv2d#0"` → the first layer that Keras numbered, whatever number its process had come to."""
+    """Map `"conv2d#0"` to the first convolution that Keras numbered, whatever number it got, and so on."""
     found: dict[str, list[tuple[int, str]]] = {}
     for layer in layers:
         if numbered := _NUMBERED.fullmatch(layer):
@@ -195,16 +195,16 @@ def _numbered_layers(layers: dict[str, set[str]]) -> dict[str, str]:
 
 
 def _absent_auxiliaries(model: keras.Model) -> list[str]:
-    """Side classifiers of the model's architecture that the model was built without."""
+    """List the side classifiers of the model's architecture that the model was built without."""
     own = {layer.name for layer in model.layers}
     known = {layer for card in registry.cards_of(model) for layer in card.weight_names}
     return sorted(layer for layer in known - own if layer.startswith(_AUXILIARY))
 
 
 def _bookkeeping(model: keras.Model, file: WeightFile) -> list[str]:
-    """Tensors that are no weights: PyTorch's batch counters, and factors that the model has as constants.
+    """List tensors that are no weights: PyTorch's batch counters, and factors that the model has as constants.
 
-    Caffe stores the fixed factor of a `Scale` layer (FCN-8s at-once) once a channel; here it is a `Rescaling`.
+    Caffe stores the fixed factor of a `Scale` layer (FCN-8s at-once) once per channel; here it is a `Rescaling`.
     """
     factors = {
         layer.name: layer.scale
@@ -223,7 +223,7 @@ def _bookkeeping(model: keras.Model, file: WeightFile) -> list[str]:
 
 
 def _targets(model: keras.Model) -> Iterator[_Target]:
-    """Every variable of the model, layer by layer; random seeds are none."""
+    """Yield every variable of the model, layer by layer, without random seeds."""
     for layer in model.layers:
         position: dict[str, int] = {}
         for variable in layer.weights:
@@ -237,17 +237,17 @@ def _targets(model: keras.Model) -> Iterator[_Target]:
 
 
 def variable_name(layer: keras.layers.Layer, variable: keras.Variable) -> str:
-    """Name of a variable within its layer: `"kernel"`, or `"part/kernel"` inside a composite layer."""
+    """Return the name of a variable within its layer: `"kernel"`, or `"part/kernel"` inside a composite layer."""
     _, found, name = f"/{variable.path}".partition(f"/{layer.name}/")
     return name if found else variable.name
 
 
 def _aliases(model: keras.Model) -> dict[str, tuple[str, ...]]:
-    """Layer name → its names in other people's files, those of the most specific architecture first."""
+    """Return layer name → its names in foreign files, those of the most specific architecture first."""
     own = {layer.name for layer in model.layers}
     merged: dict[str, tuple[str, ...]] = {}
     for card in registry.cards_of(model):
         for layer, names in card.weight_names.items():
-            # Another layer's own name is never an alias: what bears it in the file belongs to that layer.
+            # Another layer's own name is never an alias: a tensor of that name in the file belongs to that layer.
             merged[layer] = (*merged.get(layer, ()), *(name for name in names if name not in own))
     return merged

@@ -61,7 +61,7 @@ def read(path: Path) -> WeightFile:
     """Read a pickle of `{layer: [kernel, bias]}` or `{layer: [kernel]}` without executing anything in it.
 
     Args:
-        path: the file; kernels are (height, width, in, out) or (in, out).
+        path: path of the file; kernels are (height, width, in, out) or (in, out).
 
     Returns:
         Tensors named `"layer.kernel"` and `"layer.bias"`.

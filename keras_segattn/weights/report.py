@@ -1,4 +1,4 @@
-"""What became of every tensor of a weight file and of every variable of a model."""
+"""Report on the tensors of a weight file and the variables of a model: which matched, and which did not."""
 
 from dataclasses import dataclass
 from itertools import groupby
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from rich.table import Table
 
-# Names of each outcome that the text of a report holds; its table holds all.
+# Number of names per outcome in the text of a report; its table has all of them.
 SHOWN = 5
 
 
@@ -16,7 +16,7 @@ class WeightsError(ValueError):
 
     Args:
         message: text that says what was expected and what was found.
-        report: what became of every variable and tensor, if the file could be read but does not fit; else `None`.
+        report: report on every variable and tensor, if the file could be read but does not fit; else `None`.
     """
 
     def __init__(self, message: str, report: "LoadReport | None" = None) -> None:
@@ -33,7 +33,7 @@ class Match(NamedTuple):
 
 
 class ShapeMismatch(NamedTuple):
-    """A variable whose namesake in the file has a shape that no layout conversion turns into its own."""
+    """A variable and the tensor of its name in the file, whose shape no conversion turns into the variable's."""
 
     layer: str
     variable: str
@@ -44,15 +44,15 @@ class ShapeMismatch(NamedTuple):
 
 @dataclass(frozen=True)
 class LoadReport:
-    """How a weight file maps to a model.
+    """The mapping of a weight file to a model.
 
     Args:
-        path: the file.
-        format: what kind of file it is, in words.
+        path: path of the file.
+        format: format of the file, in words.
         matched: variables of the model with their tensor in the file.
         missing: `"layer.variable"` of the model without a tensor in the file.
         unexpected: names of tensors in the file without a place in the model.
-        shape_mismatch: namesakes of irreconcilable shapes.
+        shape_mismatch: variables and tensors of the same name whose shapes do not fit.
         ignored: entries of the file that are no weights: batch counters, random seeds, optimiser state.
     """
 
@@ -70,7 +70,7 @@ class LoadReport:
         return bool(self.matched) and not (self.missing or self.unexpected or self.shape_mismatch)
 
     def rows(self) -> list[tuple[str, str, str]]:
-        """The report as (outcome, variable of the model, tensor of the file)."""
+        """Return the report as rows (outcome, variable of the model, tensor of the file)."""
         return [
             *(("matched", f"{m.layer}.{m.variable}", m.source) for m in self.matched),
             *(
@@ -83,14 +83,14 @@ class LoadReport:
         ]
 
     def table(self) -> Table:
-        """The report as a table for a terminal."""
+        """Return the report as a table for a terminal."""
         table = Table("outcome", "variable of the model", "tensor of the file", title=self.summary())
         for row in self.rows():
             table.add_row(*row)
         return table
 
     def summary(self) -> str:
-        """One line with the number of each outcome."""
+        """Return one line with the number of each outcome."""
         outcomes = ("matched", "missing", "unexpected", "shape_mismatch", "ignored")
         counts = ", ".join(f"{len(getattr(self, name))} {name.replace('_', ' ')}" for name in outcomes)
         return f"{self.path} ({self.format}): {counts}"

@@ -1,4 +1,4 @@
-"""Reading pickles without executing them: every name in the file means an inert object of ours, or is refused."""
+"""Reading of pickles without executing them: every name in the file means an inert object of ours, or is refused."""
 
 import pickle
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ class RefusedGlobalError(pickle.UnpicklingError):
 
 
 class Allowed:
-    """A callable that a pickle may use. A fresh one per mention, so that no pickle can alter a shared object."""
+    """A callable that a pickle may use. Every use gets a new one, so that no pickle can alter a shared object."""
 
     __slots__ = ("_call",)
 
@@ -23,12 +23,12 @@ class Allowed:
         self._call = call
 
     def __call__(self, *args: Any) -> Any:
-        """Call through."""
+        """Call the wrapped callable."""
         return self._call(*args)
 
 
 class Inert:
-    """Stands for a value that is of no interest, whatever it was made from."""
+    """Placeholder for a value that is not needed, whatever it is made from."""
 
     def __init__(self, *args: Any) -> None:
         del args
@@ -38,19 +38,19 @@ class Inert:
 
 
 class RestrictedUnpickler(pickle._Unpickler):
-    """Unpickler to which exist only the names that `resolve` knows.
+    """Unpickler that knows only the names that `resolve` allows.
 
-    It is Python's implementation in Python: the one in C reserves as much memory as a file asks for.
+    It is based on the implementation in Python: the one in C reserves as much memory as a file asks for.
     """
 
     hint = ""
 
     def resolve(self, module: str, name: str) -> Any:
-        """The inert object that stands for `module.name`, or `None` to refuse it."""
+        """Return the inert object that stands for `module.name`, or `None` to refuse it."""
         raise RefusedGlobalError(f"{module}.{name}")
 
     def find_class(self, module: str, name: str) -> Any:
-        """Called by `pickle` for every name in the file."""
+        """Resolve a name, or refuse it; `pickle` calls this for every name in the file."""
         found = self.resolve(module, name)
         if found is None:
             raise RefusedGlobalError(
@@ -61,7 +61,7 @@ class RestrictedUnpickler(pickle._Unpickler):
 
 @contextmanager
 def corrupt_as(path: Path, expected: str) -> Iterator[None]:
-    """Turn whatever goes wrong in interpreting a foreign file's bytes into a `WeightsError` naming the file."""
+    """Turn any error in interpreting a foreign file's bytes into a `WeightsError` that names the file."""
     try:
         yield
     except WeightsError:

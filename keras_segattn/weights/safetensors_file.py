@@ -1,4 +1,4 @@
-"""`.safetensors`: other people's in PyTorch's layout, our own in Keras's, told apart by the metadata."""
+"""`.safetensors` files: foreign ones are in PyTorch's layout, our own, marked in the metadata, in Keras's."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def read(path: Path) -> WeightFile:
     """Read a safetensors file.
 
     Args:
-        path: the file; its layout is PyTorch's unless its metadata name one.
+        path: path of the file; its layout is PyTorch's unless its metadata name one.
 
     Raises:
         WeightsError: if the file is corrupt or its metadata name an unknown layout.

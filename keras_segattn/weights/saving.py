@@ -1,4 +1,4 @@
-"""Writing a model's weights, whole or not at all."""
+"""Writing of a model's weights to a file, which appears whole or not at all."""
 
 from os import PathLike
 from pathlib import Path
@@ -20,15 +20,15 @@ def save(model: keras.Model, path: str | PathLike[str]) -> Path:
     The file is written beside its place and moved there when complete, replacing an older one.
 
     Args:
-        model: the model.
-        path: file name, ending in `.weights.h5` (Keras's own format; of a compiled model it also keeps the
-            optimiser's state) or `.safetensors` (tensors `"layer.variable"` in Keras's layout, marked so).
+        model: model whose weights are written.
+        path: file name, ending in `.weights.h5` (Keras's own format, which also keeps a compiled model's optimiser
+            state) or `.safetensors` (tensors `"layer.variable"` in Keras's layout, which the metadata say).
 
     Returns:
         The path written.
 
     Raises:
-        ValueError: if the name ends otherwise.
+        ValueError: if the name has another ending.
         OSError: if the file cannot be written; nothing half-written is left.
 
     Example:

@@ -13,13 +13,13 @@ FORMAT = "TensorFlow checkpoint"
 # The last bytes of a table: of a whole checkpoint of the old format, or of the index of a new one.
 _TABLE_MAGIC = bytes.fromhex("57fb808b247547db")
 _AVERAGE = "/ExponentialMovingAverage"
-# State of optimizers beside the variables, and counters.
+# State of optimisers beside the variables, and counters.
 _STATE = re.compile(r"(^|/)(global_step|beta[12]_power|learning_rate)$|/(Adam|RMSProp|Momentum|Adagrad)(_\d+)?$")
 _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Whether the path is a checkpoint's file, or the prefix of its files (`PREFIX.index`)."""
+    """Whether the path is a checkpoint's only file, or the prefix of its files (`PREFIX.index`)."""
     if path.name and path.with_name(f"{path.name}.index").is_file():
         return True
     if not path.is_file() or path.stat().st_size < len(_TABLE_MAGIC):
@@ -33,11 +33,11 @@ def read(path: Path) -> WeightFile:
     """Read a checkpoint of either format; where a variable has a moving average, the average is its value.
 
     Args:
-        path: the file of the old format, or `PREFIX`, or `PREFIX.index` of the new one.
+        path: path of the file of the old format, or `PREFIX` or `PREFIX.index` of the new one.
 
     Returns:
-        Tensors named `"scope.variable"`: `"InceptionV4/Conv2d_1a_3x3.weights"`; state of optimizers, and values that
-        averages replace, count as ignored.
+        Tensors named `"scope.variable"`, such as `"InceptionV4/Conv2d_1a_3x3.weights"`; state of optimisers, and values
+        that averages replace, count as ignored.
 
     Raises:
         WeightsError: if the file is corrupt or a part of it is missing, or it holds Keras objects instead of names.

@@ -1,7 +1,7 @@
 """PyTorch checkpoints (`.pth`, `.pt`), read without PyTorch and without executing anything in them.
 
 A checkpoint is a pickle that describes tensors, beside their raw storages. The pickle is interpreted by an
-unpickler to which only the few names that describe tensors exist, and to which they mean the inert classes below.
+unpickler that knows only the few names that describe tensors, and maps them to the inert classes below.
 """
 
 import io
@@ -74,7 +74,7 @@ class _Tensor:
     stride: tuple[int, ...]
 
     def array(self, values: np.ndarray) -> np.ndarray:
-        """A view on the storage's values, or `ValueError` where it would reach outside."""
+        """Return a view of the storage's values; raise `ValueError` if it would reach outside."""
         numbers = (self.offset, *self.shape, *self.stride)
         if len(self.shape) != len(self.stride) or not all(isinstance(n, int) and n >= 0 for n in numbers):
             raise ValueError(f"a tensor of shape {self.shape}, strides {self.stride} at offset {self.offset}")
@@ -99,7 +99,7 @@ class _TorchUnpickler(RestrictedUnpickler):
             "torch._utils._rebuild_tensor": Allowed(lambda *a: _Tensor(a[0], a[1], tuple(a[2]), tuple(a[3]))),
             "torch._utils._rebuild_tensor_v2": Allowed(lambda *a: _Tensor(a[0], a[1], tuple(a[2]), tuple(a[3]))),
             "torch._utils._rebuild_parameter": Allowed(lambda *a: a[0]),
-            # Checkpoints keep scores beside the weights, as NumPy numbers: they are read as nothing.
+            # Checkpoints may keep scores beside the weights, as NumPy numbers, which are ignored.
             "_codecs.encode": Allowed(Inert),
             "numpy.dtype": Allowed(Inert),
             "numpy.core.multiarray.scalar": Allowed(Inert),
@@ -119,10 +119,10 @@ def read(path: Path) -> WeightFile:
     """Read a checkpoint of either of PyTorch's formats (zip archive, or the one before version 1.6).
 
     Args:
-        path: file holding a state dict, at the top or under `model_state_dict`, `state_dict` or `model`.
+        path: path of a file with a state dict, at the top or under `model_state_dict`, `state_dict` or `model`.
 
     Returns:
-        Its tensors, bfloat16 widened to float32; a leading `module.` of all names (`DataParallel`) is left out.
+        The tensors, bfloat16 widened to float32; a leading `module.` of all names (`DataParallel`) is left out.
 
     Raises:
         WeightsError: if the file is corrupt, describes anything but tensors, or holds no state dict.
@@ -185,7 +185,7 @@ def _open_legacy(path: Path, file: BinaryIO) -> tuple[Any, Callable[[_Storage], 
 
 
 def _storages(content: Any) -> list[_Storage]:
-    """The storages of all tensors in nested containers."""
+    """List the storages of all tensors in nested containers."""
     if isinstance(content, _Tensor):
         return [content.storage]
     items = content.values() if isinstance(content, Mapping) else content
@@ -195,7 +195,7 @@ def _storages(content: Any) -> list[_Storage]:
 
 
 def _state_dict(path: Path, content: Any) -> tuple[dict[str, _Tensor], list[str]]:
-    """The flat dict of tensors in a checkpoint, and the names of all other entries."""
+    """Return the flat dict of tensors in a checkpoint, and the names of all other entries."""
     ignored: list[str] = []
     while isinstance(content, Mapping):
         inner = next((key for key in _STATE_DICTS if isinstance(content.get(key), Mapping)), None)

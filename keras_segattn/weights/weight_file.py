@@ -17,14 +17,14 @@ class WeightFile:
     """The tensors of a weight file, under their own names and in their own layout.
 
     Args:
-        path: the file.
-        format: what kind of file it is, in words.
+        path: path of the file.
+        format: format of the file, in words.
         layout: `"keras"`: kernels (height, width, in, out) and (in, out), flattened as height, width, channels;
             `"torch"` and `"caffe"`: kernels (out, in, height, width) and (out, in), flattened as channels,
             height, width. Caffe's old files write (out, in) as (1, 1, out, in).
         tensors: `"layer.leaf"` → array of any numeric dtype; the leaf follows the last dot.
         ignored: names of entries that are no weights.
-        background: whether classifiers have a first class more, "background", as TF-slim's have.
+        background: whether classifiers have an additional first class, "background", as TF-slim's have.
     """
 
     path: Path
@@ -41,5 +41,5 @@ class WeightFile:
 
 
 def unreadable(path: Path, expected: str, found: object) -> WeightsError:
-    """The error of every reader: which file, what was expected there and what was found."""
+    """Make the error of every reader, which says which file it is, what was expected there and what was found."""
     return WeightsError(f"{path}: expected {expected}, found {found}")

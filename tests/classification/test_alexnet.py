@@ -1,4 +1,4 @@
-"""What the Caffe release says of CaffeNet."""
+"""CaffeNet has the sizes and counts of the Caffe release."""
 
 import pytest
 

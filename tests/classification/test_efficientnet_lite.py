@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 as its table says."""
+"""EfficientNet-Lite0 has the layers of the paper's table 1."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ TABLE_1 = {
     6: ("block6d_add", 32, 192),
     7: ("block7a_project_bn", 32, 320),
 }
-# Sums of some hundred float32 products in another order; values are of the order of 1.
+# Rounding of sums of some hundred float32 products, accumulated in another order; values are of the order of 1.
 TOLERANCE = 1e-5
 
 
@@ -31,7 +31,7 @@ def test_stages_are_those_of_the_table_and_the_count_that_of_the_release():
     for layer, stride, channels in TABLE_1.values():
         assert model.get_layer(layer).output.shape[1:] == (224 // stride, 224 // stride, channels)
     assert trainable(model) == 4_652_008
-    # A shortcut in all but the first block of each stage.
+    # All blocks but the first of each stage have a shortcut.
     assert sum(isinstance(layer, layers.Add) for layer in model.layers) == 16 - 7
 
 

@@ -1,4 +1,4 @@
-"""GoogLeNet: sizes of its maps, its forms, its side heads."""
+"""GoogLeNet: sizes of its maps, its variants, its side classifiers."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ def test_table_1(variant, parameters):
 
 
 def test_torchvision_form_counts_as_there():
-    """Trainable parameters of `torchvision.models.googlenet` with its side heads."""
+    """It has as many trainable parameters as `torchvision.models.googlenet` with its side classifiers."""
     model = ks.GoogLeNet(variant="torchvision", aux_logits=True, input_shape=(224, 224, 3))
     assert sum(int(np.prod(v.shape)) for v in model.trainable_variables) == 13_004_888
     assert norms(model) == []

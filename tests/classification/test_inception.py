@@ -1,4 +1,4 @@
-"""Inception-v4 and the Inception-ResNets: sizes per stage, residual scales, variants, side heads."""
+"""Inception-v4 and the Inception-ResNets: sizes per stage, residual scales, variants, side classifiers."""
 
 import re
 
@@ -40,7 +40,7 @@ RESNET_V2 = {
     "conv2d_7b": 3_197_952,
     "predictions": 1_537_000,
 }
-# Section 1.4: the parts of facenet's network that are its own.
+# Section 1.4: the parts that only facenet's network has.
 FACENET = {
     "conv2d_4b": 442_880,
     "block35": 387_200,
@@ -57,7 +57,7 @@ SMALL_BLOCKS = {"InceptionV4": (1, 1, 1), "InceptionResNetV1": (1, 1, 1), "Incep
 
 
 def stage_parameters(model, pattern=STAGE):
-    """Stage → parameters, counted as PyTorch does: gamma, which ours lack, and no moving statistics."""
+    """Stage → parameters, counted as in PyTorch: with gamma, which ours lack, and without moving statistics."""
     counts = {}
     for layer in model.layers:
         if layer.weights:
@@ -124,7 +124,7 @@ def test_version_1_and_the_parts_that_facenet_adds():
     assert_maps(model, RESNET_V1_MAPS)
 
 
-# Trainable parameters of variants, of 1001 classes where they have a side head; sections 1.2, 1.3 and 1.5.
+# Trainable parameters of variants, with 1001 classes if they have a side classifier; sections 1.2, 1.3 and 1.5.
 SIDE_HEAD = {"aux_logits": True, "classes": 1001, "input_shape": (299, 299, 3)}
 VARIANTS = [
     ("InceptionV4", SIDE_HEAD, 46_009_106),

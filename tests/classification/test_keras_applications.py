@@ -1,4 +1,4 @@
-"""Classifiers of keras.applications → ours, through the files Keras writes, give the same outputs."""
+"""Weights of keras.applications' classifiers, loaded from the files that Keras writes, give the same outputs here."""
 
 import keras
 import pytest
@@ -8,9 +8,9 @@ from torch_oracles import relative_difference
 import keras_segattn as ks
 from keras_segattn import weights
 
-# float32 sums over up to 25,088 products, or in hundreds of layers, accumulated in another order.
+# Rounding of float32 sums over up to 25,088 products, or in hundreds of layers, accumulated in another order.
 RELATIVE_DIFFERENCE = 1e-4
-# Model → its size, another size for its trunk, arguments.
+# Model → its size, another size for the network without its top, arguments.
 CASES = {
     "VGG16": ((224, 224), (97, 65), {}),
     "VGG19": ((224, 224), (97, 65), {}),
@@ -30,7 +30,7 @@ FILES = [
 def test_logits_equal(name, suffix, tmp_path):
     size, odd, options = CASES[name]
     builder = getattr(keras.applications, name)
-    # What is built before shifts the numbers in the names of the layers.
+    # Layers that are built before shift the numbers in the names of the model's layers.
     keras.layers.Conv2D(1, 1), keras.layers.BatchNormalization()
     theirs = builder(weights=None, input_shape=(*size, 3), classifier_activation=None)
     randomise(theirs)

@@ -7,7 +7,7 @@ from torch_oracles import randomise, relative_difference, run, timm_model, torch
 import keras_segattn as ks
 from keras_segattn import weights
 
-# float32 sums of up to ten thousand products in hundreds of layers, accumulated in another order.
+# Rounding of float32 sums of up to ten thousand products in hundreds of layers, accumulated in another order.
 RELATIVE_DIFFERENCE = 1e-4
 
 
@@ -16,7 +16,7 @@ def torchvision(name, **options):
 
 
 def facenet():
-    """facenet-pytorch's network with its classifier on, the last layer as logits."""
+    """facenet-pytorch's network with its classifier, whose last layer gives the logits."""
     torchvision_models()  # which facenet_pytorch imports
     from facenet_pytorch import InceptionResnetV1
 
@@ -73,7 +73,7 @@ def test_logits_equal_the_oracle(case, tmp_path):
 @pytest.mark.parity
 @pytest.mark.parametrize(("name", "size"), [("vgg16", 97), ("vgg19", 97), ("alexnet", 193)])
 def test_fully_connected_classifiers_and_their_maps_equal_torchvision(name, size, tmp_path):
-    """At the native size the logits; at another size the maps, since there torchvision resamples them."""
+    """Compare the logits at the native size, and the maps at another size, where torchvision resamples them."""
     import torch
 
     theirs = randomise(torchvision(name))

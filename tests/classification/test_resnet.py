@@ -1,4 +1,4 @@
-"""ResNets: sizes per stage, where the stride and the padding are, and which card a model answers to."""
+"""ResNets: sizes per stage, places of stride and padding, and the card of each model."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def test_where_the_stride_is(stride_in_1x1):
 
 @pytest.mark.parametrize(("padding", "sizes"), [("symmetric", (56, 57)), ("valid", (56, 56))])
 def test_first_pooling(padding, sizes):
-    """PyTorch's rounds down after padding by 1, Caffe's rounds up without."""
+    """PyTorch's pooling pads by 1 and rounds down; Caffe's does not pad and rounds up."""
     for image, size in zip((224, 225), sizes, strict=True):
         model = ks.ResNet18(padding=padding, alpha=0.0625, input_shape=(image, image, 3))
         assert model.get_layer("pool1_pool").output.shape[1:3] == (size, size)

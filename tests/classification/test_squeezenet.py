@@ -1,4 +1,4 @@
-"""What the release says of SqueezeNet 1.1."""
+"""SqueezeNet 1.1 has the sizes and counts of its release."""
 
 import pytest
 

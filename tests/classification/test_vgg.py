@@ -1,4 +1,4 @@
-"""VGG16 against the implementation whose names it shares."""
+"""VGG16 compared with keras.applications, whose names of layers it has."""
 
 import keras
 import numpy as np
@@ -9,13 +9,13 @@ from keras import ops
 from keras_segattn import VGG16
 from keras_segattn.inputs import Stamp
 
-# Same kernels on the same backend: only the order of a few sums may differ.
+# The kernels and the backend are the same: only the order of a few sums may differ.
 TOLERANCE = 1e-5
 
 
 def test_layer_names_and_shapes_are_those_of_keras_applications():
     ours, theirs = VGG16(classes=10), keras.applications.VGG16(weights=None, classes=10)
-    # But the stamp of the builder, which has no weights.
+    # Only the stamp of the builder, which has no weights, is additional.
     layers = [layer for layer in ours.layers[1:] if not isinstance(layer, Stamp)]
     assert [layer.name for layer in layers] == [layer.name for layer in theirs.layers[1:]]
     assert [w.shape for w in ours.weights] == [w.shape for w in theirs.weights]

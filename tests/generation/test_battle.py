@@ -12,7 +12,7 @@ from keras_segattn.generation import Adversaries, Battle, adversarial_battle, no
 
 
 def generator(brightness, activation="sigmoid"):
-    """Grey images, whatever the noise."""
+    """Generator of uniform grey images, whatever the noise."""
     z = keras.Input((1,), name="z")
     x = layers.Dense(48, activation=activation, kernel_initializer="zeros", name="image")(z)
     model = keras.Model(z, layers.Reshape((4, 4, 3))(x))
@@ -22,7 +22,7 @@ def generator(brightness, activation="sigmoid"):
 
 
 def discriminator(threshold, activation=None):
-    """What is brighter than the threshold on average is real."""
+    """Discriminator that calls an image real if its mean is brighter than the threshold."""
     image = keras.Input((4, 4, 3), name="image")
     x = layers.GlobalAveragePooling2D()(image)
     model = keras.Model(image, layers.Dense(1, activation=activation, name="score")(x))
@@ -31,7 +31,7 @@ def discriminator(threshold, activation=None):
 
 
 def reals():
-    """7 of 10 are brighter than 0.3, 9 than 0.1."""
+    """Ten real images, of which 7 are brighter than 0.3 and 9 brighter than 0.1."""
     return np.linspace(0, 255, 10).astype("uint8")[:, None, None, None] * np.ones((1, 4, 4, 3), np.uint8)
 
 
@@ -53,7 +53,7 @@ def test_errors_and_both_readings():
 def test_ranges_are_adapted_and_probabilities_understood():
     z = noise("normal", 20, 1)
     unit = Adversaries(generator(0.2), discriminator(0.3))
-    # 0.3 of 0..1 is -0.4 of -1..1.
+    # A value of 0.3 in 0..1 is -0.4 in -1..1.
     signed = Adversaries(generator(0.2, "tanh"), discriminator(-0.4, "sigmoid"))
     battle = adversarial_battle(unit, signed, reals(), (z, z))
     assert battle.real_errors == pytest.approx((0.3, 0.3))

@@ -1,4 +1,4 @@
-"""Conditional DCGAN: sizes, parity, and that the class counts."""
+"""Conditional DCGAN: sizes, parity, and dependence of the output on the class."""
 
 from functools import partial
 
@@ -12,9 +12,9 @@ from torch_oracles import relative_difference
 from keras_segattn import ConditionalDCGANDiscriminator, ConditionalDCGANGenerator
 from keras_segattn.generation import generate, noise
 
-# Sums of a few thousand float32 products in another order.
+# Rounding of sums of a few thousand float32 products, accumulated in another order.
 RELATIVE_DIFFERENCE = 1e-4
-# Of gradients, whose sums over a batch cancel.
+# The same for gradients, whose sums over a batch nearly cancel.
 GRADIENT_DIFFERENCE = 1e-3
 TINY = {"classes": 3, "filters": 4, "units": 6}
 
@@ -29,13 +29,13 @@ def labels(count=12, classes=3):
 
 
 def generator_arrays(fc1, fc2, up1, image):
-    """Kernels, or their gradients, as Theano has them: outputs that become a map are in order of its channels."""
+    """Kernels, or their gradients, in Theano's layout: outputs that become a map are ordered by its channels first."""
     fc2 = fc2.reshape(-1, 7, 7, 8).transpose(0, 3, 1, 2).reshape(len(fc2), -1)
     return [fc1, fc2, flipped(up1), flipped(image)]
 
 
 def discriminator_arrays(down1, down2, fc, score):
-    """The same of the discriminator: so are inputs that were a map; the class is behind them."""
+    """The same for the discriminator: inputs from a map are ordered by its channels first, and the class follows."""
     mapped = fc[: 49 * 8].reshape(7, 7, 8, -1).transpose(2, 0, 1, 3).reshape(49 * 8, -1)
     return [flipped(down1), flipped(down2), np.concatenate([mapped, fc[49 * 8 :]]), score]
 

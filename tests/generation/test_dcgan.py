@@ -1,7 +1,7 @@
 """DCGAN: shapes, counts and parity, and the published house numbers.
 
-`DCGAN_WEIGHTS` names the folder of the arrays that the authors published (Newmu/dcgan_code, models/svhn_…): then their
-house numbers are compared, too. `RECORD_FIXTURES=1 pytest -m parity tests/generation` writes what PyTorch says anew.
+If `DCGAN_WEIGHTS` names the folder of the arrays that the authors published (Newmu/dcgan_code, models/svhn_…), their
+house numbers are compared, too. `RECORD_FIXTURES=1 pytest -m parity tests/generation` records PyTorch's outputs anew.
 """
 
 import os
@@ -20,9 +20,9 @@ from keras_segattn.files import replaced
 from keras_segattn.generation import arithmetic, estimate_statistics, interpolate, noise, pixels
 from keras_segattn.generation.dcgan import SVHN
 
-# Sums of a few thousand float32 products in another order, through five normalisations.
+# Rounding of sums of a few thousand float32 products, accumulated in another order, through five normalisations.
 RELATIVE_DIFFERENCE = 1e-4
-# Of gradients, whose sums over a batch cancel.
+# The same for gradients, whose sums over a batch nearly cancel.
 GRADIENT_DIFFERENCE = 1e-3
 RECORDED = Path(__file__).with_name("dcgan.npz")
 TINY = {"latent": 8, "image_shape": (32, 32, 3), "filters": 4}
@@ -110,7 +110,7 @@ def test_values_and_gradients_equal_pytorchs(network, tmp_path):
     loss, gradients = loss_and_gradients(model, x)
     expected_loss, expected_gradients = theano.loss_and_gradients(module, arrays, x)
     np.testing.assert_allclose(loss, expected_loss, rtol=RELATIVE_DIFFERENCE)
-    # In the order and layout of the model's variables, as if they were its weights.
+    # The gradients are loaded like weights, which gives them the order and layout of the model's variables.
     as_weights = loaded(build(), expected_gradients, tmp_path).trainable_variables
     for ours, theirs in zip(gradients, as_weights, strict=True):
         assert relative_difference(ours, theirs) < GRADIENT_DIFFERENCE
@@ -160,7 +160,7 @@ def test_the_discriminator_sees_through_the_published_generator():
     with np.load(RECORDED) as recorded:
         probability = 1 / (1 + np.exp(-recorded["house_number_scores"]))
     assert probability.shape == (64, 1)
-    assert probability.mean() < 0.05  # about 0.02 of a large batch
+    assert probability.mean() < 0.05  # it is about 0.02 for a large batch
 
 
 def test_house_numbers_have_the_parameters_of_the_release():
@@ -182,7 +182,7 @@ def test_moving_statistics_are_the_mean_of_the_batches_and_serve_one_image(tmp_p
     assert layer.momentum == 0.9
     together = np.asarray(model(batches[0]))
     np.testing.assert_allclose(model(batches[0][:1]), together[:1], atol=1e-5)
-    # By the statistics of its own batch a generator says nearly, but not exactly, the same.
+    # With the statistics of its own batch, a generator gives nearly, but not exactly, the same images.
     own = np.asarray(loaded(tiny_generator(), arrays, tmp_path)(batches[0]))
     assert 0 < np.abs(own - together).mean() < 0.2
     with pytest.raises(ValueError, match="has no moving statistics"):

@@ -1,4 +1,4 @@
-"""GRAN: shapes, counts, what the steps share, parity."""
+"""GRAN: shapes, counts, weights that the steps share, parity."""
 
 import keras
 import numpy as np
@@ -11,9 +11,9 @@ from keras_segattn import GRANDiscriminator, GRANGenerator
 from keras_segattn.generation import estimate_statistics, noise
 from keras_segattn.generation.gran import MNIST, MNIST_DISCRIMINATOR
 
-# Sums of a few hundred float32 products in another order, through a dozen normalisations.
+# Rounding of sums of a few hundred float32 products, accumulated in another order, through a dozen normalisations.
 RELATIVE_DIFFERENCE = 1e-4
-# Of gradients, whose sums over a batch cancel; some are of biases before a normalisation, and zero but for rounding.
+# The same for gradients, whose sums over a batch nearly cancel; before a normalisation, those of biases are rounding.
 GRADIENT_DIFFERENCE = 1e-3
 TINY = {"latent": 6, "image_shape": (16, 16, 3), "filters": 3}
 
@@ -62,7 +62,7 @@ def test_the_canvas_is_the_sum_of_the_strokes_and_steps_see_what_was_painted():
     strokes = keras.Model(model.input, [node.output_tensors[0] for node in nodes])(noise("normal", 8, 6))
     assert len(strokes) == 3
     np.testing.assert_allclose(model(noise("normal", 8, 6)), keras.ops.sigmoid(sum(strokes)), atol=1e-6)
-    assert relative_difference(strokes[1], strokes[0]) > 0.01  # of the same noise
+    assert relative_difference(strokes[1], strokes[0]) > 0.01  # from the same noise
 
 
 def test_noise_of_every_step_counts_unless_it_is_shared():
@@ -82,7 +82,7 @@ def test_moving_statistics_of_every_step():
     model = randomised(GRANGenerator(steps=3, statistics="moving", **TINY))
     batch = noise("normal", 64, 6)
     estimate_statistics(model, [batch])
-    # Of one batch the averages are its own statistics: what it makes alone is what it makes in training.
+    # Averages over a single batch are its own statistics, so inference gives the same as training.
     np.testing.assert_allclose(model(batch), model(batch, training=True), atol=1e-4)
     np.testing.assert_allclose(model(batch[:1]), np.asarray(model(batch))[:1], atol=1e-5)
     means = np.asarray(model.get_layer("project_bn").moving_mean)

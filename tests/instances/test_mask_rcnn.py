@@ -1,4 +1,4 @@
-"""Mask R-CNN: forms, counts, other people's files, odd pictures."""
+"""Mask R-CNN: forms, counts, files of other releases, odd pictures."""
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ from keras_segattn.instances.mask_rcnn_weights import translate
 from keras_segattn.layers import RoIAlign
 
 TINY = dict(model_card("MaskRCNN").tiny)
-# Sums in another order.
+# Rounding of float32 sums, accumulated in another order.
 TOLERANCE = 1e-4
 
 
@@ -53,12 +53,12 @@ def test_every_form_finds_something(changes, mask_size):
 
 def test_parts_have_as_many_parameters_as_torchvision_s():
     parts = {"conv": 23_454_912, "fpn": 3_344_384, "rpn": 593_935, "box": 13_895_680 + 466_375}
-    parts |= {"mask": 2_360_320 + 285_787}  # each the head and what predicts from it
+    parts |= {"mask": 2_360_320 + 285_787}  # the head, and the layer that predicts from it
     with keras.StatelessScope(initialize_variables=False):
         model = MaskRCNN()
     found = dict.fromkeys(parts, 0)
     for layer in model.layers:
-        if layer.weights and not isinstance(layer, keras.layers.BatchNormalization):  # torchvision's is frozen
+        if layer.weights and not isinstance(layer, keras.layers.BatchNormalization):  # it is frozen in torchvision
             found[layer.name.split("_")[0].rstrip("12345")] += layer.count_params()
     assert found == parts
 
@@ -113,7 +113,7 @@ def test_released_weights_may_need_another_epsilon():
 
 
 def detectron2_file(model, path):
-    """The weights of a model as Detectron2 writes them: other names, the background last, constants beside them."""
+    """Write weights as Detectron2 does: with other names, the background last, and constants beside them."""
     names = model_card("MaskRCNN").weight_names
     leaves = {"kernel": "weight", "gamma": "weight", "beta": "bias", "moving_mean": "running_mean"}
     leaves |= {"moving_variance": "running_var", "bias": "bias"}
@@ -169,7 +169,7 @@ def test_matterport_s_conventions_are_translated():
     ours = translate(tensors)
     np.testing.assert_array_equal(ours["mrcnn_bbox_fc.kernel"][:, 0], tensors["mrcnn_bbox_fc.kernel"][:, 1])
     scores = tensors["rpn_model.rpn_class_raw/kernel"]
-    # The anchor of ratio 2 (height ÷ width) is theirs of ratio 0.5 (width ÷ height), their first.
+    # Our anchor of ratio 2 (height ÷ width) is their first, of ratio 0.5 (width ÷ height).
     np.testing.assert_allclose(ours["rpn_class_raw.kernel"][..., 2], scores[..., 1] - scores[..., 0])
     np.testing.assert_allclose(ours["rpn_bbox_pred.bias"][8:], [0.1, 0.0, 0.6, 0.4], rtol=1e-6)
     model = MaskRCNN(**TINY | {"backbone": "resnet50", "variant": "matterport"})
@@ -198,7 +198,7 @@ def test_heads_pass_gradients_to_the_pyramid():
         ({"form": "c5"}, "form must be one of 'fpn', 'c4', received 'c5'"),
         ({"variant": "caffe2"}, "variant must be one of"),
         ({"roi_operator": "crop"}, "roi_operator must be one of"),
-        ({"anchors": {"sizes": (8, 16)}}, "anchors must have one size a level"),
+        ({"anchors": {"sizes": (8, 16)}}, "anchors must have one size per level"),
         ({"backbone": "alexnet"}, "expected a backbone with taps at strides 4, 8 and 16"),
         ({"proposals": 12}, "proposals must be ProposalRules or a dict of some of count, before_nms, .*, received 12"),
         ({"proposals": {"count": 0}}, "count must be a positive integer, received 0"),

@@ -11,12 +11,12 @@ from torch_oracles import relative_difference
 import keras_segattn
 from keras_segattn import weights
 
-# Sums of a few thousand float32 products in another order, fifty layers deep.
+# Rounding of sums of a few thousand float32 products, accumulated in another order in fifty layers.
 LOGIT_TOLERANCE = 1e-3
-# Pixels: the same differences through the exponential of a refinement.
+# The same differences in pixels, after the exponential of a refinement.
 BOX_TOLERANCE = 0.5
 PROBABILITY_TOLERANCE = 1e-3
-# Fewer than the default: the heads see each of them, which takes the time of this test.
+# Fewer proposals than by default: running the heads on each of them takes most of this test's time.
 PROPOSALS = 100
 SIZES = [(128, 192), (192, 128), (160, 224)]
 BUILDERS = {"maskrcnn_resnet50_fpn": "torchvision", "maskrcnn_resnet50_fpn_v2": "torchvision_v2"}
@@ -24,7 +24,7 @@ BUILDERS = {"maskrcnn_resnet50_fpn": "torchvision", "maskrcnn_resnet50_fpn_v2": 
 
 @pytest.fixture(scope="module", params=list(BUILDERS))
 def both(request, tmp_path_factory):
-    """torchvision's model and ours with its weights, and the module that runs the former."""
+    """torchvision's model, ours with its weights, and the module that runs torchvision's."""
     import torchvision_detection
 
     oracle, torch = torchvision_detection.mask_rcnn(request.param, rpn_post_nms_top_n_test=PROPOSALS)
@@ -37,7 +37,7 @@ def both(request, tmp_path_factory):
 
 
 def stages(model):
-    """Every intermediate result that the oracle gives, by name."""
+    """Model of every intermediate result that the oracle gives, by name."""
     tensors = model.get_layer("proposals").input
     levels = len(tensors) // 3
     return keras.Model(
@@ -81,7 +81,7 @@ def test_every_stage_is_torchvisions(both, size):
     count = int(ours["count"][0])
     assert count == len(theirs["boxes"]) > 10
     np.testing.assert_allclose(ours["scores"][0, :count], theirs["scores"], atol=PROBABILITY_TOLERANCE)
-    # So may two detections.
+    # Two detections may change places, too.
     distance = np.abs(ours["boxes"][0, :count, None] - theirs["boxes"][None]).max(axis=-1)
     distance[ours["classes"][0, :count, None] != theirs["labels"][None]] = np.inf
     order = distance.argmin(axis=0)
@@ -94,7 +94,7 @@ def test_every_stage_is_torchvisions(both, size):
 
 
 def older_name(name):
-    """What torchvision called a tensor when the file was written."""
+    """Name that torchvision gave a tensor when the file was written."""
     name = re.sub(r"(inner_blocks|layer_blocks)\.(\d)\.0\.", r"\1.\2.", name)
     name = re.sub(r"mask_head\.(\d)\.0\.", lambda found: f"mask_head.mask_fcn{int(found[1]) + 1}.", name)
     return name.replace("rpn.head.conv.0.0.", "rpn.head.conv.")

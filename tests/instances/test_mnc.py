@@ -1,4 +1,4 @@
-"""MNC: the cascade against one written from the paper and its prototxt in NumPy, voting, gradients, Caffe's names."""
+"""MNC: the cascade and its voting equal those of the paper and its prototxt in NumPy; gradients; names in Caffe."""
 
 import keras
 import numpy as np
@@ -17,7 +17,7 @@ CARD = model_card("MNC")
 TINY = dict(CARD.tiny)
 HEIGHT, WIDTH, _ = TINY["input_shape"]
 CLASSES, SIZE = TINY["classes"], TINY["cascade"]["mask_size"]
-# float32 through a dozen products, against float64.
+# Rounding of float32 through a dozen products, compared with float64.
 TOLERANCE = 1e-4
 
 
@@ -27,7 +27,7 @@ def maxima(x):
 
 
 def stages_2_and_3(model, regions):
-    """Mask, class and box of regions `(R, 14, 14, C)`, from the table of layers in the released prototxt."""
+    """Compute mask, class and box of regions `(R, 14, 14, C)` by the table of layers in the released prototxt."""
 
     def dense(name, x, relu=False):
         kernel, bias = (w.astype("float64") for w in model.get_layer(name).get_weights())
@@ -50,7 +50,7 @@ def stages_2_and_3(model, regions):
 
 
 def refined(boxes, deltas, logits):
-    """Each box by the refinement of its most probable class, in the convention where a pixel has x2 = x1."""
+    """Refine each box by its most probable class, in the convention in which a box of one pixel has x2 = x1."""
     out = np.empty_like(boxes)
     for i, (x1, y1, x2, y2) in enumerate(boxes):
         dx, dy, dw, dh = deltas[i].reshape(-1, 4)[logits[i].argmax()] / (10, 10, 5, 5)
@@ -63,7 +63,7 @@ def refined(boxes, deltas, logits):
 
 
 def vote(probabilities, boxes, masks, count, threshold=1e-3):
-    """The best instances, each with the mean of the masks that agree: (box, score, class, mask)."""
+    """Return the best instances, each with the mean of the overlapping masks, as (box, score, class, mask)."""
     found = []
     pixels = boxes + np.array([0, 0, 1, 1])
     for label in range(1, probabilities.shape[1]):
@@ -77,7 +77,7 @@ def vote(probabilities, boxes, masks, count, threshold=1e-3):
 
 
 def seen_from(box, other, mask):
-    """The other box's mask at the cells of this one; nothing outside of it."""
+    """Sample the other box's mask at the cells of this box; it is 0 outside the other box."""
     size = len(mask)
     out = np.zeros((size, size))
     for p in range(size):
@@ -149,7 +149,7 @@ def test_masks_are_resized_from_their_corners():
 
 
 def test_coordinates_pass_gradients_from_the_last_stage_to_the_first():
-    """By differences: what the refined boxes' features say of the proposals, through the bridge and RoIWarp."""
+    """Differences confirm the gradient of refined boxes' features by the proposals, through the bridge and RoIWarp."""
     import tensorflow as tf
 
     from keras_segattn.layers import RoIWarp
@@ -179,7 +179,7 @@ def test_coordinates_pass_gradients_from_the_last_stage_to_the_first():
             change.flat[index] = step
             above, below = ([*inputs[:number], inputs[number] + d, *inputs[number + 1 :]] for d in (change, -change))
             difference = float(value(*above) - value(*below)) / (2 * step)
-            # float32's last digit over a step, and the step's square.
+            # The tolerance is the last digit of float32 divided by a step, and the step's square.
             assert gradient.numpy().flat[index] == pytest.approx(difference, rel=1e-2, abs=1e-4)
 
 

@@ -1,4 +1,4 @@
-"""What Long et al. and their release say of FCN-32s, 16s and 8s."""
+"""FCN-32s, 16s and 8s are as Long et al. and their release describe them."""
 
 import keras
 import numpy as np
@@ -10,7 +10,7 @@ from keras_segattn import VGG16, FCN8s, FCN16s, FCN32s, get_model, list_models, 
 from keras_segattn.layers import BilinearInitializer
 from keras_segattn.segmentation import fcn, initialize_from
 
-# Two bilinear steps against one differ near borders only; inside, sums of float32 products in another order.
+# Two bilinear steps differ from one near borders only; inside, only rounding differs, by the order of float32 sums.
 FLOAT32_TOLERANCE = 1e-5
 NARROW = {"alpha": 0.03125, "classes": 3}
 TRUNKS = [n for n in list_models("classification") if {8, 16} <= {t.stride for t in model_card(n).taps.values()}]
@@ -116,7 +116,7 @@ def test_stages_start_from_unchanged_predictions(backbone):
     up, fused = (ops.convert_to_numpy(m) for m in maps)
     offset = 1 if backbone == "squeezenet1_1" else 0
     np.testing.assert_array_equal(fused, up[:, offset:, offset:][:, : fused.shape[1], : fused.shape[2]])
-    # Two bilinear steps are not one: the predictions agree closely, not exactly.
+    # Two bilinear steps are not quite one: the predictions agree closely, not exactly.
     a, b = (ops.convert_to_numpy(m(x)) for m in (coarse, middle))
     assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.98
 

@@ -1,4 +1,4 @@
-"""What the release says of FCN-AlexNet."""
+"""FCN-AlexNet has the sizes and counts of its release."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The released `voc-fcn-alexnet` and CaffeNet's dense top, in PyTorch from their prototxts → ours, through files."""
+"""Ours equal the released `voc-fcn-alexnet` and CaffeNet's dense top, in PyTorch from the prototxts, through files."""
 
 import math
 import zlib
@@ -9,7 +9,7 @@ import pytest
 import keras_segattn
 from keras_segattn import weights
 
-# float32 sums over up to 9,216 products in nine layers, accumulated in another order.
+# Rounding of float32 sums over up to 9,216 products in nine layers, accumulated in another order.
 RELATIVE_DIFFERENCE = 1e-4
 LOCAL_SIZE, ALPHA, BETA = 5, 1e-4, 0.75
 # layer → (outputs, inputs of a group, kernel)
@@ -24,7 +24,7 @@ FCN_HEAD = {"fc6": (4096, 256, 6), "fc7": (4096, 4096, 1), "score_fr": (21, 4096
 
 
 def blobs(layers):
-    """Caffe's blobs by layer and number, random by name alone and scaled to keep activations near one."""
+    """Random blobs by layer and number, seeded by their names alone and scaled to keep activations near one."""
     values = {}
     for layer, (outputs, inputs, *kernel) in layers.items():
         shape = (outputs, inputs, *kernel, *kernel)
@@ -77,7 +77,7 @@ def relative_difference(found, expected):
 
 
 def image(height, width):
-    # The intensities of real pictures: normalisation hardly touches smaller activations.
+    # Intensities as in real pictures, because response normalisation hardly changes smaller activations.
     return 70 * np.random.default_rng(height).standard_normal((1, height, width, 3), dtype="float32")
 
 

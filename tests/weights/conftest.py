@@ -1,4 +1,4 @@
-"""Writers of miniature weight files in other people's formats, none of which needs the other people's library."""
+"""Writers of miniature weight files in foreign formats, none of which needs the foreign library."""
 
 import pickle
 import struct
@@ -51,7 +51,7 @@ class Opcodes:
 
 
 def torch_parts(tensors):
-    """(opcodes of the state dict, raw storages) of contiguous arrays."""
+    """Turn contiguous arrays into (opcodes of the state dict, raw storages)."""
     described, raw = {}, []
     for name, array in tensors.items():
         strides = tuple(step // array.itemsize for step in array.copy().strides)
@@ -133,7 +133,7 @@ def blob(array, version, double=False):
 
 
 def write_caffemodel(path, tensors, version=2, double=False, kinds=None):
-    """`kinds`: layer → its type, "Convolution" where none is given."""
+    """Write a Caffe model; `kinds` gives the type of each layer, by default "Convolution"."""
     layer_field, name_field, blobs_field, type_field = (100, 1, 7, 2) if version == 2 else (2, 4, 6, 5)
     layers = {"data": b""}
     for name, array in tensors.items():
@@ -147,7 +147,7 @@ def write_caffemodel(path, tensors, version=2, double=False, kinds=None):
 
 
 def small_network(name="small"):
-    """A convolution, a transposed one, and a dense layer over a map that is no square."""
+    """Model of a convolution, a transposed one, and a dense layer over a map that is not square."""
     image = keras.Input((6, 4, 3), name="image")
     x = keras.layers.Conv2D(4, 3, padding="same", activation="relu", name="conv1")(image)
     x = keras.layers.Conv2DTranspose(2, 3, padding="same", use_bias=False, name="deconv")(x)
@@ -218,7 +218,7 @@ def network():
 
 @pytest.fixture
 def writers():
-    """The writers and helpers of this file: test modules share no imports."""
+    """The writers and helpers of this file, as a fixture because test modules share no imports."""
     import types
 
     return types.SimpleNamespace(**{name: value for name, value in globals().items() if not name.startswith("_")})

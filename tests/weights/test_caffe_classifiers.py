@@ -7,7 +7,7 @@ from harness import images, randomise
 import keras_segattn as ks
 from keras_segattn import weights
 
-# A mean less a bias, and products with a factor folded into another.
+# Rounding by folding: a bias is subtracted from a mean, and one factor is multiplied by another.
 FLOAT32_TOLERANCE = 1e-5
 BRANCHES = ("1x1", "3x3_reduce", "3x3", "5x5_reduce", "5x5", "pool_proj")
 GOOGLENET = {"conv1_conv": "conv1/7x7_s2", "conv2_reduce_conv": "conv2/3x3_reduce", "conv2_conv": "conv2/3x3"}
@@ -83,7 +83,7 @@ def test_alexnets(builder, file, writers, tmp_path):
 
 
 def msra_names(depth):
-    """Blocks of our names → `2a`, `2b`, … of the released prototxts."""
+    """Our names of blocks → names `2a`, `2b`, … in the released prototxts."""
     blocks = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}[depth]
     names = {}
     for stage, count in enumerate(blocks, 2):
@@ -97,7 +97,7 @@ def msra_names(depth):
 
 @pytest.mark.parametrize("depth", [50, 101, 152])
 def test_resnets_of_msra(depth, writers, tmp_path):
-    """Statistics and scales in layers of their own; the first convolution of ResNet-50 has a bias."""
+    """Statistics and scales are in separate layers, and the first convolution of ResNet-50 has a bias."""
     builder = getattr(ks, f"ResNet{depth}")
     options = {"alpha": 0.0625, "classes": 5, "padding": "valid", "stride_in_1x1": True, "input_shape": (64, 64, 3)}
     source = builder(**options)

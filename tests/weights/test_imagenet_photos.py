@@ -1,4 +1,4 @@
-"""The trunks with packaged weights recognise what is on 20 labelled ImageNet photos, in float32 and in int8."""
+"""Classifiers with packaged weights recognise the objects on 20 labelled ImageNet photos, in float32 and in int8."""
 
 import importlib.util
 import os
@@ -19,9 +19,9 @@ TRUNKS = {
     "squeezenet1_1": (227, {"padding": "same"}, 13, 19),
     "efficientnet_lite0": (224, {}, 17, 20),
 }
-# Model → photos of which int8 says what float32 says: 18 and 19 as measured, less one for another converter's rounding.
+# Model → photos on which int8 and float32 agree: 18 and 19 as measured, less one for another converter's rounding.
 AGREEMENT = {"squeezenet1_1": 17, "efficientnet_lite0": 18}
-# Variables of the model and of its trunk.
+# Numbers of variables of the model, and of the model without its top.
 VARIABLES = {"squeezenet1_1": (52, 50), "efficientnet_lite0": (247, 245)}
 
 
@@ -58,7 +58,7 @@ def test_the_photos_are_recognised(name):
 @pytest.mark.parity
 @pytest.mark.parametrize("name", TRUNKS)
 def test_int8_says_what_float32_says(name, tmp_path):
-    """Calibrated, for want of other photos, with mirrored and shifted views of the same: a lenient measurement."""
+    """The calibration uses mirrored and shifted views of the same photos, as there are no others; it favours int8."""
     from ai_edge_litert.interpreter import Interpreter
 
     model, photos, _ = model_and_photos(name)
@@ -73,7 +73,7 @@ def test_int8_says_what_float32_says(name, tmp_path):
 @pytest.mark.parity
 @pytest.mark.parametrize("name", TRUNKS)
 def test_packaged_weights_fill_model_and_trunk(name):
-    """The package holds every layer; the trunk leaves the classifier aside."""
+    """The package holds every layer; a model without its top ignores the classifier."""
     model = ks.get_model(name, weights="imagenet")
     trunk = ks.get_model(name, include_top=False, weights="imagenet")
     assert (len(model.weights), len(trunk.weights)) == VARIABLES[name]

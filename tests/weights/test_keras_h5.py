@@ -14,7 +14,7 @@ def assert_values(model, values):
 
 @pytest.mark.parametrize("name", ["whole.h5", "only.weights.h5"])
 def test_file_of_a_trained_model(network, writers, tmp_path, name):
-    """Optimiser and random state are in such a file; they are named as ignored."""
+    """The file of a trained model also has optimiser and random state, which are reported as ignored."""
     network.compile("adam", "mse")
     network.fit(np.ones((2, 6, 4, 3)), np.ones((2, 5)), verbose=0)
     values = {f"{layer.name}.{v.name}": np.array(v) for layer in network.layers for v in layer.weights}

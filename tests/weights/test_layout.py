@@ -15,7 +15,7 @@ def foreign_convolution(kernel):
 
 
 def foreign_dense(kernel):
-    """(out, in) with the inputs flattened as channels, height, width."""
+    """Turn a dense kernel into (out, in) with the inputs flattened as channels, height, width."""
     return np.einsum("hwio->oihw", kernel).reshape(kernel.shape[-1], -1)
 
 
@@ -57,8 +57,8 @@ def test_depthwise_kernels_are_groups_of_one_channel(shape):
         ((8, 3, 5, 5), "torch", "kernel", (3, 3, 3, 8), None),
         ((5, 5, 3, 8), "keras", "kernel", (5, 5, 8, 3), None),
         ((4, 18), "torch", "kernel", (3, 3, 2, 5), None),
-        ((4, 2, 3, 3), "torch", "kernel", (18, 4), None),  # no map is flattened there
-        ((4, 2, 3, 3), "torch", "kernel", (18, 4), (9, 1, 2)),  # as many numbers, another map
+        ((4, 2, 3, 3), "torch", "kernel", (18, 4), None),  # without a flattened map
+        ((4, 2, 3, 3), "torch", "kernel", (18, 4), (9, 1, 2)),  # the same number of values, but another map
         ((18, 4), "torch", "kernel", (18, 4), None),
         ((8, 1, 3, 3), "torch", "kernel", (3, 3, 8, 1), None),  # a convolution to one channel is not depthwise
         ((1, 8, 3, 3), "torch", "depthwise_kernel", (3, 3, 8, 1), None),  # nor the reverse

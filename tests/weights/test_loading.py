@@ -18,7 +18,7 @@ FORMATS = (
     "Keras 3",
     "pickle",
 )
-# Truncation is tried at random offsets of one file per format; writing and building are cheap beside it.
+# Files are truncated at random offsets, one file per format; writing the file and building the model take little time.
 TRUNCATIONS = settings(
     max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
 )
@@ -67,7 +67,7 @@ def test_truncated_file_is_refused_and_changes_nothing(network, writers, tmp_pat
 @pytest.mark.parametrize("bad", [np.nan, -np.inf])
 def test_not_a_number_is_refused_and_changes_nothing(network, writers, tmp_path, kind, bad):
     values = writers.random_values(network)
-    values["fc.bias"][-1] = bad  # the last variable: all others are already found good
+    values["fc.bias"][-1] = bad  # the last variable: all others have passed the check by then
     path = written(writers, tmp_path, kind, values)
     before = snapshot(network)
     with pytest.raises(weights.WeightsError, match=r"net\..*finite float32 numbers in fc\."):
@@ -213,7 +213,7 @@ def test_caffe_normalisation_blobs_fill_nothing(writers, tmp_path):
 
 @pytest.fixture(scope="module")
 def tiny_vgg16():
-    """VGG16 at a 32nd of its width and at its full image size, which fc1 depends on."""
+    """VGG16 at a 32nd of its width and at its full image size, on which the shape of fc1 depends."""
     return keras_segattn.VGG16(input_shape=(224, 224, 3), alpha=0.03125, classes=3)
 
 
@@ -295,7 +295,7 @@ def test_caffenet_and_its_fully_convolutional_form_from_one_caffemodel(writers, 
 
 
 def at_once_blobs(writers, factor):
-    """A released at-once network's file: it holds the fixed factor before score_pool4 once a channel."""
+    """A released at-once network's file, which holds the fixed factor before score_pool4 once per channel."""
     model = keras_segattn.FCN16s(alpha=0.03125, classes=3, at_once=True)
     tensors = {name: writers.foreign_layout(value) for name, value in writers.random_values(model).items()}
     return model, tensors | {"scale_pool4.factor": np.full(16, factor, "float32")}
@@ -337,7 +337,7 @@ def test_not_a_number_in_an_unused_tensor_is_refused(network, writers, tmp_path)
 
 
 def normalised(bias, classes=3, channels=4):
-    """A convolution whose normalisation has no scale, and a classifier."""
+    """Model of a convolution, whose batch normalisation has no scale, and a classifier."""
     image = keras.Input((4, 4, 2))
     x = keras.layers.Conv2D(channels, 1, use_bias=bias, name="conv")(image)
     x = keras.layers.BatchNormalization(scale=False, name="bn")(x)
@@ -366,7 +366,7 @@ def test_scale_and_bias_are_folded_also_if_other_layers_are_missing(writers, tmp
     maps = np.einsum("bhwi,oi->bhwo", x, tensors["conv.weight"][:, :, 0, 0]) + tensors["conv.bias"]
     scale = tensors["bn.weight"] / np.sqrt(tensors["bn.running_var"] + model.get_layer("bn").epsilon)
     expected = (maps - tensors["bn.running_mean"]) * scale + tensors["bn.bias"]
-    # float32 products in another order
+    # the tolerance allows float32 products in another order
     np.testing.assert_allclose(np.reshape(model(x)["map"], expected.shape), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -397,7 +397,7 @@ def test_mnc_from_a_caffemodel(writers, tmp_path):
     for name, value in values.items():
         layer, leaf = name.split(".")
         blob = writers.foreign_layout(value, flattened=maps.get(layer, (1, 1)) if leaf == "kernel" else (1, 1))
-        if layer == "bbox_pred":  # the file holds refinements in box sizes
+        if layer == "bbox_pred":  # the file holds refinements in units of box sizes
             blob = blob / np.resize([10, 10, 5, 5], len(blob)).reshape(-1, *[1] * (blob.ndim - 1))
         layer = renamed.get(layer, layer.replace("block", "conv").replace("_conv", "_"))
         tensors[f"{layer}.{'blob0' if leaf == 'kernel' else 'blob1'}"] = blob.astype("float32")

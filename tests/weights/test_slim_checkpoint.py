@@ -8,7 +8,7 @@ import keras_segattn as ks
 from keras_segattn import weights
 from keras_segattn.registry import model_card
 
-# Products with one factor folded into another.
+# Rounding of products with one factor folded into another.
 FLOAT32_TOLERANCE = 1e-5
 TINY = {"alpha": 0.0625, "input_shape": (75, 75, 3)}
 MODELS = {
@@ -32,7 +32,7 @@ def slim_names(model, card):
 
 
 def write(path, tensors, version):
-    """A checkpoint of the old format (one file) or of the new one (index and data)."""
+    """Write a checkpoint of the old format (one file) or of the new one (index and data)."""
     import tensorflow as tf
 
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
@@ -175,7 +175,7 @@ def test_a_scale_that_the_model_has_not_is_folded(tmp_path):
     path = write(tmp_path / "model.ckpt", tensors | gamma, 2)
     model = ks.InceptionV4(blocks=(1, 1, 1), **TINY)
     assert weights.load(model, path).complete
-    # The same in the source: every normalisation's input, less its mean, times the scale.
+    # The source computes the same: the input of every normalisation, less its mean, times the scale.
     names = slim_names(source, model_card("InceptionV4"))
     for layer in source.layers:
         if layer.name.endswith("_bn"):

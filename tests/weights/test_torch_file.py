@@ -7,7 +7,7 @@ import pytest
 from keras_segattn import weights
 from keras_segattn.weights import torch_file
 
-# What a hostile file would call, as (module, name, arguments).
+# Functions that a hostile file would call, as (module, name, arguments).
 ATTACKS = {
     "os.system": ("posix", "system", "touch {marker}"),
     "eval": ("builtins", "eval", "open({marker!r}, 'w')"),
@@ -44,7 +44,7 @@ def test_hostile_pickle_is_refused_by_name_and_has_no_effect(network, writers, t
 
 
 def test_the_attack_of_these_tests_is_real(writers, tmp_path):
-    """Unpickled by Python itself, in a process of its own, the same bytes do run the command."""
+    """If Python itself unpickles the same bytes, in a separate process, the command does run."""
     marker = tmp_path / "marker"
     program = writers.Opcodes.program({"x": writers.Opcodes.call("posix", "system", f"touch {marker}")})
     (tmp_path / "hostile.pkl").write_bytes(program)
@@ -54,7 +54,7 @@ def test_the_attack_of_these_tests_is_real(writers, tmp_path):
 
 
 def test_pickle_cannot_alter_the_reader(network, writers, tmp_path):
-    """BUILD sets attributes on whatever is on the stack: here, on names the reader allows."""
+    """BUILD sets attributes on any object on the stack, here on the objects of names that the reader allows."""
     for module, name in (
         ("collections", "OrderedDict"),
         ("torch._utils", "_rebuild_tensor_v2"),
@@ -71,7 +71,7 @@ def test_pickle_cannot_alter_the_reader(network, writers, tmp_path):
 
 
 def test_pickle_cannot_reserve_memory(network, tmp_path):
-    """Ten bytes that make Python's own unpickler fill 32 GB."""
+    """A file of ten bytes, which makes Python's own unpickler fill 32 GB, is refused."""
     (tmp_path / "hostile.pkl").write_bytes(b"\x80\x02Nr\xff\xff\xff\x7f.")
     with pytest.raises(weights.WeightsError, match="found NoneType"):
         weights.load(network, tmp_path / "hostile.pkl")
@@ -201,7 +201,7 @@ def test_files_of_torch_itself(tmp_path, zipped):
 
 @pytest.mark.parity
 def test_small_torch_network_gives_the_same_outputs(tmp_path):
-    """Convolution (grouped), normalisation, transposed convolution and a dense layer over a map."""
+    """The network has a grouped convolution, a normalisation, a transposed convolution and a dense layer over a map."""
     import keras
     import torch
 
@@ -229,5 +229,5 @@ def test_small_torch_network_gives_the_same_outputs(tmp_path):
     batch = np.random.default_rng(0).standard_normal((2, 5, 3, 4), dtype="float32")
     with torch.no_grad():
         expected = theirs(torch.from_numpy(batch.transpose(0, 3, 1, 2))).numpy()
-    # float32 sums in another order
+    # the tolerance allows float32 sums in another order
     np.testing.assert_allclose(ours(batch), expected, rtol=1e-4, atol=1e-5)

@@ -1,4 +1,4 @@
-"""torchfcn with random weights → ours, through files, gives the same scores."""
+"""Random weights of torchfcn, loaded from files, give the same scores here."""
 
 import importlib
 import sys
@@ -11,13 +11,13 @@ import pytest
 import keras_segattn
 from keras_segattn import weights
 
-# float32 sums over 25,088 products in fc6 and nineteen layers, accumulated in another order.
+# Rounding of float32 sums over 25,088 products in fc6 and nineteen layers, accumulated in another order.
 RELATIVE_DIFFERENCE = 1e-4
 SIZES = ((64, 80), (97, 65))
 
 
 def torchfcn_model(monkeypatch, name):
-    """A torchfcn network from its model file alone: the package itself imports data sets and torchvision."""
+    """Load a torchfcn network from its model file alone, as the package itself imports data sets and torchvision."""
     [folder] = importlib.util.find_spec("torchfcn").submodule_search_locations
     monkeypatch.setitem(sys.modules, "fcn", types.ModuleType("fcn"))
     for package, path in (("torchfcn", folder), ("torchfcn.models", f"{folder}/models")):
@@ -29,9 +29,10 @@ def torchfcn_model(monkeypatch, name):
 
 
 def randomize(network, at_once):
-    """Random weights from one NumPy generator per tensor name, scaled to keep activations near one.
+    """Draw random weights from one NumPy generator per tensor name, scaled to keep activations near one.
 
-    Score layers behind the at-once factors are that much larger, so that every stream counts in the comparison.
+    Score layers after the at-once factors are larger by the inverse factors, so that the comparison depends on every
+    stream.
     """
     import torch
 
