@@ -34,7 +34,7 @@ TESTED = 5000
 
 
 class GrowingStrings(keras.callbacks.Callback):
-    """One large digit in the first epoch, then longer strings of smaller ones; from all at once, nothing is learned."""
+    """Start with one large digit, then lengthen strings and shrink digits; from all at once, nothing is learned."""
 
     def __init__(self, batches):
         super().__init__()

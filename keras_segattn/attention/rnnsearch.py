@@ -369,7 +369,7 @@ class RNNSearchDecoder(Decoder):
         return read_out(self.parts, states[0], words, seen.context), seen.weights, [*states, seen.context]
 
     def get_config(self) -> dict[str, Any]:
-        """Arguments that rebuild the layer."""
+        """Return the arguments that rebuild the layer."""
         return super().get_config() | {"bos": self.bos}
 
 

@@ -272,7 +272,7 @@ class ShowAttendTellDecoder(Decoder):
         return read_out(self.parts, states[0], words, seen.context), seen.weights, states
 
     def get_config(self) -> dict[str, Any]:
-        """Arguments that rebuild the layer."""
+        """Return the arguments that rebuild the layer."""
         return super().get_config() | {"bos": self.bos}
 
 

@@ -57,7 +57,7 @@ class Vocabulary:
         return len(self.tokens)
 
     def __contains__(self, token: object) -> bool:
-        """Whether a token has an id of its own."""
+        """Return whether a token has an id of its own."""
         return token in self._ids
 
     def encode(self, tokens: Iterable[str]) -> list[int]:

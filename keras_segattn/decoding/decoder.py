@@ -53,7 +53,7 @@ class Decoder(keras.layers.Layer):
         return encoded["annotations"].shape[:2]
 
     def get_config(self) -> dict[str, Any]:
-        """Arguments that rebuild the layer."""
+        """Return the arguments that rebuild the layer."""
         cell = keras.saving.serialize_keras_object(self.cell)
         parts = [keras.saving.serialize_keras_object(part) for part in self.parts.values()]
         return super().get_config() | {"cell": cell, "parts": parts}

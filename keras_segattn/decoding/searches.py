@@ -37,7 +37,7 @@ class Search(keras.layers.Layer):
                     raise ValueError(f"expected finite {name}, received NaN or infinity in examples {wrong}")
 
     def get_config(self) -> dict[str, Any]:
-        """Arguments that rebuild the layer."""
+        """Return the arguments that rebuild the layer."""
         decoder = keras.saving.serialize_keras_object(self.decoder)
         rules = asdict(self.rules)
         return super().get_config() | {"decoder": decoder, "bos": self.bos, "eos": self.eos, "rules": rules}
