@@ -1,7 +1,7 @@
-"""Milliseconds that TensorFlow Addons' `interpolate_bilinear` takes, forward and with gradients: for `grid_sample.py`.
+"""Times TensorFlow Addons' `interpolate_bilinear`, forward and with gradients, for `grid_sample.py`.
 
-Addons needs Keras 2, so it has a process of its own: `python benchmarks/addons_sampler.py 256 40 40 1 15`, the shape of
-the images and how many rounds. Prints two medians.
+Addons needs Keras 2, so it has a process of its own. The arguments of `python benchmarks/addons_sampler.py 256 40 40 1
+15` are the shape of the images and the number of rounds. It prints two medians in milliseconds.
 """
 
 import sys

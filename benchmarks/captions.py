@@ -1,14 +1,15 @@
-"""Trains Show, Attend and Tell on Tux Paint scenes, with soft, hard and no attention, and looks where it looks.
+"""Trains Show, Attend and Tell on Tux Paint scenes, with soft, hard and no attention, and measures where it attends.
 
     python benchmarks/captions.py tuxpaint-stamps-default_*.deb gcompris-qt-data_*.deb --epochs 8 --output out/captions
 
-Scenes of one to three cut-outs on photographs are composed first; test scenes are of unseen cut-outs on unseen
+Scenes of one to three cut-outs on photographs are composed first; test scenes have unseen cut-outs on unseen
 photographs. A caption names the objects in the order of their kinds: "a small bird , a large mammal and a small
-vehicle". As the masks of the objects are known, so is the share of a word's attention inside the object that it
-names (the reference given).
-The annotations are EfficientNet-Lite0's 14×14 of ImageNet, not trained. Each row leaves `ROW/model.keras`,
-`ROW/history.json` and `ROW/scores.json`; rows that have scores are not trained again. `--release savedmodels` writes
-`captions_tux/1` from the row `soft`, with its trunk; `--pictures docs` draws where it looks on test scenes.
+vehicle". As the masks of the objects are known, the script can measure the share of a word's attention inside the
+object that it names (given the reference caption).
+The annotations are a 14×14 feature map of EfficientNet-Lite0 with fixed ImageNet weights. Each row leaves
+`ROW/model.keras`, `ROW/history.json` and `ROW/scores.json`; rows that have scores are not trained again. `--release
+savedmodels` writes `captions_tux/1` from the row `soft`, with its backbone; `--pictures docs` draws its attention on
+test scenes.
 """
 
 import argparse
@@ -34,20 +35,21 @@ SCENES = {"size": (224, 224), "objects": (1, 3), "scale": (0.3, 0.65), "seed": 1
 TRUNK, TAP, GRID = "efficientnet_lite0", "block5c_add", 14
 SIZES = {"units": 256, "embedding": 128, "key_layers": 0, "initial_layers": 0, "dropout": 0.5}
 SIZES |= {"initialization": "scaled"}
-LARGE = 0.12  # of the picture
+LARGE = 0.12  # least area of a large object, as a share of the picture
 RECIPE = dataclasses.replace(SEQUENCE_RECIPES["adam-cosine"], warmup=100, label_smoothing=0.0)
-# Of so few words; the default, of the paper, is for longer captions and holds these weights uniform.
+# Weight of the entropy in the loss of hard attention. The default, the paper's, suits longer captions; with these
+# short ones it keeps the attention uniform.
 ENTROPY = 1e-4
 RULES = BeamRules(beams=3, length=16)
 PICTURES = 6
 
 
 def caption_of(example):
-    """The words, and for every word the number of the object that it names, or -1."""
+    """Return the words, and for each word the number of the object that it names, or -1."""
     objects = example["objects"]
     names = list(data.TUX_PAINT_CLASSES)
     sizes = objects["mask"].mean(axis=(1, 2))
-    order = np.lexsort((-sizes, objects["label"]))  # by kind, and large before small
+    order = np.lexsort((-sizes, objects["label"]))  # by kind, then large before small
     words, named = [], []
     for place, index in enumerate(order):
         if place:
@@ -59,7 +61,7 @@ def caption_of(example):
 
 
 class Scenes:
-    """One split: annotations of every scene, its caption, and the masks of what the words name."""
+    """One split: annotations of every scene, its caption, and the masks of the objects that the words name."""
 
     def __init__(self, arguments, split):
         self.folder = arguments.output / "scenes" / split
@@ -90,7 +92,7 @@ class Scenes:
 
     @staticmethod
     def _cover(example):
-        """The share of every cell that every object covers."""
+        """Return the share of each cell that each object covers."""
         masks = np.zeros((SCENES["objects"][1], GRID**2), "float16")
         cells = example["objects"]["mask"].reshape(-1, GRID, 16, GRID, 16).mean(axis=(2, 4), dtype="float32")
         masks[: len(cells)] = cells.reshape(-1, GRID**2)
@@ -128,7 +130,7 @@ def train(row, splits, words, epochs, output):
 
 
 def score(model, scenes, words):
-    """BLEU, CIDEr, captions that are right to the word, and shares of attention."""
+    """Return BLEU, CIDEr, the share of captions that are exactly right, and shares of attention."""
     everything = np.arange(len(scenes.captions))
     found = captioner(model, RULES).predict(scenes.read(everything), batch_size=50, verbose=0)["tokens"][:, 0]
     found = [words.decode(ids) for ids in found]
@@ -154,7 +156,7 @@ def score(model, scenes, words):
 
 
 def whole(trained, words):
-    """The trained decoder on its trunk, from pictures to captions."""
+    """Put the trained decoder on its backbone: a model from pictures to captions."""
     model = ShowAttendTell(
         len(words),
         backbone=TRUNK,
@@ -172,21 +174,21 @@ def whole(trained, words):
 
 
 def release(model, words, destination):
-    """`destination/captions_tux/1` for servers, with weights that float16 holds exactly, so that they compress."""
+    """Write `destination/captions_tux/1` for servers, with weights rounded to float16, so that they compress."""
     for weight in model.weights:
         weight.assign(keras.ops.cast(keras.ops.cast(weight, "float16"), "float32"))
     facts = keras_segattn.facts_of(
         model,
         vocabularies={"target": words},
         options=RULES,
-        training="scenes of Tux Paint's stamps pasted on GCompris' photographs; trunk trained on ImageNet",
-        licence="trunk Apache-2.0; stamps GPL-2; photographs CC BY-SA, CC0, GPL",
+        training="scenes of Tux Paint's stamps pasted on GCompris' photographs; backbone trained on ImageNet",
+        licence="backbone Apache-2.0; stamps GPL-2; photographs CC BY-SA, CC0, GPL",
     )
     print(export.saved_model(model, destination, 1, facts=facts).path)
 
 
 def pictures(model, scenes, words, destination):
-    """Where each word of the first test captions looks."""
+    """Draw the attention of each word of the first test captions."""
     destination.mkdir(parents=True, exist_ok=True)
     describe, preprocessing = captioner(model, RULES), keras_segattn.model_card(TRUNK).inputs["image"]
     for place in range(PICTURES):

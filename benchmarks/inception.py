@@ -1,13 +1,13 @@
-"""Inference of Inception-v4 and Inception-ResNet-v2: ours beside PyTorch, keras.applications, onnxruntime, OpenVINO.
+"""Compares our Inception-v4 and Inception-ResNet-v2 with PyTorch, keras.applications, onnxruntime and OpenVINO.
 
 Run: python benchmarks/inception.py [--model inception_v4] [--batch 1] [--rounds 12] [--output out/benchmarks].
-Needs the packages of `make parity`, onnxruntime, onnx and onnxscript. Prints a table per model and batch, and writes
-them as Markdown and JSON.
+It measures inference. It needs the packages of `make parity`, onnxruntime, onnx and onnxscript, prints a table per
+model and batch size, and writes the tables as Markdown and JSON.
 
 All contenders compute the same network with the same random weights in float32 on two threads, each in a process of
-its own, and take turns: in every round each is called once, in an order drawn anew, so that what else the machine
-does meets all of them alike. The figure is the median; two calls go before to warm up, and before any is timed all
-outputs must equal those of our Keras model.
+its own, and take turns: in every round each is called once, in a new random order, so that other work of the machine
+affects all of them alike. The result is the median, after two calls to warm up. Before any call is timed, all outputs
+must equal those of our Keras model.
 """
 
 import argparse
@@ -41,11 +41,11 @@ ENVIRONMENT = {"KERAS_BACKEND": "tensorflow"} | dict.fromkeys(
     ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), str(THREADS)
 )
 WARM_UPS = 2
-# onnxruntime's threads go on spinning for 30 ms after a call, at the cost of whoever is next.
+# onnxruntime's threads go on spinning for 30 ms after a call, which would slow the next contender.
 REST_SECONDS = 0.1
-# float32 sums in other orders, through a hundred layers and more.
+# Greatest relative difference: float32 sums in different orders, through more than a hundred layers.
 MAX_DIFFERENCE = 1e-3
-# A matrix product of this size: what the machine can do at best.
+# A matrix product of this size measures the machine's peak.
 GEMM, GEMM_SIZE = "GEMM", 2048
 PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "torch", "timm", "onnxruntime", "openvino", "numpy")
 
@@ -53,7 +53,7 @@ SAVED_MODEL, FROZEN, TFLITE = "ours, SavedModel", "ours, SavedModel, frozen weig
 CHANNELS_LAST, COMPILED, APPLICATIONS = "timm, channels last", "timm, compiled", "keras.applications"
 ONNXRUNTIME, OPENVINO = "onnxruntime", "OpenVINO"
 TIME, MEMORY = "milliseconds", "peak_mib"
-# Batch, ours, the peer, what is compared, the goal of its ratio.
+# Batch size, our contender, the other one, the quantity compared, and the greatest ratio that is wanted.
 GOALS = (
     (8, SAVED_MODEL, CHANNELS_LAST, TIME, 0.92),
     (8, SAVED_MODEL, ONNXRUNTIME, TIME, 1.1),
@@ -68,7 +68,7 @@ Run = Callable[[], np.ndarray]
 
 @dataclass(frozen=True)
 class Job:
-    """What to compute: a model's name, the folder of its files, images `(batch, 299, 299, 3)` as NHWC and as NCHW."""
+    """A task: a model's name, the folder of its files, images `(batch, 299, 299, 3)` as NHWC and as NCHW."""
 
     model: str
     work: Path
@@ -77,19 +77,19 @@ class Job:
 
 
 def noise(batch: int) -> np.ndarray:
-    """The same images for everybody."""
+    """Return random images, the same for all contenders."""
     return np.random.default_rng(0).uniform(-1, 1, (batch, SIZE, SIZE, 3)).astype("float32")
 
 
 def our_model(model: str, work: Path) -> Any:
-    """Our network with timm's weights."""
+    """Build our network with timm's weights."""
     from keras_segattn.registry import get_model
 
     return get_model(model, input_shape=(SIZE, SIZE, 3), weights=str(work / "weights.pth"))
 
 
 def prepare(model: str, batches: list[int], work: Path) -> None:
-    """Write the files that the contenders load, and how many floating-point operations an image takes."""
+    """Write the files that the contenders load, and the number of floating-point operations per image."""
     import keras
     import torch
 
@@ -133,7 +133,7 @@ def our_tflite(job: Job) -> Run:
 
 
 def timm(job: Job, memory_format: str = "channels_last", compiled: bool = False) -> Run:
-    """PyTorch call by call, or by `torch.compile` with frozen weights: its first call takes most of a minute."""
+    """Run PyTorch eagerly, or by `torch.compile` with frozen weights, whose first call takes most of a minute."""
     import torch
 
     torch.set_num_threads(THREADS)
@@ -151,12 +151,12 @@ def timm(job: Job, memory_format: str = "channels_last", compiled: bool = False)
 
 
 def keras_applications(job: Job) -> Run:
-    """`predict` of keras.applications' network; its values come from ours."""
+    """Run `predict` of keras.applications' network, with the weights of ours."""
     import keras
 
     from keras_segattn.registry import model_card
 
-    theirs = keras.applications.InceptionResNetV2(weights=None, classifier_activation=None)  # first: Keras counts names
+    theirs = keras.applications.InceptionResNetV2(weights=None, classifier_activation=None)  # first, as names count up
     ours = our_model(job.model, job.work)
     twins = {twin: name for name, names in model_card(job.model).weight_names.items() for twin in names}
     for layer in theirs.layers:
@@ -168,7 +168,7 @@ def keras_applications(job: Job) -> Run:
 
 
 def onnxruntime(job: Job) -> Run:
-    """timm's network through torch.onnx."""
+    """Run timm's network in ONNX Runtime, exported by torch.onnx."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -178,7 +178,7 @@ def onnxruntime(job: Job) -> Run:
 
 
 def openvino(job: Job) -> Run:
-    """The same ONNX file."""
+    """Run the same ONNX file in OpenVINO."""
     import openvino as ov
 
     network = ov.Core().read_model(job.work / "model.onnx")
@@ -208,9 +208,9 @@ CONTENDERS: dict[str, Callable[[Job], Run]] = {
 
 
 def work_as(name: str, model: str, batch: int, work: Path) -> None:
-    """A worker's process: say how far from ours its outputs are, then time one call for every line received."""
+    """Work as a contender's process: print the difference from our outputs, then time one call per line received."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # libraries print; only answers go to the parent
+    os.dup2(2, 1)  # output of libraries goes to stderr; only answers go to the parent
     images = noise(batch)
     job = Job(model, work, images, np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
     run = {GEMM: gemm, **CONTENDERS}[name](job)
@@ -225,10 +225,10 @@ def work_as(name: str, model: str, batch: int, work: Path) -> None:
 
 
 class Worker:
-    """A contender's process, warm, as the parent sees it.
+    """A contender's process, warmed up, as the parent sees it.
 
     Raises:
-        RuntimeError: if it fails or its outputs are not ours.
+        RuntimeError: if the process fails or its outputs differ from ours.
     """
 
     def __init__(self, name: str, model: str, batch: int, work: Path, log: Path) -> None:
@@ -254,7 +254,7 @@ class Worker:
         self.seconds.append(self.answer())
 
     def answer(self) -> float:
-        """The next line of the process."""
+        """Read the next number that the process prints."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
@@ -262,7 +262,7 @@ class Worker:
         return float(line)
 
     def row(self, operations: int, peak: float) -> dict[str, Any]:
-        """What was measured; `operations` of a call, `peak` of the machine in a second."""
+        """Return the measurements, given a call's number of `operations` and the machine's `peak` per second."""
         status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
         return {
             TIME: 1e3 * statistics.median(self.seconds),
@@ -274,7 +274,7 @@ class Worker:
 
 
 def command(worker: str, model: str, batches: list[int], work: Path) -> list[str]:
-    """This script as a worker."""
+    """Return the command that runs this script as a worker."""
     batch = [f"--batch={batch}" for batch in batches]
     return [sys.executable, __file__, f"--worker={worker}", f"--model={model}", *batch, f"--output={work}"]
 
@@ -310,7 +310,7 @@ def compare(model: str, batch: int, rounds: int, names: list[str], work: Path, l
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """One comparison as Markdown: the contenders and the goals."""
+    """Format one comparison as Markdown: the contenders and the goals."""
     ours = result["contenders"][SAVED_MODEL][TIME]
     work = f"{result['gflop_per_image']:.1f} GFLOP an image; GEMM peak {result['gemm_gflops']:.0f} GFLOP/s"
     lines = [f"### {result['model']}, batch {result['batch']}", ""]
@@ -333,7 +333,7 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def benchmark(models: list[str], batches: list[int], rounds: int, compiled: bool, output: Path) -> None:
-    """All comparisons; the report is written anew after each, so that none is lost if a later one fails."""
+    """Run all comparisons, and rewrite the report after each, so that none is lost if a later one fails."""
     output.mkdir(parents=True, exist_ok=True)
     console, results, log = Console(), list[dict[str, Any]](), output / "inception.log"
     versions = {package: importlib.metadata.version(package) for package in PACKAGES}
@@ -361,7 +361,7 @@ def main() -> None:
     parser.add_argument("--model", action="append", choices=MODELS, help="default: both")
     parser.add_argument("--batch", action="append", type=int, help="default: 1 and 8")
     parser.add_argument("--rounds", type=int, default=12)
-    parser.add_argument("--compiled", action="store_true", help="torch.compile too, which needs a C++ compiler")
+    parser.add_argument("--compiled", action="store_true", help="time torch.compile too, which needs a C++ compiler")
     parser.add_argument("--output", type=Path, default=Path("out/benchmarks"))
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()

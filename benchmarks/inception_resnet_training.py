@@ -1,10 +1,10 @@
-"""What scaling the residuals and smoothing the labels are worth: a small Inception-ResNet-v1 on Fashion-MNIST.
+"""Trains a small Inception-ResNet-v1 on Fashion-MNIST with and without scaled residuals and smoothed labels.
 
 Run: python benchmarks/inception_resnet_training.py --folder FASHION_MNIST [--output table.md] [--picture curves.png].
-Four trainings that differ in the residual scale (0.1 or 1) and in label smoothing (0.1 or 0) only, with the recipe of
-Inception-v4 and the momentum of its released trainer, and a probe: one short training at every one of several learning
-rates, without clipping gradients, to see which of them the network bears with and without scaling. Interrupted, it
-goes on with --run-dir.
+Four trainings differ only in the residual scale (0.1 or 1) and in label smoothing (0.1 or 0), with the recipe of
+Inception-v4 and the momentum of its released trainer. A probe follows: one short training at each of several learning
+rates, without clipping gradients, shows at which rates the network trains with and without scaling. With --run-dir, an
+interrupted run resumes when it is called again.
 """
 
 import argparse
@@ -24,20 +24,20 @@ from keras_segattn.files import replaced
 from keras_segattn.registry import get_model
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-parser.add_argument("--folder", default=data.FASHION_MNIST_FOLDER, help="the four IDX files")
+parser.add_argument("--folder", default=data.FASHION_MNIST_FOLDER, help="folder of the four IDX files")
 parser.add_argument("--alpha", type=float, default=0.25, help="width multiplier")
 parser.add_argument("--blocks", type=int, nargs=3, default=(2, 4, 2), help="numbers of A, B and C blocks")
-parser.add_argument("--images", type=int, default=20_000, help="the first so many of the 60,000 training pictures")
+parser.add_argument("--images", type=int, default=20_000, help="number of training pictures, the first of the 60,000")
 parser.add_argument("--epochs", type=int, default=8)
 parser.add_argument("--batch", type=int, default=128)
 parser.add_argument("--learning-rate", type=float, default=0.045)
-parser.add_argument("--momentum", type=float, default=0.9, help="of RMSProp, as in the released trainers")
-parser.add_argument("--seeds", type=int, default=1, help="trainings of every kind")
+parser.add_argument("--momentum", type=float, default=0.9, help="momentum of RMSProp, as in the released trainers")
+parser.add_argument("--seeds", type=int, default=1, help="number of trainings of each kind")
 parser.add_argument("--probe-rates", type=float, nargs="*", default=(0.015, 0.045, 0.15, 0.45, 1.5))
 parser.add_argument("--probe-steps", type=int, default=150)
-parser.add_argument("--run-dir", type=Path, help="checkpoints and finished results")
-parser.add_argument("--output", type=Path, help="the table, Markdown")
-parser.add_argument("--picture", type=Path, help="the curves")
+parser.add_argument("--run-dir", type=Path, help="folder of checkpoints and finished results")
+parser.add_argument("--output", type=Path, help="file for the Markdown table")
+parser.add_argument("--picture", type=Path, help="file for the picture of the curves")
 options = parser.parse_args()
 if options.run_dir is not None:
     options.run_dir.mkdir(parents=True, exist_ok=True)
@@ -57,14 +57,14 @@ SCALES = (0.1, 1.0)
 
 
 def pictures(split: str, count: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """The first `count` pictures, in [-1, 1], and their labels."""
+    """Read the first `count` pictures, in [-1, 1], and their labels."""
     examples = data.fashion_mnist(split, folder=options.folder)
     batch = next(iter(examples.batch(count or len(examples))))
     return keras.ops.convert_to_numpy(NORMALIZE(batch["image"])), batch["label"].numpy()
 
 
 def batches(image: np.ndarray, label: np.ndarray, seed: int | None = None) -> tf.data.Dataset:
-    """Batches in another order every epoch, or without a seed in the order given."""
+    """Make batches, in another order every epoch or, without a seed, in the order given."""
     dataset = tf.data.Dataset.from_tensor_slices((image, label))
     if seed is not None:
         dataset = dataset.shuffle(len(image), seed=seed)
@@ -72,7 +72,7 @@ def batches(image: np.ndarray, label: np.ndarray, seed: int | None = None) -> tf
 
 
 def network(scale: float, seed: int) -> keras.Model:
-    """The same random weights for both scales."""
+    """Build the network; both scales have the same random weights."""
     keras.utils.set_random_seed(seed)
     return get_model(
         "InceptionResNetV1",
@@ -82,7 +82,7 @@ def network(scale: float, seed: int) -> keras.Model:
         alpha=options.alpha,
         blocks=tuple(options.blocks),
         residual_scale=scale,
-        batch_norm_momentum=0.98,  # hundreds of steps an epoch, not ImageNet's tens of thousands
+        batch_norm_momentum=0.98,  # an epoch has hundreds of steps, not tens of thousands as with ImageNet
     )
 
 
@@ -95,7 +95,7 @@ def trained(
     epochs: int,
     **changes: object,
 ) -> dict:
-    """History and seconds of one training, and how it broke down if so; that of an earlier call in the same run_dir."""
+    """Train, or read the result of an earlier call in the same run_dir: history, seconds, and any failure."""
     directory = None if options.run_dir is None else options.run_dir / name
     finished = None if directory is None else directory / "result.json"
     if finished is not None and finished.exists():
@@ -116,7 +116,7 @@ def trained(
 
 
 def probed(image: np.ndarray, label: np.ndarray, scale: float, rate: float) -> float:
-    """Training accuracy over the last third of a short training without clipped gradients; NaN if it diverged."""
+    """Return the accuracy over the last third of a short training without clipped gradients; NaN if it diverged."""
     train = batches(image, label, seed=0).repeat().take(options.probe_steps // 3)
     changes = {"learning_rate": rate, "clip_norm": None, "ema_momentum": None}
     result = trained(f"probe-scale{scale}-rate{rate}", train, None, scale, 0, 3, **changes)

@@ -1,9 +1,9 @@
-"""RoIAlign and non-maximum suppression beside torchvision's compiled operators, interleaved, in time and memory.
+"""Compares RoIAlign and non-maximum suppression with torchvision's compiled operators in time and memory.
 
     python benchmarks/regions.py
 
-Needs `make parity`'s packages and gcc; see torchvision_kernels.py. Two threads on both sides. Each row takes turns with
-torchvision's; memory is the growth of a fresh process's peak while it runs the row.
+It needs the packages of `make parity`, and gcc (see torchvision_kernels.py). Both sides have two threads. Each row
+takes turns with torchvision; memory is the growth of a fresh process's peak while it runs the row.
 """
 
 import argparse
@@ -22,13 +22,13 @@ WORK = ("roi_align", "roi_align + gradient", "nms 6000 -> 300", "nms 1000 x 80 -
 
 
 def boxes(random, count):
-    """Boxes of 20 to 300 pixels, some of which cross the border."""
+    """Draw boxes of 20 to 300 pixels, some of which cross the border."""
     corner = random.uniform(-50, IMAGE - 50, (count, 2))
     return np.concatenate([corner, corner + random.uniform(20, 300, (count, 2))], axis=1).astype("float32")
 
 
 def workload(row, work):
-    """A function of no arguments that does the work once, and its result as an array."""
+    """Return a function without arguments that does the work once and returns the result as an array."""
     random = np.random.default_rng(0)
     features = random.normal(size=(1, MAP, MAP, CHANNELS)).astype("float32")
     regions = boxes(random, REGIONS)
@@ -116,7 +116,7 @@ def _ours(row, work, features, regions, many, scores, per_class, class_scores, c
 
 
 def peak_growth(row, work):
-    """MB by which a fresh process's peak memory grows while it does the work."""
+    """Return the MB by which a fresh process's peak memory grows while it does the work."""
     command = [sys.executable, __file__, "--row", row, "--work", work]
     printed = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ).stdout
     return float(printed.split()[-1])
@@ -137,7 +137,7 @@ def main():
         return
     print("| work | by | median ms | ÷ torchvision | peak memory, MB | largest difference |")
     print("|---|---|---|---|---|---|")
-    # First of all: a process starts from the peak of the one that made it.
+    # This comes first, as a process starts from the memory peak of the process that made it.
     memory = {(work, row): peak_growth(row, work) for work in WORK for row in ROWS}
     for work in WORK:
         runs = {row: workload(row, work) for row in ROWS}

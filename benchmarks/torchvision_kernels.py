@@ -1,7 +1,7 @@
-"""torchvision's compiled operators on a CPU build of torch.
+"""Loads torchvision's compiled operators with a CPU build of torch.
 
-The wheel's extension is linked with CUDA's libraries although its CPU kernels do not call them: empty libraries that
-export the missing symbols let it load. They are compiled when first needed, in a temporary folder.
+The wheel's extension is linked with CUDA's libraries although its CPU kernels do not call them. Empty libraries that
+export the missing symbols let it load; they are compiled in a temporary folder when they are first needed.
 """
 
 import ctypes
@@ -16,7 +16,7 @@ from pathlib import Path
 
 
 def load():
-    """torchvision with `ops.roi_align`, `ops.roi_pool` and `ops.nms` as compiled kernels."""
+    """Import torchvision with `ops.roi_align`, `ops.roi_pool` and `ops.nms` as compiled kernels."""
     import torch
 
     found = importlib.util.find_spec("torchvision")
@@ -39,7 +39,7 @@ def load():
 
 
 def _provide_missing(extension, folder):
-    """Load libraries that stand in for those the extension needs and this machine lacks."""
+    """Load empty libraries in place of those that the extension needs and this machine lacks."""
     needed = re.findall(r"NEEDED\s+(\S+)", _run("objdump", "-p", extension))
     symbols = set(re.findall(r"\s(\S+)$", _run("nm", "-D", "--undefined-only", extension), flags=re.MULTILINE))
     ours = {s for s in symbols if "cuda" in s.lower() or "nvtx" in s.lower()}

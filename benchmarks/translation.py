@@ -3,11 +3,11 @@
     python benchmarks/translation.py multi30k --rows attention none --epochs 14 --output out/multi30k
 
 The folder holds `train`, `val` and `test_2016_flickr` as `.en` and `.de`, tokenised and in lower case. The models read
-and write pieces of words (byte pairs learnt on both languages, `pip install sentencepiece`), since German compounds
-more words than it repeats. Scores are BLEU of whole words as the files have them (`sacrebleu`, tokenize="none"),
-greedily and with beams, and by the number of words in the source. Each row leaves `ROW/model.keras`,
-`ROW/history.json`, `ROW/scores.json` and `ROW/test.de`; rows that have scores are not trained again, and a training
-that was cut goes on from its last epoch. `--pictures docs` draws the table's curves, and an alignment.
+and write pieces of words (byte pairs learnt on both languages, `pip install sentencepiece`), since many German words
+are compounds that occur only once. Scores are BLEU on the files' whole words (`sacrebleu`, tokenize="none"), with
+greedy and with beam search, and by the number of words in the source. Each row leaves `ROW/model.keras`,
+`ROW/history.json`, `ROW/scores.json` and `ROW/test.de`. Rows that have scores are not trained again, and an interrupted
+training resumes after its last epoch. `--pictures docs` draws the table's curves, and an alignment.
 """
 
 import argparse
@@ -28,9 +28,9 @@ from keras_segattn.training import SEQUENCE_RECIPES
 
 ROWS = {"attention": "additive", "general": "general", "none": None}
 SIZES = {"units": 256, "embedding": 256, "maxout": 256, "alignment": 256, "dropout": 0.4, "initialization": "scaled"}
-PIECES = 6000  # of both languages
+PIECES = 6000  # number of pieces, shared by both languages
 LONGEST, STEPS = 48, 48
-SHOWN = 3  # of the test's sentences, in the alignment
+SHOWN = 3  # index of the test sentence in the picture of the alignment
 LENGTHS = ((1, 8), (9, 11), (12, 14), (15, 18), (19, 40))
 RULES = {"greedy": BeamRules(1, STEPS), "5 beams": BeamRules(5, STEPS, normalize="gnmt", alpha=1.0)}
 
@@ -91,7 +91,7 @@ def train(row, folder, epochs, output):
 
 
 def translate(model, sentences, vocabularies, rules, batch_size=64):
-    """The best translation of each sentence."""
+    """Return the best translation of each sentence."""
     search = translator(model, rules)
     order = sorted(range(len(sentences)), key=lambda i: len(sentences[i]))
     found = [[] for _ in sentences]
@@ -113,7 +113,7 @@ def bleu(found, references):
 
 
 def by_length(scores, path):
-    """BLEU by the length of the source, as figure 2 of Bahdanau et al. (2015)."""
+    """Draw BLEU by the length of the source, like figure 2 of Bahdanau et al. (2015)."""
     figure = Figure(figsize=(6, 3.5), layout="constrained")
     axes = figure.add_subplot(xlabel="words in the source (sentences)", ylabel="BLEU, 5 beams")
     for row, s in scores.items():
@@ -126,7 +126,7 @@ def by_length(scores, path):
 
 
 def alignment(folder, sentence, path):
-    """Which pieces of a sentence the pieces of its translation attended to."""
+    """Draw the attention of each piece of a translation to the pieces of the source sentence."""
     model = keras.saving.load_model(folder / "model.keras")
     english, german = (data.Vocabulary.load(folder / name) for name in ("en.txt", "de.txt"))
     pieces = sentencepiece.SentencePieceProcessor(model_file=str(folder / "pieces.model"))

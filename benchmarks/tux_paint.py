@@ -1,4 +1,4 @@
-"""Trains Mask R-CNN and MNC on Tux Paint scenes, the same way each, and scores them on scenes of unseen stamps.
+"""Trains Mask R-CNN and MNC in the same way on Tux Paint scenes, and scores them on scenes of unseen stamps.
 
     python benchmarks/tux_paint.py SCENES --rows align warp pool mnc5 mnc3 --epochs 5 --output out/tux_paint
 
@@ -22,10 +22,10 @@ from keras_segattn.ops.roi_pool import roi_pool
 from keras_segattn.ops.roi_warp import roi_warp
 
 SIZE = (256, 256)
-CLASSES = 6  # background and Tux Paint's five
+CLASSES = 6  # background, and the five of Tux Paint
 SLOTS = 6
 BATCH = 8
-SHOWN = (4, 1, 7, 5)  # test scenes in the README's picture
+SHOWN = (4, 1, 7, 5)  # indices of the test scenes in the README's picture
 RATE = 5e-4
 SMALL = {
     "backbone": "efficientnet_lite0",
@@ -48,13 +48,13 @@ CHOICE = training.RegionChoice(proposals=300, proposals_before_nms=300, regions=
 
 
 def build(row):
-    """The model of a row and what trains it."""
+    """Build the model of a row and its trainer."""
     keras.utils.set_random_seed(0)
     if row in ("align", "warp", "pool"):
         model = keras_segattn.MaskRCNN(**SMALL, **PYRAMID, roi_operator=row)
         trainer = training.InstanceTrainer
     else:
-        # A pixel of the map is 16 of these small pictures.
+        # A pixel of the feature map covers 16 pixels of the small pictures, so boxes are not rounded to it.
         cascade = {"stages": {"mnc5": 5, "mnc3": 3}[row], "quantize": False}
         model = keras_segattn.MNC(**SMALL, **CASCADE, cascade=cascade)
         trainer = training.CascadeTrainer
@@ -102,26 +102,26 @@ def train(row, folder, epochs, output):
 
 
 def release(model, folder, destination):
-    """`destination/maskrcnn_tux/1` for servers, with weights that float16 holds exactly, so that they compress."""
+    """Write `destination/maskrcnn_tux/1` for servers, with weights rounded to float16, so that they compress."""
     for weight in model.weights:
         weight.assign(keras.ops.cast(keras.ops.cast(weight, "float16"), "float32"))
     labels = list(scenes(folder / "test").class_names.values())
     facts = keras_segattn.facts_of(
         model,
         labels=labels,
-        training="scenes of Tux Paint's stamps pasted on GCompris' photographs; trunk trained on ImageNet",
-        licence="trunk Apache-2.0; stamps GPL-2; photographs CC BY-SA, CC0, GPL",
+        training="scenes of Tux Paint's stamps pasted on GCompris' photographs; backbone trained on ImageNet",
+        licence="backbone Apache-2.0; stamps GPL-2; photographs CC BY-SA, CC0, GPL",
     )
     print(export.saved_model(model, destination, 1, facts=facts, name="maskrcnn_tux").path)
 
 
 def exports(model, folder, destination):
-    """A table of the exported row `align`, and of a network for phones; examples and sizes as in the README."""
+    """Print a table of the exported row `align`, and of a network for phones; examples and sizes as in the README."""
     calibration = [example["image"][None].astype("float32") for example in scenes(folder / "validation")[:24]]
     preprocess = keras_segattn.preprocessing_of(model)
     examples = np.concatenate([preprocess(image) for image in calibration])
     phone = keras_segattn.MaskRCNN(**SMALL | {"input_shape": (320, 320, 3), "weights": None}, **PYRAMID)
-    phone.set_weights(model.get_weights())  # they do not depend on the size
+    phone.set_weights(model.get_weights())  # weights do not depend on the size
     large = np.stack([keras.ops.image.resize(image, (320, 320)) for image in examples])
     destination.mkdir(parents=True, exist_ok=True)
     print("| network | precision | MiB | ms | delegated | int8 operators | detections |")
@@ -142,7 +142,7 @@ def exports(model, folder, destination):
 
 
 def pictures(output, folder, destination):
-    """The README's pictures: what was found, and one object as the three region operators see it."""
+    """Draw the README's pictures: detections, and one object as the three region operators see it."""
     examples = scenes(folder / "test")
     names = list(examples.class_names.values())
     model = keras.saving.load_model(output / "align" / "model.keras", compile=False)
@@ -158,7 +158,7 @@ def pictures(output, folder, destination):
     crops = [("the object", _cut(example["image"], box[0, 0]))]
     pixels = example["image"][None].astype("float32")
     for title, operator in (("RoIAlign 28", roi_align), ("RoIWarp 28", roi_warp), ("RoIPool 28", roi_pool)):
-        coarse = keras.ops.average_pool(pixels, 4)  # a map of stride 4, in colours that a person can look at
+        coarse = keras.ops.average_pool(pixels, 4)  # in place of a feature map of stride 4, as it can be looked at
         crop = keras.ops.convert_to_numpy(operator(coarse, box, 28, 1 / 4))[0, 0]
         crops.append((title, crop.round().clip(0, 255).astype("uint8")))
     visualize.save(visualize.panels(crops, columns=4), destination / "region_operators.png")
@@ -167,7 +167,7 @@ def pictures(output, folder, destination):
 
 
 def stages(model, example, names, destination):
-    """A scene after each stage of the cascade."""
+    """Draw a scene after each stage of the cascade."""
     image = example["image"]
     layers = ("stage_bridge", "mask_split", "mask_split_ext", "all_logits")
     tensors = {name: model.get_layer(name).output for name in layers}

@@ -1,6 +1,6 @@
-"""Models that attend: translation, captions and spatial transformers.
+"""Attention models: translation, image captions and spatial transformers.
 
-A builder gives the model that is trained; `translator` and `captioner` give one that writes, on the same layers.
+A builder makes the model for training; `translator` and `captioner` make one on the same layers that generates text.
 """
 
 from keras_segattn.attention.co_localisation import co_localiser, crop_boxes

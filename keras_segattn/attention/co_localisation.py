@@ -1,4 +1,4 @@
-"""The same thing found in many pictures, knowing only that it is in each (Jaderberg et al. 2015, appendix A.2)."""
+"""Co-localisation: find the object that all pictures of a set show (Jaderberg et al. 2015, appendix A.2)."""
 
 import math
 from typing import Any
@@ -13,15 +13,15 @@ from keras_segattn.layers import SpatialTransformer
 def co_localiser(
     input_shape: tuple[int, int, int] = (84, 84, 1), output_size: int = 28, start: float = 0.7
 ) -> keras.Model:
-    """A spatial transformer that cuts a square out of a picture: 9×9 filters at every fourth pixel, and 8-8-3 units.
+    """Build a spatial transformer that cuts a square out of a picture.
 
-    The square never leaves the picture, where there is nothing to find: outside, all crops would look the same. To be
-    trained by `training.CoLocalisationTrainer`.
+    Eight 9×9 filters with stride 4 and layers of 8, 8 and 3 units predict the square. It never leaves the picture:
+    outside there is nothing to find, and all crops would look the same. `training.CoLocalisationTrainer` trains it.
 
     Args:
         input_shape: `(height, width, channels)`, at least 13 pixels each way.
         output_size: side of the crop.
-        start: side of the square ÷ that of the picture before training, in 0..1; it begins in the middle.
+        start: side of the square before training as a share of the picture's, in 0..1; the square begins in the middle.
 
     Returns:
         Model from images `(batch, height, width, channels)` float32, 0..1, to a dict of `"transformed"`
@@ -53,7 +53,7 @@ def co_localiser(
 
 
 def crop_boxes(theta: Any, size: tuple[int, int]) -> Any:
-    """What an attention transformer cuts out, as boxes.
+    """Return the crops of an attention transformer as boxes.
 
     Args:
         theta: `(batch, 3)`, scale and translation (x, y).
@@ -69,7 +69,7 @@ def crop_boxes(theta: Any, size: tuple[int, int]) -> Any:
     """
     theta = ops.convert_to_tensor(theta)
     height, width = size
-    # Pixel centres are what a grid counts from, so that the middle of the picture is that of its pixels.
+    # In a grid, -1 and 1 are the centres of the outermost pixels; the boxes count from the picture's edge.
     x = (theta[:, 1] * (width - 1) + width) / 2
     y = (theta[:, 2] * (height - 1) + height) / 2
     across, down = theta[:, 0] * width / 2, theta[:, 0] * height / 2

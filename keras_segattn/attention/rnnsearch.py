@@ -1,16 +1,18 @@
 """RNNsearch (Bahdanau, Cho & Bengio, ICLR 2015, arXiv 1409.0473): translation that learns to align.
 
-A bidirectional gated network annotates the source; at each word a gated decoder attends to the annotations, reads out
-the word from its state, the last word and what it saw, by maxout, and moves on with the word. As in the released code
-(GroundHog) the state from which a word is read has consumed the words before it, and the same context then goes into
-the transition that consumes the word.
+A bidirectional gated network annotates the source. For each word a gated decoder attends to the annotations, predicts
+the word from its state, the previous word and the context (with maxout), and updates its state with the word. As in the
+released code (GroundHog) the state that predicts a word has consumed the words before it, and the same context then
+enters the update that consumes the word.
 
-Layouts: GroundHog's has biases on the embeddings, none on the gates, and an output matrix in two factors; the paper's
-text has one output matrix, and biases on every input map. `attention=None` is the paper's baseline in kind, RNNencdec:
-one annotation, the encoder's last states, for the whole sentence.
+There are two layouts. `"groundhog"`, the released code's, has biases on the embeddings, none on the gates, and an
+output matrix in two factors. `"paper"`, from the paper's text, has one output matrix, and biases on every input map.
+`attention=None` builds a baseline like the paper's RNNencdec: one annotation, made of the encoder's last states, stands
+for the whole sentence.
 
-Luong, Pham & Manning (EMNLP 2015, arXiv 1508.04025) turn the decoder round: it moves on with the word first, attends
-with its new state, and writes the word from a layer on both, which is also fed into the next step.
+The decoder of Luong, Pham & Manning (EMNLP 2015, arXiv 1508.04025) has the opposite order: it first updates its state
+with the word, then attends with the new state, and predicts the next word from a layer on state and context (h̃), which
+is also fed into the next step.
 """
 
 from collections.abc import Mapping
@@ -61,7 +63,7 @@ from keras_segattn.registry import Card, Paper, register
 
 @dataclass(frozen=True)
 class Form:
-    """What a layout and an initialisation settle for all layers."""
+    """Settings of all layers that follow from a layout and an initialisation."""
 
     embedding_bias: bool
     gate_bias: bool
@@ -76,7 +78,7 @@ LAYOUTS: dict[str, dict[str, bool]] = {
     "groundhog": {"embedding_bias": True, "gate_bias": False, "factors": True},
     "paper": {"embedding_bias": False, "gate_bias": True, "factors": False},
 }
-# The paper's deviations are made for a thousand units; a network of a few hundred hardly learns from them.
+# The paper's standard deviations suit a thousand units; a network of a few hundred hardly learns from them.
 INITIALIZATIONS: dict[str, dict[str, Any]] = {
     "paper": {
         "words": normal(0.01),
@@ -96,7 +98,7 @@ ORDERS = ("bahdanau", "luong")
 
 
 def endpoints(model: keras.Model, options: Mapping[str, Any]) -> dict[str, Endpoint]:
-    """The signatures of a trained `RNNSearch`; see `decoding.sequence_endpoints`."""
+    """Return the signatures of a trained `RNNSearch`; see `decoding.sequence_endpoints`."""
     return sequence_endpoints(model, decoder_of(model), encoded(model), options)
 
 
@@ -141,24 +143,24 @@ def RNNSearch(  # noqa: N802 - a builder is named like the model it builds
     dropout: float = 0.0,
     unroll: bool = False,
 ) -> keras.Model:
-    """RNNsearch (Bahdanau et al. 2015), as it is trained: the target is given, shifted by one word.
+    """Build RNNsearch (Bahdanau et al. 2015) for training: one input is the target, shifted by one word.
 
     Args:
         source_vocabulary: number of the source's tokens; 0 is padding, 2 ends a sentence.
         target_vocabulary: number of the target's tokens; 0 is padding, 1 begins and 2 ends a sentence.
-        name: of the model.
+        name: name of the model.
         units: width of each encoder direction and of the decoder (n).
         embedding: width of the word embeddings (m).
         maxout: units of the deep output (l); in Luong's order, which has no maxout, the width of h̃.
         alignment: hidden units of the additive attention (n').
-        attention: `"additive"` (the paper); `"general"`, `"local-m"`, `"local-p"` (Luong et al. 2015, the last two in a
-            window of 10 to each side, scored as the first); `"location"` (Chorowski et al. 2015); or `None`: the
+        attention: `"additive"` (the paper); `"general"`, `"local-m"` or `"local-p"` (Luong et al. 2015; both local ones
+            use general scores in a window of 10 to each side); `"location"` (Chorowski et al. 2015); or `None` for the
             encoder's last states instead of attention.
-        order: `"bahdanau"`: attend, then move on; or `"luong"`.
+        order: `"bahdanau"` (attend, then update the state) or `"luong"` (update the state, then attend).
         layout: `"groundhog"` (84,349,101 parameters at the default sizes) or `"paper"`.
-        initialization: `"paper"`, normal with deviations for its sizes, or `"scaled"`, by the widths of the layers,
-            which networks much smaller need.
-        dropout: share of the embeddings and of the deep output that is dropped in training; the paper has none.
+        initialization: `"paper"` for normal distributions whose deviations suit the paper's sizes, or `"scaled"` for
+            deviations that follow from the widths of the layers, which much smaller networks need.
+        dropout: share of the embeddings and of the deep output that is dropped in training; 0 in the paper.
         unroll: whether loops become graphs without loops, for sentences of known length.
 
     Returns:
@@ -222,7 +224,7 @@ def RNNSearch(  # noqa: N802 - a builder is named like the model it builds
 def encoder(
     source: Any, vocabulary: int, embedding: int, units: int, form: Form, dropout: float, unroll: bool
 ) -> tuple[Any, Any, dict[str, Any]]:
-    """Annotations, their mask, and the states that sum the sentence up."""
+    """Return annotations, their mask, and the last states, which summarise the sentence."""
     mask = NotEqual(PAD, name="source_mask")(source)
     x = layers.Embedding(vocabulary, embedding, embeddings_initializer=form.words, name="source_embedding")(source)
     if form.embedding_bias:
@@ -249,7 +251,7 @@ def encoder(
 
 
 def score(attention: str | None, alignment: int, form: Form) -> AttentionScore:
-    """The attention of that name; with one annotation there is nothing to choose."""
+    """Make the attention of that name; for `None` it is uniform, as there is only one annotation."""
     additive = {"query_initializer": form.alignment, "key_initializer": form.alignment}
     additive |= {"score_initializer": form.energies}
     if attention == "additive":
@@ -270,7 +272,7 @@ def score(attention: str | None, alignment: int, form: Form) -> AttentionScore:
 def decoder_layers(
     vocabulary: int, embedding: int, maxout: int, order: str, form: Form, dropout: float
 ) -> dict[str, layers.Layer]:
-    """The layers before and after the decoder's loop, by name."""
+    """Make the layers before and after the decoder's loop, by name."""
     parts = [
         layers.Embedding(vocabulary, embedding, embeddings_initializer=form.words, name="target_embedding"),
         layers.Dense(vocabulary, kernel_initializer=form.kernels, name="logits"),
@@ -293,7 +295,7 @@ def decoder_layers(
 
 
 def embed(parts: dict[str, layers.Layer], tokens: Any) -> Any:
-    """Word vectors."""
+    """Return the word vectors `(…, embedding)` of tokens."""
     x = parts["target_embedding"](tokens)
     for name in ("target_embedding_bias", "target_dropout"):
         x = parts[name](x) if name in parts else x
@@ -301,7 +303,7 @@ def embed(parts: dict[str, layers.Layer], tokens: Any) -> Any:
 
 
 def read_out(parts: dict[str, layers.Layer], states: Any, words: Any, context: Any) -> Any:
-    """Logits from the state, the word before and the context (the paper's appendix A.2.2)."""
+    """Compute logits from the state, the previous word and the context (the paper's appendix A.2.2)."""
     x = parts["readout"](
         [parts["readout_state"](states), parts["readout_word"](words), parts["readout_context"](context)]
     )
@@ -309,14 +311,14 @@ def read_out(parts: dict[str, layers.Layer], states: Any, words: Any, context: A
 
 
 def write(parts: dict[str, layers.Layer], x: Any) -> Any:
-    """Logits from the deep output, or from h̃."""
+    """Compute logits from the deep output or, in Luong's order, from h̃."""
     for name in ("readout_dropout", "readout_low_rank"):
         x = parts[name](x) if name in parts else x
     return parts["logits"](x)
 
 
 def begin(cell: AttentionCell, encoded: dict[str, Any], hypotheses: int) -> tuple[list[Any], Memory]:
-    """The cell's states before the first word, and the annotations with their keys."""
+    """Return the cell's states before the first word, and the annotations with their keys."""
     memory = cell.attention.remember(encoded["annotations"], encoded.get("mask")).repeated(hypotheses)
     return cell.start([ops.repeat(encoded["state"], hypotheses, axis=0)], memory), memory
 
@@ -325,12 +327,13 @@ def begin(cell: AttentionCell, encoded: dict[str, Any], hypotheses: int) -> tupl
 class RNNSearchDecoder(Decoder):
     """The decoder of a trained `RNNSearch`, for the searches of `keras_segattn.decoding`.
 
-    Reads `annotations` `(batch, L, D)`, if there is one `mask` bool `(batch, L)`, and `state` `(batch, units)`.
+    It reads `annotations` `(batch, L, D)`, `state` `(batch, units)` and, unless all locations count, `mask` bool
+    `(batch, L)`.
 
     Args:
-        cell: the decoder's.
-        parts: the layers around it.
-        bos: id after which the state does not move and no word is read.
+        cell: cell of the decoder's loop.
+        parts: layers around that loop.
+        bos: id that begins a sentence. It is no word: after it the state stays, and no previous word is read.
 
     Example:
         >>> search = BeamSearch(RNNSearchDecoder(cell, parts, bos=1), bos=1, eos=2)
@@ -341,7 +344,7 @@ class RNNSearchDecoder(Decoder):
         self.bos = bos
 
     def build_layers(self, encoded_shape: dict[str, Any]) -> None:
-        """Weights of the cell and of the layers around it."""
+        """Make the weights of the cell and of the layers around it."""
         width, context = self.parts["target_embedding"].output_dim, encoded_shape["annotations"]
         self.build_cell(width, context)
         words = embed(self.parts, keras.KerasTensor((None,), dtype="int32"))
@@ -349,12 +352,12 @@ class RNNSearchDecoder(Decoder):
         read_out(self.parts, states, words, keras.KerasTensor((None, context[-1])))
 
     def start(self, encoded: dict[str, Any], hypotheses: int) -> tuple[list[Any], Any]:
-        """The state before the first word, what was seen last (nothing), and the annotations with their keys."""
+        """Return the state and context (zeros) before the first word, and the annotations with their keys."""
         states, memory = begin(self.cell, encoded, hypotheses)
         return [*states, ops.zeros_like(memory.annotations[:, 0])], memory
 
     def step(self, tokens: Any, states: list[Any], memory: Any) -> tuple[Any, Any, list[Any]]:
-        """Move on with the word and what was seen for it; then attend, and read out."""
+        """Update the state with the token and the context it was predicted from, attend, and predict the next token."""
         *states, context = states
         words = embed(self.parts, tokens)
         moved = self.cell.advance(self.cell.project(words), context, states[:1])
@@ -366,7 +369,7 @@ class RNNSearchDecoder(Decoder):
         return read_out(self.parts, states[0], words, seen.context), seen.weights, [*states, seen.context]
 
     def get_config(self) -> dict[str, Any]:
-        """Arguments that rebuild the layer."""
+        """Return the arguments that rebuild the layer."""
         return super().get_config() | {"bos": self.bos}
 
 
@@ -374,28 +377,28 @@ class RNNSearchDecoder(Decoder):
 class LuongDecoder(Decoder):
     """The decoder of a trained `RNNSearch(order="luong")`, for the searches of `keras_segattn.decoding`.
 
-    Reads what `RNNSearchDecoder` reads.
+    It reads the same tensors as `RNNSearchDecoder`.
 
     Args:
-        cell: the decoder's.
-        parts: the layers around it.
+        cell: cell of the decoder's loop.
+        parts: layers around that loop.
 
     Example:
         >>> search = BeamSearch(LuongDecoder(cell, parts), bos=1, eos=2)
     """
 
     def build_layers(self, encoded_shape: dict[str, Any]) -> None:
-        """Weights of the cell and of the layers around it."""
+        """Make the weights of the cell and of the layers around it."""
         self.build_cell(self.parts["target_embedding"].output_dim, encoded_shape["annotations"])
         embed(self.parts, keras.KerasTensor((None,), dtype="int32"))
         write(self.parts, keras.KerasTensor((None, self.cell.units)))
 
     def start(self, encoded: dict[str, Any], hypotheses: int) -> tuple[list[Any], Any]:
-        """The state before the first word with nothing fed in, and the annotations with their keys."""
+        """Return the state before the first word, nothing fed in yet, and the annotations with their keys."""
         return begin(self.cell, encoded, hypotheses)
 
     def step(self, tokens: Any, states: list[Any], memory: Any) -> tuple[Any, Any, list[Any]]:
-        """Move on with the word, attend, and write."""
+        """Update the state with the token, attend, and predict the next token."""
         projected = self.cell.project(embed(self.parts, tokens))
         seen, states = self.cell.attend_and_advance(projected, states, memory)
         return write(self.parts, states[0]), seen.weights, states
@@ -417,7 +420,7 @@ PARTS = (
 
 
 def encoded(model: keras.Model) -> dict[str, Any]:
-    """What the decoder of a trained model reads, as tensors of its graph."""
+    """Return the tensors of a trained model's graph that its decoder reads."""
     tensors = {"state": model.get_layer("initial_state").output}
     if isinstance(model.get_layer("decoder").cell.attention, UniformAttention):
         return tensors | {"annotations": model.get_layer("summary_annotation").output}
@@ -426,7 +429,7 @@ def encoded(model: keras.Model) -> dict[str, Any]:
 
 
 def decoder_of(model: keras.Model) -> RNNSearchDecoder | LuongDecoder:
-    """The decoder of a trained model, on its layers."""
+    """Make the decoder of a trained model, on the same layers."""
     names = {layer.name for layer in model.layers}
     if "decoder" not in names or "target_embedding" not in names:
         raise ValueError(f"expected a model that RNNSearch built, received {model.name} without its decoder")
@@ -436,17 +439,17 @@ def decoder_of(model: keras.Model) -> RNNSearchDecoder | LuongDecoder:
 
 
 def translator(model: keras.Model, rules: BeamRules | None = None) -> keras.Model:
-    """A trained `RNNSearch` with beam search: from source to translations.
+    """Make a model that translates by beam search, on the layers of a trained `RNNSearch`.
 
     Args:
-        model: that `RNNSearch` built; its weights are shared.
-        rules: of the search.
+        model: model that `RNNSearch` built; its weights are shared.
+        rules: rules of the search.
 
     Returns:
-        Model from `source` int32 `(batch, S)` to a dict as `BeamSearch` gives it.
+        Model from `source` int32 `(batch, S)` to the dict that `BeamSearch` returns.
 
     Raises:
-        ValueError: if the model is another.
+        ValueError: if `RNNSearch` did not build the model.
 
     Example:
         >>> translations = translator(model, BeamRules(beams=12, length=50))(source)["tokens"][:, 0]
@@ -455,18 +458,18 @@ def translator(model: keras.Model, rules: BeamRules | None = None) -> keras.Mode
 
 
 def sampler(model: keras.Model, rules: SamplingRules | None = None) -> keras.Model:
-    """A trained `RNNSearch` that draws translations.
+    """Make a model that draws translations at random, on the layers of a trained `RNNSearch`.
 
     Args:
-        model: that `RNNSearch` built; its weights are shared.
-        rules: of the draw.
+        model: model that `RNNSearch` built; its weights are shared.
+        rules: rules of the draw.
 
     Returns:
-        Model from `source` int32 `(batch, S)` and `noise` float32 `(batch, T)` in [0, 1) to a dict as `SampleTokens`
-        gives it.
+        Model from `source` int32 `(batch, S)` and `noise` float32 `(batch, T)` in [0, 1) to the dict that
+        `SampleTokens` returns.
 
     Raises:
-        ValueError: if the model is another.
+        ValueError: if `RNNSearch` did not build the model.
 
     Example:
         >>> drawn = sampler(model, SamplingRules(length=50))({"source": source, "noise": noise})

@@ -1,11 +1,13 @@
 """Show, Attend and Tell (Xu et al., ICML 2015, arXiv 1502.03044): captions that look at the picture word by word.
 
-A trunk's map is a grid of annotations; an LSTM attends to them before each word, gates what it saw, and reads out the
-word from its state, the last word and the gated context. As in the released code (capgen.py) the gate is one number,
-keys pass a second layer, the output has a hyperbolic tangent, and before the first word the embedding is zero.
+The feature map of a backbone is a grid of annotations. Before each word an LSTM attends to them, gates the context, and
+predicts the word from its state, the previous word and the gated context. As in the released code (capgen.py) the gate
+is one number, keys pass a second layer, the output has a hyperbolic tangent, and before the first word the embedding is
+zero.
 
-The default is the code's configuration for COCO: 35,333,450 parameters behind VGG-19's last convolution. Its files drop
-by keeping half at test time; ours keep all and scale in training, which halves the kernels behind a dropout.
+The default is the code's configuration for COCO: 35,333,450 parameters behind VGG-19's last convolution. The released
+code's dropout halves activations at test time; Keras' doubles the kept ones in training instead, so that the kernels
+behind a dropout are half of the released ones.
 """
 
 from collections.abc import Mapping
@@ -34,7 +36,7 @@ from keras_segattn.layers import (
 from keras_segattn.layers.attention_score import AttentionScore
 from keras_segattn.registry import Card, Paper, Training, register
 
-# Of rectangular matrices; the released code's deviation is made for a state of a thousand units and more.
+# Initialisers of rectangular matrices. The released code's deviation suits a state of a thousand units and more.
 INITIALIZATIONS: dict[str, Any] = {
     "paper": normal(0.01),
     "scaled": "glorot_uniform",
@@ -46,7 +48,7 @@ TAPS = {"VGG19": "block5_conv4", "VGG16": "block5_conv3"}
 
 
 def endpoints(model: keras.Model, options: Mapping[str, Any]) -> dict[str, Endpoint]:
-    """The signatures of a trained `ShowAttendTell`; see `decoding.sequence_endpoints`."""
+    """Return the signatures of a trained `ShowAttendTell`; see `decoding.sequence_endpoints`."""
     return sequence_endpoints(model, decoder_of(model), encoded(model), options)
 
 
@@ -99,7 +101,7 @@ def ShowAttendTell(  # noqa: N802 - a builder is named like the model it builds
     dropout: float = 0.5,
     unroll: bool = False,
 ) -> keras.Model:
-    """Show, Attend and Tell (Xu et al. 2015), as it is trained: the caption is given, shifted by one word.
+    """Build Show, Attend and Tell (Xu et al. 2015) for training: one input is the caption, shifted by one word.
 
     Args:
         vocabulary: number of tokens; 0 is padding, 1 begins and 2 ends a caption.
@@ -108,19 +110,20 @@ def ShowAttendTell(  # noqa: N802 - a builder is named like the model it builds
         input_tensor: symbolic tensor to build on, instead of `input_shape`.
         input_shape: `(height, width, channels)` of the picture, or, without a backbone, `(locations, size)` of
             annotations that are computed elsewhere.
-        name: of the model.
-        backbone: a registered trunk, or `None`.
-        tap: its layer; by default the last before pooling of VGG-19 and VGG-16, the coarsest tap of others.
-        alpha: width multiplier of the trunk.
+        name: name of the model.
+        backbone: name of a registered backbone, or `None`.
+        tap: layer of the backbone whose output is the grid; by default the last convolution of VGG-19 and VGG-16, and
+            the coarsest feature map registered for any other backbone.
+        alpha: width multiplier of the backbone.
         units: width of the LSTM.
         embedding: width of the word embeddings.
-        attention: `"additive"`; `"hard"`, the same to be trained by `training.HardAttentionTrainer`, which draws one
-            location a word; or `"uniform"`: the mean of the picture at each word, to compare with.
-        key_layers: layers of the attention's keys after the first.
-        initial_layers: hidden layers between the mean annotation and the first state.
-        initialization: `"paper"`, the released code's, or `"scaled"`, by the widths of the layers, from which networks
-            of a few hundred units learn sooner.
-        dropout: rate before the readout's layers and in the initial state's.
+        attention: `"additive"`; `"hard"` for the same layers trained by `training.HardAttentionTrainer`, which draws
+            one location per word; or `"uniform"` for the mean annotation at each word, as a baseline.
+        key_layers: number of layers that the attention's keys pass after the first.
+        initial_layers: number of hidden layers between the mean annotation and the first state.
+        initialization: `"paper"` for the released code's, or `"scaled"` for deviations that follow from the widths of
+            the layers, with which networks of a few hundred units learn sooner.
+        dropout: rate before the layers that compute logits and in those that compute the initial state.
         unroll: whether the loop becomes a graph without a loop, for captions of known length.
 
     Returns:
@@ -174,7 +177,7 @@ def annotations_of(
     input_shape: tuple[int | None, ...] | None,
     alpha: float,
 ) -> tuple[dict[str, Any], Any]:
-    """The model's first input by name, and annotations `(batch, L, D)`."""
+    """Return the model's first input by name, and annotations `(batch, L, D)`."""
     if backbone is None:
         if input_shape is None or len(input_shape) != 2:
             raise ValueError(f"without a backbone input_shape must be (locations, size), received {input_shape!r}")
@@ -190,7 +193,7 @@ def annotations_of(
 
 
 def score_of(attention: str, width: int, key_layers: int, kernels: Any) -> AttentionScore:
-    """The attention of that name."""
+    """Make the attention of that name."""
     if attention == "uniform":
         return UniformAttention(name="alignment")
     additive = AdditiveAttention(
@@ -208,7 +211,7 @@ def score_of(attention: str, width: int, key_layers: int, kernels: Any) -> Atten
 
 
 def decoder_layers(vocabulary: int, embedding: int, dropout: float, kernels: Any) -> dict[str, layers.Layer]:
-    """The layers before and after the decoder's loop, by name."""
+    """Make the layers before and after the decoder's loop, by name."""
     parts = [
         layers.Embedding(vocabulary, embedding, embeddings_initializer=kernels, name="embedding"),
         layers.Dropout(dropout, name="state_dropout"),
@@ -223,7 +226,7 @@ def decoder_layers(vocabulary: int, embedding: int, dropout: float, kernels: Any
 
 
 def read_out(parts: dict[str, layers.Layer], states: Any, words: Any, context: Any) -> Any:
-    """Logits from the state, the word before and the gated context (the paper's equation 7)."""
+    """Compute logits from the state, the previous word and the gated context (the paper's equation 7)."""
     x = parts["readout_state"](parts["state_dropout"](states))
     x = parts["readout_sum"]([x, words, parts["readout_context"](context)])
     return parts["logits"](parts["readout_dropout"](parts["readout"](x)))
@@ -233,12 +236,12 @@ def read_out(parts: dict[str, layers.Layer], states: Any, words: Any, context: A
 class ShowAttendTellDecoder(Decoder):
     """The decoder of a trained `ShowAttendTell`, for the searches of `keras_segattn.decoding`.
 
-    Reads `annotations` `(batch, L, D)`, `state` and `memory` `(batch, units)`.
+    It reads `annotations` `(batch, L, D)`, `state` and `memory` `(batch, units)`.
 
     Args:
-        cell: the decoder's.
-        parts: the layers around it.
-        bos: id in whose place there is no word.
+        cell: cell of the decoder's loop.
+        parts: layers around that loop.
+        bos: id that begins a caption; its embedding counts as zero.
 
     Example:
         >>> search = BeamSearch(ShowAttendTellDecoder(cell, parts, bos=1), bos=1, eos=2)
@@ -249,43 +252,43 @@ class ShowAttendTellDecoder(Decoder):
         self.bos = bos
 
     def build_layers(self, encoded_shape: dict[str, Any]) -> None:
-        """Weights of the cell and of the layers around it."""
+        """Make the weights of the cell and of the layers around it."""
         self.build_cell(self.parts["embedding"].output_dim, encoded_shape["annotations"])
         words = self.parts["embedding"](keras.KerasTensor((None,), dtype="int32"))
         states, context = (keras.KerasTensor((None, n)) for n in (self.cell.units, encoded_shape["annotations"][-1]))
         read_out(self.parts, states, words, context)
 
     def start(self, encoded: dict[str, Any], hypotheses: int) -> tuple[list[Any], Any]:
-        """The states before the first word, and the annotations with their keys."""
+        """Return the states before the first word, and the annotations with their keys."""
         memory = self.cell.attention.remember(encoded["annotations"]).repeated(hypotheses)
         states = [ops.repeat(encoded[name], hypotheses, axis=0) for name in ("state", "memory")]
         return self.cell.start(states, memory), memory
 
     def step(self, tokens: Any, states: list[Any], memory: Any) -> tuple[Any, Any, list[Any]]:
-        """Attend, move on with the word, and read out the next."""
+        """Attend, update the states with the token, and predict the next token."""
         words = self.parts["embedding"](tokens)
         words = words * ops.cast(ops.not_equal(tokens, self.bos), words.dtype)[:, None]
         seen, states = self.cell.attend_and_advance(self.cell.project(words), states, memory)
         return read_out(self.parts, states[0], words, seen.context), seen.weights, states
 
     def get_config(self) -> dict[str, Any]:
-        """Arguments that rebuild the layer."""
+        """Return the arguments that rebuild the layer."""
         return super().get_config() | {"bos": self.bos}
 
 
 def drawing(model: keras.Model) -> keras.Model:
-    """A `ShowAttendTell` with hard attention on the same layers, drawing its locations.
+    """Make a model that draws the locations it attends to, on the layers of a `ShowAttendTell` with hard attention.
 
     Args:
-        model: that `ShowAttendTell(attention="hard")` built.
+        model: model that `ShowAttendTell(attention="hard")` built.
 
     Returns:
-        Model from the same inputs and `noise` float32 `(batch, T, L)` in [0, 1) and `drawn` bool `(batch,)`, which
-        examples draw (the others see what is expected), to `logits`, `attention` and `choices` `(batch, T, L)`, 1 at
-        the locations drawn.
+        Model from the same inputs, `noise` float32 `(batch, T, L)` in [0, 1) and `drawn` bool `(batch,)` to a dict of
+        `logits`, `attention` and `choices` `(batch, T, L)`, 1 at the locations drawn. Examples whose `drawn` is false
+        use the expected context.
 
     Raises:
-        ValueError: if the model is another.
+        ValueError: if `ShowAttendTell` did not build the model with hard attention.
 
     Example:
         >>> outputs = drawing(model)({"image": images, "target": captions, "noise": noise, "drawn": coin})
@@ -317,7 +320,7 @@ PARTS = (
 
 
 def parts_of(model: keras.Model) -> dict[str, layers.Layer]:
-    """The layers around the decoder's loop."""
+    """Return the layers around the decoder's loop, by name."""
     names = {layer.name for layer in model.layers}
     if not {"decoder", "readout_context", "initial_memory"} <= names:
         raise ValueError(f"expected a model that ShowAttendTell built, received {model.name} without its decoder")
@@ -325,29 +328,29 @@ def parts_of(model: keras.Model) -> dict[str, layers.Layer]:
 
 
 def decoder_of(model: keras.Model) -> ShowAttendTellDecoder:
-    """The decoder of a trained model, on its layers."""
+    """Make the decoder of a trained model, on the same layers."""
     parts = list(parts_of(model).values())
     return ShowAttendTellDecoder(model.get_layer("decoder").cell, parts, name="decoder_step")
 
 
 def encoded(model: keras.Model) -> dict[str, Any]:
-    """What the decoder of a trained model reads, as tensors of its graph."""
+    """Return the tensors of a trained model's graph that its decoder reads."""
     names = {"annotations": "annotations", "state": "initial_state", "memory": "initial_memory"}
     return {key: model.get_layer(name).output for key, name in names.items()}
 
 
 def captioner(model: keras.Model, rules: BeamRules | None = None) -> keras.Model:
-    """A trained `ShowAttendTell` with beam search: from picture to captions.
+    """Make a model that captions pictures by beam search, on the layers of a trained `ShowAttendTell`.
 
     Args:
-        model: that `ShowAttendTell` built; its weights are shared.
-        rules: of the search; the released code's are `BeamRules(5, 30, "shrink")`.
+        model: model that `ShowAttendTell` built; its weights are shared.
+        rules: rules of the search; the released code's are `BeamRules(5, 30, "shrink")`.
 
     Returns:
-        Model from the picture (or annotations) to a dict as `BeamSearch` gives it.
+        Model from the picture (or annotations) to the dict that `BeamSearch` returns.
 
     Raises:
-        ValueError: if the model is another.
+        ValueError: if `ShowAttendTell` did not build the model.
 
     Example:
         >>> captions = captioner(model)(images)["tokens"][:, 0]

@@ -1,9 +1,10 @@
 """Spatial transformers for house numbers (Jaderberg et al., NIPS 2015, arXiv 1506.02025), section 4.2, appendix A.5.
 
-Eleven classes at each of five places: ten digits, and none. The baseline is the CNN of Goodfellow et al. (2013) without
-maxout. "ST-CNN Single" has one transformer before it, "ST-CNN Multi" one before each of its first four convolutions,
-each an affine map that two layers of 32 units choose from the feature map itself. The appendix leaves open how large
-the localisation's convolutions are, and whether two or three layers of 3072 units follow: 5×5, and `units`.
+The network predicts one of eleven classes, ten digits or no digit, at each of five places. The baseline is the CNN of
+Goodfellow et al. (2013) without maxout. "ST-CNN Single" has one transformer before it, "ST-CNN Multi" one before each
+of its first four convolutions. Two layers of 32 units predict each affine map from the feature map that it transforms.
+The appendix leaves open how large the localisation's convolutions are, here 5×5, and whether two or three layers of
+3072 units follow, here the argument `units`.
 """
 
 from typing import Any
@@ -27,19 +28,19 @@ from keras_segattn.layers import SpatialTransformer
 from keras_segattn.layers.spatial_transformer import parameter_layer
 from keras_segattn.registry import Card, register
 
-# Filters of the 5×5 convolutions, and after which of them pooling follows.
+# Filters of the 5×5 convolutions, and the numbers, from 1, of those that pooling follows.
 FILTERS = (48, 64, 128, 160, 192, 192, 192, 192)
 POOLED = {1, 3, 5, 7}
-# The convolutions before which "multi" has a transformer.
+# Number of convolutions, counted from the first, that have a transformer before them.
 TRANSFORMED = {None: 0, "single": 1, "multi": 4}
 PLACES = 5
 PREPROCESSING = Picture(mean=(0.0,) * 3, std=(255.0,) * 3, size=(64, 64))
-# Ten rectified layers without normalisation: from Keras' own initialisation, each would halve the variance.
+# Ten rectified layers follow without normalisation: with Keras' default initialisation each would halve the variance.
 HE = "he_uniform"
 
 
 def localisation(x: Any, convolutional: bool, alpha: float, name: str) -> Any:
-    """Two layers of 32 units, on a picture after two convolutions."""
+    """Add two layers of 32 units, behind two convolutions if `convolutional`."""
     if convolutional:
         x = layers.Conv2D(scaled(32, alpha), 5, padding="same", activation="relu", name=f"{name}_conv1")(x)
         x = layers.MaxPooling2D(2, name=f"{name}_pool")(x)
@@ -76,25 +77,25 @@ def SpatialTransformerHouseNumbers(  # noqa: N802 - a builder is named like the 
     units: tuple[int, ...] = (3072, 3072),
     dropout: float = 0.5,
 ) -> keras.Model:
-    """The reader of house numbers: ST-CNN Multi and Single, and their baseline CNN.
+    """Build a reader of house numbers: ST-CNN Multi or Single, or their baseline CNN.
 
     Args:
-        include_top: whether to add a linear layer a place; without, the output is the last hidden layer.
+        include_top: whether to add one linear layer per place; if not, the output is the last hidden layer.
         weights: `None` (random; the transformers begin at the identity) or the path of a weight file.
         input_tensor: symbolic tensor to build on, instead of `input_shape`.
         input_shape: `(height, width, channels)`, default `(64, 64, 3)`; at least 16 pixels each way.
-        classes: at each place: ten digits and, last, none.
+        classes: number of classes at each place: ten digits and, last, no digit.
         classifier_activation: `None` for logits or `"softmax"` for probabilities.
-        name: of the model.
+        name: name of the model.
         transformers: `"single"`, `"multi"`, or `None` for the baseline.
         alpha: width multiplier of the convolutions.
-        units: of the hidden fully connected layers.
-        dropout: rate after each hidden layer but the first convolution.
+        units: widths of the hidden fully connected layers.
+        dropout: rate after each hidden layer except the first convolution.
 
     Returns:
         Model from images `(batch, height, width, 3)` float32, 0..1, to a dict of `"logits"` `(batch, 5, classes)`,
-        of the transformers' `"theta"` `(batch, 6 · transformers)`, one after another, and of `"transformed"`, the
-        picture that the first convolution sees; the baseline to its logits.
+        `"theta"` `(batch, 6 · transformers)`, the parameters of one transformer after another, and `"transformed"`, the
+        picture that the first convolution sees. The baseline returns only its logits.
 
     Raises:
         ValueError: if an argument or a shape is wrong.
@@ -134,7 +135,7 @@ def SpatialTransformerHouseNumbers(  # noqa: N802 - a builder is named like the 
     if include_top:
         heads = [layers.Dense(classes, name=f"place{place}")(x) for place in range(1, PLACES + 1)]
         x = layers.Reshape((PLACES, classes), name="logits")(layers.Concatenate(name="places")(heads))
-        if classifier_activation is not None:  # last, where `facts_of` looks for it
+        if classifier_activation is not None:  # the last layer, where `facts_of` looks for an activation
             x = layers.Activation(classifier_activation, name="probabilities")(x)
     if thetas:
         theta = thetas[0] if len(thetas) == 1 else layers.Concatenate(name="theta")(thetas)

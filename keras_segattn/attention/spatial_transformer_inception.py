@@ -1,9 +1,9 @@
 """Spatial transformers that find the parts of birds (Jaderberg et al., NIPS 2015, arXiv 1506.02025), section 4.3.
 
-An Inception trunk, whose layers keep their names, sees the whole picture and chooses where two or four crops of half
-its side are; each goes through an Inception of its own, and one linear layer classifies by all of them. The paper's
-trunk is Inception with batch normalisation, here any registered one. Pictures of 448×448 are averaged over 2×2 pixels
-for the localisation, so that the crops of 224×224 see twice its resolution.
+An Inception network sees the whole picture and predicts the centres of two or four crops of half the picture's side.
+Each crop goes through an Inception network of its own, and one linear layer classifies the features of all crops. The
+paper's backbone is Inception with batch normalisation; here it is any registered one. Pictures of 448×448 are averaged
+over 2×2 pixels for the localisation, so that crops of 224×224 have twice the resolution that the localisation sees.
 """
 
 from typing import Any
@@ -26,14 +26,14 @@ from keras_segattn.layers import SpatialTransformer, TakeRegion
 from keras_segattn.layers.spatial_transformer import parameter_layer
 from keras_segattn.registry import Card, model_card, register
 
-# Number of crops → the middles (x, y) they begin at, side by side or in the corners.
+# Number of crops → their initial centres (x, y), from -1 to 1: side by side, or one per quarter of the picture.
 STARTS = {2: ((-0.5, 0), (0.5, 0)), 4: ((-0.5, -0.5), (0.5, -0.5), (-0.5, 0.5), (0.5, 0.5))}
 
 
 def trunk(
     x: Any, backbone: str, weights: str | None, arguments: dict[str, Any], pooling: str | None, prefix: str
 ) -> Any:
-    """The map of a registered trunk, or its pooled features; `prefix` stands before the names of its layers."""
+    """Return the feature map of a registered backbone, or its pooled features; its layers' names get the `prefix`."""
     builder = model_card(backbone).builder
     known = set(map(id, keras.Model(source_input(x), x).layers))
     model = builder(include_top=False, input_tensor=x, pooling=pooling, **arguments)
@@ -82,27 +82,27 @@ def SpatialTransformerInception(  # noqa: N802 - a builder is named like the mod
     backbone_arguments: dict[str, Any] | None = None,
     dropout: float = 0.7,
 ) -> keras.Model:
-    """The classifier of birds by their parts: 2×ST-CNN and 4×ST-CNN.
+    """Build a classifier of birds by their parts: 2×ST-CNN or 4×ST-CNN.
 
     Args:
-        include_top: whether to add dropout and the linear layer; without, the output is the parts' features.
+        include_top: whether to add dropout and the linear layer; if not, the output is the parts' features.
         weights: `None` or the path of a weight file of the whole network.
         input_tensor: symbolic tensor to build on, instead of `input_shape`.
         input_shape: `(height, width, channels)`, default `(224, 224, 3)`; at least the crops' side.
         classes: number of classes, 200 kinds of birds in CUB-200-2011.
         classifier_activation: `None` for logits or `"softmax"` for probabilities.
-        name: of the model.
-        transformers: 2 or 4 crops of half the picture's side.
-        crop_size: rows and columns at which they are read.
-        backbone: a registered classification model, for the localisation and for every crop.
-        backbone_weights: what each of them begins with: as `weights` of the backbone's builder.
-        backbone_arguments: of the backbone's builder, such as `{"variant": "torchvision"}` of `googlenet`, which has
-            the paper's batch normalisation.
+        name: name of the model.
+        transformers: number of crops of half the picture's side, 2 or 4.
+        crop_size: rows and columns of a crop, in pixels.
+        backbone: name of a registered classification model, for the localisation and for every crop.
+        backbone_weights: initial weights of every backbone, see `weights` of the backbone's builder.
+        backbone_arguments: further arguments for the backbone's builder, such as `{"variant": "torchvision"}` for
+            `googlenet`, which has the paper's batch normalisation.
         dropout: rate before the linear layer.
 
     Returns:
         Model from preprocessed images `(batch, height, width, 3)` float32 to a dict of `"logits"` `(batch, classes)`,
-        `"theta"` (the crops' middles (x, y) from -1 to 1, one after another, `(batch, 2 · transformers)`) and
+        `"theta"` (the crops' centres (x, y) from -1 to 1, one after another, `(batch, 2 · transformers)`) and
         `"transformed"` (the crops, `(batch, transformers, crop_size, crop_size, 3)`).
 
     Raises:

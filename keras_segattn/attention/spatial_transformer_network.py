@@ -1,9 +1,9 @@
 """Spatial transformer networks for digits (Jaderberg et al., NIPS 2015, arXiv 1506.02025), section 4.1 and appendix A.
 
-Two classifiers, of fully connected layers ("FCN" in the paper's tables) and of convolutions ("CNN"), with a spatial
-transformer before them or without. All networks of a column of the paper's table have as many parameters, about
-400,000; which widths that takes is left open, and so is an argument here. Transformers in parallel read the same
-picture, and the classifier sees what they found as channels (MNIST addition).
+There are two classifiers, of fully connected layers ("FCN" in the paper's tables) and of convolutions ("CNN"), each
+with or without a spatial transformer before it. All networks in a column of the paper's table have about the same
+number of parameters, 400,000. The paper does not say which widths that takes; they are arguments here. Transformers in
+parallel read the same picture, and the classifier sees their results as channels of one picture (MNIST addition).
 """
 
 from typing import Any
@@ -26,7 +26,7 @@ PAPER = Paper("Spatial Transformer Networks", "Jaderberg et al.", "NIPS", 2015, 
 
 
 def fully_connected_localisation(x: Any, name: str = "localisation") -> Any:
-    """Three layers of 32 units, before an FCN."""
+    """Add the localisation network of an FCN: three layers of 32 units."""
     x = layers.Flatten(name=f"{name}_flatten")(x)
     for index in (1, 2, 3):
         x = layers.Dense(32, activation="relu", name=f"{name}_fc{index}")(x)
@@ -34,7 +34,7 @@ def fully_connected_localisation(x: Any, name: str = "localisation") -> Any:
 
 
 def convolutional_localisation(x: Any, name: str = "localisation") -> Any:
-    """At half the resolution, two layers of 20 5×5 filters, pooling between them, and 20 units: before a CNN."""
+    """Add the localisation network of a CNN: at half the resolution two layers of 20 5×5 filters, then 20 units."""
     x = layers.AveragePooling2D(2, name=f"{name}_half")(x)
     x = layers.Conv2D(20, 5, activation="relu", name=f"{name}_conv1")(x)
     x = layers.MaxPooling2D(2, name=f"{name}_pool")(x)
@@ -44,7 +44,7 @@ def convolutional_localisation(x: Any, name: str = "localisation") -> Any:
 
 
 def fully_connected_classifier(x: Any, units: int) -> Any:
-    """Two hidden layers."""
+    """Add two hidden layers of `units`."""
     x = layers.Flatten(name="flatten")(x)
     for index in (1, 2):
         x = layers.Dense(units, activation="relu", name=f"fc{index}")(x)
@@ -52,7 +52,7 @@ def fully_connected_classifier(x: Any, units: int) -> Any:
 
 
 def convolutional_classifier(x: Any, units: int, filters: tuple[int, int]) -> Any:
-    """9×9 and 7×7 convolutions, each with pooling, and a hidden layer."""
+    """Add 9×9 and 7×7 convolutions, each with pooling, and a hidden layer."""
     for index, (kernel, count) in enumerate(zip((9, 7), filters, strict=True), start=1):
         x = layers.Conv2D(count, kernel, activation="relu", name=f"conv{index}")(x)
         x = layers.MaxPooling2D(2, name=f"pool{index}")(x)
@@ -64,7 +64,7 @@ LOCALISATIONS = {"fcn": fully_connected_localisation, "cnn": convolutional_local
 
 
 def side_by_side(x: Any, name: str) -> Any:
-    """What several transformers found, `(batch, count, rows, columns, channels)`, as channels of one picture."""
+    """Turn the pictures of several transformers, `(batch, count, rows, columns, channels)`, into channels of one."""
     _, count, rows, columns, channels = x.shape
     x = layers.Permute((2, 3, 1, 4), name=f"{name}_permute")(x)
     return layers.Reshape((rows, columns, count * channels), name=f"{name}_channels")(x)
@@ -98,29 +98,29 @@ def SpatialTransformerNetwork(  # noqa: N802 - a builder is named like the model
     units: int = 1024,
     filters: tuple[int, int] = (32, 64),
 ) -> keras.Model:
-    """A digit classifier with a spatial transformer before it: ST-CNN and ST-FCN, and their baselines CNN and FCN.
+    """Build a digit classifier behind a spatial transformer, ST-CNN or ST-FCN, or its baseline CNN or FCN.
 
     Args:
-        include_top: whether to add the linear layer of the classes; without, the output is the hidden layer.
+        include_top: whether to add the linear layer of the classes; if not, the output is the hidden layer.
         weights: `None` (random; the transformer begins at the identity) or the path of a weight file.
         input_tensor: symbolic tensor to build on, instead of `input_shape`.
         input_shape: `(height, width, channels)`, default `(28, 28, 1)`.
         classes: number of classes.
         classifier_activation: `None` for logits or `"softmax"` for probabilities.
-        name: of the model.
+        name: name of the model.
         classifier: `"cnn"` or `"fcn"` (fully connected).
-        transform: a transformation of `layers.SpatialTransformer`, or `None` for the baseline without a transformer.
-        transformers: how many read the picture in parallel.
+        transform: transformation of `layers.SpatialTransformer`, or `None` for the baseline without a transformer.
+        transformers: number of transformers that read the picture in parallel.
         output_size: (rows, columns) of the transformed picture; `None` keeps the input's.
         pool: side of the squares over which the transformed picture is averaged, so that zooming out does not alias;
             the paper has 2 for pictures larger than a digit.
-        units: of each hidden fully connected layer of the classifier.
-        filters: of the CNN's two convolutions.
+        units: width of each hidden fully connected layer of the classifier.
+        filters: numbers of filters of the CNN's two convolutions.
 
     Returns:
         Model from images `(batch, height, width, channels)` float32, 0..1, to a dict of `"logits"`
         `(batch, classes)`, `"theta"` (the transformation's parameters, `(batch, transformers · P)`) and
-        `"transformed"` (the picture the classifier sees); the baseline to its logits.
+        `"transformed"` (the picture that the classifier sees). The baseline returns only its logits.
 
     Raises:
         ValueError: if an argument or a shape is wrong.

@@ -1,11 +1,13 @@
-"""Readers of pictures and masks, paired augmentation and batches.
+"""Readers of pictures, masks, instances, captions and texts, augmentation, and batches for training.
 
-Every reader of masks gives a `tf.data.Dataset` with the features of TFDS's segmentation sets, so that a folder of your
-own and `tfds.load` are interchangeable: `image` uint8 `(height, width, 3)` RGB, `segmentation_mask` uint8
-`(height, width, 1)` class indices, `file_name` a string. `mnist` and `fashion_mnist` give `image` and `label`, as
-TFDS's do.
-Readers of instances give lazy sequences of examples (`Instances`), which `InstanceBatches` turns into what a detector
-is trained on; `svhn` gives a list of files of house numbers with their digits, and `DigitStrings` makes its own.
+Every reader of masks returns a `tf.data.Dataset` with the features of TFDS's segmentation sets, so that a folder of
+your own and `tfds.load` are interchangeable: `image` uint8 `(height, width, 3)` RGB, `segmentation_mask` uint8
+`(height, width, 1)` class indices, `file_name` a string. `mnist` and `fashion_mnist` have `image` and `label`, like the
+TFDS sets of these names.
+
+Readers of instances return lazy sequences of examples (`Instances`), which `InstanceBatches` turns into training
+batches for detectors. `svhn` returns a list of pictures of house numbers with their digits; `DigitStrings` synthesises
+such pictures.
 """
 
 from keras_segattn.data.augmentation import Augmentation

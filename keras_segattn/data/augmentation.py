@@ -11,11 +11,11 @@ from keras_segattn.arguments import check_choice, check_positive_integer
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Scale, crop, flip and colour; a pure function of the seed.
+    """Random scale, crop, flip and colour, as a pure function of the seed.
 
-    Both are scaled with half-pixel centres, the image bilinearly and the mask to the nearest label, so that no
-    label is ever invented. Where the crop is larger than the scaled image, the image is continued by its mean
-    colour and the mask by `ignore_label`.
+    Image and mask are scaled with half-pixel centres, the image bilinearly and the mask to the nearest label, so that
+    no label is ever invented. Where the crop is larger than the scaled image, the image is padded with its mean colour
+    and the mask with `ignore_label`.
 
     Args:
         crop: (height, width) of the result, in pixels.
@@ -42,7 +42,7 @@ class Augmentation:
     ignore_label: int = 255
 
     def __post_init__(self) -> None:
-        """Reject what cannot be drawn from."""
+        """Raise `ValueError` if an argument is out of range."""
         check_size("crop", self.crop)
         zoom = self.scale if isinstance(self.scale, tuple | list) else ()
         if len(zoom) != 2 or not all(_is_number(factor) for factor in zoom) or not 0 < zoom[0] <= zoom[1]:
@@ -57,7 +57,7 @@ class Augmentation:
     def __call__(
         self, image: tf.Tensor, mask: tf.Tensor, seed: tuple[int, int] | tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Change one picture.
+        """Augment one picture and its mask.
 
         Args:
             image: `(height, width, channels)`, RGB 0..255, any numeric dtype.

@@ -1,4 +1,4 @@
-"""From a data set of pictures and masks to the batches that training takes."""
+"""Training batches from a data set of pictures and masks."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from keras_segattn.arguments import check_positive_integer
 from keras_segattn.data.augmentation import Augmentation, check_integer, check_size
 from keras_segattn.fields import Picture
 
-# Decoded pictures kept in memory to draw from; a data set below this size is shuffled perfectly.
+# Number of decoded pictures kept in memory to draw from; a data set below this size is shuffled perfectly.
 SHUFFLE_BUFFER = 1000
 
 
@@ -18,16 +18,16 @@ class Batches:
     Args:
         source: data set with the features `image`, `segmentation_mask` and `file_name` of the readers here, of
             known length.
-        batch_size: pictures a batch.
+        batch_size: number of pictures per batch.
         classes: number of classes; a label beyond them that is not `ignore_label` is an error.
-        preprocessing: of the model, `registry.preprocessing_of(model)`; `None` leaves RGB 0..255.
-        size: (height, width) to which pictures are resized (bilinearly, masks to the nearest label); `None`
-            leaves them, and then pictures of one batch must be alike.
-        augmentation: random changes, whose crop is the size; not together with `size`. What it pads gets its
-            `ignore_label`, which must be the one here.
+        preprocessing: preprocessing of the model, `registry.preprocessing_of(model)`; `None` leaves RGB 0..255.
+        size: (height, width) to which pictures are resized (bilinearly, masks to the nearest label); `None` keeps
+            their sizes, which must then be equal within a batch.
+        augmentation: random changes, whose crop is the size; not together with `size`. Its `ignore_label`, which
+            padded pixels get, must equal the one here.
         ignore_label: label of pixels that do not count; `None` if there is none.
         shuffle: whether each epoch has an order of its own.
-        seed: of order and augmentation.
+        seed: seed of order and augmentation.
         drop_remainder: whether to leave out a last, smaller batch.
 
     Raises:
@@ -85,7 +85,7 @@ class Batches:
         return whole + (rest > 0 and not self.drop_remainder)
 
     def __call__(self, epoch: int | tf.Tensor) -> tf.data.Dataset:
-        """The batches of one epoch.
+        """Return the batches of one epoch.
 
         Args:
             epoch: number from 0 up, an integer or a scalar integer tensor.
@@ -145,7 +145,7 @@ class Batches:
 
 
 def _check_features(source: tf.data.Dataset) -> None:
-    """Raise `ValueError` unless the data set has pictures, masks of one integer a pixel, and names."""
+    """Raise `ValueError` unless the data set has pictures, masks with one integer per pixel, and names."""
     if not isinstance(source, tf.data.Dataset) or not isinstance(source.element_spec, dict):
         raise ValueError(f"expected a data set of features by name, received {source!r}")
     missing = {"image", "segmentation_mask", "file_name"} - set(source.element_spec)
@@ -161,9 +161,10 @@ def _check_features(source: tf.data.Dataset) -> None:
 
 
 def shuffled(dataset: tf.data.Dataset, buffer: int, seed: tuple[int, tf.Tensor]) -> tf.data.Dataset:
-    """`dataset.shuffle`, but a function of its seed alone, which may be a tensor.
+    """Shuffle like `dataset.shuffle`, but as a function of the seed alone, which may be a tensor.
 
-    The method mixes in TensorFlow's global seed, which a resumed program need not have, and takes only integers.
+    `dataset.shuffle` mixes in TensorFlow's global seed, which may differ when training resumes, and takes only
+    integers.
     """
     structure = dataset.element_spec
     variant = tf.raw_ops.ShuffleDataset(

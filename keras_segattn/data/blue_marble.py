@@ -35,7 +35,7 @@ FILES = {
 }
 MASK_SHAPE = (8640, 17280)
 TILE = 180
-# Columns of tiles, 12 degrees wide, counted from 180°W.
+# Split → its columns of tiles, each 12 degrees wide, counted from 180°W; all others are for training.
 BANDS = {"validation": range(5, 7), "test": range(15, 20)}
 
 
@@ -78,18 +78,18 @@ class BlueMarble(tfds.core.GeneratorBasedBuilder):
 
 
 def blue_marble(split: str, *, data_dir: str | PathLike[str] | None = None) -> tf.data.Dataset:
-    """The Blue Marble with land, sea and lakes; prepared on the first call, which takes some seconds.
+    """Open the Blue Marble with land, sea and lakes; the first call prepares the set, which takes some seconds.
 
     Args:
         split: `"train"`, `"validation"` or `"test"`, in any form that TFDS takes.
-        data_dir: where TFDS keeps its sets; its default if `None`.
+        data_dir: folder in which TFDS keeps its sets; TFDS's default if `None`.
 
     Returns:
-        Data set with the features of `keras_segattn.data`; labels are the places in `BLUE_MARBLE_LABELS`.
+        Data set with the features of `keras_segattn.data`; labels are indices into `BLUE_MARBLE_LABELS`.
 
     Raises:
         FileNotFoundError: if the package with the pictures is not installed.
-        ValueError: if its files are not the ones expected, or the split is unknown.
+        ValueError: if the package's files are not the expected ones, or the split is unknown.
 
     Example:
         >>> test = blue_marble("test")
@@ -101,7 +101,7 @@ def blue_marble(split: str, *, data_dir: str | PathLike[str] | None = None) -> t
 
 
 def locate_source() -> dict[str, Path]:
-    """The files of the installed package by name, without importing anything of it.
+    """Return the files of the installed package by name, without importing the package.
 
     Raises:
         FileNotFoundError: if the package is not installed or lacks a file.
@@ -127,16 +127,16 @@ def locate_source() -> dict[str, Path]:
 
 
 def read_source(files: dict[str, Path]) -> tuple[np.ndarray, np.ndarray]:
-    """The picture and, on its grid, the mask.
+    """Read the picture, and the mask resampled to the picture's grid.
 
     Returns:
-        uint8 `(2700, 5400, 3)` and uint8 `(2700, 5400)`, both from 90°N 180°W.
+        uint8 `(2700, 5400, 3)` and uint8 `(2700, 5400)`; both begin at 90°N 180°W.
     """
     picture, labels = files.values()
     image = read_image(picture)
     with gzip.open(labels) as file:
         mask = np.frombuffer(file.read(), np.uint8).reshape(MASK_SHAPE)[::-1]  # it starts at 90°S
-    # Nearest neighbour: the mask's cell in which the centre of the pixel lies.
+    # Take the nearest neighbour: the mask's cell in which the centre of the pixel lies.
     rows, columns = (
         ((np.arange(pixels) + 0.5) * cells / pixels).astype(int)
         for pixels, cells in zip(image.shape, mask.shape, strict=False)

@@ -1,4 +1,4 @@
-"""From pictures, or what a trunk made of them, and captions to the batches that captioners are trained on."""
+"""Training batches for captioners, from captions and pictures or the features that a backbone computed from them."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,24 +10,24 @@ from keras_segattn.data.sequence_batches import Batch, IdPair, SequenceBatches
 class CaptionBatches(SequenceBatches):
     """Batches of captions of about one length, and their pictures: for `fit`, or to iterate over.
 
-    As the captions of a batch are sorted by length, little of it is padding (Xu et al. 2015, section 4.3). A batch is a
-    pair of dicts of arrays:
+    As captions are sorted by length before they are cut into batches, little of a batch is padding (Xu et al. 2015,
+    section 4.3). A batch is a pair of dicts of arrays:
 
-    * inputs: `image` as `read` gives it, `(B, height, width, 3)`; `target` int32 `(B, T)`, its beginning, then the
-      caption
-    * targets: `logits` int32 `(B, T)`, the caption, then its end; 0 counts nothing. `attention`, the same, is what
-      `losses.DoublyStochastic` wants, and without that loss unused
+    * inputs: `image` as `read` returns it, `(B, height, width, 3)`; `target` int32 `(B, T)`, the id that begins a
+      sentence, then the caption
+    * targets: `logits` int32 `(B, T)`, the caption, then the id that ends a sentence; 0 is padding and does not count.
+      `attention` holds the same array, which `losses.DoublyStochastic` needs; without that loss it is unused
 
     Args:
-        captions: for every picture a list of captions, each a list of ids without beginning and end.
-        read: gives the arrays of pictures, whose places among the captions it gets as int64 `(B,)`; an array's own
-            `__getitem__` will do.
-        batch_size, longest, buckets, multiple, shuffle, seed, workers: as `SequenceBatches`.
-        name: of the input: `"annotations"` if `read` gives what a trunk made of the pictures.
+        captions: list of captions of every picture, each a list of ids without beginning and end.
+        read: function from int64 `(B,)`, the indices of pictures in `captions`, to the array of these pictures, such as
+            an array's own `__getitem__`.
+        batch_size, longest, buckets, multiple, shuffle, seed, workers: arguments of `SequenceBatches`.
+        name: name of the input, `"annotations"` if `read` returns the features that a backbone computed.
 
     Raises:
-        ValueError: if an argument is wrong, a caption is empty, nothing is left, or, of a batch, if what was read is
-            not finite.
+        ValueError: if an argument is wrong, a caption is empty or no caption is left; for a batch, if the array that
+            `read` returned is not finite.
 
     Example:
         >>> batches = CaptionBatches(captions, features.__getitem__, batch_size=64, shuffle=True, name="annotations")
@@ -61,7 +61,7 @@ class CaptionBatches(SequenceBatches):
         self.read, self.name = read, name
 
     def batch(self, pairs: Sequence[IdPair]) -> Batch:
-        """Arrays of these pictures' places and captions."""
+        """Return the batch of pairs, each of a picture's index (in a list) and a caption."""
         inputs, targets = super().batch(pairs)
         places = np.array([place for (place,), _ in pairs])
         pictures = np.asarray(self.read(places))

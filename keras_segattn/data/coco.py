@@ -17,11 +17,11 @@ from keras_segattn.data.pictures import read_image
 def coco_instances(
     annotations: str | PathLike[str], images: str | PathLike[str], *, contiguous: bool = True
 ) -> Instances:
-    """Pictures and instances of an `instances_*.json`; the file is read now, pictures and masks when asked for.
+    """Open pictures and instances of an `instances_*.json`; pictures and masks are read when they are asked for.
 
     Args:
-        annotations: the JSON file; masks may be polygons, uncompressed or compressed run lengths.
-        images: folder of its pictures.
+        annotations: JSON file; its masks may be polygons, uncompressed or compressed run lengths.
+        images: folder of the pictures.
         contiguous: whether labels are 1..n in the order of the category ids (COCO's 1..90 become 1..80), or the
             category ids themselves.
 
@@ -30,8 +30,8 @@ def coco_instances(
 
     Raises:
         FileNotFoundError: if the file is missing; when reading, if a picture is.
-        ValueError: if the file is no such JSON, or an annotation names an unknown picture or category or lacks
-            something; when reading, if a picture is damaged or not of the size that the file says, or a mask is
+        ValueError: if the file is no JSON of this form, or an annotation names an unknown picture or category or lacks
+            a field; when reading, if a picture is damaged or not of the size that the file says, or a mask is
             malformed. The message names the file and the annotation.
 
     Example:
@@ -88,20 +88,20 @@ def coco_instances(
 
 
 def to_rle(segmentation: Any, height: int, width: int, name: str) -> dict[str, Any]:
-    """A mask in any of COCO's three forms as compressed run lengths.
+    """Convert a mask in any of COCO's three forms to compressed run lengths.
 
     Args:
         segmentation: polygons `[[x, y, …], …]`, or `{"size": [height, width], "counts": …}` with a list of
             run lengths or a string.
-        height: of the picture.
-        width: of the picture.
-        name: what a message calls it.
+        height: height of the picture, in pixels.
+        width: width of the picture, in pixels.
+        name: name of the mask, for messages.
 
     Returns:
         `{"size": [height, width], "counts": bytes}` for `pycocotools.mask`.
 
     Raises:
-        ValueError: if it is malformed or of another size.
+        ValueError: if the mask is malformed or of another size.
 
     Example:
         >>> pycocotools.mask.decode(to_rle([[0, 0, 4, 0, 4, 3]], 3, 4, "a triangle"))
@@ -125,7 +125,7 @@ def to_rle(segmentation: Any, height: int, width: int, name: str) -> dict[str, A
     if not isinstance(counts, str | bytes):
         raise ValueError(f"{name}: expected counts to be a list or a string, found {type(counts).__name__}")
     code = np.frombuffer(counts.encode("utf-8") if isinstance(counts, str) else counts, np.uint8)
-    # pycocotools trusts the string: six bits a character from "0" up, of which one says that the number goes on.
+    # pycocotools does not check the string: characters from "0" up hold six bits, one of them for "number goes on".
     if code.size == 0 or code.min() < 48 or code.max() > 111 or (code[-1] - 48) & 32:
         raise ValueError(f"{name}: malformed compressed run lengths")
     rle = {"size": [height, width], "counts": code.tobytes()}

@@ -1,4 +1,4 @@
-"""What COCO's JSON files have in common: lists of entries with ids."""
+"""Lists of entries with ids, the form that all of COCO's JSON files share."""
 
 import json
 from pathlib import Path
@@ -6,11 +6,11 @@ from typing import Any
 
 
 def read_json(path: Path, what: str) -> Any:
-    """The content of a JSON file.
+    """Read the content of a JSON file.
 
     Raises:
-        FileNotFoundError: if it is missing; the message says what was expected.
-        ValueError: if it is no JSON.
+        FileNotFoundError: if the file is missing; the message says what was expected.
+        ValueError: if the file is no JSON.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: expected {what}, found nothing")
@@ -21,10 +21,10 @@ def read_json(path: Path, what: str) -> Any:
 
 
 def by_id(path: Path, content: Any, section: str, fields: dict[str, Any]) -> dict[int, dict[str, Any]]:
-    """The entries of a section by their ids, which have the fields.
+    """Return the entries of a section by their ids, and check that each has the fields.
 
     Raises:
-        ValueError: if the section or an entry is not so; the message says which.
+        ValueError: if the section or an entry has another form; the message names it.
     """
     entries = content.get(section) if isinstance(content, dict) else None
     if not isinstance(entries, list):

@@ -1,4 +1,4 @@
-"""Many views of one picture, whose class probabilities are averaged: the 144 crops of GoogLeNet and fewer."""
+"""Crops of one picture whose class probabilities are averaged: the 144 crops of GoogLeNet, or fewer."""
 
 import math
 from typing import Any, NamedTuple
@@ -8,18 +8,18 @@ import numpy as np
 
 from keras_segattn.arguments import check_choice, check_positive_integer
 
-# The scales are the shorter side of the resized picture for a network of this input size.
+# Scales are given for a network of this input size; for others they change in proportion.
 REFERENCE_SIZE = 224
 
 
 class CropScheme(NamedTuple):
-    """Which crops are taken: every combination of scale, square, view and mirroring, in this order.
+    """A set of crops: every combination of scale, square, view and mirroring, in this order.
 
     Args:
         scales: shorter side of the resized picture, in pixels for a network of input size 224.
-        squares: places of the square along the longer side: 0 left or top, ½ centre, 1 right or bottom.
-        views: places `(vertical, horizontal)` of a crop in the square, or `None` for the whole square, resized.
-        mirrors: whether a view is mirrored left to right.
+        squares: positions of the square along the longer side: 0 left or top, ½ centre, 1 right or bottom.
+        views: positions `(vertical, horizontal)` of a crop in the square, or `None` for the whole square, resized.
+        mirrors: whether a view is mirrored left to right, one entry per crop of a view.
     """
 
     scales: tuple[int, ...]
@@ -29,7 +29,7 @@ class CropScheme(NamedTuple):
 
     @property
     def crops(self) -> int:
-        """Number of crops of a picture."""
+        """Number of crops per picture."""
         return math.prod(map(len, self))
 
 
@@ -43,17 +43,18 @@ CROP_SCHEMES = {
 
 
 def crops(image: Any, size: int, scheme: str = "single") -> np.ndarray:
-    """Square views of a picture for a classifier.
+    """Cut square crops out of a picture for a classifier.
 
-    `"144-crop"` is that of GoogLeNet (Szegedy et al. 2015, section 7): the picture is resized to four scales, its
-    shorter side 256, 288, 320 and 352 pixels for a network of 224 and in proportion for another (299: 342, 384, 427,
-    470). Of each scale come the left, centre and right square (of a portrait top, centre and bottom), of each square
-    the top left, top right, bottom left and bottom right corner, the centre and the square itself resized, and of
-    each of these its mirror image: 4 · 3 · 6 · 2, in this order. `"12-crop"` takes the first scale and the centre
-    square only, `"single"` of that only the centre crop, ⅞ (0.875) of the shorter side. (TF-slim's single crop
-    squeezes the central ⅞ of both sides into a square instead.)
+    `"144-crop"` is the scheme of GoogLeNet (Szegedy et al. 2015, section 7). The picture is resized to four scales,
+    with a shorter side of 256, 288, 320 and 352 pixels for a network of input size 224, and in proportion for others
+    (299: 342, 384, 427, 470). Each scale gives the left, centre and right square (in a portrait top, centre and
+    bottom); each square gives the top left, top right, bottom left and bottom right corner, the centre, and the square
+    itself, resized; each of these also gives its mirror image: 4 · 3 · 6 · 2 crops in this order. `"12-crop"` takes the
+    first scale and the centre square only. `"single"` takes only the centre crop of that square, ⅞ (0.875) of the
+    shorter side. (TF-slim's single crop squeezes the central ⅞ of both sides into a square instead.)
 
-    Resizing is bilinear with antialiasing; a size of ½ rounds up, an odd margin leaves its larger part right or below.
+    Resizing is bilinear with antialiasing. Half pixels are rounded up; the larger part of an odd margin is to the right
+    or below.
 
     Args:
         image: `(height, width, channels)`, uint8 or float, any range.
@@ -92,10 +93,10 @@ def crops(image: Any, size: int, scheme: str = "single") -> np.ndarray:
 
 
 def central_crop(image: Any, size: tuple[int, int]) -> np.ndarray:
-    """The central crop of a picture in any form: of a square the single one of `crops`.
+    """Cut the central crop of any aspect ratio out of a picture; a square one is the `"single"` crop of `crops`.
 
     Args:
-        image: as of `crops`.
+        image: `(height, width, channels)`, uint8 or float, any range.
         size: (height, width) in pixels.
 
     Returns:
@@ -105,7 +106,7 @@ def central_crop(image: Any, size: tuple[int, int]) -> np.ndarray:
         return crops(image, size[0])[0]
     picture = np.asarray(image, np.float32)
     (scale,) = CROP_SCHEMES["single"].scales
-    # The largest window of that form, as a share of the crop, is what the shorter side is of a square.
+    # Resize so that the crop is 224/256 = ⅞ of one side, and at most that of the other.
     factor = max(side * scale / REFERENCE_SIZE / have for side, have in zip(size, picture.shape, strict=False))
     height, width = (_rounded(have * factor) for have in picture.shape[:2])
     resized = _resized(picture, (height, width))
@@ -114,7 +115,7 @@ def central_crop(image: Any, size: tuple[int, int]) -> np.ndarray:
 
 
 def _window(image: np.ndarray, side: int, place: tuple[float, float]) -> np.ndarray:
-    """The square of `side` pixels at a place `(vertical, horizontal)` of 0 (top, left) to 1 (bottom, right)."""
+    """Cut out the square of `side` pixels at a place `(vertical, horizontal)` from 0 (top, left) to 1."""
     top, left = (math.floor(share * (length - side)) for share, length in zip(place, image.shape, strict=False))
     return image[top : top + side, left : left + side]
 

@@ -1,4 +1,4 @@
-"""Files of Debian packages, read in place: nothing is installed and nothing of them is run."""
+"""A reader of files in Debian packages, which installs nothing and runs nothing."""
 
 import lzma
 import tarfile
@@ -9,14 +9,14 @@ from pathlib import Path
 
 
 def files_of(source: str | PathLike[str], wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of some files of a Debian package, or of a folder.
+    """Yield names and contents of some files of a Debian package, or of a folder.
 
     Args:
-        source: a `.deb` file, or a folder such as one unpacked by `dpkg-deb -x`.
-        wanted: says by its name, relative and with `/`, whether a file is.
+        source: path of a `.deb` file, or of a folder such as one unpacked by `dpkg-deb -x`.
+        wanted: function from a file's relative name, with `/`, to whether the file is read.
 
     Yields:
-        Name and content, in the order of the names for a folder, in that of the package for a package.
+        Name and content; files of a folder are in the order of their names, those of a package in the package's order.
 
     Raises:
         FileNotFoundError: if there is no such file or folder.
@@ -47,7 +47,7 @@ def files_of(source: str | PathLike[str], wanted: Callable[[str], bool]) -> Iter
 
 
 def _data_member(path: Path) -> bytes:
-    """The archive `data.tar.*` in the package, which is an `ar` file: 60 bytes of header before every member."""
+    """Return the archive `data.tar.*` in a package, which is an `ar` file: 60 bytes of header before every member."""
     content = path.read_bytes()
     if not content.startswith(b"!<arch>\n"):
         raise ValueError(f"{path}: expected a Debian package, found {content[:8]!r}")
@@ -59,5 +59,5 @@ def _data_member(path: Path) -> bytes:
         end = start + 60 + int(size)
         if name.startswith("data.tar") and end <= len(content):
             return content[start + 60 : end]
-        start = end + end % 2  # members begin at even places
+        start = end + end % 2  # members begin at even offsets
     raise ValueError(f"{path}: truncated, no data.tar in it")

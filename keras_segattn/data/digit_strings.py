@@ -1,7 +1,7 @@
-"""Strings of real digits on real photographs, made as they are asked for: what stands in for SVHN where it is not.
+"""Synthetic house numbers, real digits on real photographs, made on demand: a substitute for SVHN if it is unavailable.
 
-One to five of MNIST's digits stand in a row of any place, size and slight turn, in a colour that can be told from what
-is behind it, on a piece of a photograph. Labels are those of `keras_segattn.data.svhn`. Strings are pasted, not
+One to five of MNIST's digits stand in a row, at a random place and size and slightly turned, on a piece of a photograph
+and in a colour that differs from the background. Labels are those of `keras_segattn.data.svhn`. Strings are pasted, not
 photographed: compare models on them with each other, not with published numbers.
 """
 
@@ -20,26 +20,27 @@ from keras_segattn.data.tux_paint_sources import SPLITS, piece_of, read_photogra
 
 SIDE = 28  # of MNIST's pictures
 MARGIN = 1  # pixels around a string
-TURN, SHIFT, GROWTH = 6.0, 1.5, 0.12  # of a single digit: degrees, pixels of its picture, share; to either side
+TURN, SHIFT, GROWTH = 6.0, 1.5, 0.12  # greatest changes of a single digit: degrees, pixels of its picture, share
 GAP = (0.5, 5.0)  # between digits, in pixels of their pictures
 OPACITY = (0.8, 1.0)
-LEAST_CONTRAST = 0.45  # of the colour to the mean behind the string, in luma; up to 0.5 either dark or light has it
-LEAST_PIECE = 1 / 3  # of a photograph, as a share of its sides
+# Least difference in luma between the colour and the mean behind the string; up to 0.5, black or white always has it.
+LEAST_CONTRAST = 0.45
+LEAST_PIECE = 1 / 3  # least side of a piece of a photograph, as a share of the photograph's
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-# Uniform numbers of a scene, 2 of them spare, and of each of its digits: together a multiple of what Philox makes at a
-# step, so that every scene begins at a step.
+# Uniform numbers per scene (2 of them spare), per digit of a scene, and per step of the generator Philox. A scene's
+# total is a multiple of the last, so that every scene begins at a step.
 SCENE_DRAWS, DIGIT_DRAWS, PHILOX = 19, 5, 4
 
 
 def photographs(source: str | PathLike[str], split: str, *, side: int = 192) -> list[np.ndarray]:
-    """The photographs of a split, so that none is behind strings of another split.
+    """Read the photographs of a split; no two splits share a photograph.
 
     Args:
         source: Debian's `gcompris-qt-data_*.deb`, the folder it was unpacked into, or a folder of `.jpg`, `.png` or
             `.webp` pictures, at least one for every split.
         split: `"train"`, `"validation"` or `"test"`: 70, 15 and 15 % of the photographs.
-        side: shorter side wanted, in pixels; larger photographs are scaled down to it. Three times that of scenes is
-            as much as these show.
+        side: shorter side wanted, in pixels; larger photographs are scaled down to it. More than three times the side
+            of the scenes adds no detail to them.
 
     Returns:
         uint8 arrays `(height, width, 3)`, RGB.
@@ -64,24 +65,24 @@ class DigitStrings(keras.utils.PyDataset):
     * image: float32 `(B, size, size, 3)`, RGB, 0..1
     * label: int32 `(B, 5)`, the digits from left to right, then `BLANK`, 10
 
-    A scene is a function of the seed, of its place among all scenes and, with `fresh`, of the attribute `epoch`, which
-    counts up whenever Keras ends one (`fit` also does before the first); it does not depend on the batch size.
+    A scene is a function of the seed, of its index among all scenes and, with `fresh`, of the attribute `epoch`, which
+    counts up whenever Keras ends an epoch (`fit` also ends one before the first); it does not depend on the batch size.
 
     Args:
-        images: digits, uint8 `(n, 28, 28)` or `(n, 28, 28, 1)`, light on 0. Those of MNIST's training files for
-            training, those of its test files for testing.
-        labels: of the digits, integers `(n,)`, 0..9.
-        backgrounds: uint8 arrays `(height, width, 3)`, RGB, such as `photographs` gives; other ones for testing.
-        batch_size: scenes a batch; the last batch of an epoch may be smaller.
-        count: scenes an epoch.
+        images: digits, uint8 `(n, 28, 28)` or `(n, 28, 28, 1)`, light on 0. Take MNIST's training files for training
+            and its test files for testing.
+        labels: labels of the digits, integers `(n,)`, 0..9.
+        backgrounds: uint8 arrays `(height, width, 3)`, RGB, such as `photographs` returns; use others for testing.
+        batch_size: number of scenes per batch; the last batch of an epoch may be smaller.
+        count: number of scenes per epoch.
         size: side of a scene, in pixels.
-        digits: fewest and most digits of a string, within 1..5.
-        height: least and greatest height of a string's tallest digit, before its turn, as a share of the side; lower
-            where the string would else not fit, such as most strings of five digits.
+        digits: least and greatest number of digits of a string, within 1..5.
+        height: least and greatest height of a string's tallest digit, before the turn, as a share of the side; smaller
+            if the string would not fit otherwise, as most strings of five digits.
         rotation: greatest turn of a string to either side, in degrees.
-        fresh: whether each epoch has scenes of its own, for training, or the same, for testing.
-        seed: of the scenes, at least 0; another one gives others.
-        workers: threads that make batches ahead.
+        fresh: whether each epoch has scenes of its own, for training, or all have the same, for testing.
+        seed: seed of the scenes, at least 0.
+        workers: number of threads that make batches ahead.
 
     Raises:
         ValueError: if an argument is wrong, or a digit's picture is all 0.
@@ -131,7 +132,7 @@ class DigitStrings(keras.utils.PyDataset):
         self.height, self.rotation, self.fresh, self.seed, self.epoch = tuple(height), rotation, fresh, seed, 0
 
     def __len__(self) -> int:
-        """Batches an epoch."""
+        """Number of batches in an epoch."""
         return math.ceil(self.count / self.batch_size)
 
     def on_epoch_end(self) -> None:
@@ -139,7 +140,7 @@ class DigitStrings(keras.utils.PyDataset):
         self.epoch += 1
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Batch `index` of this epoch."""
+        """Make batch `index` of this epoch."""
         if not 0 <= index < len(self):
             raise IndexError(f"expected a batch within 0..{len(self) - 1}, received {index}")
         first = index * self.batch_size
@@ -154,7 +155,7 @@ class DigitStrings(keras.utils.PyDataset):
         return _painted(behind, ink, scene[10:17]), labels
 
     def _draws(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
-        """Uniform numbers `(SCENE_DRAWS, B)` and `(DIGIT_DRAWS, B, LONGEST)`, each scene's at its place in a stream."""
+        """Draw uniform numbers `(SCENE_DRAWS, B)` and `(DIGIT_DRAWS, B, LONGEST)`, which depend on a scene's index."""
         each = SCENE_DRAWS + DIGIT_DRAWS * LONGEST
         stream = np.random.Philox([self.seed, self.epoch if self.fresh else 0])
         stream.advance(first * each // PHILOX)
@@ -163,20 +164,20 @@ class DigitStrings(keras.utils.PyDataset):
         return drawn[:, :SCENE_DRAWS].T, np.moveaxis(digit, -1, 0)
 
     def _strings(self, chosen: np.ndarray, used: np.ndarray, scene: np.ndarray, digit: np.ndarray) -> np.ndarray:
-        """How much of the strings covers each pixel, uint8 `(B, size, size)`.
+        """Return how much of each pixel the strings cover, uint8 `(B, size, size)`.
 
         Args:
-            chosen: digits' places among the images, `(B, LONGEST)`.
-            used: whether they are part of the string, `(B, LONGEST)`.
-            scene: uniform numbers of height, turn, x and y, `(4, B)`.
-            digit: uniform numbers of turn, shift, gap and growth, `(4, B, LONGEST)`.
+            chosen: indices of the digits among the images, `(B, LONGEST)`.
+            used: whether a digit is part of the string, `(B, LONGEST)`.
+            scene: uniform numbers for height, turn, x and y, `(4, B)`.
+            digit: uniform numbers for turn, shift, gap and growth, `(4, B, LONGEST)`.
         """
         boxes = self.boxes[chosen]
         centre, turn, scale, extent = self._placed(boxes[..., 2:] - boxes[..., :2], used, scene, digit)
         middle = (boxes[..., :2] + boxes[..., 2:]) / 2
-        low = np.clip(np.floor(centre - extent - 1), 0, self.size - 1).astype(int)  # a pixel for smooth edges
+        low = np.clip(np.floor(centre - extent - 1), 0, self.size - 1).astype(int)  # one more pixel for smooth edges
         high = np.clip(np.ceil(centre + extent + 1), low + 1, self.size).astype(int)
-        # From a pixel of the scene to one of the digit's picture, rows of (x, y, constant).
+        # Affine maps from pixels of the scene to pixels of the digit's picture, rows of (x, y, constant).
         cosine, sine = np.cos(turn) / scale, np.sin(turn) / scale
         rows = np.stack([cosine, sine, -sine, cosine], axis=-1).reshape(*used.shape, 2, 2)
         constants = middle + (rows @ (low - centre)[..., None])[..., 0]
@@ -198,20 +199,20 @@ class DigitStrings(keras.utils.PyDataset):
     def _placed(
         self, sides: np.ndarray, used: np.ndarray, scene: np.ndarray, digit: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Where the digits go, so that all of every string is within its scene.
+        """Choose the digits' places, so that every string is entirely within its scene.
 
         Args:
             sides: widths and heights of the digits in their pictures, `(B, LONGEST, 2)`.
-            used: whether they are part of the string, `(B, LONGEST)`.
-            scene: uniform numbers of height, turn, x and y, `(4, B)`.
-            digit: uniform numbers of turn, shift, gap and growth, `(4, B, LONGEST)`.
+            used: whether a digit is part of the string, `(B, LONGEST)`.
+            scene: uniform numbers for height, turn, x and y, `(4, B)`.
+            digit: uniform numbers for turn, shift, gap and growth, `(4, B, LONGEST)`.
 
         Returns:
-            In pixels of the scenes: centres `(B, LONGEST, 2)`; turns `(B, LONGEST)`, radians; how many times larger
-            than in their pictures the digits are `(B, LONGEST)`; half of the sides of the boxes around the turned
-            digits `(B, LONGEST, 2)`.
+            In pixels of the scenes: centres `(B, LONGEST, 2)`; turns `(B, LONGEST)`, radians; factors by which digits
+            are larger than in their pictures `(B, LONGEST)`; half of the sides of the boxes around the turned digits
+            `(B, LONGEST, 2)`.
         """
-        # First in pixels of the digits' pictures, along the x axis.
+        # Begin with pixels of the digits' pictures, along the x axis.
         growth = 1 + GROWTH * _signed(digit[3])
         half = sides / 2 * growth[..., None]
         advance = 2 * half[..., 0] + GAP[0] + (GAP[1] - GAP[0]) * digit[2]
@@ -225,7 +226,7 @@ class DigitStrings(keras.utils.PyDataset):
         extent = cosine * half + sine * half[..., ::-1]
         start = np.where(used[..., None], centre - extent, np.inf).min(axis=1)
         end = np.where(used[..., None], centre + extent, -np.inf).max(axis=1)
-        # Then as large as drawn, or as fits.
+        # Scale the string to the size that was drawn, or to the largest that fits.
         room = self.size - 2 * MARGIN
         unit = self.size / np.where(used, 2 * half[..., 1], 0).max(axis=1)  # the tallest digit fills the side
         greatest = np.minimum(self.height[1] * unit, room / (end - start).max(axis=-1))
@@ -236,7 +237,7 @@ class DigitStrings(keras.utils.PyDataset):
         return centre, turn, factor * growth, factor[..., None] * extent
 
     def _background(self, draws: np.ndarray) -> np.ndarray:
-        """A piece of a photograph, uint8 `(size, size, 3)`, of 5 uniform numbers."""
+        """Cut out a piece of a photograph, uint8 `(size, size, 3)`, by 5 uniform numbers."""
         which, share, left, top, mirror = draws.tolist()
         photograph = self.backgrounds[int(which * len(self.backgrounds))]
         share = LEAST_PIECE + (1 - LEAST_PIECE) * share
@@ -245,12 +246,12 @@ class DigitStrings(keras.utils.PyDataset):
 
 
 def _painted(behind: np.ndarray, ink: np.ndarray, draws: np.ndarray) -> np.ndarray:
-    """Strings on backgrounds, each of one colour.
+    """Paint strings on backgrounds, each string in one colour.
 
     Args:
-        behind: uint8 `(B, size, size, 3)`.
-        ink: uint8 `(B, size, size)`.
-        draws: uniform numbers of opacity, lightness, side, three of hue, and saturation, `(7, B)`.
+        behind: backgrounds, uint8 `(B, size, size, 3)`.
+        ink: cover of each pixel by the strings, uint8 `(B, size, size)`.
+        draws: uniform numbers `(7, B)` for opacity, contrast, darker or lighter, hue (three), and saturation.
 
     Returns:
         float32 `(B, size, size, 3)`, 0..1.
@@ -258,15 +259,15 @@ def _painted(behind: np.ndarray, ink: np.ndarray, draws: np.ndarray) -> np.ndarr
     image = behind.astype(np.float32)
     image /= 255
     cover = ink.astype(np.float32)
-    total = 255 * np.maximum(ink.sum(axis=(1, 2)), 1)  # of strings too small to be seen, nothing
-    # Sums of integers: rounded ones would depend on how a batch lies in memory.
+    total = 255 * np.maximum(ink.sum(axis=(1, 2)), 1)  # at least 1, for strings too small to be seen
+    # Integers are summed exactly; rounded sums would depend on how a batch lies in memory.
     local = _luma(np.einsum("nhw,nhwc->nc", ink, behind, dtype=np.float64) / total[:, None])
-    # Darker or lighter: as drawn, unless one of them leaves too little room.
+    # The colour is darker or lighter as drawn, unless one of them leaves too little contrast.
     lighter = np.where(np.minimum(local, 1 - local) < LEAST_CONTRAST, local < 0.5, draws[2] < 0.5)
     room = np.where(lighter, 1 - local, local)
     contrast = LEAST_CONTRAST + (room - LEAST_CONTRAST) * draws[1]
     luma = (local + np.where(lighter, contrast, -contrast))[:, None]
-    # A hue changes no luma, and is as strong as drawn of what keeps the colour within 0..1.
+    # A hue does not change the luma; its strength is the drawn share of the greatest that keeps colours within 0..1.
     hue = _signed(draws[3:6].T)
     hue -= _luma(hue)[:, None]
     strongest = (np.where(hue > 0, 1 - luma, luma) / np.maximum(np.abs(hue), 1e-6)).min(axis=-1)
@@ -281,12 +282,12 @@ def _luma(colours: np.ndarray) -> np.ndarray:
 
 
 def _signed(uniform: np.ndarray) -> np.ndarray:
-    """Uniform numbers of 0..1 as such of -1..1."""
+    """Map uniform numbers from 0..1 to -1..1."""
     return 2 * uniform - 1
 
 
 def _checked_digits(images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures `(n, 28, 28)` and labels, if they are such."""
+    """Return pictures `(n, 28, 28)` and labels; raise `ValueError` if they have another form."""
     images, labels = np.asarray(images), np.asarray(labels)
     if images.shape[3:] == (1,):
         images = images[..., 0]
@@ -300,7 +301,7 @@ def _checked_digits(images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray,
 
 
 def _ink(images: np.ndarray) -> np.ndarray:
-    """The tight boxes of digits, int64 `(n, 4)`, (x1, y1, x2, y2)."""
+    """Return the tight boxes of digits, int64 `(n, 4)`, (x1, y1, x2, y2)."""
     empty = np.flatnonzero(images.max(axis=(1, 2)) == 0)
     if len(empty):
         raise ValueError(f"images: picture {empty[0]} is all 0, expected a digit")

@@ -12,13 +12,13 @@ from keras_segattn.arguments import check_choice, check_positive_integer
 from keras_segattn.ops import affine_grid, grid_sample, projective_grid, thin_plate_spline_grid
 
 SIDE = 28
-# Clutter: so many squares of this side, cut from other digits.
+# Number and side of the squares, cut from other digits, that clutter a picture.
 DISTRACTORS, DISTRACTOR = 6, 6
 Distort = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
 def rotated(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """R: turned by up to 90°, in 28×28."""
+    """Distort by R: digits turned by up to 90°, in 28×28."""
     angle = np.radians(generator.uniform(-90, 90, len(images)))
     return _affine(images, angle, np.ones(len(images)), np.full((len(images), 2), (SIDE - 1) / 2), SIDE)
 
@@ -26,7 +26,7 @@ def rotated(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
 def rotated_scaled_translated(
     images: np.ndarray, generator: np.random.Generator, strength: float | np.ndarray = 1.0
 ) -> np.ndarray:
-    """RTS: turned by up to 45°, 0.7 to 1.2 times as large, anywhere in 42×42; or, of each digit, a part of that."""
+    """Distort by RTS: digits turned by up to 45°, 0.7 to 1.2 times as large, anywhere in 42×42; see `placed`."""
     return placed(images, generator, 42, (0.7, 1.2), 45, strength)
 
 
@@ -38,9 +38,10 @@ def placed(
     degrees: float,
     strength: float | np.ndarray = 1.0,
 ) -> np.ndarray:
-    """Turned, scaled and put anywhere in `side`×`side` where the square of the unturned digit is inside.
+    """Turn and scale digits, and put each anywhere in `side`×`side` where the square of the unturned digit is inside.
 
-    Of that, `strength`, 0..1, one number or `(n,)`: at 0 digits are upright, of their own size and in the middle.
+    `strength`, 0..1, one number or `(n,)`, multiplies all three changes: at 0 digits are upright, of their own size and
+    in the middle.
     """
     angle = np.radians(generator.uniform(-degrees, degrees, len(images))) * strength
     scale = 1 + (generator.uniform(*scales, len(images)) - 1) * strength
@@ -50,10 +51,10 @@ def placed(
 
 
 def projected(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """P: 0.75 to 1 times as large, then every corner moved by N(0, 5 pixels), in 28×28."""
+    """Distort by P: digits 0.75 to 1 times as large, then every corner moved by N(0, 5 pixels), in 28×28."""
     corners = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)], "float64")
     moved = corners + _convex_moves(len(images), corners, generator)
-    # Eight equations: the moved corners of the output are read at the corners of the picture.
+    # Solve eight equations per picture: the moved corners of the output are read at the corners of the picture.
     equations = np.zeros((len(images), 8, 8))
     equations[:, 0::2, 0:2] = equations[:, 1::2, 3:5] = moved
     equations[:, 0::2, 2] = equations[:, 1::2, 5] = 1
@@ -65,7 +66,7 @@ def projected(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
 
 
 def _convex_moves(count: int, corners: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Moves of the corners, in halves of the picture; those that would fold it are drawn again."""
+    """Draw moves of the corners, in units of half the picture; moves that would fold the picture are drawn again."""
     moves = np.empty((count, 4, 2))
     left = np.arange(count)
     while len(left):
@@ -78,20 +79,20 @@ def _convex_moves(count: int, corners: np.ndarray, generator: np.random.Generato
 
 
 def elastic(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """E: a thin-plate spline whose 16 control points are moved by N(0, 1.5 pixels), in 28×28."""
+    """Distort by E: a thin-plate spline whose 16 control points are moved by N(0, 1.5 pixels), in 28×28."""
     offsets = generator.normal(0, 1.5 / ((SIDE - 1) / 2), (len(images), 16, 2)).astype("float32")
     return _read(images, thin_plate_spline_grid(offsets, (SIDE, SIDE)))
 
 
 def cluttered(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """TC: anywhere in 60×60, among six 6×6 pieces of other digits of the batch."""
+    """Distort by TC: digits anywhere in 60×60, among six 6×6 pieces of other digits of the batch."""
     return _scattered(images, generator, 60, DISTRACTORS)[0]
 
 
 def _scattered(
     images: np.ndarray, generator: np.random.Generator, side: int, distractors: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Digits anywhere in `side`×`side` among pieces of others of the batch, and the (row, column) of their corners."""
+    """Put digits anywhere in `side`×`side` among pieces of others; return also the (row, column) of their corners."""
     count = len(images)
     canvas = np.zeros((count, side, side, 1), "float32")
     rows, columns = generator.integers(0, side - SIDE + 1, (2, count))
@@ -111,17 +112,17 @@ def _scattered(
 def digit_scenes(
     images: np.ndarray, *, side: int = 84, distractors: int = 0, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures with a digit somewhere, for co-localisation (appendix A.2).
+    """Make pictures with a digit at a random place, for co-localisation (appendix A.2).
 
     Args:
         images: uint8 `(n, 28, 28)` or `(n, 28, 28, 1)`, white on black: digits of one class.
-        side: of the pictures, at least 28.
-        distractors: 6×6 pieces of other digits in each.
-        seed: of the places.
+        side: side of the pictures, in pixels, at least 28.
+        distractors: number of 6×6 pieces of other digits in each picture.
+        seed: seed of the places.
 
     Returns:
         Pictures float32 `(n, side, side, 1)`, 0..1, and the digits' boxes float32 `(n, 4)`, `(x1, y1, x2, y2)` in
-        pixels: the 28×28 squares they came in.
+        pixels: the 28×28 squares of the MNIST pictures.
 
     Raises:
         ValueError: if an argument is wrong.
@@ -140,7 +141,7 @@ def digit_scenes(
 
 
 def _affine(images: np.ndarray, angle: np.ndarray, scale: np.ndarray, centre: np.ndarray, side: int) -> np.ndarray:
-    """Digits turned anticlockwise and scaled, their middle at the pixel `centre` (x, y) of `side`×`side`."""
+    """Turn digits anticlockwise and scale them, with their middle at the pixel `centre` (x, y) of `side`×`side`."""
     half_in, half_out = (SIDE - 1) / 2, (side - 1) / 2
     cosine, sine = np.cos(angle) / scale, np.sin(angle) / scale
     turn = np.stack([np.stack([cosine, -sine], axis=-1), np.stack([sine, cosine], axis=-1)], axis=-2)
@@ -154,11 +155,11 @@ def _read(images: np.ndarray, grid: Any) -> np.ndarray:
 
 
 class Distortion(NamedTuple):
-    """One column of the paper's table.
+    """A distortion, one column of the paper's table.
 
     Attributes:
-        distort: `(n, 28, 28, 1)` → `(n, side, side, 1)`, both 0..1.
-        side: of what it makes.
+        distort: function from pictures `(n, 28, 28, 1)` to `(n, side, side, 1)`, both 0..1.
+        side: side of the distorted pictures, in pixels.
     """
 
     distort: Distort
@@ -183,12 +184,12 @@ class DistortedDigits(keras.utils.PyDataset):
     Args:
         images: uint8 `(n, 28, 28)` or `(n, 28, 28, 1)`, white on black.
         labels: integers `(n,)`.
-        distortion: a key of `DISTORTIONS`: `"rotated"`, `"rotated_scaled_translated"`, `"projective"`, `"elastic"`,
+        distortion: key of `DISTORTIONS`: `"rotated"`, `"rotated_scaled_translated"`, `"projective"`, `"elastic"`,
             `"cluttered"` (60×60) or `"none"`.
-        batch_size: digits a batch; the last is smaller.
-        shuffle: whether each epoch has an order and distortions of its own; without, all epochs are the same.
-        seed: of order and distortions, functions of it and of the attribute `epoch`.
-        workers: threads that make batches ahead.
+        batch_size: number of digits per batch; the last batch of an epoch may be smaller.
+        shuffle: whether each epoch has an order and distortions of its own; if not, all epochs are the same.
+        seed: seed of order and distortions, which are functions of it and of the attribute `epoch`.
+        workers: number of threads that make batches ahead.
 
     Raises:
         ValueError: if an argument or shape is wrong.
@@ -219,16 +220,16 @@ class DistortedDigits(keras.utils.PyDataset):
         self._order: tuple[int, np.ndarray] = (-1, np.arange(len(self.images)))
 
     def __len__(self) -> int:
-        """Batches an epoch."""
+        """Number of batches in an epoch."""
         return math.ceil(len(self.images) / self.batch_size)
 
     def on_epoch_end(self) -> None:
-        """The next epoch is another one."""
+        """Go on to the next epoch's order and distortions, if epochs differ."""
         if self.shuffle:
             self.epoch += 1
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """The batch of that number."""
+        """Make batch `index` of this epoch."""
         if not 0 <= index < len(self):
             raise IndexError(f"batch {index} of {len(self)}")
         epoch = self.epoch
@@ -236,23 +237,23 @@ class DistortedDigits(keras.utils.PyDataset):
         return self.batch(self.chosen(epoch, index), generator)
 
     def chosen(self, epoch: int, index: int) -> np.ndarray:
-        """Which digits a batch is of."""
+        """Return the indices of a batch's digits."""
         if self.shuffle and self._order[0] != epoch:
             order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
             self._order = (epoch, order)
         return self._order[1][index * self.batch_size : (index + 1) * self.batch_size]
 
     def batch(self, chosen: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """These digits, distorted."""
+        """Return distorted images and labels of the chosen digits."""
         return self.distorted(chosen, generator), self.labels[chosen]
 
     def distorted(self, chosen: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """Images float32 `(B, side, side, 1)` of these digits."""
+        """Return distorted images float32 `(B, side, side, 1)` of the chosen digits."""
         return DISTORTIONS[self.distortion].distort(self.images[chosen].astype("float32") / 255, generator)
 
 
 class DigitSums(DistortedDigits):
-    """MNIST addition (appendix A.3): two digits, distorted by themselves, in two channels; the label is their sum.
+    """MNIST addition (appendix A.3): two digits, each distorted on its own, in two channels; the label is their sum.
 
     A batch is a pair: images float32 `(B, side, side, 2)`, 0..1, and sums int32 `(B,)`, 0..18. Arguments and errors
     are those of `DistortedDigits`.
@@ -262,17 +263,17 @@ class DigitSums(DistortedDigits):
     """
 
     def batch(self, chosen: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """These digits, each with another one."""
+        """Return images of the chosen digits, each with a second, random digit, and the sums."""
         others = generator.integers(0, len(self.images), len(chosen))
         pictures = [self.distorted(digits, generator) for digits in (chosen, others)]
         return np.concatenate(pictures, axis=-1), self.labels[chosen] + self.labels[others]
 
 
 def check_digits(images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Images uint8 `(n, 28, 28, 1)` and labels int32 `(n,)`.
+    """Check digits, and return images uint8 `(n, 28, 28, 1)` and labels int32 `(n,)`.
 
     Raises:
-        ValueError: if they are something else, or none.
+        ValueError: if images or labels have another form, or there are none.
     """
     images, labels = np.asarray(images), np.asarray(labels)
     if images.ndim == 3:

@@ -1,4 +1,4 @@
-"""What users give, paths, arrays and texts, as the inputs of a model: one reader a kind of input."""
+"""Model inputs from the paths, arrays and texts that users give, with one reader per kind of input."""
 
 from collections.abc import Mapping, Sequence
 from functools import singledispatch
@@ -22,9 +22,9 @@ class Reading(NamedTuple):
     """An input of an example.
 
     Attributes:
-        given: what the user gave, to be shown: a picture uint8 `(height, width, 3)`, the tokens of a text, …
-        array: what the model takes, without the batch. A picture is uint8 and not normalised yet.
-        frame: how a picture was brought to its size; `None` of everything else.
+        given: input of the user in a form that can be shown: a picture uint8 `(height, width, 3)`, tokens of a text, …
+        array: input of the model, without the batch. A picture is uint8 and not normalised yet.
+        frame: relation between a picture and the array; `None` for all other kinds.
     """
 
     given: Any
@@ -34,7 +34,7 @@ class Reading(NamedTuple):
 
 @singledispatch
 def read(field: Field, shape: Shape, value: Any, vocabularies: Words) -> Reading:  # noqa: ARG001
-    """What a user gave as an input of a model.
+    """Read a user's value as an input of a model.
 
     Args:
         field: kind of the input.
@@ -44,8 +44,8 @@ def read(field: Field, shape: Shape, value: Any, vocabularies: Words) -> Reading
         vocabularies: name → tokens, the special ones first.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the value is something else, or does not fit.
+        FileNotFoundError: if the file does not exist.
+        ValueError: if the value has another type, or does not fit the model.
 
     Example:
         >>> read(Picture(size=(224, 224), fit="crop"), (None, None, 3), "photo.jpg", {}).array.shape
@@ -122,12 +122,12 @@ def _(field: Vectors, shape: Shape, value: Any, vocabularies: Words) -> Reading:
 
 @singledispatch
 def computed(field: Field, shape: Shape, frames: Mapping[str, Frame]) -> np.ndarray:  # noqa: ARG001
-    """An input that a user does not give, without the batch: noise, or what follows from the other inputs.
+    """Compute an input that a user does not give, without the batch: noise, or the size of a picture.
 
     Args:
         field: kind of the input.
         shape: shape that the model takes, without the batch.
-        frames: name of a picture → how it was brought to its size.
+        frames: name of a picture → its `Frame`, which tells how the picture was resized.
     """
     return field.draw((1, *(size or 1 for size in shape)))[0]
 
@@ -139,7 +139,7 @@ def _(field: PictureSize, shape: Shape, frames: Mapping[str, Frame]) -> np.ndarr
 
 
 def _pixels(value: Any) -> np.ndarray:
-    """A picture as uint8 `(height, width, 3)`."""
+    """Return a picture as uint8 `(height, width, 3)`."""
     if isinstance(value, str | PathLike):
         return read_image(Path(value))
     if isinstance(value, Image.Image):
@@ -173,7 +173,7 @@ def _check_shape(what: str, array: np.ndarray, shape: Shape) -> None:
 
 
 def _words(value: Any) -> str:
-    """A value in few words, for messages."""
+    """Describe a value in few words, for messages."""
     if isinstance(value, np.ndarray):
         return f"{value.dtype} {value.shape}"
     text = repr(value)

@@ -9,14 +9,14 @@ import tensorflow as tf
 from keras_segattn.arguments import check_choice
 from keras_segattn.data.idx import read_idx
 
-# Where the Debian package dataset-fashion-mnist puts its files.
+# The folder in which the Debian package dataset-fashion-mnist installs its files.
 FASHION_MNIST_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 HOW_TO_GET = (
     "install the Debian package (`apt-get install dataset-fashion-mnist`), or unpack it without installing "
     "(`apt-get download dataset-fashion-mnist; dpkg-deb -x dataset-fashion-mnist_*.deb DIR`) and give "
     "folder='DIR/usr/share/datasets/fashion-mnist'"
 )
-# TFDS' name of a split → how the files are called, and their number of pictures.
+# TFDS' name of a split → prefix of the files' names, and their number of pictures.
 SPLITS = {"train": ("train", 60_000), "test": ("t10k", 10_000)}
 FASHION_MNIST_LABELS = (
     "T-shirt/top",
@@ -33,11 +33,11 @@ FASHION_MNIST_LABELS = (
 
 
 def fashion_mnist(split: str, *, folder: str | PathLike[str] = FASHION_MNIST_FOLDER) -> tf.data.Dataset:
-    """Fashion-MNIST, with the features of the TFDS set of that name. Nothing is downloaded.
+    """Open Fashion-MNIST, with the features of the TFDS set of that name. Nothing is downloaded.
 
     Args:
         split: `"train"` (60,000 pictures) or `"test"` (10,000).
-        folder: that of the four gzipped IDX files; by default where Debian's package installs them.
+        folder: folder of the four gzipped IDX files; by default the one in which Debian's package installs them.
 
     Returns:
         Data set in the order of the files: `image` uint8 `(28, 28, 1)`, 0..255, and `label` int64 scalar, 0..9, the

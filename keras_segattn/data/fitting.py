@@ -1,4 +1,4 @@
-"""A picture in the size that a network takes, and what was found there in the frame of the picture."""
+"""Pictures resized to the size that a network takes, and predictions mapped back to the pictures."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -11,19 +11,19 @@ from keras_segattn.data.augmentation import check_size
 from keras_segattn.data.crops import central_crop
 from keras_segattn.ops.masks import paste_masks
 
-# A pixel of a mask belongs to the object if it is more probable than this.
+# A pixel belongs to the object if its probability exceeds this.
 MASK_THRESHOLD = 0.5
-# Side of what a picture is padded to where nobody says.
+# Side of the square that a picture is padded to if the model has no fixed size.
 USUAL_SIDE = 512
 
 
 class Frame(NamedTuple):
-    """How a picture became the image that a network takes.
+    """The relation between a picture and the image, made from it, that a network takes.
 
     Attributes:
         size: (height, width) of the picture.
-        fit: `"stretch"`, `"crop"` or `"pad"`, as of `fields.Picture`.
-        factors: by which it was resized, (vertical, horizontal).
+        fit: `"stretch"`, `"crop"` or `"pad"`, see `fields.Picture`.
+        factors: factors by which the picture was resized, (vertical, horizontal).
     """
 
     size: tuple[int, int]
@@ -32,16 +32,17 @@ class Frame(NamedTuple):
 
 
 def fitted(pixels: np.ndarray, size: tuple[int | None, int | None], fit: str) -> tuple[np.ndarray, Frame]:
-    """A picture in the size that a network takes.
+    """Resize a picture to the size that a network takes.
 
     Args:
         pixels: uint8 `(height, width, 3)`.
-        size: (height, width) that it shall have. Where it is open, a padded picture gets the usual 512 pixels, and any
-            other stays as it is.
-        fit: `"stretch"` it, `"crop"` its centre, or `"pad"` it at the right and below, as of `fields.Picture`.
+        size: (height, width) of the image. Where it is open (`None`), a padded picture gets 512 pixels, and any other
+            keeps its size.
+        fit: `"stretch"` to distort the picture, `"crop"` to cut out its centre, or `"pad"` to pad it at the right and
+            below, see `fields.Picture`.
 
     Returns:
-        The image, uint8 `(height, width, 3)`, and how it came about.
+        The image, uint8 `(height, width, 3)`, and the frame that maps it back to the picture.
 
     Raises:
         ValueError: if the picture is no uint8 RGB picture.
@@ -61,7 +62,7 @@ def fitted(pixels: np.ndarray, size: tuple[int | None, int | None], fit: str) ->
 
 
 def fit_picture(pixels: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, float]:
-    """A picture resized, keeping its form, into the upper left of an image; the rest is black.
+    """Resize a picture, keeping its aspect ratio, into the upper left of an image; the rest is black.
 
     Args:
         pixels: uint8 `(height, width, 3)`.
@@ -97,14 +98,17 @@ def check_picture(pixels: np.ndarray) -> None:
 
 
 def classes_in_picture(classes: np.ndarray, frame: Frame) -> np.ndarray:
-    """A map of classes in the frame of the picture, resized to the nearest pixels.
+    """Resize a map of classes from the image to the picture it was made from, by nearest pixels.
 
     Args:
         classes: integers `(height, width)` of the image.
-        frame: how the picture became the image; not by cropping, which leaves nothing to say about the margins.
+        frame: relation between picture and image, whose `fit` must not be `"crop"`: the margins have no classes.
 
     Returns:
-        The same dtype, `(height, width)` of the picture.
+        Array of the same dtype, `(height, width)` of the picture.
+
+    Raises:
+        ValueError: if the picture was cropped.
     """
     if frame.fit == "crop":
         raise ValueError("what was found in a crop says nothing about the picture around it")
@@ -121,12 +125,12 @@ def classes_in_picture(classes: np.ndarray, frame: Frame) -> np.ndarray:
 def in_picture(
     outputs: Mapping[str, Any], picture: tuple[int, int], factor: float | tuple[float, float]
 ) -> dict[str, np.ndarray]:
-    """The detections in an image in the frame of the picture it was resized from.
+    """Map detections in an image to the picture from which the image was resized.
 
     Args:
-        outputs: of a detector, for one image, without the batch.
+        outputs: outputs of a detector for one image, without the batch.
         picture: (height, width) of the picture.
-        factor: by which the picture was resized, see `data.fit_picture`; two are (vertical, horizontal).
+        factor: factor by which the picture was resized, see `data.fit_picture`, or two, (vertical, horizontal).
 
     Returns:
         `boxes` float32 `(n, 4)`, `scores` `(n,)`, `classes` `(n,)` and `masks` bool `(n, height, width)`.

@@ -1,4 +1,4 @@
-"""A folder of pictures beside a folder of masks."""
+"""A reader of pictures in one folder and their masks in another."""
 
 from os import PathLike
 from pathlib import Path
@@ -14,12 +14,12 @@ MASK_SUFFIXES = (".png",)
 def folder(
     images: str | PathLike[str], masks: str | PathLike[str], *, palette: Palette | None = None
 ) -> tf.data.Dataset:
-    """Pictures and masks that share the stem of their names: `images/cat.jpg` and `masks/cat.png`.
+    """Open pictures and masks whose names share a stem: `images/cat.jpg` and `masks/cat.png`.
 
     Args:
         images: folder of `.jpg`, `.jpeg` or `.png` files.
         masks: folder of `.png` files: class indices, palette indices, or colours of `palette`.
-        palette: RGB colour of every class, if masks are coloured; the class is the colour's place.
+        palette: RGB colour of every class, if masks are coloured; a class is the index of its colour.
 
     Returns:
         Data set in the order of the names, with the features of `keras_segattn.data`.

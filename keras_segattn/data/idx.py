@@ -10,10 +10,10 @@ import numpy as np
 
 
 def read_idx(path: str | PathLike[str]) -> np.ndarray:
-    """An array of bytes from an IDX file, the format of MNIST and its relatives.
+    """Read an array of bytes from an IDX file, the format of MNIST and its relatives.
 
     Args:
-        path: the file, gzipped if its name ends in `.gz`.
+        path: path of the file, which is gzipped if its name ends in `.gz`.
 
     Returns:
         uint8 array of the shape in the file's header.
@@ -30,11 +30,11 @@ def read_idx(path: str | PathLike[str]) -> np.ndarray:
 
 
 def read_content(path: str | PathLike[str]) -> bytes:
-    """The bytes of a file, unpacked if its name ends in `.gz`.
+    """Read the bytes of a file, and unpack them if its name ends in `.gz`.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it cannot be unpacked.
+        ValueError: if the file cannot be unpacked.
     """
     path = Path(path)
     if not path.is_file():
@@ -46,11 +46,11 @@ def read_content(path: str | PathLike[str]) -> bytes:
 
 
 def parse_idx(content: bytes, name: str) -> np.ndarray:
-    """The array in the bytes of an IDX file.
+    """Return the array in the bytes of an IDX file.
 
     Args:
-        content: of the file, unpacked.
-        name: of the file, for messages.
+        content: content of the file, unpacked.
+        name: name of the file, for messages.
 
     Returns:
         uint8 array of the shape in the header; it shares the memory of `content` and is read-only.
@@ -58,7 +58,7 @@ def parse_idx(content: bytes, name: str) -> np.ndarray:
     Raises:
         ValueError: if the bytes are truncated, no IDX file, or hold other numbers than unsigned bytes.
     """
-    # Two zeros, the type (8: unsigned byte), the rank, then every dimension as four bytes, most significant first.
+    # Header: two zeros, the type (8: unsigned byte), the rank, then every dimension as four bytes, big-endian.
     if len(content) < 4 or content[:3] != b"\0\0\x08":
         raise ValueError(f"{name}: expected an IDX file of unsigned bytes (00 00 08), found {content[:3].hex(' ')}")
     start = 4 + 4 * content[3]

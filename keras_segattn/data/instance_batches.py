@@ -1,4 +1,4 @@
-"""From pictures with instances to the batches that training takes."""
+"""Training batches from pictures with instances."""
 
 import math
 import warnings
@@ -18,39 +18,40 @@ from keras_segattn.fields import Picture
 class InstanceBatches(keras.utils.PyDataset):
     """Batches of pictures and padded ground truth, all of one size: for `fit`, or to iterate over.
 
-    A batch is a dict of NumPy arrays, of B pictures and G slots for objects:
+    A batch is a dict of NumPy arrays for B pictures, each with G slots for objects (rows that may be empty):
 
-    * `image`: float32 `(B, height, width, channels)`, preprocessed; beside the picture 0
+    * `image`: float32 `(B, height, width, channels)`, preprocessed; 0 outside the picture
     * `boxes`: float32 `(B, G, 4)`, (x1, y1, x2, y2) in pixels of `image`
-    * `classes`: int32 `(B, G)`, labels from 1; 0 in empty slots, which come last; minus the label for crowds
+    * `classes`: int32 `(B, G)`, labels from 1; 0 in empty slots, which come last; negative labels for crowds
     * `masks`: uint8 `(B, G, height, width)`, 0 or 1
 
-    Pictures are resized bilinearly (with anti-aliasing when they shrink), masks to the nearest pixel. Where a picture
-    is cut, boxes are those of what is left of the masks. Objects of which no pixel or no whole pixel of width and
-    height is left are left out.
+    Pictures are resized bilinearly (with anti-aliasing when they shrink), masks to the nearest pixel. If a picture is
+    cut, boxes enclose the remaining part of each mask. Objects that keep no pixel, or less than one pixel of width or
+    height, are left out.
 
     Args:
-        examples: sequence of examples as `keras_segattn.data.Instances` gives them.
-        batch_size: pictures a batch; the last batch of an epoch may be smaller.
+        examples: sequence of examples in the form of `keras_segattn.data.Instances`.
+        batch_size: number of pictures per batch; the last batch of an epoch may be smaller.
         size: (height, width) of the batch's pictures, in pixels.
-        slots: objects a picture, G.
-        preprocessing: of the model, `registry.preprocessing_of(model)`; `None` leaves RGB 0..255.
-        keep_aspect: whether a picture keeps its form and is padded at its right or bottom, or fills the size.
+        slots: greatest number of objects per picture, G.
+        preprocessing: preprocessing of the model, `registry.preprocessing_of(model)`; `None` leaves RGB 0..255.
+        keep_aspect: whether a picture keeps its aspect ratio and is padded at its right or bottom, or is stretched.
         flip: whether to mirror left to right half of the time.
-        scale: lowest and highest factor of a uniformly drawn zoom; what is then too large is cut at random, what is
-            too small put at a random place.
-        overflow: where a picture has more objects than slots, `"largest"` keeps those of the largest boxes (crowds
-            last) and warns once, `"error"` raises.
+        scale: lowest and highest factor of a uniformly drawn zoom; a picture that is then too large is cut at a random
+            place, one that is too small is put at a random place.
+        overflow: treatment of pictures with more objects than slots: `"largest"` keeps the objects with the largest
+            boxes (crowds last) and warns once, `"error"` raises.
         shuffle: whether each epoch has an order of its own.
-        seed: of order, flips and zoom; they are a function of it and of the attribute `epoch`, which counts up
-            whenever Keras ends one (`fit` also does before the first). To resume exactly, set it when an epoch begins.
-        cache: whether to keep the pictures in memory once read, bytes and packed bits: of a 256 × 256 picture with 5
-            objects about 240 kB.
-        workers: threads that make batches ahead.
+        seed: seed of order, flips and zoom. They are a function of it and of the attribute `epoch`, which counts up
+            whenever Keras ends an epoch (`fit` also ends one before the first). To resume training exactly, set `epoch`
+            when an epoch begins.
+        cache: whether to keep the pictures in memory once read, as bytes and packed bits: about 240 kB for a 256 × 256
+            picture with 5 objects.
+        workers: number of threads that make batches ahead.
 
     Raises:
-        ValueError: if an argument is wrong or there are no examples; while iterating, if an example is not as it
-            should be, or has too many objects and `overflow="error"`.
+        ValueError: if an argument is wrong or there are no examples; while iterating, if an example has another form
+            than `Instances` documents, or has too many objects and `overflow="error"`.
 
     Example:
         >>> batches = InstanceBatches(scenes, batch_size=8, size=(256, 256), slots=8, flip=True, shuffle=True)
@@ -95,7 +96,7 @@ class InstanceBatches(keras.utils.PyDataset):
 
     @property
     def num_batches(self) -> int:
-        """Batches of an epoch."""
+        """Number of batches in an epoch."""
         return math.ceil(len(self.examples) / self.batch_size)
 
     def __len__(self) -> int:
@@ -106,7 +107,7 @@ class InstanceBatches(keras.utils.PyDataset):
         self.epoch += 1
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        """The batch at a place of the epoch, `0 <= index < len(self)`."""
+        """Make batch `index` of the epoch, `0 <= index < len(self)`."""
         if not 0 <= index < self.num_batches:
             raise IndexError(f"there are {self.num_batches} batches, received index {index}")
         order: Any = range(len(self.examples))
@@ -137,7 +138,7 @@ class InstanceBatches(keras.utils.PyDataset):
         number: int,
         random: np.random.Generator,
     ) -> None:
-        """Write the example of a number into its place of a batch, whose arrays are zero."""
+        """Write example `number` into its rows of a batch, whose arrays are zero before."""
         image, boxes, classes, masks = self._read(int(number))
         height, width = image.shape[:2]
         if self.flip and random.random() < 0.5:
@@ -151,7 +152,7 @@ class InstanceBatches(keras.utils.PyDataset):
         start = np.zeros(2, int)
         if self.scale != (1.0, 1.0):
             start = np.floor((np.array(self.size) - target + 1) * random.random(2)).astype(int)
-        # The window of the batch's picture that the resized picture covers, and the window of the latter in it.
+        # `to` is the part of the batch's picture that the resized picture covers, `of` the same part of the latter.
         ends = np.minimum(start + target, self.size)
         to = tuple(slice(max(first, 0), last) for first, last in zip(start, ends, strict=True))
         of = tuple(slice(max(-first, 0), last - first) for first, last in zip(start, ends, strict=True))
@@ -175,7 +176,7 @@ class InstanceBatches(keras.utils.PyDataset):
             kept += 1
 
     def _read(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Image, boxes, signed classes and masks of an example, from memory if they are there."""
+        """Return image, boxes, signed classes and masks of an example, from memory if they are cached."""
         if self._cache is not None and number in self._cache:
             image, boxes, classes, bits = self._cache[number]
             return image, boxes, classes, np.unpackbits(bits, axis=-1, count=image.shape[1])

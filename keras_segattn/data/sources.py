@@ -1,6 +1,6 @@
-"""From the text of `--data` to data: one table of what a text may be, by task.
+"""Data from the text of the command-line option `--data`, with one table of the allowed texts by task.
 
-A text is `KIND:PLACES[:SPLIT]`, such as `voc:VOCdevkit/VOC2012:val`.
+A text is `KIND:PLACES[:SPLIT]`, such as `voc:VOCdevkit/VOC2012:val`; places are paths or names.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,18 +27,18 @@ SPLIT = "[:SPLIT]"
 
 @dataclass(frozen=True)
 class Found:
-    """Data, and what is known of them.
+    """Examples, and the facts that are known about them.
 
     Args:
-        examples: as the trainers of the task take them: of `segment` a `tf.data.Dataset` of the readers, of `classify`
-            and `generate` `LabelledPictures`, of `detect` `Instances`, of `write` pairs of lists of tokens or
-            `Captioned` pictures.
-        count: how many.
-        labels: names of the classes, in order; a detector's without the background.
-        classes: number of classes, where it is known without names.
-        channels: channels of the pictures; `None` if they can be read with three or, in grey, with one.
-        size: (height, width) of the pictures, where all are alike.
-        mirrors: whether a picture is as plausible mirrored left to right.
+        examples: examples in the form that the task's trainers take: a `tf.data.Dataset` of the readers for `segment`,
+            `LabelledPictures` for `classify` and `generate`, `Instances` for `detect`, pairs of lists of tokens or
+            `Captioned` pictures for `write`.
+        count: number of examples.
+        labels: names of the classes, in order, for detectors without the background.
+        classes: number of classes, if it is known without names.
+        channels: number of channels of the pictures; `None` if they can be read with three or, in grey, with one.
+        size: (height, width) of the pictures, if all have the same.
+        mirrors: whether pictures are as plausible mirrored left to right.
     """
 
     examples: Any
@@ -52,13 +52,13 @@ class Found:
 
 @dataclass(frozen=True)
 class Form:
-    """A kind of text.
+    """A form of `--data` texts, one per kind of data.
 
     Args:
-        text: the form, such as `"voc:ROOT[:SPLIT]"`, for users.
+        text: template of the text for users, such as `"voc:ROOT[:SPLIT]"`.
         open: function from the places, and the split if there is one, to the data.
-        split: the split that is taken unless one is given; `None` if there are none.
-        unit: what the examples are called.
+        split: default split; `None` if the data have no splits.
+        unit: name for the examples in messages.
         kind: kind of the input that a model must take to be trained on them (`fields.Field.kind`).
     """
 
@@ -70,7 +70,7 @@ class Form:
 
     @property
     def name(self) -> str:
-        """What the text begins with."""
+        """Kind of the data, with which the text begins."""
         return self.text.partition(":")[0].partition("[")[0]
 
     @property
@@ -103,9 +103,9 @@ class Source:
     """Data that a text names.
 
     Args:
-        text: the text.
-        form: the form that it has.
-        data: what was found.
+        text: text of `--data`.
+        form: form of the text.
+        data: data that were found.
     """
 
     text: str
@@ -113,12 +113,12 @@ class Source:
     data: Found
 
     def __str__(self) -> str:
-        """Sentence for the facts of a model, such as `"folder:flowers (1,234 pictures)"`."""
+        """Text for the facts of a model, such as `"folder:flowers (1,234 pictures)"`."""
         return f"{self.text} ({self.data.count:,} {self.form.unit})"
 
 
 def source_forms(task: str, kind: str | None = None) -> list[str]:
-    """The texts that name data for a task.
+    """List the forms of text that name data for a task.
 
     Args:
         task: name of the task.
@@ -135,12 +135,12 @@ def source_forms(task: str, kind: str | None = None) -> list[str]:
 
 
 def open_source(text: str, task: str, kind: str | None = None) -> Source:
-    """The data that a text names.
+    """Open the data that a text names.
 
     Args:
-        text: such as `"folder:images,masks"`; see `source_forms`.
-        task: name of the task of the model that is trained on them.
-        kind: kind of the input that the model takes, where the task has models of several: `"picture"` or `"tokens"`.
+        text: text such as `"folder:images,masks"`; see `source_forms`.
+        task: name of the task of the model that is trained on the data.
+        kind: kind of the input that the model takes, if the task has models of several: `"picture"` or `"tokens"`.
 
     Raises:
         ValueError: if the text names no data for the task, or the data are wrong.

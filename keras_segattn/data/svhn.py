@@ -1,7 +1,7 @@
 """House numbers in photographs: the full numbers of SVHN (Netzer et al. 2011), their crops and their labels.
 
-A label has a place for each of `LONGEST` digits, and in the places after the last one `BLANK`, an eleventh class
-(Goodfellow et al. 2013, arXiv 1312.6082; Jaderberg et al. 2015, arXiv 1506.02025, section 4.2).
+A label has `LONGEST` places, one per digit. The places after the last digit hold `BLANK`, an eleventh class (Goodfellow
+et al. 2013, arXiv 1312.6082; Jaderberg et al. 2015, arXiv 1506.02025, section 4.2).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -31,19 +31,19 @@ class HouseNumber(NamedTuple):
 
 
 def svhn(folder: str | PathLike[str]) -> list[HouseNumber]:
-    """The house numbers of a split of SVHN's full numbers; two to three minutes for the 33,402 of `train`.
+    """Read the house numbers of a split of SVHN's full numbers; the 33,402 of `train` take two to three minutes.
 
     Args:
-        folder: that of `digitStruct.mat`, a MATLAB 7.3 file, and of the pictures it names, which are not opened.
+        folder: folder of `digitStruct.mat`, a MATLAB 7.3 file, and of the pictures it names, which are not opened.
 
     Returns:
-        Numbers in the order of the file, their digits too, which is from left to right. x2 and y2 of a box are just
-        outside of the digit; a box may lie partly outside of the picture.
+        Numbers in the order of the file, with their digits from left to right, also as in the file. x2 and y2 of a box
+        are just outside of the digit; a box may lie partly outside of the picture.
 
     Raises:
         FileNotFoundError: if the file or a picture is missing.
-        ValueError: if the file is truncated or damaged, laid out otherwise, or holds nothing; if a label is not one
-            of 1..10, of which 10 is the digit 0, or a box is empty.
+        ValueError: if the file is truncated or damaged, has another layout, or holds nothing; if a label is not within
+            1..10 (10 is the digit 0), or a box is empty.
 
     Example:
         >>> train = svhn("svhn/train")
@@ -69,17 +69,17 @@ def svhn(folder: str | PathLike[str]) -> list[HouseNumber]:
 
 
 def number_crop(pixels: np.ndarray, boxes: np.ndarray, size: int = 64, *, enlarge: float = 0.3) -> np.ndarray:
-    """The square in which a house number is read: the rectangle around its digits, enlarged, then resized.
+    """Cut out the rectangle around a house number's digits, enlarged, and resize it to a square.
 
     Args:
-        pixels: the picture, uint8 `(height, width, 3)`.
-        boxes: of the digits, `(n, 4)`, (x1, y1, x2, y2) in pixels; n at least 1.
+        pixels: picture, uint8 `(height, width, 3)`.
+        boxes: boxes of the digits, `(n, 4)`, (x1, y1, x2, y2) in pixels; n at least 1.
         size: side of the square, in pixels.
-        enlarge: by which share of its width and height the rectangle grows, half of it on either side, as far as the
-            picture goes; 0.3 is that of Goodfellow et al. 2013.
+        enlarge: share of its width and height by which the rectangle grows, half of it on either side, up to the edge
+            of the picture; Goodfellow et al. 2013 use 0.3.
 
     Returns:
-        uint8 `(size, size, 3)`; the form of the rectangle is not kept.
+        uint8 `(size, size, 3)`; the aspect ratio of the rectangle is not kept.
 
     Raises:
         ValueError: if an argument is wrong, there is no box, or nothing of the rectangle is within the picture.
@@ -107,10 +107,10 @@ def number_crop(pixels: np.ndarray, boxes: np.ndarray, size: int = 64, *, enlarg
 
 
 def digit_labels(numbers: Sequence[Sequence[int]]) -> np.ndarray:
-    """The labels of numbers, a class for every place.
+    """Make the labels of numbers, one class per place.
 
     Args:
-        numbers: digits 0..9 of each, 1 to `LONGEST` of them; leave out the longer ones, which SVHN hardly has.
+        numbers: digits 0..9 of each number, 1 to `LONGEST` of them; leave out longer numbers, which SVHN hardly has.
 
     Returns:
         int32 `(n, LONGEST)`, `BLANK` after the last digit.
@@ -132,7 +132,7 @@ def digit_labels(numbers: Sequence[Sequence[int]]) -> np.ndarray:
 
 
 def _numbers(file: h5py.File, folder: Path) -> Iterator[HouseNumber]:
-    """What `digitStruct` holds. Messages do not name the file."""
+    """Read the numbers in `digitStruct`. Messages do not name the file."""
     struct = file.get("digitStruct")
     if not isinstance(struct, h5py.Group) or not {"name", "bbox"} <= set(struct):
         raise ValueError(f"no group digitStruct of name and bbox in it, which has {sorted(file)[:5]}")
@@ -147,7 +147,7 @@ def _numbers(file: h5py.File, folder: Path) -> Iterator[HouseNumber]:
 
 
 def _objects(file: h5py.File, field: Any) -> tuple[int, Iterable[Any]]:
-    """How many objects a field of a struct refers to, and they: itself alone, where the struct has one element."""
+    """Return number and objects that a field of a struct refers to; if it is no reference, it is the only object."""
     if isinstance(field, h5py.Dataset) and h5py.check_ref_dtype(field.dtype) is h5py.Reference:
         references = field[()].ravel()
         return len(references), (file[reference] for reference in references)
@@ -155,17 +155,17 @@ def _objects(file: h5py.File, field: Any) -> tuple[int, Iterable[Any]]:
 
 
 def _text(name: Any) -> str:
-    """The name of a file, in UTF-16."""
+    """Decode the name of a file, which is stored in UTF-16."""
     if not isinstance(name, h5py.Dataset) or name.dtype != np.uint16:
         raise ValueError(f"a name is no characters but {name}")
     text = name[()].tobytes().decode("utf-16-le")
-    if text in ("", "..") or Path(text).name != text:  # it is to be looked for in the folder and nowhere else
+    if text in ("", "..") or Path(text).name != text:  # the name must not lead out of the folder
         raise ValueError(f"{text!r} is not the name of a file")
     return text
 
 
 def _column(file: h5py.File, field: Any) -> list[float]:
-    """A field of all digits of a number: one number as it is, or references to several."""
+    """Read a field for all digits of a number, which is stored as one value or as references to several."""
     _, found = _objects(file, field)
     column = []
     for one in found:
@@ -176,7 +176,7 @@ def _column(file: h5py.File, field: Any) -> list[float]:
 
 
 def _digits(name: str, columns: list[list[float]]) -> tuple[tuple[int, ...], np.ndarray]:
-    """Digits and boxes of the columns of `FIELDS`."""
+    """Return digits and boxes from the columns of `FIELDS`."""
     if len({len(column) for column in columns}) != 1 or not columns[0]:
         raise ValueError(f"{name}: {dict(zip(FIELDS, map(len, columns), strict=True))} values for its digits")
     left, top, width, height, label = np.array(columns)

@@ -15,20 +15,20 @@ def tfds_instances(
     box_masks: bool = False,
     class_names: Mapping[int, str] | Sequence[str] | None = None,
 ) -> Instances:
-    """Examples of `tfds.data_source("coco/2017")` and of sets with the same features.
+    """Convert examples of `tfds.data_source("coco/2017")` and of sets with the same features.
 
     Args:
         source: examples by number, such as a TFDS data source or `list(tfds.as_numpy(dataset))`, with `image`, and
-            `objects` that have `bbox` (ymin, xmin, ymax, xmax, as shares of height and width), `label` from 0 and,
-            where the set has masks, `segmentation` or `mask` `(n, height, width, 1)`. `objects/is_crowd`, `image/id`
-            and `image/filename` may be absent.
-        box_masks: whether the inside of its box is the mask of an object where the set has no masks, as TFDS's `coco`;
-            otherwise that is an error.
-        class_names: name of every label, a mapping, or names counted from 1, such as
+            `objects` that have `bbox` (ymin, xmin, ymax, xmax, as shares of height and width), `label` from 0 and, if
+            the set has masks, `segmentation` or `mask` `(n, height, width, 1)`. `objects/is_crowd`, `image/id` and
+            `image/filename` may be absent.
+        box_masks: whether the inside of an object's box is its mask if the set has no masks, like TFDS's `coco`;
+            otherwise missing masks are an error.
+        class_names: name of every label, as a mapping or as names counted from 1, such as
             `builder.info.features["objects"]["label"].names`.
 
     Returns:
-        Examples in the order of the source; labels are TFDS's plus 1.
+        Examples in the order of the source; labels are TFDS's labels plus 1.
 
     Raises:
         ValueError: when reading, if an example has other features or no masks and `box_masks` is false.

@@ -16,22 +16,22 @@ def tfds_segmentation(
     label_offset: int = 0,
     download: bool = False,
 ) -> tf.data.Dataset:
-    """Any TFDS set with the features `image` and `segmentation_mask`. Nothing is downloaded unless asked for.
+    """Open any TFDS set with the features `image` and `segmentation_mask`. Nothing is downloaded unless asked for.
 
     Args:
-        name: of the set, as for `tfds.load`, such as `"oxford_iiit_pet"`.
-        split: such as `"train"` or `"test[:10%]"`.
-        data_dir: where the set was prepared; TFDS's default if `None`.
-        label_offset: added to every label but 255; `-1` for sets that count from 1 (oxford_iiit_pet).
-        download: whether to download and prepare the set where it is not prepared yet.
+        name: name of the set in `tfds.load`, such as `"oxford_iiit_pet"`.
+        split: split in TFDS's form, such as `"train"` or `"test[:10%]"`.
+        data_dir: folder in which the set was prepared; TFDS's default if `None`.
+        label_offset: number added to every label except 255; `-1` for sets that count from 1 (oxford_iiit_pet).
+        download: whether to download and prepare the set if it is not prepared yet.
 
     Returns:
-        Data set with the features of `keras_segattn.data`; `file_name` is `"<split>_<number>"` where the set has none.
+        Data set with the features of `keras_segattn.data`; `file_name` is `"<split>_<number>"` if the set has none.
 
     Raises:
         FileNotFoundError: if the set is not prepared in `data_dir` and `download` is false.
         ValueError: if the set does not exist, lacks one of the two features, has them in another form than uint8
-            with 3 and 1 channels, or if `label_offset` is no integer or `download` no truth value.
+            with 3 and 1 channels, or if `label_offset` is no integer or `download` no bool.
         tf.errors.InvalidArgumentError: while iterating, if a label plus `label_offset` is not in 0..254; the message
             names the picture.
 
@@ -74,7 +74,7 @@ def tfds_segmentation(
 
 
 def _shifted(mask: tf.Tensor, offset: int, file_name: tf.Tensor) -> tf.Tensor:
-    """Labels plus `offset`; 255 stays, and no other label may become it or wrap around."""
+    """Add `offset` to labels; 255 stays, and no other label may become 255 or wrap around."""
     if offset == 0:
         return mask
     void = mask == 255

@@ -1,10 +1,9 @@
 """Scenes of real cut-outs on real photographs, with exact instance masks, as COCO JSON.
 
 The cut-outs are the photographic stamps of Tux Paint (Debian's `tuxpaint-stamps-default`, GPL-2); their outlines were
-cut by hand. The photographs, and a few paintings, without objects of the classes are GCompris's (Debian's
-`gcompris-qt-data`), or your own. Stamps *and* photographs are split, so that nothing pasted or pasted upon in one
-split is seen in another. Scenes are pasted, not photographed: compare models on them with each other, not with
-published numbers.
+cut by hand. The backgrounds are photographs, and a few paintings, without objects of these classes, from GCompris
+(Debian's `gcompris-qt-data`), or your own. Stamps *and* photographs are split, so that no two splits share a cut-out or
+a background. Scenes are pasted, not photographed: compare models on them with each other, not with published numbers.
 """
 
 import json
@@ -24,22 +23,22 @@ from keras_segattn.data.augmentation import check_integer, check_size
 from keras_segattn.data.tux_paint_sources import SPLITS, TUX_PAINT_CLASSES, piece_of, read_photographs, read_stamps
 from keras_segattn.files import replaced
 
-ATTEMPTS = 20  # to place an object without hiding another
+ATTEMPTS = 20  # greatest number of attempts to place an object without hiding another
 
 
 @dataclass(frozen=True)
 class TuxPaintScenes:
-    """How scenes are composed; they are a function of this, of the stamps and of the photographs.
+    """A set of composed scenes, which is a function of these arguments, of the stamps and of the photographs.
 
     Args:
         split: `"train"`, `"validation"` or `"test"`.
-        count: number of scenes; the first ones of a larger set are the same.
+        count: number of scenes; a larger set begins with the same scenes.
         size: (height, width) of the pictures, in pixels.
-        objects: fewest and most objects of a scene, positive; fewer where no room is left for one.
+        objects: least and greatest number of objects of a scene, positive; a scene has fewer if there is no room.
         scale: least and greatest longer side of an object, as a share of the shorter side of the picture.
         rotation: greatest turn to either side, in degrees.
-        least_visible: share of an object that must be seen, in 0..1.
-        seed: of the scenes; another one gives others.
+        least_visible: least share of an object that must be visible, in 0..1.
+        seed: seed of the scenes.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -55,7 +54,7 @@ class TuxPaintScenes:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Reject what cannot be composed."""
+        """Raise `ValueError` if an argument is out of range."""
         check_choice("split", self.split, tuple(SPLITS))
         check_positive_integer("count", self.count)
         check_size("size", self.size)
@@ -75,7 +74,7 @@ class TuxPaintScenes:
     def write(
         self, stamps: str | PathLike[str], photographs: str | PathLike[str], destination: str | PathLike[str]
     ) -> Path:
-        """Compose the scenes, once: if the destination holds them already, nothing is done.
+        """Compose the scenes, unless the destination holds them already.
 
         Args:
             stamps: Debian's `tuxpaint-stamps-default_*.deb`, or the folder it was unpacked into.
@@ -131,12 +130,12 @@ class TuxPaintScenes:
     def _compose(
         self, index: int, stamps: Sequence[Sequence[tuple[str, Image.Image]]], photographs: Sequence[Image.Image]
     ) -> tuple[Image.Image, list[tuple[str, int, np.ndarray]]]:
-        """Scene number `index`: the picture and the stamp, label and visible mask of every object, lowest first."""
+        """Compose scene `index`: the picture, and stamp, label and visible mask of every object from the bottom up."""
         random = np.random.default_rng([self.seed, list(SPLITS).index(self.split), index])
         scene = _crop(photographs[int(random.integers(len(photographs)))], self.size, random)
         names: list[str] = []
         labels: list[int] = []
-        whole: list[int] = []  # areas of the objects, were they not hidden
+        whole: list[int] = []  # areas of the objects, hidden parts included
         masks: list[np.ndarray] = []
         for _ in range(random.integers(self.objects[0], self.objects[1] + 1)):
             label = int(random.integers(len(stamps)))
@@ -158,7 +157,7 @@ class TuxPaintScenes:
         return scene, list(zip(names, labels, masks, strict=True))
 
     def _vary(self, stamp: Image.Image, random: np.random.Generator) -> Image.Image:
-        """A stamp mirrored half of the time, turned, brightened or darkened, and scaled."""
+        """Mirror a stamp half of the time, turn it, brighten or darken it, and scale it."""
         if random.random() < 0.5:
             stamp = stamp.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         stamp = stamp.rotate(random.uniform(-self.rotation, self.rotation), Image.Resampling.BICUBIC, expand=True)
@@ -172,7 +171,7 @@ class TuxPaintScenes:
 
 
 def _crop(photograph: Image.Image, size: tuple[int, int], random: np.random.Generator) -> Image.Image:
-    """A piece of a photograph, at least half as large as can be, mirrored half of the time, at (height, width)."""
+    """Cut out a piece of a photograph, of at least half the largest size, mirror it half of the time, and resize it."""
     return piece_of(photograph, size, random.uniform(0.5, 1), random.random(2), random.random() < 0.5)
 
 

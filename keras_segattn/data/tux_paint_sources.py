@@ -1,4 +1,4 @@
-"""The stamps and photographs that `keras_segattn.data.tux_paint` and `digit_strings` compose, split for good."""
+"""The stamps and photographs that `keras_segattn.data.tux_paint` and `digit_strings` compose, in fixed splits."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -11,7 +11,7 @@ from PIL import Image
 
 from keras_segattn.data.debian import files_of
 
-# Class → folders of stamps. The label of a class is its place, counted from 1.
+# Class → folders of stamps. The label of a class is its position, counted from 1.
 TUX_PAINT_CLASSES = {
     "mammal": ("animals/mammals", "animals/marsupials"),
     "bird": ("animals/birds",),
@@ -19,9 +19,9 @@ TUX_PAINT_CLASSES = {
     "flower": ("plants/flowers",),
     "vehicle": ("vehicles", "military/vehicles"),
 }
-# Drawings, silhouettes, toys and single wheels in those folders.
+# Stamps in these folders that are left out: drawings, silhouettes, toys and single wheels.
 NO_PHOTOGRAPHS = {"hedgehog", "echidna", "edward_bear", "whale", "7spoke256", "wheel_tractor"}
-# Share of the stamps of every class, and of the photographs.
+# Split → its share of the stamps of every class, and of the photographs.
 SPLITS = {"train": 0.7, "validation": 0.15, "test": 0.15}
 # The resource files of GCompris that hold photographs without objects of the classes.
 RESOURCES = {"details.rcc", "explore_monuments.rcc"}
@@ -31,7 +31,7 @@ HOW_TO_GET = "run `apt-get download tuxpaint-stamps-default gcompris-qt-data` an
 
 
 def read_stamps(source: str | PathLike[str], split: str, side: int) -> list[list[tuple[str, Image.Image]]]:
-    """The photographic cut-outs of a split.
+    """Read the photographic cut-outs of a split.
 
     Args:
         source: Debian's `tuxpaint-stamps-default_*.deb`, or the folder it was unpacked into.
@@ -57,7 +57,7 @@ def read_stamps(source: str | PathLike[str], split: str, side: int) -> list[list
 
 
 def read_photographs(source: str | PathLike[str], split: str, side: int) -> list[Image.Image]:
-    """The photographs of a split.
+    """Read the photographs of a split.
 
     Args:
         source: Debian's `gcompris-qt-data_*.deb`, the folder it was unpacked into, or a folder of pictures.
@@ -97,15 +97,15 @@ def piece_of(
     mirrored: bool,
     method: Image.Resampling = Image.Resampling.BICUBIC,
 ) -> Image.Image:
-    """A piece of a photograph, resized.
+    """Cut out a piece of a photograph, and resize it.
 
     Args:
         photograph: RGB picture.
         size: (height, width) of the result, in pixels.
-        share: sides of the piece, as a share of those of the largest one of that form, above 0 and at most 1.
-        place: where it lies, as shares (x, y) of the way from the left to the right and from the top to the bottom.
-        mirrored: whether left and right change places.
-        method: of resizing.
+        share: sides of the piece as a share of the largest piece of this aspect ratio, above 0 and at most 1.
+        place: position (x, y) of the piece, from 0 at the left or top to 1 at the right or bottom.
+        mirrored: whether to mirror the piece left to right.
+        method: method of resizing.
 
     Returns:
         RGB picture.
@@ -120,14 +120,14 @@ def piece_of(
 
 
 def split_of(names: Iterable[str], split: str) -> list[str]:
-    """The names of a split: contiguous shares of the names in the order of their hashes, so at least as many as given.
+    """Return the names of a split: all names, sorted by their hashes, are cut into one contiguous share per split.
 
     Args:
-        names: all different.
+        names: names to split, all different.
         split: `"train"`, `"validation"` or `"test"`.
 
     Returns:
-        Names, of which no other split has one.
+        Names that are in no other split.
     """
     ordered = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
     place = list(SPLITS).index(split)
@@ -136,7 +136,7 @@ def split_of(names: Iterable[str], split: str) -> list[str]:
 
 
 def _stamp(name: str) -> str:
-    """`"animals/birds/owl"` of a photographic stamp's file, `""` of any other file."""
+    """Return the name of a photographic stamp's file, such as `"animals/birds/owl"`, or `""` for any other file."""
     path = PurePosixPath("/" + name)
     parts = path.parts[path.parts.index("stamps") + 1 :] if "stamps" in path.parts else path.parts[1:]
     stamp = "/".join(parts).removesuffix(".png")
@@ -146,7 +146,7 @@ def _stamp(name: str) -> str:
 
 
 def _webp_in(resource: bytes) -> Iterator[bytes]:
-    """The WebP files, which Qt stores as they are, in one of its resource files."""
+    """Yield the WebP files in a resource file of Qt, which stores them as they are."""
     start = resource.find(b"RIFF")
     while start >= 0:
         end = start + 8 + int.from_bytes(resource[start + 4 : start + 8], "little")

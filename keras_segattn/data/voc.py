@@ -9,7 +9,7 @@ from keras_segattn.data.pictures import pairs
 
 
 def voc(root: str | PathLike[str], split: str = "train") -> tf.data.Dataset:
-    """Pictures and class masks of a folder like `VOCdevkit/VOC2012` (Everingham et al. 2010).
+    """Open pictures and class masks of a folder like `VOCdevkit/VOC2012` (Everingham et al. 2010).
 
     Args:
         root: folder that holds `JPEGImages`, `SegmentationClass` and `ImageSets/Segmentation`.

@@ -15,10 +15,10 @@ class Vocabulary:
     """A fixed list of tokens; id 0 is padding, 1 begins and 2 ends a sentence, 3 is every unknown token.
 
     Args:
-        tokens: the others, in the order of their ids from 4.
+        tokens: all tokens except these special ones, in the order of their ids from 4.
 
     Raises:
-        ValueError: if a token is empty, holds white space or is there twice.
+        ValueError: if a token is empty, holds white space or occurs twice.
 
     Example:
         >>> words = Vocabulary(["a", "dog"])
@@ -38,12 +38,12 @@ class Vocabulary:
 
     @classmethod
     def of(cls, sentences: Iterable[Sequence[str]], size: int | None = None, at_least: int = 1) -> "Vocabulary":
-        """The tokens of sentences, most frequent first, equally frequent ones in the order of the alphabet.
+        """Make a vocabulary of the tokens of sentences, most frequent first, equally frequent ones alphabetically.
 
         Args:
             sentences: lists of tokens.
-            size: most tokens to keep, the four special ones not counted.
-            at_least: how often a token has to be there.
+            size: greatest number of tokens to keep, without the four special ones.
+            at_least: least number of times that a token must occur.
 
         Returns:
             The vocabulary.
@@ -53,19 +53,19 @@ class Vocabulary:
         return cls(token for token in ranked[:size] if token not in SPECIAL)
 
     def __len__(self) -> int:
-        """How many tokens, the special ones included."""
+        """Number of tokens, the special ones included."""
         return len(self.tokens)
 
     def __contains__(self, token: object) -> bool:
-        """Whether a token has an id of its own."""
+        """Return whether a token has an id of its own."""
         return token in self._ids
 
     def encode(self, tokens: Iterable[str]) -> list[int]:
-        """Ids of tokens; 3 for those that are not in the vocabulary."""
+        """Return the ids of tokens; 3 for tokens that are not in the vocabulary."""
         return [self._ids.get(token, UNK) for token in tokens]
 
     def decode(self, ids: Iterable[int]) -> list[str]:
-        """Tokens of ids up to the end of the sentence, without padding and beginning."""
+        """Return the tokens of ids up to the end of the sentence, without padding and beginning."""
         tokens = []
         for index in ids:
             if index == EOS:
@@ -75,16 +75,16 @@ class Vocabulary:
         return tokens
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the tokens, one a line, UTF-8, the special ones first."""
+        """Write the tokens in UTF-8, one per line, the special ones first."""
         with replaced(path) as temporary:
             temporary.write_text("".join(f"{token}\n" for token in self.tokens), encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> "Vocabulary":
-        """The vocabulary that `save` wrote.
+        """Read a vocabulary that `save` wrote.
 
         Raises:
-            ValueError: if the file is no such vocabulary; the message says where.
+            ValueError: if the file is no such vocabulary; the message says where it differs.
         """
         try:
             tokens = Path(path).read_text(encoding="utf-8").splitlines()

@@ -1,4 +1,4 @@
-"""Searches for token sequences, as layers: beams of several published kinds, greedy search and sampling."""
+"""Decoding of token sequences as layers: several published beam searches, greedy search and sampling."""
 
 from keras_segattn.decoding.beam_search import BeamRules, beam_search
 from keras_segattn.decoding.decoder import Decoder

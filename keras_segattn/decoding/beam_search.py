@@ -1,4 +1,8 @@
-"""Beam search in tensors of fixed size: the same graph trains nowhere, and runs in Keras, servers and phones alike."""
+"""Beam search on tensors of fixed size, so that the same graph runs in Keras, on servers and on phones.
+
+It is for inference only. Shapes: B examples, K hypotheses (beams) per example, T tokens, L locations that are attended
+to, V tokens in the vocabulary.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,26 +13,28 @@ from keras import ops
 
 from keras_segattn.arguments import check_choice, check_positive_integer
 
-# The log-probability of what cannot be. Sums of a few stay finite.
+# Log-probability of impossible tokens and hypotheses; sums of a few of them stay finite.
 IMPOSSIBLE = -1e9
 Step = Callable[[Any, list[Any]], tuple[Any, Any, list[Any]]]
 
 
 @dataclass(frozen=True)
 class BeamRules:
-    """What makes one published beam search different from another.
+    """Rules of a beam search: the choices in which published searches differ.
 
     Args:
-        beams: hypotheses an example, K.
-        length: most tokens of a hypothesis, the end of sentence included, T.
-        finished: `"keep"`: a finished hypothesis stays in the beam and competes (TensorFlow Addons, GNMT); `"shrink"`:
-            it leaves, and the beam is one smaller from then on (Show, Attend and Tell's and GroundHog's code).
-        normalize: what a sum of log-probabilities is divided by where hypotheses are compared: `None`, `"length"`, or
-            `"gnmt"`: ((5 + length) / 6) ** alpha (Wu et al. 2016, equation 14). With `"shrink"` at the end only.
+        beams: number of hypotheses per example, K.
+        length: greatest number of tokens of a hypothesis, the end of sentence included, T.
+        finished: `"keep"` if a finished hypothesis stays in the beam and competes (TensorFlow Addons, GNMT), or
+            `"shrink"` if it leaves, and the beam is one smaller from then on (the code of Show, Attend and Tell and of
+            GroundHog).
+        normalize: divisor of sums of log-probabilities when hypotheses are compared: `None` for 1, `"length"`, or
+            `"gnmt"` for ((5 + length) / 6) ** alpha (Wu et al. 2016, equation 14). With `finished="shrink"`, sums are
+            divided at the end only.
         alpha: exponent of `"gnmt"`.
-        coverage: weight of Wu et al.'s coverage penalty; only with `"keep"`.
-        least: tokens before the end of sentence may come.
-        forbidden: tokens that never come, such as the unknown word.
+        coverage: weight of Wu et al.'s coverage penalty; only with `finished="keep"`.
+        least: number of tokens that must come before the end of sentence.
+        forbidden: tokens that are never written, such as the unknown word.
 
     Raises:
         ValueError: if an argument is wrong.
@@ -54,7 +60,7 @@ class BeamRules:
             raise ValueError('the coverage penalty is defined with finished="keep"')
 
     def penalty(self, lengths: Any) -> Any:
-        """What sums of log-probabilities are divided by."""
+        """Return the divisors of sums of log-probabilities for hypotheses of these lengths."""
         lengths = ops.cast(lengths, "float32")
         if self.normalize == "length":
             return ops.maximum(lengths, 1.0)
@@ -66,24 +72,26 @@ class BeamRules:
 def beam_search(
     step: Step, states: list[Any], locations: Any, rules: BeamRules, vocabulary: int, bos: int, eos: int
 ) -> dict[str, Any]:
-    """The best hypotheses of each example, best first.
+    """Find the best hypotheses of each example, best first.
 
     Args:
-        step: from tokens int32 `(B·K,)` and states to logits `(B·K, V)`, attention weights `(B·K, L)` and new states.
-        states: tensors `(B·K, …)`, each example's K times in a row.
+        step: function from tokens int32 `(B·K,)` and states to logits `(B·K, V)`, attention weights `(B·K, L)` and new
+            states.
+        states: tensors `(B·K, …)`, the states of each example K times in a row.
         locations: L, a number or a scalar tensor.
-        rules: of the search.
-        vocabulary: V.
-        bos: token before the first.
-        eos: token after the last.
+        rules: rules of the search.
+        vocabulary: V, the number of tokens.
+        bos: id of the token before the first.
+        eos: id of the token after the last.
 
     Returns:
-        dict `tokens` int32 `(B, K, T)`, eos and what follows it being eos; `scores` float32 `(B, K)`, by which they are
-        ordered, and `log_probabilities` float32 `(B, K)`; `lengths` int32 `(B, K)`, eos included; `attention` float32
-        `(B, K, T, L)`, 0 from there on. Where there are fewer hypotheses than K, the last have the score -1e9.
+        dict `tokens` int32 `(B, K, T)`, eos from the end of the sentence on; `scores` float32 `(B, K)`, by which
+        hypotheses are ordered, and `log_probabilities` float32 `(B, K)`; `lengths` int32 `(B, K)`, eos included;
+        `attention` float32 `(B, K, T, L)`, 0 after the last token. If there are fewer hypotheses than K, the last have
+        the score -1e9.
 
     Raises:
-        ValueError: if a forbidden token is none.
+        ValueError: if a forbidden token is not in the vocabulary.
     """
     for token in rules.forbidden:
         if not 0 <= token < vocabulary:
@@ -92,7 +100,7 @@ def beam_search(
     batch = ops.shape(states[0])[0] // rules.beams
     shape = (batch, rules.beams)
     first = np.full((1, rules.beams), IMPOSSIBLE, "float32")
-    first[0, 0] = 0.0  # all hypotheses are one, before the first token
+    first[0, 0] = 0.0  # before the first token there is only one hypothesis
     sums = ops.broadcast_to(first, shape)
     tokens = ops.full((*shape, rules.length), eos, dtype="int32")
     attention = ops.zeros((*shape, rules.length, locations), dtype="float32")
@@ -103,7 +111,7 @@ def beam_search(
 
 
 class _Beam:
-    """The two searches; what they share are the candidates of a step."""
+    """The two searches, `keep` and `shrink`, and the candidates of a step, which they share."""
 
     def __init__(self, step: Step, rules: BeamRules, vocabulary: int, eos: int) -> None:
         self.step, self.rules, self.vocabulary, self.eos = step, rules, vocabulary, eos
@@ -111,7 +119,7 @@ class _Beam:
         self.forbidden = np.isin(np.arange(vocabulary), rules.forbidden) * np.float32(IMPOSSIBLE)
 
     def candidates(self, time: Any, previous: Any, states: Sequence[Any]) -> tuple[Any, Any, list[Any]]:
-        """Log-probabilities `(B, K, V)` of the next tokens, weights `(B, K, L)`, states."""
+        """Return log-probabilities `(B, K, V)` of the next tokens, attention weights `(B, K, L)` and new states."""
         logits, weights, new = self.step(previous, list(states))
         found = ops.log_softmax(ops.cast(logits, "float32"), axis=-1) + self.forbidden
         if self.rules.least:
@@ -119,20 +127,20 @@ class _Beam:
         return _split(found, self.rules.beams), _split(ops.cast(weights, "float32"), self.rules.beams), new
 
     def best(self, scores: Any) -> tuple[Any, Any, Any]:
-        """The K best of `(B, K, V)`: scores, which hypothesis they continue, by which token."""
+        """Return the K best of `(B, K, V)`: their scores, the hypotheses they continue, and the tokens they add."""
         found, index = ops.top_k(ops.reshape(scores, (-1, self.rules.beams * self.vocabulary)), self.rules.beams)
         index = ops.cast(index, "int32")
         parents = index // self.vocabulary
         return found, parents, index - parents * self.vocabulary
 
     def write(self, history: Any, time: Any, values: Any) -> Any:
-        """`history` `(B, K, T, …)` with `values` `(B, K, …)` at one time."""
+        """Return `history` `(B, K, T, …)` with `values` `(B, K, …)` at one time step."""
         now = np.arange(self.rules.length).reshape(-1, *[1] * (len(history.shape) - 3))
         return ops.where(now == time, ops.expand_dims(values, 2), history)
 
     def keep(self, sums: Any, tokens: Any, attention: Any, lengths: Any, previous: Any, states: list[Any]) -> Any:
-        """Finished hypotheses stay, and go on with eos for nothing."""
-        finished = sums < 0.0  # the hypotheses that there are not yet
+        """Search with finished hypotheses in the beam, to which further eos tokens are added at no cost."""
+        finished = sums < 0.0  # the hypotheses that do not exist yet
 
         def unfinished(*loop: Any) -> Any:
             return ops.logical_and(loop[0] < self.rules.length, ops.logical_not(ops.all(loop[5])))
@@ -143,7 +151,7 @@ class _Beam:
             found = ops.where(finished[..., None], np.where(self.is_eos, 0.0, IMPOSSIBLE).astype("float32"), found)
             found = found + sums[..., None]
             weights = weights * ops.cast(ops.logical_not(finished), "float32")[..., None]
-            # An end of sentence counts from the step after it, as in TensorFlow Addons.
+            # The length counts an end of sentence from the step after it on, as in TensorFlow Addons.
             grown = ops.logical_and(ops.logical_not(finished)[..., None], ops.logical_not(self.is_eos))
             scores = found / self.rules.penalty(lengths[..., None] + ops.cast(grown, "int32"))
             if self.rules.coverage:
@@ -165,7 +173,7 @@ class _Beam:
 
         start = (0, sums, tokens, attention, lengths, finished, previous, *states)
         _, sums, tokens, attention, lengths, finished, *_ = ops.while_loop(unfinished, body, start)
-        # Ends count now: one more step would do this, and whether there is one must not depend on the batch.
+        # Score again with ends counted: a further step would do so, but the number of steps depends on the batch.
         scores = sums / self.rules.penalty(lengths)
         if self.rules.coverage:
             scores = scores + self.uncovered(ops.sum(attention, axis=2), finished)
@@ -174,15 +182,15 @@ class _Beam:
         return _hypotheses(_of(tokens, order), scores, _of(sums, order), _of(lengths, order), _of(attention, order))
 
     def uncovered(self, attention: Any, finished: Any) -> Any:
-        """Wu et al.'s penalty (equation 15) of the weights `(B, K, L)` that annotations got in all.
+        """Return Wu et al.'s penalty (equation 15) for attention weights `(B, K, L)`, summed over time.
 
-        As in TensorFlow Addons only hypotheses pay that were finished before this step.
+        As in TensorFlow Addons, it applies only to hypotheses that were finished before this step.
         """
         covered = ops.where(attention == 0.0, 1.0, ops.minimum(attention, 1.0))
         return self.rules.coverage * ops.sum(ops.log(covered), axis=-1) * ops.cast(finished, "float32")
 
     def shrink(self, sums: Any, tokens: Any, attention: Any, lengths: Any, previous: Any, states: list[Any]) -> Any:
-        """Finished hypotheses leave for a pool; when none is left, or no time, the living follow them."""
+        """Search with finished hypotheses moved to a pool, which the unfinished ones join after the last step."""
         beams = self.rules.beams
         ranks = np.arange(beams)
 
@@ -217,7 +225,7 @@ class _Beam:
 
 
 def _into_pool(pool: tuple[Any, ...], dead: Any, which: Any, *hypotheses: Any) -> tuple[Any, ...]:
-    """Hypotheses `which` `(B, K)` after the `dead` `(B,)` ones that are there."""
+    """Add the hypotheses `which` `(B, K)` to a pool that holds `dead` `(B,)` hypotheses."""
     sums, tokens, attention, lengths = hypotheses
     beams = which.shape[1]
     place = dead[:, None] + ops.cumsum(ops.cast(which, "int32"), axis=1) - 1
@@ -246,7 +254,7 @@ def _size(x: Any, axis: int) -> Any:
 
 
 def _split(x: Any, beams: int) -> Any:
-    # A batch that is known stays so, whatever else is open: loops want shapes that do not change.
+    # Keep a known batch size static even if other sizes are open: the shapes in a loop must not change.
     batch = -1 if x.shape[0] is None else x.shape[0] // beams
     return ops.reshape(x, (batch, beams, *(_size(x, axis) for axis in range(1, len(x.shape)))))
 
@@ -257,7 +265,7 @@ def _flat(x: Any) -> Any:
 
 
 def _of(x: Any, parents: Any) -> Any:
-    """The hypotheses `parents` `(B, K)` of `x` `(B, K, …)`."""
+    """Select the hypotheses `parents` `(B, K)` of `x` `(B, K, …)`."""
     beams = x.shape[1]
     first = ops.arange(ops.shape(parents)[0], dtype="int32") * beams
     chosen = ops.take(_flat(x), ops.reshape(parents + first[:, None], (-1,)), axis=0)

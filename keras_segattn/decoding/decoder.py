@@ -1,4 +1,4 @@
-"""What the searches ask of a model that writes one token after the other."""
+"""The interface between the searches and a model that predicts one token after the other."""
 
 from typing import Any, Self
 
@@ -9,14 +9,14 @@ from keras_segattn.layers import AttentionCell
 
 
 class Decoder(keras.layers.Layer):
-    """Base of the decoders: what a search calls step by step, in a loop inside the graph.
+    """Base of the decoders, which a search calls step by step, in a loop inside the graph.
 
-    A subclass is registered as serialisable, and reads from `encoded`, a dict of tensors of which `annotations` is
-    `(batch, L, D)`.
+    A subclass is registered as serialisable, and reads from `encoded`, a dict of tensors that has `annotations`
+    `(batch, L, D)`: D numbers at each of L locations.
 
     Args:
-        cell: of the training model's loop.
-        parts: the layers around it; that named `logits` has a unit a token.
+        cell: cell of the training model's loop.
+        parts: layers around that loop; the one named `logits` has one unit per token.
     """
 
     def __init__(self, cell: AttentionCell, parts: list[keras.layers.Layer], **kwargs: Any) -> None:
@@ -36,31 +36,31 @@ class Decoder(keras.layers.Layer):
             self.cell.built = True
 
     def start(self, encoded: dict[str, Any], hypotheses: int) -> tuple[list[Any], Any]:
-        """States before the first token and memory, each example's `hypotheses` times in a row."""
+        """Return the states before the first token and the memory, each example repeated `hypotheses` times."""
         raise NotImplementedError
 
     def step(self, tokens: Any, states: list[Any], memory: Any) -> tuple[Any, Any, list[Any]]:
-        """Logits `(N, vocabulary)` of what follows `tokens` int32 `(N,)`, attention weights `(N, L)`, new states."""
+        """Return logits `(N, vocabulary)` of what follows `tokens` int32 `(N,)`, weights `(N, L)` and new states."""
         raise NotImplementedError
 
     def locations(self, encoded: dict[str, Any]) -> Any:
-        """L, a number where it is known."""
+        """Return L, as a number if it is known, else as a tensor."""
         known = encoded["annotations"].shape[1]
         return ops.shape(encoded["annotations"])[1] if known is None else known
 
     def sizes(self, encoded: dict[str, Any]) -> tuple[int | None, int | None]:
-        """Batch and L as far as they are known."""
+        """Return batch size and L, `None` where they are not known."""
         return encoded["annotations"].shape[:2]
 
     def get_config(self) -> dict[str, Any]:
-        """Arguments that rebuild the layer."""
+        """Return the arguments that rebuild the layer."""
         cell = keras.saving.serialize_keras_object(self.cell)
         parts = [keras.saving.serialize_keras_object(part) for part in self.parts.values()]
         return super().get_config() | {"cell": cell, "parts": parts}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """The decoder with its layers."""
+        """Restore the decoder with its layers."""
         cell = keras.saving.deserialize_keras_object(config["cell"])
         parts = [keras.saving.deserialize_keras_object(part) for part in config["parts"]]
         return cls(**config | {"cell": cell, "parts": parts})

@@ -1,4 +1,4 @@
-"""Drawing tokens by their probabilities, with the noise as an input."""
+"""Random draws of tokens by their probabilities, with the noise as an input."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,15 +12,15 @@ from keras_segattn.decoding.beam_search import IMPOSSIBLE, Step
 
 @dataclass(frozen=True)
 class SamplingRules:
-    """What tokens are drawn from.
+    """Rules of a draw: which tokens are drawn, and how probable each is.
 
     Args:
-        length: most tokens of a sequence, the end of sentence included, T.
-        temperature: what logits are divided by; 0 takes the most probable token (greedy search).
-        top_k: only so many of the most probable tokens are drawn from; 0 for all.
-        nucleus: only the most probable tokens that together have at least this probability are drawn from (Holtzman
-            et al. 2020, arXiv 1904.09751); 1.0 for all.
-        forbidden: tokens that never come, such as the unknown word.
+        length: greatest number of tokens of a sequence, the end of sentence included, T.
+        temperature: divisor of the logits; 0 takes the most probable token (greedy search).
+        top_k: number of the most probable tokens that are drawn from; 0 for all.
+        nucleus: least total probability of the most probable tokens that are drawn from (Holtzman et al. 2020, arXiv
+            1904.09751); 1.0 for all tokens.
+        forbidden: tokens that are never written, such as the unknown word.
 
     Raises:
         ValueError: if an argument is wrong.
@@ -43,9 +43,9 @@ class SamplingRules:
 
 
 def draw(logits: Any, uniform: Any, rules: SamplingRules) -> Any:
-    """Tokens int32 `(batch,)` from logits `(batch, V)` and noise `(batch,)` in [0, 1).
+    """Draw tokens int32 `(batch,)` from logits `(batch, V)` and noise `(batch,)` in [0, 1).
 
-    The noise is looked up in the distribution's running sum over tokens from the most probable down.
+    The noise is looked up in the cumulative sum of the probabilities, from the most probable token down.
     """
     vocabulary = logits.shape[-1]
     logits = logits + np.isin(np.arange(vocabulary), rules.forbidden) * np.float32(IMPOSSIBLE)
@@ -65,16 +65,17 @@ def draw(logits: Any, uniform: Any, rules: SamplingRules) -> Any:
 def sample_tokens(
     step: Step, states: list[Any], locations: Any, noise: Any, rules: SamplingRules, bos: int, eos: int
 ) -> dict[str, Any]:
-    """One sequence an example, token by token.
+    """Draw one sequence per example, token by token.
 
     Args:
-        step: from tokens int32 `(batch,)` and states to logits `(batch, V)`, weights `(batch, L)` and new states.
+        step: function from tokens int32 `(batch,)` and states to logits `(batch, V)`, attention weights `(batch, L)`
+            and new states.
         states: tensors `(batch, …)`.
-        locations: L, a number or a scalar tensor.
+        locations: L, the number of locations that are attended to, a number or a scalar tensor.
         noise: float32 `(batch, T)` in [0, 1).
-        rules: of the draw.
-        bos: token before the first.
-        eos: token after the last.
+        rules: rules of the draw.
+        bos: id of the token before the first.
+        eos: id of the token after the last.
 
     Returns:
         dict `tokens` int32 `(batch, T)`, eos from the end on; `log_probabilities` float32 `(batch,)`; `lengths` int32

@@ -1,4 +1,4 @@
-"""The functions that a stored model offers if it writes sentences, and its search as a model; both run one graph."""
+"""Endpoints of stored models that write sentences, and a model's search as a Keras model; both run the same graph."""
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -16,17 +16,17 @@ from keras_segattn.fields import BOS, EOS, PAD
 from keras_segattn.layers import Memory
 
 Rules = TypeVar("Rules", BeamRules, SamplingRules)
-# The input by which a model is trained to write, and scores what was written.
+# The input that holds the sentence to learn in training, and the sentence to score afterwards.
 TARGET = "target"
 
 
 def of_words(rules: Rules) -> Rules:
-    """Rules by which padding and beginnings of sentences are never written."""
+    """Return rules that also forbid the tokens for padding and for the beginning of a sentence."""
     return replace(rules, forbidden=tuple(sorted({*rules.forbidden, PAD, BOS})))
 
 
 def rules_of(options: Mapping[str, Any]) -> BeamRules:
-    """The rules of the search among a model's options; those that are missing have their defaults."""
+    """Return the rules of the search that a model's options hold; missing ones have their defaults."""
     known = {field.name: options[field.name] for field in fields(BeamRules) if field.name in options}
     return BeamRules(**known | {"forbidden": tuple(known.get("forbidden", ()))})
 
@@ -34,17 +34,17 @@ def rules_of(options: Mapping[str, Any]) -> BeamRules:
 def searching(
     model: keras.Model, decoder: Decoder, encoded: dict[str, Any], rules: BeamRules | None = None, name: str = "search"
 ) -> keras.Model:
-    """A trained model with beam search, on the same layers.
+    """Make a model that decodes by beam search, on the layers of a trained model.
 
     Args:
-        model: model that is trained with the input `target`.
-        decoder: its decoder.
-        encoded: tensors of its graph that the decoder reads.
+        model: model that was trained with the input `target`.
+        decoder: decoder on the layers of that model.
+        encoded: tensors of the model's graph that the decoder reads.
         rules: rules of the search.
         name: name of the new model.
 
     Returns:
-        Model from the inputs but the target to a dict as `BeamSearch` gives it.
+        Model from the inputs without the target to the dict that `BeamSearch` returns.
 
     Example:
         >>> search = searching(model, rnnsearch.decoder_of(model), rnnsearch.encoded(model), BeamRules(beams=12))
@@ -56,21 +56,21 @@ def searching(
 def sequence_endpoints(
     model: keras.Model, decoder: Decoder, encoded: dict[str, Any], options: Mapping[str, Any]
 ) -> dict[str, Endpoint]:
-    """`decode_beam`, `decode_greedy`, `encode`, `step` and `score` of a model that writes sentences.
+    """Make the endpoints `decode_beam`, `decode_greedy`, `encode`, `step` and `score` of a model that writes sentences.
 
     | signature | inputs | outputs |
     |---|---|---|
-    | `decode_beam` | the model's, but the target | as `BeamSearch` |
-    | `decode_greedy` | the model's, but the target | `tokens` `(batch, T)`, `log_probabilities`, `lengths` `(batch,)`, `attention` `(batch, T, L)` |
-    | `encode` | the model's, but the target | what the decoder reads, and `keys` |
-    | `step` | `tokens` int32 `(batch,)`, what `encode` gave, and the states of the step before: at first `state0`, … of `encode` | `log_probabilities` `(batch, V)`, `attention` `(batch, L)` and the new states |
-    | `score` | the model's; `target` int32 `(batch, T)`: the sentence and its end, then 0 | `log_probabilities` `(batch, T)` of its tokens, 0 in the padding |
+    | `decode_beam` | inputs of the model without the target | outputs of `BeamSearch` |
+    | `decode_greedy` | inputs of the model without the target | `tokens` `(batch, T)`, `log_probabilities`, `lengths` `(batch,)`, `attention` `(batch, T, L)` |
+    | `encode` | inputs of the model without the target | tensors that the decoder reads, and `keys` |
+    | `step` | `tokens` int32 `(batch,)`, the outputs of `encode`, and the states of the previous step: at first `state0`, … of `encode` | `log_probabilities` `(batch, V)`, `attention` `(batch, L)` and the new states |
+    | `score` | inputs of the model; `target` int32 `(batch, T)`: the sentence and its end, then 0 | `log_probabilities` `(batch, T)` of the target's tokens, 0 in the padding |
 
     Args:
-        model: model that is trained with the input `target`.
-        decoder: its decoder.
-        encoded: tensors of its graph that the decoder reads.
-        options: rules of the beam search, by their names; `decode_greedy` has its length and forbidden tokens.
+        model: model that was trained with the input `target`.
+        decoder: decoder on the layers of that model.
+        encoded: tensors of the model's graph that the decoder reads.
+        options: rules of the beam search by name; `decode_greedy` uses its length, least length and forbidden tokens.
 
     Returns:
         Signature → endpoint, the first being the default.
@@ -78,7 +78,7 @@ def sequence_endpoints(
     rules = rules_of(options)
     greedy = BeamRules(1, rules.length, least=rules.least, forbidden=rules.forbidden)
     inputs = _read(model)
-    sentence = (rules.length,)  # as long as what is written, where nobody says otherwise
+    sentence = (rules.length,)  # unless another shape is given, sentences are as long as those that are written
     given = {
         tensor.name: Spec((None, *tensor.shape[1:]), tensor.dtype, usual=sentence if len(tensor.shape) == 2 else None)
         for tensor in keras.tree.flatten(inputs)
@@ -126,6 +126,6 @@ def sequence_endpoints(
 
 
 def _read(model: keras.Model) -> Any:
-    """The inputs of a model but its target: a tensor if there is one, else a dict."""
+    """Return the inputs of a model without its target: a tensor if there is only one, else a dict."""
     inputs = {name: tensor for name, tensor in model.input.items() if name != TARGET}
     return next(iter(inputs.values())) if len(inputs) == 1 else inputs

@@ -1,4 +1,4 @@
-"""Searches as layers of a functional model: saved, served and converted with it."""
+"""Searches as layers of a functional model, which are saved, served and converted with the model."""
 
 from dataclasses import asdict
 from typing import Any
@@ -24,11 +24,11 @@ class Search(keras.layers.Layer):
         self.decoder, self.bos, self.eos, self.rules = decoder, bos, eos, rules
 
     def check_finite(self, encoded: dict[str, Any]) -> None:
-        """Refuse what is not finite where values are known: outside of graphs."""
+        """Raise `ValueError` if tensors are not finite; in a graph, where values are unknown, do nothing."""
         for name, tensor in encoded.items():
             try:
                 values = np.asarray(tensor)
-            except (NotImplementedError, TypeError):  # a symbol of TensorFlow's, a tracer of JAX'
+            except (NotImplementedError, TypeError):  # a symbolic tensor of TensorFlow, a tracer of JAX
                 return
             if values.dtype.kind == "f":
                 finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
@@ -37,7 +37,7 @@ class Search(keras.layers.Layer):
                     raise ValueError(f"expected finite {name}, received NaN or infinity in examples {wrong}")
 
     def get_config(self) -> dict[str, Any]:
-        """Arguments that rebuild the layer."""
+        """Return the arguments that rebuild the layer."""
         decoder = keras.saving.serialize_keras_object(self.decoder)
         rules = asdict(self.rules)
         return super().get_config() | {"decoder": decoder, "bos": self.bos, "eos": self.eos, "rules": rules}
@@ -45,26 +45,27 @@ class Search(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class BeamSearch(Search):
-    """The K best token sequences that a decoder can write for each example, best first.
+    """Beam search: the K best token sequences that a decoder finds for each example, best first.
 
-    Replaces `tfa.seq2seq.BeamSearchDecoder`.
+    It replaces `tfa.seq2seq.BeamSearchDecoder`.
 
     Args:
-        decoder: what is asked for the next token.
+        decoder: decoder that predicts the next token.
         bos, eos: ids of the tokens before the first and after the last.
-        rules: of the search.
+        rules: rules of the search.
 
     Call arguments:
-        encoded: what the decoder's `start` reads: a dict of tensors of one batch.
+        encoded: dict of tensors of one batch, which the decoder's `start` reads.
 
     Output:
-        dict `tokens` int32 `(batch, K, T)`, eos from the end on; `scores` float32 `(batch, K)`, by which they are
+        dict `tokens` int32 `(batch, K, T)`, eos from the end on; `scores` float32 `(batch, K)`, by which sequences are
         ordered, and `log_probabilities` float32 `(batch, K)`; `lengths` int32 `(batch, K)`, eos included; `attention`
-        float32 `(batch, K, T, L)`, 0 from the end on.
+        float32 `(batch, K, T, L)`, 0 after the last token.
 
     Raises:
-        TypeError, ValueError: if an argument is wrong; if what is read is not finite, unless it runs in a graph: there
-            the scores of such an example are NaN or, with `finished="shrink"`, -1e9, and no other's change.
+        TypeError, ValueError: if an argument is wrong, or if `encoded` is not finite. In a graph nothing is raised for
+            the latter: the scores of such an example are NaN or, with `finished="shrink"`, -1e9, and those of the
+            other examples do not change.
 
     Example:
         >>> found = BeamSearch(decoder, bos=1, eos=2, rules=BeamRules(beams=12, length=50))(encoded)
@@ -78,7 +79,7 @@ class BeamSearch(Search):
         self.decoder.build_layers(encoded_shape)
 
     def call(self, encoded: dict[str, Any]) -> dict[str, Any]:
-        """Search."""
+        """Search, and return the dict described above."""
         self.check_finite(encoded)
         states, memory = self.decoder.start(encoded, self.rules.beams)
         locations = self.decoder.locations(encoded)
@@ -89,7 +90,7 @@ class BeamSearch(Search):
         return beam_search(step, states, locations, self.rules, self.decoder.vocabulary, self.bos, self.eos)
 
     def compute_output_spec(self, encoded: dict[str, Any]) -> dict[str, keras.KerasTensor]:
-        """K hypotheses of T tokens."""
+        """Return shapes and dtypes of K hypotheses of T tokens."""
         batch, locations = self.decoder.sizes(encoded)
         shape = (batch, self.rules.beams)
         return {
@@ -102,30 +103,31 @@ class BeamSearch(Search):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "BeamSearch":
-        """The search with its decoder and rules."""
+        """Restore the search with its decoder and rules."""
         rules = BeamRules(**config["rules"] | {"forbidden": tuple(config["rules"]["forbidden"])})
         return cls(**config | {"decoder": keras.saving.deserialize_keras_object(config["decoder"]), "rules": rules})
 
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class SampleTokens(Search):
-    """One token sequence an example, each token drawn by what the decoder thinks of it.
+    """Sampling: one token sequence per example, each token drawn from the decoder's probabilities.
 
     Args:
-        decoder: what is asked for the next token.
+        decoder: decoder that predicts the next token.
         bos, eos: ids of the tokens before the first and after the last.
-        rules: of the draw.
+        rules: rules of the draw.
 
     Call arguments:
-        encoded: what the decoder's `start` reads: a dict of tensors of one batch.
+        encoded: dict of tensors of one batch, which the decoder's `start` reads.
         noise: float32 `(batch, T)`, uniform in [0, 1): the same noise gives the same tokens everywhere.
 
     Output:
         dict `tokens` int32 `(batch, T)`, eos from the end on; `log_probabilities` float32 `(batch,)`, of the sequence
-        as the model has it; `lengths` int32 `(batch,)`, eos included; `attention` float32 `(batch, T, L)`.
+        under the model without the rules; `lengths` int32 `(batch,)`, eos included; `attention` float32
+        `(batch, T, L)`, 0 after the last token.
 
     Raises:
-        TypeError, ValueError: if an argument is wrong; if what is read is not finite, as `BeamSearch`.
+        TypeError, ValueError: if an argument is wrong or, outside of graphs, if `encoded` is not finite.
 
     Example:
         >>> rules = SamplingRules(length=50, temperature=0.8, nucleus=0.95)
@@ -142,7 +144,7 @@ class SampleTokens(Search):
         self.decoder.build_layers(encoded_shape)
 
     def call(self, encoded: dict[str, Any], noise: Any) -> dict[str, Any]:
-        """Draw."""
+        """Draw sequences, and return the dict described above."""
         self.check_finite(encoded)
         states, memory = self.decoder.start(encoded, 1)
         locations = self.decoder.locations(encoded)
@@ -153,7 +155,7 @@ class SampleTokens(Search):
         return sample_tokens(step, states, locations, noise, self.rules, self.bos, self.eos)
 
     def compute_output_spec(self, encoded: dict[str, Any], noise: Any) -> dict[str, keras.KerasTensor]:  # noqa: ARG002
-        """One sequence of T tokens."""
+        """Return shapes and dtypes of one sequence of T tokens."""
         batch, locations = self.decoder.sizes(encoded)
         return {
             "tokens": keras.KerasTensor((batch, self.rules.length), dtype="int32"),
@@ -164,6 +166,6 @@ class SampleTokens(Search):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "SampleTokens":
-        """The layer with its decoder and rules."""
+        """Restore the layer with its decoder and rules."""
         rules = SamplingRules(**config["rules"] | {"forbidden": tuple(config["rules"]["forbidden"])})
         return cls(**config | {"decoder": keras.saving.deserialize_keras_object(config["decoder"]), "rules": rules})

@@ -11,7 +11,7 @@ from keras_segattn.attention import RNNSearch, sampler, translator
 from keras_segattn.decoding import BeamRules, SamplingRules
 from keras_segattn.losses import SequenceCrossEntropy
 
-# float32 through two recurrent loops, against float64.
+# Tolerance for float32 through two recurrent loops, against float64.
 TOLERANCE = 1e-4
 TINY = {"units": 8, "embedding": 6, "maxout": 5, "alignment": 7}
 SOURCE = np.array([[4, 5, 6, 7, 2], [8, 9, 2, 0, 0]], "int32")
@@ -27,7 +27,7 @@ def tiny(seed=0, **changes):
 
 
 def test_parameters_are_those_of_both_layouts():
-    """Specification 3.4, from GroundHog's layer list."""
+    """The numbers are those of specification 3.4, from GroundHog's layer list."""
     sizes = {"units": 1000, "embedding": 620, "maxout": 500, "alignment": 1000}
     assert RNNSearch(30001, 30001, **sizes).count_params() == 84_349_101
     assert RNNSearch(30000, 30000, layout="paper", **sizes).count_params() == 80_442_000
@@ -47,7 +47,7 @@ def gru(x, h, context, kernel, recurrent, bias):
 
 
 def appendix(model, source, target):
-    """Logits and weights of one sentence pair, word by word as the paper's appendix A has them."""
+    """Compute logits and attention weights of one sentence pair word by word, as in the paper's appendix A."""
     get = lambda name: [w.astype("float64") for w in model.get_layer(name).get_weights()]  # noqa: E731
     groundhog = "readout_low_rank" in {layer.name for layer in model.layers}
 
@@ -81,7 +81,7 @@ def appendix(model, source, target):
         kernel, bias = get("logits")
         logits.append(t @ kernel + bias)
         attention.append(alpha)
-        if i + 1 < len(target):  # move on with the word that follows, and what was seen for it
+        if i + 1 < len(target):  # update the state with the following word and the context it was predicted from
             seen = context @ cell["context_kernel"]
             s = gru(words[i + 1], s, seen, cell["kernel"], cell["recurrent_kernel"], cell["bias"])
     return np.array(logits), np.array(attention)
@@ -141,7 +141,7 @@ def test_batches_of_any_size(batch):
 
 @pytest.mark.parametrize("finished", ["keep", "shrink"])
 def test_a_known_batch_of_open_length(finished):
-    """As `predict` has it after batches of several lengths."""
+    """Batches of several lengths give `predict` such a graph."""
     import tensorflow as tf
 
     search = translator(tiny(), BeamRules(2, 4, finished))
@@ -209,7 +209,7 @@ def test_it_learns_to_copy_and_attends_along_the_diagonal():
     history = model.fit(inputs, {"logits": inputs["source"]}, batch_size=64, epochs=12, verbose=0).history["loss"]
     assert history[-1] < 0.1 * history[0]
     attention = np.asarray(model({key: x[:64] for key, x in inputs.items()})["attention"])
-    # Where the end is read from does not matter.
+    # The location from which the end of the sentence is read does not matter.
     assert (attention[:, :5].argmax(axis=2) == np.arange(5)).mean() > 0.9
 
 

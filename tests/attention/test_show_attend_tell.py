@@ -10,7 +10,7 @@ from keras_segattn.attention import ShowAttendTell, captioner
 from keras_segattn.decoding import BeamRules
 from keras_segattn.losses import DoublyStochastic, SequenceCrossEntropy
 
-# float32 through a recurrent loop, against float64.
+# Tolerance for float32 through a recurrent loop, against float64.
 TOLERANCE = 1e-4
 SHAPE = (4, 6)
 TARGET = np.array([[1, 4, 5, 6], [1, 7, 8, 2]], "int32")
@@ -36,7 +36,7 @@ def annotations():
 
 
 def test_parameters_of_the_coco_configuration():
-    """Specification 2.3, from the released script's settings; VGG-19's trunk has 20,024,384 more."""
+    """Specification 2.3 has the number, from the released script's settings; VGG-19 has 20,024,384 parameters more."""
     assert ShowAttendTell(backbone=None, input_shape=(196, 512)).count_params() == 35_333_450
     whole = ShowAttendTell()
     assert whole.count_params() == 35_333_450 + 20_024_384
@@ -46,7 +46,7 @@ def test_parameters_of_the_coco_configuration():
 
 
 def capgen(model, a, target):
-    """Logits and weights of one caption, as capgen.py computes them at test time."""
+    """Compute logits and attention weights of one caption as capgen.py does at test time."""
     get = lambda name: [w.astype("float64") for w in model.get_layer(name).get_weights()]  # noqa: E731
     named = {w.path.split("/", 1)[1]: w.numpy().astype("float64") for w in model.get_layer("decoder").weights}
     cell = {name.split("/")[-1]: value for name, value in named.items() if "alignment" not in name}
@@ -122,7 +122,7 @@ def test_losses_are_the_paper_s():
 
 @pytest.mark.parametrize("finished", ["keep", "shrink"])
 def test_annotations_that_are_not_finite(finished):
-    """An error where values are known; in a graph a score that says so, and the others as ever."""
+    """Outside of graphs they are an error; in a graph they spoil the score of their own example only."""
     search = captioner(tiny(), BeamRules(3, 5, finished))
     good = np.resize(annotations(), (3, *annotations().shape[1:]))
     bad = good.copy()

@@ -1,4 +1,4 @@
-"""The networks of Jaderberg et al. (2015): what they begin as, and what their parts see."""
+"""The networks of Jaderberg et al. (2015): their initial transformations, sizes and inputs of their parts."""
 
 from dataclasses import replace
 
@@ -16,9 +16,9 @@ from keras_segattn import (
 )
 from keras_segattn.ops.transformations import TRANSFORMATIONS
 
-# Positions of up to 64 pixels in float32.
+# Tolerance for positions of up to 64 pixels in float32.
 TOLERANCE = 1e-4
-# 5×5 convolutions, then 3072-3072-5×11 (appendix A.5), by hand.
+# Number of parameters, by hand: 5×5 convolutions, then layers of 3072, 3072 and 5×11 units (appendix A.5).
 CONVOLUTIONS = sum(25 * a * b + b for a, b in ((3, 48), (48, 64), (64, 128), (128, 160), (160, 192), *[(192, 192)] * 3))
 HEAD = 4 * 4 * 192 * 3072 + 3072 + 3072 * 3072 + 3072 + 5 * (3072 * 11 + 11)
 
@@ -64,9 +64,9 @@ def test_parallel_transformers_give_their_pictures_as_channels():
     ("transformers", "localisation"),
     [
         (None, 0),
-        # Two 5×5 convolutions of 32 filters, pooling between, then 32-32-6.
+        # The localisation has two 5×5 convolutions of 32 filters, pooling between, then layers of 32, 32 and 6 units.
         ("single", 25 * 3 * 32 + 32 + 25 * 32 * 32 + 32 + (32 * 32 * 32 * 32 + 32) + (32 * 32 + 32) + (32 * 6 + 6)),
-        # 32-32-6 on the maps before the first four convolutions.
+        # Layers of 32, 32 and 6 units see the maps before each of the first four convolutions.
         (
             "multi",
             sum(
@@ -118,7 +118,7 @@ def test_birds_are_first_cropped_side_by_side(transformers):
 
 def test_birds_begin_with_the_weights_of_a_trunk(tmp_path):
     trunk = model_card("squeezenet1_1").builder(include_top=False, alpha=0.125)
-    path = tmp_path / "trunk.weights.h5"
+    path = tmp_path / "backbone.weights.h5"
     trunk.save_weights(path)
     model = SpatialTransformerInception(
         input_shape=(64, 64, 3),

@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from keras_segattn.data import Augmentation
 
 PLAIN = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0}
-# Bilinear weights of float32 coordinates.
+# Tolerance for bilinear weights of float32 coordinates.
 TOLERANCE = 1e-3
 
 
 def checkerboard(height, width, cell=16):
-    """Labels in large cells, and an image that shows label × 100 in every channel."""
+    """Return labels in large cells, and an image that shows label × 100 in every channel."""
     labels = (np.add.outer(np.arange(height) // cell, np.arange(width) // cell) % 3).astype("uint8")[..., None]
     return np.repeat(labels * 100, 3, axis=-1), labels
 

@@ -1,4 +1,4 @@
-"""Readers of captions and the batches of them."""
+"""Readers of captions, and batches of captions."""
 
 import json
 from pathlib import Path

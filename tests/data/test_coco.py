@@ -1,4 +1,4 @@
-"""COCO's JSON: every form of mask gives the same pixels, and what is wrong is named."""
+"""COCO's JSON: every form of mask gives the same pixels, and messages name the error."""
 
 import copy
 import json
@@ -12,7 +12,7 @@ from keras_segattn.data.coco import coco_instances
 from keras_segattn.data.instances import check_example
 
 HEIGHT, WIDTH = 6, 8
-# Columns 2..5 of rows 1..3: a polygon, as run lengths down the columns, and compressed.
+# The same mask, columns 2..5 of rows 1..3, as a polygon, as run lengths down the columns, and compressed.
 RECTANGLE = np.zeros((HEIGHT, WIDTH), np.uint8)
 RECTANGLE[1:4, 2:6] = 1
 POLYGON = [[2, 1, 6, 1, 6, 4, 2, 4]]

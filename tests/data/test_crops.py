@@ -8,29 +8,29 @@ from hypothesis import strategies as st
 from keras_segattn.training import crops
 
 SIZE = 224
-CORNERS = [(0, 0), (0, 32), (32, 0), (32, 32), (16, 16)]  # of a 224 crop in a 256 square: a margin of 32
-# Bilinear weights in float32 on coordinates of up to some hundreds.
+CORNERS = [(0, 0), (0, 32), (32, 0), (32, 32), (16, 16)]  # of a 224 crop in a 256 square, which leaves a margin of 32
+# Tolerance for bilinear weights in float32 on coordinates of up to some hundreds.
 TOLERANCE = 2e-3
 # Antialiasing samples its triangle at whole pixels only, which shifts a value by some hundredths of a pixel; a square
-# that is off by one shows as 0.7.
+# that is off by one pixel shows as a difference of 0.7.
 SHRUNK_TOLERANCE = 0.1
 
 
 def coordinates(height, width):
-    """Pixel (y, x) holds (y, x, 1000)."""
+    """Make a picture whose pixel (y, x) holds (y, x, 1000)."""
     y, x = np.mgrid[:height, :width]
     return np.stack([y, x, np.full_like(x, 1000)], axis=-1).astype("float32")
 
 
 def place_of(crop):
-    """Top left pixel of a crop that was not resized, which is checked to be a window of the picture."""
+    """Return the top left pixel of a crop that was not resized, and check that the crop is a window of the picture."""
     top, left, mark = crop[0, 0]
     np.testing.assert_array_equal(crop, coordinates(1000, 1000)[int(top) :, int(left) :][: len(crop), : len(crop)])
     assert mark == 1000
     return int(top), int(left)
 
 
-# Shorter side 256: the first scale leaves the picture as it is, so its crops are exact windows.
+# With a shorter side of 256, the first scale leaves the picture as it is, so its crops are exact windows.
 @pytest.mark.parametrize(
     ("height", "width", "squares"),
     [
@@ -54,7 +54,7 @@ def test_windows_of_the_first_scale(height, width, squares):
 
 
 def affine(crop, tolerance=TOLERANCE):
-    """Coordinates of the top left and bottom right pixel and the step, of a crop that is checked to be a regular grid.
+    """Check that a crop is a regular grid, and return the coordinates of its top left pixel and the step.
 
     The outermost pixels are left out: there antialiasing has no neighbours to average.
     """
@@ -89,7 +89,7 @@ def test_all_scales_cover_the_right_part(height, width):
 
 
 def test_scales_of_other_sizes_are_in_proportion():
-    # 256, 288, 320 and 352 of 224 are 341.7, 384.4, 427.1 and 469.9 of 299: the corner crops' margins tell.
+    # 256, 288, 320 and 352 for 224 are 341.7, 384.4, 427.1 and 469.9 for 299; the margins of corner crops show them.
     views = crops(coordinates(299, 299), 299, "144-crop").reshape(4, 3, 6, 2, 299, 299, 3)
     for scale, side in enumerate((342, 384, 427, 470)):
         start, step = affine(views[scale, 0, 3, 0])

@@ -13,15 +13,15 @@ from keras_segattn.data.tux_paint_sources import split_of
 from keras_segattn.metrics import StringAccuracy
 
 WIDTHS = (8, 12, 16, 20, 24, 6, 10, 14, 18, 22)
-# Smooth edges reach a pixel further than the digit; what is not behind a string is exact in 8 bits.
+# Smooth edges reach a pixel further than the digit; pixels that no string covers are exact in 8 bits.
 EDGE = 1
 EXACT = 1e-6
-# The least contrast of colours, 0.45, times the least opacity, 0.8, where a pixel is covered but for smooth edges.
+# A fully covered pixel has the least contrast of colours, 0.45, times the least opacity, 0.8; smooth edges have less.
 CONTRAST = 0.3
 
 
 def digits(count=40):
-    """White bars, whose width says which digit they are."""
+    """Make white bars in place of digits; the width of a bar identifies the digit."""
     images, labels = np.zeros((count, 28, 28), np.uint8), np.arange(count) % 10
     for image, label in zip(images, labels, strict=True):
         image[4:24, 14 - WIDTHS[label] // 2 : 14 + WIDTHS[label] // 2] = 255
@@ -110,7 +110,7 @@ def test_strings_are_whole_and_can_be_told_from_what_is_behind(seed, size, heigh
         rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
         for found in (rows, columns):
             assert MARGIN - EDGE <= found[0] <= found[-1] < size - MARGIN + EDGE
-        if size >= 60:  # else no pixel need be covered wholly
+        if size >= 60:  # in smaller scenes perhaps no pixel is wholly covered
             assert np.abs((image @ LUMA)[ink] - grey / 255).max() > CONTRAST
 
 
@@ -123,13 +123,13 @@ def test_digits_stand_from_left_to_right_at_the_height_drawn():
         rows, columns = ink.any(axis=1), np.flatnonzero(np.diff(np.pad(ink.any(axis=0), 1).astype(int)))
         starts, ends = columns[::2], columns[1::2]
         wanted = [WIDTHS[digit] for digit in label if digit != data.BLANK]
-        if len(starts) == len(wanted):  # slightly turned, two may stand above each other
+        if len(starts) == len(wanted):  # in a slightly turned string, two bars may share columns
             middle = ink[:, (starts + ends) // 2]
             heights = middle.sum(axis=0)
             widths = (ends - starts) / heights.max() * 20
             sizes.append(np.flatnonzero(rows)[[0, -1]] @ (-1, 1) + 1)
             places.append((starts[0], np.flatnonzero(rows)[0]))
-            # An edge, a turn of 6° (a bar 20 high then is 2.1 wider) and growth of 12 % to either side.
+            # The difference comes from an edge, a turn of 6° (which widens a bar of height 20 by 2.1) and ±12 % growth.
             np.testing.assert_allclose(widths, wanted, atol=7)
     assert len(sizes) > 20
     assert min(sizes) >= 38

@@ -1,4 +1,4 @@
-"""Distorted digits: where marks end up, what depends on the seed, and what is refused."""
+"""Distorted digits: places of marks, dependence on the seed, and errors."""
 
 import math
 
@@ -11,9 +11,9 @@ from keras_segattn.data import distorted_digits
 from keras_segattn.data.distorted_digits import DISTORTIONS, SIDE
 from keras_segattn.ops.portable import portable_operators
 
-# float32: positions of up to 60 pixels, times differences of pixels of 0..1.
+# Tolerance for float32 positions of up to 60 pixels, times differences of pixels of 0..1.
 TOLERANCE = 1e-4
-# Of the sum of a smooth blob's pixels, what bilinear sampling gains or loses when it is scaled.
+# Share of the sum of a smooth blob's pixels that bilinear sampling gains or loses when the blob is scaled.
 MASS = 0.02
 CORNERS = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)], "float64")
 
@@ -26,7 +26,7 @@ def _portable():
 
 
 class Chosen:
-    """A generator of random numbers whose uniform ones, in the order they are drawn, are these."""
+    """A generator of random numbers whose uniform numbers are given, in the order in which they are drawn."""
 
     def __init__(self, *values, seed=0):
         self.values, self.generator = list(values), np.random.default_rng(seed)
@@ -39,7 +39,7 @@ class Chosen:
 
 
 def blobs(count=4, spread=2.0):
-    """Smooth blobs off the middle, 0..1."""
+    """Make smooth blobs off the middle, 0..1."""
     random = np.random.default_rng(0)
     y, x = np.mgrid[:SIDE, :SIDE]
     middle = random.uniform(10, 17, (count, 2, 1, 1))
@@ -122,14 +122,14 @@ def test_any_turn_is_scipys():
     x, angles = blobs(6), np.linspace(-80, 70, 6)
     found = distorted_digits.rotated(x, Chosen(angles))
     for image, turned, angle in zip(x, found, angles, strict=True):
-        # Of order 1, with zeros around.
+        # Order 1 is bilinear, with zeros outside of the picture.
         expected = ndimage.rotate(image[..., 0], angle, reshape=False, order=1)
         np.testing.assert_allclose(turned[1:-1, 1:-1, 0], expected[1:-1, 1:-1], atol=TOLERANCE)
 
 
 def test_the_angles_fill_both_quarters():
     mark = np.zeros((400, SIDE, SIDE, 1), "float32")
-    mark[:, 13:15, 22:25] = 1  # to the right: after a turn by a it is at a
+    mark[:, 13:15, 22:25] = 1  # to the right of the middle, so that a turn moves it to its own angle
     found = distorted_digits.rotated(mark, np.random.default_rng(0))[..., 0]
     y, x = np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2
     mass = found.sum(axis=(1, 2))
@@ -147,7 +147,7 @@ def test_placed_digits_lie_within_the_canvas(scale):
     np.testing.assert_allclose(mass, before * scale**2, rtol=MASS)
     middle = _centres(found)
     start = _centres(x)
-    # The middle of the digit is at least half of its scaled square inside of the canvas, from edge to edge.
+    # The middle of the digit is at least half the side of its scaled square away from the edges of the canvas.
     moved = middle - scale * (start - (SIDE - 1) / 2) + 0.5
     half = scale * SIDE / 2
     assert moved.min() >= half - 0.05
@@ -186,7 +186,7 @@ def test_rotated_scaled_translated_turns_and_scales():
     for index, (angle, scale) in enumerate(zip(np.radians(angles), scales, strict=True)):
         half = scale * SIDE / 2
         centre = half + places[index] * (42 - 2 * half) - 0.5
-        # Anticlockwise where y points down.
+        # The turn is anticlockwise, as y points down.
         turn = scale * np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
         np.testing.assert_allclose(middle[index], centre + turn @ start[index], atol=0.02)
 
@@ -205,7 +205,7 @@ def test_projected_corners_go_where_they_were_moved(scale, monkeypatch):
     distorted_digits.projected(np.zeros((20, SIDE, SIDE, 1), "float32"), generator)
     for theta, moved in zip(thetas[0].astype("float64"), CORNERS + moves, strict=True):
         u, v, w = theta @ np.column_stack([moved, np.ones(4)]).T
-        # A digit of that scale fills less than the picture: its corners are inside.
+        # A smaller digit does not fill the picture: its corners are inside.
         np.testing.assert_allclose(np.stack([u / w, v / w], axis=1), CORNERS / scale, rtol=1e-4, atol=1e-4)
         assert (w > 0).all()
     assert grids[0].shape == (20, SIDE, SIDE, 2)
@@ -230,7 +230,7 @@ def test_no_quadrilateral_is_folded():
         assert (a * d - b * c > 0).all()
     pixels = moves * (SIDE - 1) / 2
     assert abs(pixels.mean()) < 0.5
-    assert 4 < pixels.std() < 5.1  # five, less the folded ones
+    assert 4 < pixels.std() < 5.1  # five, and less because folded ones are drawn again
 
 
 def test_elastic_moves_are_small_and_smooth(monkeypatch):
@@ -251,7 +251,7 @@ def test_clutter_is_the_digit_and_pieces_of_others():
     assert found.shape == (4, 60, 60, 1)
     for image, value in zip(found[..., 0], (0.2, 0.4, 0.6, 0.8), strict=True):
         assert set(np.unique(image)) <= set(np.float32([0, 0.2, 0.4, 0.6, 0.8]))
-        # A whole digit, but for brighter pieces over it.
+        # A digit is complete except for brighter pieces over it.
         whole = image >= np.float32(value)
         sums = ndimage.uniform_filter(whole.astype("float64"), SIDE, mode="constant")
         assert sums.max() > 1 - 1e-9
@@ -271,7 +271,7 @@ def test_a_digit_without_clutter_keeps_every_pixel():
 
 
 def test_sums_are_of_the_two_digits_in_the_channels():
-    # A digit's grey says which it is.
+    # The grey of a picture identifies the digit.
     labels = np.arange(40) % 10
     images = np.broadcast_to((20 * labels + 20)[:, None, None], (40, SIDE, SIDE)).astype(np.uint8)
     for shuffle in (False, True):
@@ -282,7 +282,7 @@ def test_sums_are_of_the_two_digits_in_the_channels():
         if not shuffle:
             np.testing.assert_array_equal(shown[:, 0].round(), labels)
     one, other = np.moveaxis(data.DigitSums(images[:1], labels[:1], "rotated")[0][0][0], -1, 0)
-    assert np.abs(one - other).max() > 0.01  # distorted by themselves
+    assert np.abs(one - other).max() > 0.01  # each is distorted on its own
 
 
 @pytest.mark.parametrize(

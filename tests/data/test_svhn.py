@@ -9,8 +9,8 @@ from PIL import Image
 
 from keras_segattn import data
 
-FIELDS = ("height", "label", "left", "top", "width")  # MATLAB writes them in the order of the alphabet
-# label, left, top, width, height of every digit; as in the real set, 10 is the digit 0 and a box may begin at -1
+FIELDS = ("height", "label", "left", "top", "width")  # MATLAB writes them in alphabetical order
+# File → label, left, top, width, height of every digit; as in SVHN, 10 is the digit 0 and a box may begin at -1.
 NUMBERS = {
     "1.png": [(1, 24, 7, 8, 20), (9, 32, 8, 9, 19)],
     "2.png": [(5, -1, 3, 12, 22)],
@@ -19,14 +19,14 @@ NUMBERS = {
 
 
 class Matlab:
-    """A `digitStruct.mat` while it is written."""
+    """A `digitStruct.mat` file that is being written."""
 
     def __init__(self, path):
         self.file = h5py.File(path, "w", userblock_size=512)
         self.references = self.file.create_group("#refs#")
 
     def refer(self, value):
-        """A reference to a new data set, or group if there is no value."""
+        """Return a reference to a new data set, or to a new group if there is no value."""
         name = f"{len(self.references):x}"
         return (self.references.create_group(name) if value is None else self.scalar(self.references, name, value)).ref
 
@@ -110,7 +110,7 @@ def test_whatever_is_written_comes_back(tmp_path_factory, numbers):
 
 
 def replaced(field, value, number=2):
-    """A change of one field, inline, of the second number, which has one digit."""
+    """Return a function that changes one inline field of a number, by default the second, which has one digit."""
 
     def change(matlab, struct):
         group = matlab.file[struct["bbox"][number - 1, 0]]
@@ -203,7 +203,7 @@ def test_crops_are_the_rectangle_of_all_digits_enlarged():
     pixels = np.stack([x, y, x], axis=-1)
     boxes = np.array([(60, 20, 80, 50), (80, 30, 100, 60)])  # together (60, 20, 100, 60)
     crop = data.number_crop(pixels, boxes, 52)
-    # 40 × 1.3 = 52 pixels from 54 and 14: nothing is resized.
+    # The square has 40 × 1.3 = 52 pixels and begins at (54, 14), so nothing is resized.
     np.testing.assert_array_equal(crop, pixels[14:66, 54:106])
     assert data.number_crop(pixels, boxes).shape == (64, 64, 3)
     np.testing.assert_array_equal(data.number_crop(pixels, boxes, 40, enlarge=0), pixels[20:60, 60:100])

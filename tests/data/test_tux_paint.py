@@ -27,7 +27,7 @@ def encoded(picture, kind):
 
 
 def stamps(count=7):
-    """Red discs, with what must be left out beside them: drawings, mirrored stamps, sounds."""
+    """Make stamps of red discs, and beside them files that must be left out: drawings, mirrored stamps, sounds."""
     y, x = np.mgrid[:40, :30]
     alpha = (((x - 15) / 15) ** 2 + ((y - 20) / 20) ** 2 < 1).astype(np.uint8) * 255
     disc = encoded(Image.fromarray(np.dstack([alpha * 0 + 255, alpha * 0, alpha * 0, alpha])), "PNG")
@@ -39,7 +39,7 @@ def stamps(count=7):
 
 
 def photographs():
-    """Seven blue photographs and a thumbnail in a resource file, and a picture of the manual."""
+    """Make seven blue photographs and a thumbnail in a resource file, and a picture of the manual."""
     blue, small = Image.new("RGB", (300, 256), (0, 0, 255)), Image.new("RGB", (20, 20))
     resource = (
         b"qres" + b"RIFF".join([b"no ", b" picture"]) + encoded(blue, "WEBP") * 7 + encoded(small, "WEBP") + b"end"
@@ -91,7 +91,7 @@ def test_scenes_are_exact_deterministic_and_written_once(sources, tmp_path):
         check_example(example, "scene")
         masks, boxes = example["objects"]["mask"], example["objects"]["bbox"]
         assert 1 <= len(masks) <= 4
-        assert masks.sum(axis=0).max() == 1  # what is hidden is not in the mask
+        assert masks.sum(axis=0).max() == 1  # masks leave out hidden parts
         for mask, (x1, y1, x2, y2) in zip(masks, boxes.astype(int), strict=True):
             assert mask[y1:y2, x1:x2].sum() == mask.sum() > 0
         red = example["image"][..., 0] > example["image"][..., 2].astype(int) + JPEG

@@ -8,7 +8,7 @@ from search_models import BOS, EOS, VOCABULARY, Chain, every_sequence, keep, shr
 
 from keras_segattn.decoding import BeamRules, SamplingRules, beam_search, draw, sample_tokens
 
-# float32 sums of a few log-probabilities.
+# Tolerance for float32 sums of a few log-probabilities.
 TOLERANCE = 1e-5
 EXAMPLES, LOCATIONS = 3, 3
 
@@ -34,7 +34,7 @@ def test_a_beam_of_everything_finds_the_best_of_everything(finished):
         np.testing.assert_allclose(
             found["scores"][example, : len(best)], [score for score, _ in best], rtol=TOLERANCE, atol=TOLERANCE
         )
-        # There are no more.
+        # There are no further hypotheses.
         assert (found["scores"][example, len(best) :] < -1e8).all()
 
 
