@@ -9,7 +9,7 @@ from keras_segattn.cli.output import Json, report
 
 
 def verify(
-    file: Annotated[Path, typer.Argument(help="A .tflite file, or a SavedModel directory.")], as_json: Json = False
+    file: Annotated[Path, typer.Argument(help="A .tflite file or a SavedModel directory.")], as_json: Json = False
 ) -> None:
     """Run an exported file in independent runtimes and print the checks; the exit code is 1 if one fails."""
     from keras_segattn import export
