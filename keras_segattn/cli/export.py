@@ -56,8 +56,8 @@ def export(
 ) -> None:
     """Export a model to TFLite for phones (--output ends in .tflite) or to a SavedModel for TensorFlow Serving.
 
-    The written file is run in independent runtimes and compared with the model; it appears only if every check
-    passes. The report shows what was measured.
+    The written file is run in independent runtimes and compared with the model;
+    it appears only if every check passes. The report shows what was measured.
     """
     phone = destination.suffix == ".tflite"
     if not phone and (quantize is not None or calibration is not None):

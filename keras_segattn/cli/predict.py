@@ -75,8 +75,9 @@ def _predict(
 ) -> None:
     """Run a model on pictures or texts, print the result, and draw it to --output.
 
-    The model is a trained .keras file, an exported SavedModel or .tflite file, or a builder with weights. Its task is
-    stored with it: classify a picture, segment it, detect objects in it, write sentences, or generate images.
+    The model is a trained .keras file, an exported SavedModel or .tflite file,
+    or a builder with weights. Its task is stored with it: classify a picture,
+    segment it, detect objects in it, write sentences, or generate images.
     """
     chosen = {name: value for name, value in options.items() if value is not None}
     if masks is not None and masks.suffix not in ("", ".png"):

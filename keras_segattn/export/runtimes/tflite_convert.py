@@ -89,7 +89,7 @@ def tensors_of_loops_missing() -> Iterator[None]:
 def quantized_layers(flatbuffer: bytes, request: dict[str, Any]) -> bytes:
     """Quantise convolutions and fully connected layers of a float flatbuffer to int8, with `ai_edge_quantizer`.
 
-    TensorFlow's own calibrator crashes on the loops of non-maximum suppression.
+    TensorFlow's own calibrator fails on the loops of non-maximum suppression.
     """
     from ai_edge_quantizer import calibrator, qtyping, quantizer, recipe_manager
     from ai_edge_quantizer.utils import qsv_utils
