@@ -1,7 +1,6 @@
-"""The command `segattn`: from a folder of pictures to a file that a phone or a server runs.
+"""The command `segattn`: train, evaluate, use and export models, one module per command.
 
-One module per command. Nothing heavy is imported before a command needs it, so that help, completion and usage errors
-are quick.
+Nothing heavy is imported before a command needs it, so that help, completion and usage errors are quick.
 """
 
 import typer
@@ -29,5 +28,5 @@ app.command()(demo.demo)
 
 
 def main() -> None:
-    """Entry point: an expected error is one line on standard error and exit code 1, wrong usage 2."""
+    """Run the command. An expected error prints one line on standard error and ends with code 1, wrong usage with 2."""
     run(app)

@@ -1,4 +1,4 @@
-"""`segattn evaluate`: the scores of a trained model on data."""
+"""`segattn evaluate`: score a trained model on labelled data."""
 
 import contextlib
 import math
@@ -13,22 +13,25 @@ from keras_segattn.cli.parsing import DATA, Labels, parse_labels, parse_picture_
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="A trained model (.keras).", exists=True, dir_okay=False)],
+    model: Annotated[Path, typer.Argument(help="Trained model, a .keras file.", exists=True, dir_okay=False)],
     data: Annotated[str, typer.Option(help=DATA)],
-    size: Annotated[str | None, typer.Option(metavar="HxW", help="Size of the pictures, such as 256x320.")] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="HxW", help="Height and width of the pictures as the network sees them, such as 256x320."),
+    ] = None,
     batch_size: int = 1,
     labels: Labels = None,
     as_json: Json = False,
 ) -> None:
-    """Print the scores of a trained model: IoU and accuracy of pixels, errors of classes, precision of objects."""
+    """Print the scores of a trained model on labelled data, such as IoU, classification error or average precision."""
     from keras_segattn.training import workflows
 
-    # Standard output is for the scores: bars of progress go elsewhere.
+    # Progress bars go to standard error: standard output is for the scores.
     with contextlib.redirect_stdout(sys.stderr):
         scores = workflows.evaluate(
             model, data, size=parse_picture_size(size), batch_size=batch_size, labels=parse_labels(labels)
         )
-    # A score is no number where there is nothing to score, such as a class that never occurs.
+    # A score is NaN if there is nothing to score, such as the IoU of a class that never occurs.
     known = {name: value if math.isfinite(value) else None for name, value in scores.items()}
     if as_json:
         print_json(known)

@@ -1,4 +1,4 @@
-"""`segattn export`: a trained model, or a builder with somebody's weights, for servers and phones."""
+"""`segattn export`: write a trained model, or a builder with a file of weights, for servers or phones."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,34 +20,44 @@ from keras_segattn.cli.parsing import (
 
 
 def export(
-    model: Annotated[str, typer.Argument(help="A .keras file, or a builder of `segattn list` with --weights.")],
+    model: Annotated[
+        str, typer.Argument(help="A .keras file, or the name of a builder (see `segattn list`) with --weights.")
+    ],
     destination: Annotated[
-        Path, typer.Option("--output", "-o", help="A .tflite file, or else the base directory of SavedModels.")
+        Path,
+        typer.Option(
+            "--output", "-o", help="File to write if it ends in .tflite, else base directory for the SavedModel."
+        ),
     ],
     weights: Annotated[
-        str | None, typer.Option(help="Weights of the builder: a file such as torchvision's .pth, or packaged ones.")
+        str | None,
+        typer.Option(help="Weights for the builder: a file (such as torchvision's .pth) or a packaged name."),
     ] = None,
     argument: Arguments = None,
-    name: Annotated[str | None, typer.Option(help="Name of the SavedModel; default: the model's.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the SavedModel; default: the name of the model.")] = None,
     size: Sizes = None,
     quantize: Annotated[
-        Literal["float16", "dynamic", "int8"] | None, typer.Option(help="Precision of a .tflite; default: float32.")
+        Literal["float16", "dynamic", "int8"] | None, typer.Option(help="Quantise a .tflite; default: keep float32.")
     ] = None,
     calibration: Annotated[
-        Path | None, typer.Option(exists=True, file_okay=False, help="Folder of typical pictures, needed by int8.")
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="Folder of typical pictures; --quantize int8 needs it."),
     ] = None,
     labels: Labels = None,
     vocabulary: Vocabularies = None,
     card: Card = None,
     option: Annotated[
         list[str] | None,
-        typer.Option(help="Fact that using the model needs, as NAME=VALUE, such as beams=12; may be repeated."),
+        typer.Option(
+            help="Setting of the exported model, stored with it, as NAME=VALUE, such as beams=12; may be repeated."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Export a model for phones (OUT ends in .tflite) or for TensorFlow Serving (any other OUT).
+    """Export a model to TFLite for phones (--output ends in .tflite) or to a SavedModel for TensorFlow Serving.
 
-    The report is measured on the written file, which appears only if every check passes.
+    The written file is run in independent runtimes and compared with the model;
+    it appears only if every check passes. The report shows what was measured.
     """
     phone = destination.suffix == ".tflite"
     if not phone and (quantize is not None or calibration is not None):
@@ -78,7 +88,7 @@ def export(
 
 
 def read_calibration(directory: Path, network: Any, facts: Any, sizes: dict[str, tuple[int, ...]]) -> Any:
-    """The pictures of a folder that calibration uses as an array `(n, height, width, channels)`, prepared."""
+    """Read the first `MAX_SAMPLES` pictures of a folder, normalised for the model: `(n, height, width, channels)`."""
     import numpy as np
 
     from keras_segattn.data.examples import read

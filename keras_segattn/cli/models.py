@@ -1,4 +1,4 @@
-"""`segattn list` and `segattn info`: what models there are, and what is known about one."""
+"""`segattn list` and `segattn info`: list the builders, and describe a builder or a stored model."""
 
 from typing import Annotated, Any
 
@@ -8,11 +8,11 @@ from keras_segattn.cli.output import Json, print_json, results
 
 
 def list_models(
-    family: Annotated[str | None, typer.Option(help="Only this family, such as segmentation.")] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print the README's table.")] = False,
+    family: Annotated[str | None, typer.Option(help="Family to list, such as segmentation; default: all.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table, as in the README.")] = False,
     as_json: Json = False,
 ) -> None:
-    """List the registered models."""
+    """List the models that can be built by name, with task, input size, parameters and paper."""
     from rich.table import Table
 
     import keras_segattn
@@ -41,9 +41,10 @@ def list_models(
 
 
 def info(
-    name: Annotated[str, typer.Argument(help="A builder of `segattn list`, or a stored model.")], as_json: Json = False
+    name: Annotated[str, typer.Argument(help="Name of a builder (see `segattn list`), or path of a stored model.")],
+    as_json: Json = False,
 ) -> None:
-    """Show what is known about a model: paper, inputs, taps, claims and packaged weights, or a stored model's facts."""
+    """Describe a builder (paper, inputs, parameters, weights) or a stored model (task, inputs, labels, licence)."""
     from pathlib import Path
 
     from rich.table import Table
@@ -89,7 +90,7 @@ def info(
 
 
 def described(card: Any) -> dict[str, Any]:
-    """A card in the types of JSON."""
+    """Convert a card to types that JSON has."""
     return {
         "name": card.name,
         "family": card.family,

@@ -1,4 +1,4 @@
-"""Where the command writes: results to standard output, everything else to standard error."""
+"""The output of commands: results go to standard output, everything else to standard error."""
 
 import json
 import sys
@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-# Consoles look the streams up each time they write, which may have been replaced since.
+# A console looks up `sys.stdout` or `sys.stderr` whenever it writes, so streams may be replaced later.
 results = Console()
 messages = Console(stderr=True)
 
@@ -17,7 +17,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON objects, one per 
 
 
 def print_version(wanted: bool) -> None:
-    """Print the version and end, if it is wanted."""
+    """Print the version and end the process, if the version was asked for."""
     if wanted:
         import keras_segattn
 
@@ -27,13 +27,11 @@ def print_version(wanted: bool) -> None:
 
 def version(
     version: Annotated[
-        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
-    debug: Annotated[
-        bool, typer.Option("--debug", help="Show the traceback of an error, and TensorFlow's log.")
-    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors, and TensorFlow's log.")] = False,
 ) -> None:
-    """Options of every command; `cli.errors.run` looks for `--debug` itself."""
+    """Declare the options that stand before the command; `cli.errors.run` reads `--debug` itself."""
 
 
 def print_json(value: Any) -> None:
@@ -42,13 +40,13 @@ def print_json(value: Any) -> None:
 
 
 def print_rows(title: str, rows: list[tuple[str, ...]]) -> None:
-    """Print a title and below it a table, whose first row are the headings."""
-    # As Text, since brackets in names and paths are no markup.
+    """Print a title and below it a table; the first row holds the headings."""
+    # Text objects, so that brackets in names and paths are not read as markup.
     headings, *body = rows
     table = Table(*(Column(Text(heading)) for heading in headings))
     for row in body:
         table.add_row(*map(Text, row))
-    # Not as the table's own title, which is broken where the table ends.
+    # Printed separately: a table would wrap its own title at its width.
     results.print(Text(title, style="italic"), soft_wrap=True)
     results.print(table)
 

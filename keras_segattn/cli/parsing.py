@@ -1,4 +1,4 @@
-"""Texts of options as values."""
+"""Options that several commands share, and the parsing of their texts."""
 
 import ast
 from pathlib import Path
@@ -6,46 +6,49 @@ from typing import Annotated, Any
 
 import typer
 
-# The forms of `keras_segattn.data.sources`, which a test compares with this.
+# The forms of `keras_segattn.data.sources`; a test checks that none is missing.
 DATA = (
-    "Data. Segmentation: folder:IMAGES,MASKS, voc:ROOT, tfds:NAME, blue_marble; masks hold class indices, 255 is "
-    "ignored. Classification: folder:ROOT with a folder per class, mnist:SOURCE, fashion_mnist:FOLDER. Detection: "
-    "coco:ANNOTATIONS.json,IMAGES, instances:IMAGES,INSTANCES. Translation: text:SOURCE,TARGET, cmudict:FILE. "
-    "Captions: coco:CAPTIONS.json,IMAGES, flickr:TOKENS,IMAGES, karpathy:DATASET.json,IMAGES. Generation: folder:ROOT, "
-    "mnist:SOURCE, fashion_mnist:FOLDER. "
-    "Many take :SPLIT behind it."
+    "Data, written as KIND:PLACES. Segmentation: folder:IMAGES,MASKS, voc:ROOT, tfds:NAME, blue_marble; masks hold "
+    "class indices, 255 is ignored. Classification: folder:ROOT with a folder per class, mnist:SOURCE, "
+    "fashion_mnist:FOLDER. Detection: coco:ANNOTATIONS.json,IMAGES, instances:IMAGES,INSTANCES. Translation: "
+    "text:SOURCE,TARGET, cmudict:FILE. Captions: coco:CAPTIONS.json,IMAGES, flickr:TOKENS,IMAGES, "
+    "karpathy:DATASET.json,IMAGES. Generation: folder:ROOT, mnist:SOURCE, fashion_mnist:FOLDER. "
+    "Data with several splits take :SPLIT at the end, such as voc:ROOT:val."
 )
 Model = Annotated[
     str,
     typer.Argument(
-        help="A .keras or .tflite file, a SavedModel folder, a name in savedmodels/, or a builder of `segattn list`."
+        help="A .keras or .tflite file, a SavedModel folder, a name in savedmodels/, or a builder (see `segattn list`)."
     ),
 ]
 Arguments = Annotated[
     list[str] | None,
-    typer.Option("--argument", "-a", help="Argument of the builder as NAME=VALUE, such as classes=3; may be repeated."),
+    typer.Option(
+        "--argument", "-a", help="Argument for the builder as NAME=VALUE, such as classes=3; may be repeated."
+    ),
 ]
 Labels = Annotated[
     str | None,
     typer.Option(
-        help="Names of the classes, a,b,c or a text file of one per line; default: those stored with the model."
+        help="Names of the classes: a,b,c, a text file with one per line, or imagenet. "
+        "Default: the names stored with the model or the data."
     ),
 ]
-Card = Annotated[str | None, typer.Option(help="Builder of a model that was stored without facts.")]
+Card = Annotated[str | None, typer.Option(help="Name of the builder that made the model, if the file does not say it.")]
 Sizes = Annotated[
     list[str] | None,
     typer.Option(
-        "--size", help="Size of an input: HxW of a picture, or NAME=HxW, or NAME=LENGTH of a sentence; may be repeated."
+        "--size", help="Size of an input: HxW or NAME=HxW for a picture, NAME=LENGTH for a sentence; may be repeated."
     ),
 ]
 Vocabularies = Annotated[
     list[str] | None,
-    typer.Option("--vocabulary", help="Vocabulary as NAME=FILE, one token per line; may be repeated."),
+    typer.Option("--vocabulary", help="Vocabulary as NAME=FILE with one token per line; may be repeated."),
 ]
 
 
 def parse_arguments(texts: list[str] | None) -> dict[str, Any]:
-    """`["classes=3", "variant=detectron2"]` → `{"classes": 3, "variant": "detectron2"}`."""
+    """Turn `["classes=3", "variant=detectron2"]` into `{"classes": 3, "variant": "detectron2"}`."""
     arguments = {}
     for name, value in map(named, texts or []):
         try:
@@ -56,7 +59,7 @@ def parse_arguments(texts: list[str] | None) -> dict[str, Any]:
 
 
 def named(text: str) -> tuple[str, str]:
-    """`"NAME=VALUE"` in two."""
+    """Split `"NAME=VALUE"` into name and value."""
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
         raise ValueError(f"expected NAME=VALUE, received {text!r}")
@@ -64,7 +67,7 @@ def named(text: str) -> tuple[str, str]:
 
 
 def parse_size(text: str) -> tuple[int, ...]:
-    """`"256x320"` → (256, 320), `"50"` → (50,)."""
+    """Turn `"256x320"` into (256, 320), and `"50"` into (50,)."""
     numbers = text.split("x")
     if len(numbers) > 2 or not all(number.isdecimal() and int(number) for number in numbers):
         raise ValueError(f"expected a size such as 256x320, or a length such as 50, received {text!r}")
@@ -72,7 +75,7 @@ def parse_size(text: str) -> tuple[int, ...]:
 
 
 def parse_picture_size(text: str | None) -> tuple[int, int] | None:
-    """`"256x320"` → (256, 320), `"256"` → (256, 256)."""
+    """Turn `"256x320"` into (256, 320), and `"256"` into (256, 256)."""
     if text is None:
         return None
     size = parse_size(text)
@@ -80,7 +83,7 @@ def parse_picture_size(text: str | None) -> tuple[int, int] | None:
 
 
 def parse_sizes(texts: list[str] | None, pictures: list[str]) -> dict[str, tuple[int, ...]]:
-    """Input → size; a size without a name is that of the one picture.
+    """Return input → size. A size without a name belongs to the only picture.
 
     Args:
         texts: values of `--size`.
@@ -100,21 +103,21 @@ def parse_sizes(texts: list[str] | None, pictures: list[str]) -> dict[str, tuple
 
 
 def parse_labels(text: str | None) -> list[str] | None:
-    """Class names from `a,b,c` or a file of one name per line; `imagenet` names ImageNet's 1000 classes."""
+    """Return class names from `a,b,c`, from a file with one name per line, or ImageNet's 1000 for `imagenet`."""
     if text is None:
         return None
     if text == "imagenet":
         from keras_segattn.classification.imagenet import imagenet_names
 
         return list(imagenet_names())
-    # A text with commas is no file's name, and may be too long for one.
+    # A text with commas is a list, not a path; `is_file` would fail on a long one.
     path = None if "," in text else Path(text)
     names = path.read_text(encoding="utf-8").splitlines() if path and path.is_file() else text.split(",")
     return [name.strip() for name in names if name.strip()]
 
 
 def parse_vocabularies(texts: list[str] | None) -> dict[str, Any] | None:
-    """Name → vocabulary, from files."""
+    """Return name → vocabulary, read from the files that the texts name."""
     if not texts:
         return None
     from keras_segattn.data import Vocabulary

@@ -1,4 +1,4 @@
-"""`segattn predict`: any stored model on any inputs. The flags of the tasks come from `keras_segattn.tasks.options`."""
+"""`segattn predict`: run a model on inputs. `keras_segattn.tasks.options` declares the flags of each task."""
 
 import inspect
 import re
@@ -22,17 +22,17 @@ from keras_segattn.cli.parsing import (
 )
 from keras_segattn.tasks.options import OPTIONS, Option
 
-# Letters of a text that its files' names keep.
+# Longest part of an input text, in characters, that becomes part of a file's name.
 NAME_LENGTH = 60
 
 
 def task_flags() -> dict[str, Option]:
-    """Every option of every task; one of several tasks says which in its help."""
+    """Return the options of all tasks by name; each help text ends with the task that the option is for."""
     flags: dict[str, Option] = {}
     for task, options in OPTIONS.items():
         for name, option in options.items():
             default = "" if option.default is None else f"; default: {option.default}"
-            help_ = f"{option.help} (models that {task}{default})"
+            help_ = f"{option.help} For models that {task}{default}."
             flags[name] = Option(option.type, option.default, help_, option.minimum, option.choices)
     return flags
 
@@ -44,26 +44,28 @@ def _predict(
     model: Model,
     inputs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="INPUT…", help="Pictures, folders of pictures, or texts; generators take none."),
+        typer.Argument(metavar="INPUT…", help="Pictures, folders of pictures, or texts. Image generators take none."),
     ] = None,
     destination: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Picture of the result to write; a folder for several inputs."),
+        typer.Option("--output", "-o", help="File for a picture of the result; a folder if there are several inputs."),
     ] = None,
     masks: Annotated[
         Path | None,
-        typer.Option(help="Image of class or instance numbers to write; a folder for several inputs."),
+        typer.Option(help="PNG file for class or instance numbers as pixels; a folder if there are several inputs."),
     ] = None,
     as_json: Json = False,
     given: Annotated[
         list[str] | None,
         typer.Option(
-            "--input", metavar="NAME=VALUE", help="Further input of a model that takes several, such as question=TEXT."
+            "--input", metavar="NAME=VALUE", help="Further input of a model with several inputs, such as question=TEXT."
         ),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Inputs of equal size that run at once.")] = 8,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Largest number of inputs, all of one size, to run at once.")
+    ] = 8,
     weights: Annotated[
-        str | None, typer.Option(help="Weights of a builder: a file, or packaged ones such as imagenet.")
+        str | None, typer.Option(help="Weights for a builder: a file, or a packaged name such as imagenet.")
     ] = None,
     argument: Arguments = None,
     labels: Labels = None,
@@ -71,10 +73,11 @@ def _predict(
     card: Card = None,
     **options: Any,
 ) -> None:
-    """Run a model on pictures or texts: print what it says, and write pictures of it.
+    """Run a model on pictures or texts, print the result, and draw it to --output.
 
-    A model is a trained .keras, an exported SavedModel or .tflite, or a builder with weights. What it takes and says is
-    stored with it: classes of a picture, of every pixel or of objects, sentences, or images drawn from noise.
+    The model is a trained .keras file, an exported SavedModel or .tflite file,
+    or a builder with weights. Its task is stored with it: classify a picture,
+    segment it, detect objects in it, write sentences, or generate images.
     """
     chosen = {name: value for name, value in options.items() if value is not None}
     if masks is not None and masks.suffix not in ("", ".png"):
@@ -119,7 +122,7 @@ def _predict(
 
 
 def predict_signature() -> inspect.Signature:
-    """The parameters of `_predict`, with a flag for every option of every task."""
+    """Return the parameters of `_predict` plus one flag for every option of every task."""
     own = inspect.signature(_predict, eval_str=True)
     parameters = [one for one in own.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
     for name, option in FLAGS.items():
@@ -140,10 +143,10 @@ predict.__annotations__ = {name: one.annotation for name, one in predict_signatu
 
 
 def expanded(application: Any, inputs: list[str], named_inputs: dict[str, str]) -> list[tuple[Any, ...]]:
-    """One tuple of inputs per example: folders become their pictures, and `--input` fills the further inputs.
+    """Return one tuple of inputs per example: folders become their pictures, and `--input` gives the further inputs.
 
     Raises:
-        ValueError: if there are too many or too few inputs, or one has no such name.
+        ValueError: if there are too many or too few inputs, or `--input` names one that the model lacks.
     """
     from keras_segattn.arguments import unknown
     from keras_segattn.data.pictures import pictures_in
@@ -175,12 +178,12 @@ def expanded(application: Any, inputs: list[str], named_inputs: dict[str, str]) 
 
 
 def targets(place: Path | None, inputs: list[str], noun: str) -> list[Path | None]:
-    """A file to write for each input, none of them twice: `place` itself for one, else files in it.
+    """Return a different file to write for each input: `place` itself for one input, else files in that folder.
 
     Args:
         place: file or folder, or `None`.
         inputs: paths or texts.
-        noun: what the names of files in a folder end in.
+        noun: last word of the names of files in a folder, such as `"overlay"`.
     """
     if place is None:
         return [None] * len(inputs)
@@ -204,7 +207,7 @@ def write(path: Path, image: Any, what: str, application: Any) -> None:
     """Write a picture of a result.
 
     Raises:
-        ValueError: if there is none of such a result.
+        ValueError: if `image` is `None`, since the task has no such picture.
     """
     from keras_segattn import visualize
 
@@ -215,7 +218,7 @@ def write(path: Path, image: Any, what: str, application: Any) -> None:
 
 
 def tracked(found: Iterable[Any], count: int) -> Iterator[Any]:
-    """Results with a progress bar, if there are several."""
+    """Yield the results, and show a progress bar if there are several."""
     from rich.progress import track
 
     yield from track(found, "predicting", total=count, console=messages, disable=count == 1, transient=True)

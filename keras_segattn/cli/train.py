@@ -1,4 +1,4 @@
-"""`segattn train`: any model whose task has a trainer."""
+"""`segattn train`: train a model from a builder and a description of the data."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,21 +9,31 @@ from keras_segattn.cli.parsing import DATA, Arguments, Labels, parse_arguments, 
 
 
 def train(
-    model: Annotated[str, typer.Argument(help="A builder of `segattn list`.")],
+    model: Annotated[str, typer.Argument(help="Name of a builder; see `segattn list`.")],
     data: Annotated[str, typer.Option(help=DATA)],
-    run_dir: Annotated[Path, typer.Option(help="Directory for checkpoint, curves and the trained model.")],
-    validation: Annotated[str | None, typer.Option(help="Data to evaluate after each epoch, as --data.")] = None,
+    run_dir: Annotated[
+        Path, typer.Option(help="Directory for the checkpoint, the training curves and the trained model.")
+    ],
+    validation: Annotated[
+        str | None, typer.Option(help="Data to evaluate on after each epoch, written as for --data.")
+    ] = None,
     argument: Arguments = None,
     epochs: int = 20,
     batch_size: int = 8,
-    size: Annotated[str | None, typer.Option(metavar="HxW", help="Size of the pictures, such as 256x320.")] = None,
-    recipe: Annotated[str | None, typer.Option(help="Training recipe; default: the first of the task.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Learning rate instead of the recipe's.")] = None,
-    mixed_precision: Annotated[bool, typer.Option(help="Compute in 16 bits.")] = False,
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="HxW", help="Height and width of the pictures as the network sees them, such as 256x320."),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="Name of a training recipe; default: the builder's own, or the first for its task."),
+    ] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Learning rate; default: the rate of the recipe.")] = None,
+    mixed_precision: Annotated[bool, typer.Option(help="Compute in 16-bit floats.")] = False,
     seed: int = 0,
     labels: Labels = None,
 ) -> None:
-    """Train a model, with progress bar and checkpoints; the same call again resumes after an interruption."""
+    """Train a model. After an interruption, the same command resumes from the last checkpoint."""
     from keras_segattn.training import workflows
 
     path = workflows.train(

@@ -1,4 +1,4 @@
-"""`segattn verify`: an exported file in runtimes that did not write it."""
+"""`segattn verify`: check an exported file in runtimes that did not write it."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +11,7 @@ from keras_segattn.cli.output import Json, report
 def verify(
     file: Annotated[Path, typer.Argument(help="A .tflite file or a SavedModel directory.")], as_json: Json = False
 ) -> None:
-    """Run an exported file in independent runtimes and print what was found; exit code 1 if a check fails."""
+    """Run an exported file in independent runtimes and print the checks; the exit code is 1 if one fails."""
     from keras_segattn import export
 
     found = export.verify(file)

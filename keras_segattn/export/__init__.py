@@ -1,7 +1,7 @@
-"""Writing models for servers and phones, and measuring what was written in runtimes that did not write it.
+"""Export of models for servers and phones, and verification of the written files in runtimes that did not write them.
 
-`saved_model` writes a version directory for TensorFlow Serving, `tflite` a file for phones and browsers; `verify` takes
-what anybody wrote. Each returns an `ExportReport`.
+`saved_model` writes a version directory for TensorFlow Serving, `tflite` a file for phones and browsers. `verify`
+measures such a file, whoever wrote it. Each returns an `ExportReport`.
 """
 
 from pathlib import Path
@@ -24,7 +24,7 @@ __all__ = [
 
 
 def verify(path: str | Path) -> ExportReport:
-    """Measure an exported file: a folder is taken for a SavedModel, a `.tflite` for a LiteRT model.
+    """Measure an exported model: a folder must be a SavedModel, a file a `.tflite`.
 
     Returns:
         The report; its `passed` says whether all checks hold.

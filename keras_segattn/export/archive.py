@@ -1,4 +1,4 @@
-"""A SavedModel whose endpoints share one copy of the weights: the first step of both export profiles."""
+"""The first step of both export formats: a SavedModel whose endpoints share one copy of the weights."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -12,22 +12,22 @@ from keras_segattn.endpoints import Endpoint
 from keras_segattn.export.report import ExportError
 from keras_segattn.ops.portable import portable_operators
 
-# Attributes of the object that Keras saves; an endpoint of that name would replace them.
+# Attributes of the object that Keras saves; an endpoint with such a name would replace the attribute.
 RESERVED = frozenset({"variables", "trainable_variables", "non_trainable_variables", "signatures"})
 
 
 def tensor_specs(endpoint: Endpoint) -> dict[str, Any]:
-    """The inputs of an endpoint as `tf.TensorSpec`s."""
+    """Return the inputs of an endpoint as `tf.TensorSpec`s."""
     import tensorflow as tf
 
     return {name: tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in endpoint.inputs.items()}
 
 
 def compiled(endpoint: Endpoint) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
-    """The function of an endpoint for NumPy arrays, as one graph: loops run eagerly would take long.
+    """Compile the function of an endpoint to one graph, since loops would take long eagerly.
 
     Returns:
-        Function from input name → array, of any fitting shape, to output name → array.
+        Function from input name → NumPy array, of any fitting shape, to output name → NumPy array.
     """
     import tensorflow as tf
 
@@ -41,7 +41,7 @@ def compiled(endpoint: Endpoint) -> Callable[[Mapping[str, Any]], dict[str, Any]
 
 
 def check_signatures(endpoints: Mapping[str, Endpoint]) -> None:
-    """Raise `ValueError` unless there is an endpoint, and signatures can have all the names."""
+    """Raise `ValueError` if there is no endpoint, or a name cannot be the name of a signature."""
     if not endpoints:
         raise ValueError("expected at least one signature, received none")
     for name in endpoints:
@@ -57,7 +57,7 @@ def write_archive(endpoints: Mapping[str, Endpoint], directory: str | Path) -> N
         directory: folder to write; made if missing.
 
     Raises:
-        ValueError: if there is no endpoint, or a signature's name is no identifier or reserved.
+        ValueError: if there is no endpoint, or a signature's name is reserved or no identifier.
         ExportError: if Keras runs on another backend than TensorFlow, or an endpoint cannot be traced.
         OSError: if the folder cannot be written.
     """
@@ -72,11 +72,11 @@ def write_archive(endpoints: Mapping[str, Endpoint], directory: str | Path) -> N
             traced: dict[int, Any] = {}
             for name, endpoint in endpoints.items():
                 signature = [tensor_specs(endpoint)]
-                # Traced here: while it saves, TensorFlow traces every function again, and this one is but a call.
+                # Traced here: TensorFlow traces every function again when it saves, and then finds only a call of this.
                 if id(endpoint) not in traced:
                     function = tf.function(endpoint.function, signature, autograph=False)
                     traced[id(endpoint)] = function.get_concrete_function()
-                # Not `track`: that stores every weight a second time (keras#23553).
+                # Without `archive.track`, which stores every weight twice (keras#23553).
                 archive.add_endpoint(name, traced[id(endpoint)], input_signature=signature)
             archive.write_out(str(directory), verbose=False)
     except tf.errors.OpError as error:
@@ -86,14 +86,15 @@ def write_archive(endpoints: Mapping[str, Endpoint], directory: str | Path) -> N
 
 
 def as_float32(model: keras.Model) -> keras.Model:
-    """The model computing in float32, with the same weights.
+    """Return the model with all computations in float32 and the same weights.
+
+    Arithmetic in float16 and bfloat16 suits neither the kernels on phones nor a comparison at 1e-5.
 
     Args:
-        model: any; one whose layers all compute in float32 is returned as it is.
+        model: any Keras model.
 
     Returns:
-        `model`, or a rebuilt copy of it: float16 and bfloat16 arithmetic suits neither phones' kernels nor a
-        comparison at 1e-5.
+        `model` itself if all its layers compute in float32, else a rebuilt copy of it.
 
     Example:
         >>> as_float32(model_trained_with_mixed_bfloat16).compute_dtype

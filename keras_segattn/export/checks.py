@@ -1,4 +1,4 @@
-"""What both export profiles ask of a model before any work is done."""
+"""Checks that a model must pass before either export format begins any work."""
 
 import keras
 import numpy as np
@@ -8,14 +8,14 @@ from keras_segattn.layers import BatchStatistics
 
 
 def check_finite(model: keras.Model) -> None:
-    """Raise `ExportError` that names the weights which hold NaN or infinity."""
+    """Raise `ExportError` if weights hold NaN or infinity; the message names them."""
     wrong = [w.path for w in model.weights if not np.isfinite(keras.ops.convert_to_numpy(w).astype("float64")).all()]
     if wrong:
         raise ExportError(f"model {model.name!r} holds NaN or infinity in {', '.join(wrong)}")
 
 
 def check_statistics(model: keras.Model) -> None:
-    """Raise `ExportError` if what the model says of a sample depends on its batch: on a phone there is no other."""
+    """Raise `ExportError` if the output for a sample depends on the rest of its batch: on a phone there is no rest."""
     names = [layer.name for layer in model.layers if type(layer) is BatchStatistics]
     if names:
         raise ExportError(

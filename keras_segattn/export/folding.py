@@ -1,4 +1,4 @@
-"""Batch normalisation and rescaling folded into the layer before them: together they are one affine map."""
+"""Folding of batch normalisation and rescaling into the layer before them: together they are one affine map."""
 
 from collections import Counter
 from typing import Any
@@ -11,18 +11,18 @@ from keras_segattn.weights.folding import OUTPUT_AXES, scaled_kernel
 
 
 def fold_affine(model: keras.Model) -> keras.Model:
-    """The model with every batch normalisation and rescaling that follows a convolution or dense layer folded into it.
+    """Fold every batch normalisation and rescaling that follows a convolution or dense layer into that layer.
 
-    `s (w∗x + b) + t` is a convolution with the kernel `s w` and the bias `s b + t`; of a normalisation
-    `s = γ / √(v + ε)` and `t = β − s m` (Ioffe & Szegedy 2015, section 3.1). It is the same function up to rounding,
-    without the arithmetic, and runtimes can fuse with the convolution what comes next.
+    `s (w∗x + b) + t` is a convolution with the kernel `s w` and the bias `s b + t`; a batch normalisation has
+    `s = γ / √(v + ε)` and `t = β − s m` (Ioffe & Szegedy 2015, section 3.1). The folded model is the same function up
+    to rounding, with less arithmetic, and runtimes can fuse the next layer with the convolution.
 
     Args:
-        model: a functional model in float32. What follows something else, an activation or a layer with other
-            consumers stays, and so does a normalisation with the statistics of the batch.
+        model: functional model in float32. A layer stays if it follows an activation, another kind of layer or a layer
+            whose output is used elsewhere, too, or if it normalises with the statistics of the batch.
 
     Returns:
-        A copy with weights of its own; `model` itself if there is nothing to fold, or if it is of another kind or
+        A copy with its own weights; `model` itself if there is nothing to fold, if it is no functional model, or if it
         holds a layer that cannot be rebuilt from its configuration.
 
     Example:
@@ -52,13 +52,13 @@ def fold_affine(model: keras.Model) -> keras.Model:
     for layer in folded.layers:
         if layer.weights:
             layer.set_weights(values[layer.name])
-        if hasattr(layer, "finalize_state"):  # of preprocessing layers, which compute with values derived from weights
+        if hasattr(layer, "finalize_state"):  # preprocessing layers compute with values that this derives from weights
             layer.finalize_state()
     return folded
 
 
 def foldable_pairs(model: keras.Model) -> dict[str, keras.layers.Layer]:
-    """Name of a normalisation or rescaling → the layer before it, where nothing else uses either."""
+    """Return the name of each layer to fold → the layer before it, whose output nothing else uses."""
     nodes = graph.calls(model)
     consumers = Counter(id(tensor) for node in nodes for tensor in node.input_tensors)
     consumers.update(id(tensor) for tensor in model.outputs or ())
@@ -81,7 +81,7 @@ def foldable_pairs(model: keras.Model) -> dict[str, keras.layers.Layer]:
 
 
 def folded_weights(convolution: keras.layers.Layer, layer: keras.layers.Layer) -> list[np.ndarray]:
-    """Kernel and bias of a layer and of the affine one behind it together, computed in float64."""
+    """Return kernel and bias of a convolution or dense layer with `layer` folded into it, computed in float64."""
     kernel, *bias = (array.astype("float64") for array in convolution.get_weights())
     scale, offset = scale_and_offset(layer)
     scale, offset = (np.broadcast_to(array, layer.output.shape[-1:]) for array in (scale, offset))
@@ -90,7 +90,7 @@ def folded_weights(convolution: keras.layers.Layer, layer: keras.layers.Layer) -
 
 
 def scale_and_offset(layer: keras.layers.Layer) -> tuple[np.ndarray, np.ndarray]:
-    """`s` and `t` of a layer that computes `s x + t`, for each channel or one for all."""
+    """Return `s` and `t` of a layer that computes `s x + t`, each one value per channel or one value for all."""
     if isinstance(layer, keras.layers.Rescaling):
         return np.asarray(layer.scale, "float64"), np.asarray(layer.offset, "float64")
     values = {weight.name: weight.numpy().astype("float64") for weight in layer.weights}

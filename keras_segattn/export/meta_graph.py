@@ -1,4 +1,4 @@
-"""What a SavedModel's graph says of itself, and what a server would stumble over in it."""
+"""Reading of a SavedModel's graph, and checks for properties that make it fail in a server."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -8,14 +8,14 @@ from typing import Any
 from keras_segattn.export.report import Check, ExportError
 
 PREDICT = "tensorflow/serving/predict"
-# Python's own function of the initialisation, listed among the signatures.
+# Initialisation function that TensorFlow lists among the signatures; clients do not call it.
 INIT_OP = "__saved_model_init_op"
-# They load and then fail at the first request: the server has no Python.
+# Operators that load and then fail at the first request, since the server has no Python.
 PYTHON_OPERATORS = frozenset({"EagerPyFunc", "NumpyFunction", "PyFunc", "PyFuncStateless"})
 
 
 def read_meta_graph(directory: Path) -> Any:
-    """The MetaGraphDef with tag `serve`, or the first where none has it.
+    """Read the MetaGraphDef with the tag `serve`, or the first one if none has the tag.
 
     Raises:
         ExportError: if the folder holds no SavedModel or its graph is corrupt.
@@ -38,28 +38,28 @@ def read_meta_graph(directory: Path) -> Any:
 
 
 def signature_defs(meta_graph: Any) -> dict[str, Any]:
-    """Signature → its SignatureDef, `serving_default` first."""
+    """Return signature → SignatureDef, `serving_default` first."""
     signatures = meta_graph.signature_def
     names = sorted(set(signatures) - {INIT_OP}, key=lambda name: (name != "serving_default", name))
     return {name: signatures[name] for name in names}
 
 
 def shape_of(tensor: Any) -> tuple[int | None, ...] | None:
-    """Static shape of a TensorInfo; `None` for an unknown rank, and in it for an unknown size."""
+    """Return the static shape of a TensorInfo, with `None` for unknown sizes; `None` if the rank is unknown."""
     if tensor.tensor_shape.unknown_rank:
         return None
     return tuple(None if dim.size < 0 else dim.size for dim in tensor.tensor_shape.dim)
 
 
 def dtype_of(tensor: Any) -> str:
-    """Name of the dtype of a TensorInfo, such as `"uint8"`."""
+    """Return the name of a TensorInfo's dtype, such as `"uint8"`."""
     import tensorflow as tf
 
     return tf.as_dtype(tensor.dtype).name
 
 
 def describe_signatures(meta_graph: Any) -> dict[str, dict[str, dict[str, str]]]:
-    """Signatures as a report prints them."""
+    """Return signature → inputs and outputs → name → text such as `"uint8[?, 64, 64, 3]"`, for a report."""
 
     def text(tensor: Any) -> str:
         shape = shape_of(tensor)
@@ -76,23 +76,24 @@ def describe_signatures(meta_graph: Any) -> dict[str, dict[str, dict[str, str]]]
 
 
 def nodes(meta_graph: Any) -> Iterator[Any]:
-    """Every node of the graph and of the functions it may call."""
+    """Yield every node of the graph and of the functions that it may call."""
     yield from meta_graph.graph_def.node
     for function in meta_graph.graph_def.library.function:
         yield from function.node_def
 
 
 def count_operators(meta_graph: Any) -> dict[str, int]:
-    """Operator → how many nodes it has; those that are functions of the graph itself are left out."""
+    """Return operator → number of its nodes; calls of the graph's own functions do not count."""
     functions = {function.signature.name for function in meta_graph.graph_def.library.function}
     return dict(Counter(node.op for node in nodes(meta_graph) if node.op not in functions))
 
 
 def lint(meta_graph: Any) -> list[Check]:
-    """Whether the graph suits a server that batches requests.
+    """Check whether the graph suits a server that batches requests.
 
-    Tag `serve`; a signature `serving_default`; method `tensorflow/serving/predict`; an open first dimension and so a
-    rank of at least 1 on every input and output; no operators that need Python or must be compiled by XLA.
+    It must have the tag `serve`, a signature `serving_default`, the method `tensorflow/serving/predict`, and on every
+    input and output an open first dimension (so a rank of at least 1). It must not have operators that need Python, or
+    functions that XLA must compile.
     """
     tags = sorted(meta_graph.meta_info_def.tags)
     signatures = signature_defs(meta_graph)
@@ -119,10 +120,10 @@ def lint(meta_graph: Any) -> list[Check]:
 
 
 def stored_weight_bytes(directory: Path) -> int:
-    """Bytes of the variables in a SavedModel.
+    """Return the number of bytes of all variables in a SavedModel.
 
     Raises:
-        ExportError: if there are no variables' files, or they are damaged.
+        ExportError: if the files of the variables are missing or damaged.
     """
     import math
 

@@ -1,4 +1,4 @@
-"""What both export profiles begin with: the model in float32, checked and folded, and endpoints of known sizes."""
+"""Preparation of a model for both export formats: float32, checks, folding, and endpoints with settled sizes."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ from keras_segattn.fields import Field, Picture, Vectors
 from keras_segattn.tasks import closeness, task_of
 
 Sizes = Mapping[str, tuple[int, ...]]
-# What open sizes are tried with: height and width of a picture, tokens of a sentence.
+# Sizes that replace open ones in trial inputs: height and width of a picture, tokens of a sentence.
 USUAL_PICTURE, USUAL_LENGTH = (224, 224), 7
 
 
@@ -25,11 +25,11 @@ class Prepared:
     """A model that is ready to be written.
 
     Args:
-        model: the network in float32, as it was given.
-        folded: the same with batch normalisation folded in, which is what is written.
-        facts: what the stored model will say about itself.
-        endpoints: signature → endpoint of `model`, what a written file is compared with; the default one first.
-        written: the same of `folded`.
+        model: given model in float32; written files are compared with it.
+        folded: `model` with batch normalisation folded in; this is written.
+        facts: facts to store with the model.
+        endpoints: signature → endpoint of `model`, the default one first.
+        written: signature → endpoint of `folded`, in the same order.
     """
 
     model: keras.Model
@@ -40,11 +40,11 @@ class Prepared:
 
     @property
     def weight_bytes(self) -> int:
-        """Bytes of the weights that are written."""
+        """Number of bytes of the weights that are written."""
         return sum(weight.value.numpy().nbytes for weight in self.folded.weights)
 
     def kind(self, name: str, spec: Spec) -> Field:
-        """The kind of values that an input of an endpoint takes."""
+        """Return the kind of an endpoint's input; `Vectors` if the facts do not say it."""
         return self.facts.inputs.get(spec.like or name, Vectors())
 
 
@@ -59,15 +59,16 @@ def prepared(
     """Check a model, fold it, and settle the sizes of its endpoints.
 
     Args:
-        model: the network.
-        facts: what is known of it; `None` asks the model.
+        model: any Keras model.
+        facts: facts about the model; `None` takes those that the model itself knows.
         endpoints: signature → endpoint, instead of those of the model's card.
-        sizes: input → height and width of a picture, or length of a sentence, where the model leaves them open.
-        batch: size of the batch; `None` leaves it open, and all other sizes that nobody gives.
+        sizes: input → (height, width) of a picture, or (length,) of a sentence, where the model leaves them open.
+        batch: size of the batch, which also requires all other sizes to be known; `None` leaves the batch open, and
+            all other sizes that are not given.
 
     Raises:
-        ValueError: if a size contradicts the model, or is missing where the batch is fixed; or if there are no
-            endpoints, or signatures cannot have their names.
+        ValueError: if a size contradicts the model, or is missing although `batch` is given; or if `endpoints` is
+            empty, or a name in it cannot be the name of a signature.
         ExportError: if the model holds NaN or normalises by the batch.
     """
     facts = facts_of(model) if facts is None else facts
@@ -86,7 +87,7 @@ def prepared(
 
 
 def settled(endpoints: Mapping[str, Endpoint], sizes: Sizes, batch: int | None) -> dict[str, Endpoint]:
-    """Endpoints with the sizes they were given, and with the inputs that they take from another endpoint."""
+    """Return the endpoints with the given sizes, and with the inputs that they take from another endpoint."""
     known = {name for endpoint in endpoints.values() for name in endpoint.inputs}
     if strange := set(sizes) - known:
         raise ValueError(f"sizes are of the inputs {sorted(known)}, received some of {sorted(strange)}")
@@ -96,7 +97,7 @@ def settled(endpoints: Mapping[str, Endpoint], sizes: Sizes, batch: int | None) 
         if endpoint.follows is not None:
             inputs |= outputs_as_inputs(found[endpoint.follows])
         found[name] = replace(endpoint, inputs=inputs)
-    # One endpoint under two names stays one, so that its graph is written once.
+    # An endpoint with two names stays one object, so that its graph is written once.
     places: dict[int, str] = {}
     for name, endpoint in endpoints.items():
         places.setdefault(id(endpoint), name)
@@ -104,10 +105,10 @@ def settled(endpoints: Mapping[str, Endpoint], sizes: Sizes, batch: int | None) 
 
 
 def sized(name: str, spec: Spec, given: tuple[int, ...] | None, batch: int | None) -> Spec:
-    """An input with the sizes that it was given, which may leave out the last ones.
+    """Return an input with the given sizes; the last ones, such as the channels, may be left out.
 
     Raises:
-        ValueError: if they contradict the model's own, or one is missing where the batch is fixed.
+        ValueError: if a size contradicts the model's own, or is missing although `batch` is given.
     """
     own = tuple(spec.shape[1:])
     if given is not None:
@@ -127,7 +128,7 @@ def sized(name: str, spec: Spec, given: tuple[int, ...] | None, batch: int | Non
 
 
 def outputs_as_inputs(endpoint: Endpoint) -> dict[str, Spec]:
-    """The outputs of an endpoint, as inputs of the one that follows it."""
+    """Return the outputs of an endpoint as inputs of the endpoint that follows it."""
     import tensorflow as tf
 
     traced = tf.function(endpoint.function, [tensor_specs(endpoint)], autograph=False).get_concrete_function()
@@ -140,12 +141,14 @@ def outputs_as_inputs(endpoint: Endpoint) -> dict[str, Spec]:
 def drawn(
     prepared: Prepared, batch: int, seed: int, *, pixels: bool, smaller: bool = False
 ) -> dict[str, dict[str, Any]]:
-    """Plausible inputs for every endpoint: by the kinds of the inputs, and what the endpoint before gave.
+    """Draw plausible inputs for every endpoint, by the kinds of the inputs.
+
+    An endpoint that follows another one gets the outputs of that one.
 
     Args:
-        prepared: the model.
+        prepared: prepared model.
         batch: number of examples.
-        seed: seed of the draw.
+        seed: seed of the random numbers.
         pixels: whether pictures stay as pixels instead of being normalised.
         smaller: whether pictures of open size are smaller than usual, to try another size.
 
@@ -169,7 +172,7 @@ def drawn(
 def value_of(
     prepared: Prepared, name: str, spec: Spec, batch: int, seed: int, pixels: bool, smaller: bool
 ) -> np.ndarray:
-    """Plausible values of one input."""
+    """Draw plausible values of one input; see `drawn`."""
     kind = prepared.kind(name, spec)
     shape = (batch, *usual_sizes(kind, spec.shape[1:], smaller))
     values = kind.draw(shape, seed)
@@ -179,7 +182,7 @@ def value_of(
 
 
 def usual_sizes(kind: Field, own: tuple[int | None, ...], smaller: bool) -> tuple[int, ...]:
-    """The sizes of an input to try it with, where they are open."""
+    """Return the sizes of an input, with usual ones where they are open; `smaller` reduces those of pictures."""
     usual: tuple[int, ...] = (USUAL_LENGTH,) * len(own)
     if isinstance(kind, Picture) or len(own) == 3:
         height, width = (kind.size if isinstance(kind, Picture) else None) or USUAL_PICTURE
@@ -188,7 +191,7 @@ def usual_sizes(kind: Field, own: tuple[int | None, ...], smaller: bool) -> tupl
 
 
 def prepared_values(prepared: Prepared, signature: str, values: Mapping[str, Any], pixels: bool) -> dict[str, Any]:
-    """Drawn values as the network takes them."""
+    """Return drawn values as the network takes them: normalised, if they are pixels."""
     if not pixels:
         return dict(values)
     specs = prepared.endpoints[signature].inputs
@@ -199,5 +202,5 @@ def prepared_values(prepared: Prepared, signature: str, values: Mapping[str, Any
 
 
 def comparison_of(facts: Facts | None) -> closeness.Compare:
-    """How answers are compared with those expected, by what they mean."""
+    """Return the function that compares outputs with expected ones: the task's own if the task is known."""
     return closeness.compare if facts is None or facts.task is None else task_of(facts.task).compare

@@ -1,4 +1,4 @@
-"""What an export says of itself: numbers measured on the written file, and the checks it had to pass."""
+"""The report on an export: numbers measured on the written file, and the checks that it had to pass."""
 
 import json
 import math
@@ -14,21 +14,21 @@ from keras_segattn.tasks.closeness import Check
 
 
 class ExportError(RuntimeError):
-    """An export or verification failed; nothing half-written is left behind."""
+    """An export or verification failed. No unfinished file is left behind."""
 
 
 @dataclass(frozen=True)
 class RuntimeResult:
-    """How one runtime ran the file.
+    """Measurements of the file in one runtime.
 
     Args:
         runtime: name and version of the runtime.
         max_difference: largest absolute difference to the reference outputs; `None` without a reference.
-        argmax_agreement: share of positions with the reference's arg-max; `None` where outputs have no classes.
-        latency_ms: median milliseconds of one call on this machine; `None` where it was not timed.
-        delegated_share: share of nodes run by an accelerating delegate; `None` where there is none.
-        fully_accelerated: the runtime's own verdict on whether its accelerator runs the whole model, if it gives one.
-        not_run: why this runtime did not run the file; `None` if it did.
+        argmax_agreement: share of positions with the reference's arg-max; `None` if outputs have no classes.
+        latency_ms: median milliseconds per call on this machine; `None` if it was not timed.
+        delegated_share: share of nodes that an accelerating delegate runs; `None` if the runtime does not tell.
+        fully_accelerated: whether the runtime claims that its accelerator runs the whole model; `None` if unknown.
+        not_run: reason why this runtime did not run the file; `None` if it did.
     """
 
     runtime: str
@@ -42,19 +42,19 @@ class RuntimeResult:
 
 @dataclass(frozen=True)
 class ExportReport:
-    """Measured facts of one exported file or directory.
+    """Measured facts about one exported file or directory.
 
     Args:
         path: the file (`.tflite`) or version directory (SavedModel).
         format: `"saved_model"` or `"tflite"`.
         signatures: signature name → {"inputs": {name: "dtype[shape]"}, "outputs": {…}}.
-        operators: operator name → how often it occurs.
+        operators: operator name → number of occurrences.
         flex_operators: TensorFlow operators outside the builtin set (must be empty in a `.tflite`).
-        size_bytes: size on disk, all files together.
-        weight_bytes: bytes of the Keras model's weights in their own dtype; `None` when only the file is known.
-        runtimes: results in each runtime, the first being the primary one.
-        checks: the conditions and their verdicts.
-        integer_operators: operator name → how often it computes in int8.
+        size_bytes: size on disk of all files together.
+        weight_bytes: bytes of the Keras model's weights in their own dtype; `None` if only the file is known.
+        runtimes: results in each runtime, the primary one first.
+        checks: conditions on the file, and whether they hold.
+        integer_operators: operator name → number of occurrences that compute in int8.
     """
 
     path: Path
@@ -79,26 +79,26 @@ class ExportReport:
         return self.size_bytes / self.weight_bytes if self.weight_bytes else None
 
     def raise_if_failed(self) -> None:
-        """Raise `ExportError` that names every failed check with what was measured and expected."""
+        """Raise `ExportError` if a check failed; the message says what was measured and expected."""
         failed = [check for check in self.checks if not check.passed]
         if failed:
             lines = "; ".join(f"{c.name}: measured {c.measured}, expected {c.expected}" for c in failed)
             raise ExportError(f"{self.path.name} failed {len(failed)} check(s): {lines}")
 
     def to_json(self) -> str:
-        """The report as JSON (NaN and infinities as strings)."""
+        """Return the report as JSON, with NaN and infinities as strings."""
         return json.dumps(_plain(asdict(self) | {"passed": self.passed}), indent=2)
 
     def table(self) -> Table:
-        """The report as a table for a terminal."""
-        # As Text, since brackets in names and paths are no markup.
+        """Return the report as a table for a terminal."""
+        # Text objects, so that brackets in names and paths are not read as markup.
         table = Table(title=Text(str(self.path)), show_header=False, title_justify="left")
         for name, value in self.rows():
             table.add_row(Text(name), Text(value))
         return table
 
     def rows(self) -> list[tuple[str, str]]:
-        """The report as (fact, value) pairs, for any kind of table."""
+        """Return the report as (fact, value) pairs, for any kind of table."""
         ratio = "" if self.size_ratio is None else f" = {self.size_ratio:.3f} × weights"
         rows = [
             ("size", f"{self.size_bytes / 2**20:.2f} MiB{ratio}"),
@@ -129,7 +129,7 @@ class ExportReport:
 
 
 def _plain(value: Any) -> Any:
-    """`value` with paths as strings and floats that JSON can hold."""
+    """Return `value` with paths, NaN and infinities as strings, so that JSON can hold it."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

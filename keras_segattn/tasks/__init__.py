@@ -1,4 +1,4 @@
-"""What outputs mean, one module per task: how examples are read, outputs interpreted, printed, drawn and compared.
+"""Tasks, one module each: how examples are read, and how outputs are interpreted, printed, drawn and compared.
 
 Importing this loads no network library, so that the command line can name tasks and options quickly.
 """
@@ -12,15 +12,15 @@ from keras_segattn.tasks.options import OPTIONS
 if TYPE_CHECKING:
     from keras_segattn.tasks.task import Task
 
-# Each is the name of a module here.
+# Every task is the name of a module in this folder.
 TASKS = tuple(OPTIONS)
 
 
 def task_of(name: str | None) -> "Task":
-    """The task of a name, such as `"classify"`.
+    """Return the task with a name such as `"classify"`.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if there is no such task.
 
     Example:
         >>> task_of("segment").interpret(outputs, facts, example, options).mask

@@ -1,4 +1,4 @@
-"""To name what is there: one class, a class at each of several places, or whether something is real."""
+"""Classification: one class per example, a class at each of several places, or whether an image is real."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,19 +14,19 @@ from keras_segattn.tasks.task import Example, Result, Rows, Task, class_names, o
 from keras_segattn.visualize.panels import panels
 from keras_segattn.visualize.transformations import transformer_panels
 
-# What a model with one unit tells apart, such as the discriminator of a generator.
+# Classes of a model with one output unit, such as the discriminator of a generator.
 TWO_CLASSES = ("generated", "real")
 NOTHING = "none"
 
 
 @dataclass(frozen=True)
 class Guess:
-    """A class that may be there.
+    """A class with its probability.
 
     Attributes:
         index: number of the class.
         name: name of the class.
-        probability: 0..1.
+        probability: probability of the class, 0..1.
     """
 
     index: int
@@ -35,12 +35,12 @@ class Guess:
 
 
 class Seen(NamedTuple):
-    """What a spatial transformer did to a picture.
+    """The result of a spatial transformer on a picture.
 
     Attributes:
         picture: uint8 `(height, width, channels)`, as the model takes it.
-        theta: parameters of the transformations, one after another.
-        transformed: uint8 `(rows, columns, channels)` or, of several parts, `(parts, rows, columns, channels)`.
+        theta: parameters of all transformations, concatenated.
+        transformed: uint8 `(rows, columns, channels)`, or `(parts, rows, columns, channels)` if there are several.
     """
 
     picture: np.ndarray
@@ -53,9 +53,9 @@ class Classified(Result):
     """The classes of an example.
 
     Attributes:
-        places: for each place its classes, most probable first; most models have one place.
-        blank: number of the class that means "nothing here", of models with several places; else `None`.
-        seen: what a spatial transformer did, or `None` without one.
+        places: classes of each place, most probable first; most models have one place.
+        blank: number of the class that means "nothing here" in models with several places; else `None`.
+        seen: result of a spatial transformer, or `None` without one.
     """
 
     places: tuple[tuple[Guess, ...], ...]
@@ -64,7 +64,7 @@ class Classified(Result):
 
     @property
     def best(self) -> Guess:
-        """The most probable class, of the first place."""
+        """The most probable class of the first place."""
         return self.places[0][0]
 
     @property
@@ -73,7 +73,7 @@ class Classified(Result):
         return "".join(place[0].name for place in self.places if place[0].index != self.blank)
 
     def rows(self) -> Rows:
-        """The classes of the one place, or the most probable one of each."""
+        """Return the classes of the only place, or the most probable class of each place."""
         if len(self.places) == 1:
             return [("class", "probability"), *((one.name, f"{one.probability:.4f}") for one in self.places[0])]
         best = [place[0] for place in self.places]
@@ -81,26 +81,26 @@ class Classified(Result):
         return [("place", "class", "probability"), *numbered]
 
     def notes(self) -> list[str]:
-        """The text that the places spell, and the parameters of a transformer."""
+        """Return the text that several places spell, and the parameters of a spatial transformer."""
         spelt = [self.text] if len(self.places) > 1 else []
         theta = [] if self.seen is None else [f"theta: {' '.join(f'{value:.3f}' for value in self.seen.theta)}"]
         return spelt + theta
 
     def to_json(self) -> dict[str, Any]:
-        """The classes, and what a transformer did."""
+        """Return the classes, and the parameters of a spatial transformer, in types that JSON has."""
         places = [[asdict(one) for one in place] for place in self.places]
         classes: dict[str, Any] = {"classes": places[0]} if len(places) == 1 else {"places": places, "text": self.text}
         return classes | ({} if self.seen is None else {"theta": [float(value) for value in self.seen.theta]})
 
     def draw(self) -> Image.Image | None:
-        """What a spatial transformer read and what it made of it."""
+        """Draw the picture and the output of the spatial transformer; `None` without one."""
         if self.seen is None:
             return None
         title = self.text if len(self.places) > 1 else f"{self.best.name}  {self.best.probability:.2f}"
         picture, theta, transformed = self.seen
         family = _family(theta)
         if family and transformed.ndim == 3:
-            # Of several transformers, one behind another, the first read the picture.
+            # If several transformers follow one another, the first one read the picture.
             grid = grid_of(theta[:family], transformed.shape[:2])
             return transformer_panels([picture], [grid], [transformed], [title])
         parts = transformed if transformed.ndim == 4 else transformed[None]
@@ -109,7 +109,11 @@ class Classified(Result):
 
 
 class Classify(Task):
-    """Outputs `logits` or `probabilities`, `(classes,)` or `(places, classes)`; perhaps `theta` and `transformed`."""
+    """The task of classifiers.
+
+    Their output is `logits` or `probabilities`, `(classes,)` or `(places, classes)`; a spatial transformer adds `theta`
+    and `transformed`.
+    """
 
     name = "classify"
     drawing = "rectified"
@@ -117,7 +121,7 @@ class Classify(Task):
     def interpret(
         self, outputs: Mapping[str, np.ndarray], facts: Facts, example: Example, options: Mapping[str, Any]
     ) -> Classified:
-        """The most probable classes."""
+        """Return the `options["top"]` most probable classes of each place."""
         name, scores = output(outputs, ("logits", "probabilities"), self.name)
         if scores.ndim not in (1, 2):
             raise ValueError(f"to classify, {name} must be (classes,) or (places, classes), received {scores.shape}")
@@ -133,7 +137,7 @@ class Classify(Task):
             blank %= scores.shape[1]
             labels = labels or [NOTHING if i == blank else str(i) for i in range(scores.shape[1])]
         names = class_names(labels, scores.shape[1])
-        # Ranked before the softmax, which makes all of the far less probable classes equal, to 0.
+        # Ranked before the softmax, which rounds all improbable classes to 0 and so loses their order.
         ranked = np.argsort(-scores, axis=-1, kind="stable")[:, : options["top"]]
         if not final:
             scores = np.exp(scores - scores.max(axis=-1, keepdims=True))
@@ -146,13 +150,13 @@ class Classify(Task):
 
 
 def _seen(outputs: Mapping[str, np.ndarray], facts: Facts, example: Example) -> Seen | None:
-    """What a spatial transformer did to the first picture."""
+    """Return what a spatial transformer did to the first picture; `None` without either."""
     picture = next((name for name in example.frames), None)
     if picture is None or not {"theta", "transformed"} <= outputs.keys():
         return None
     image, transformed = example.arrays[picture], np.asarray(outputs["transformed"], np.float32)
     channels = image.shape[-1]
-    # Several transformers of one picture are side by side, as its channels.
+    # The outputs of several transformers of one picture are concatenated along the channels.
     beside = transformed.shape[-1] // channels
     if beside > 1:
         split = transformed.reshape(*transformed.shape[:-1], beside, channels)
@@ -165,7 +169,7 @@ def _seen(outputs: Mapping[str, np.ndarray], facts: Facts, example: Example) -> 
 
 
 def _family(theta: np.ndarray) -> int:
-    """Number of parameters of the first transformation; 0 if nobody knows its family."""
+    """Return the number of parameters of the first transformation; 0 if its family is unknown."""
     sizes = {len(family.identity) for family in TRANSFORMATIONS.values()}
     affine = len(TRANSFORMATIONS["affine"].identity)
     return len(theta) if len(theta) in sizes else affine if len(theta) % affine == 0 else 0

@@ -1,4 +1,4 @@
-"""Whether the answers of a written file are those of the model: the comparison that every task shares."""
+"""Comparison of the outputs of a written file with those of the model, shared by all tasks."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -7,17 +7,17 @@ import numpy as np
 
 Arrays = dict[str, np.ndarray]
 
-# Largest difference of an output, relative to max(1, its largest magnitude): float32 sums in another order.
+# Largest difference of an output, relative to max(1, its largest magnitude); float32 sums in another order need it.
 FLOAT32_LIMIT = 1e-5
-# Largest difference of an output relative to the range of its values. Weights of 11 bits; weights of 8 bits;
-# weights and activations of 8 bits. Each is an order of magnitude above what FCNs measure, so as to catch a wrong
-# file; how good a right one is, the arg-max says.
+# Largest difference of an output, relative to the range of its values, for weights of 11 bits, weights of 8 bits, and
+# weights and activations of 8 bits. Each limit is an order of magnitude above what was measured for FCNs: it catches a
+# wrong file. The arg-max agreement below says how good a right file is.
 RANGE_LIMITS = {"float16": 5e-3, "dynamic": 5e-2, "int8": 0.2}
-# Share of positions whose largest class must be that of the reference. Positions where the reference itself leads by
-# less than this share of the range are left out, as no error of a converter decides them: 8 bits leave each score
-# an error of a few percent of the range after tens of layers (among our miniatures with random weights int8 swaps
-# classes up to 7 % apart).
+# Share of positions whose largest class must be the reference's.
 MIN_ARGMAX_AGREEMENT = 0.97
+# Positions where the reference's first class leads the second by less than this share of the range are left out, since
+# rounding decides them: 8 bits leave each score an error of a few percent of the range after tens of layers (among our
+# miniatures with random weights int8 swaps classes up to 7 % apart).
 NEAR_TIES = {"float32": 0.02, "float16": 0.02, "dynamic": 0.1, "int8": 0.1}
 
 
@@ -26,10 +26,10 @@ class Check:
     """One condition on a written file.
 
     Args:
-        name: what is checked, such as `"float32 difference to Keras"`.
-        passed: the verdict.
-        measured: the value found, printed as it is.
-        expected: the condition in words, such as `"<= 1e-05"`.
+        name: subject of the check, such as `"float32 difference to Keras"`.
+        passed: whether the condition holds.
+        measured: measured value, as text.
+        expected: condition on it, as text, such as `"<= 1e-05"`.
     """
 
     name: str
@@ -40,15 +40,16 @@ class Check:
 
 @dataclass(frozen=True)
 class Comparison:
-    """How far outputs are from those they should equal.
+    """Differences between outputs and those expected.
 
     Args:
         difference: largest absolute difference.
-        relative: `difference` in the unit of the limits: per output, ÷ max(1, magnitude) or ÷ range of values.
-        agreement: share of positions with equal arg-max; `None` where no output has classes.
-        decided: the same over positions where the first class leads the second by more than its `NEAR_TIES`.
-        decided_share: the share of such positions.
-        checks: conditions of a task that compares otherwise; they replace those on `relative` and `decided`.
+        relative: largest relative difference, in the unit of the limits: each output's largest absolute difference
+            ÷ max(1, largest magnitude) for float32, or ÷ range of the values.
+        agreement: share of positions with equal arg-max; `None` if no output has classes.
+        decided: `agreement` over the positions where the first class leads the second by more than `NEAR_TIES`.
+        decided_share: share of these positions among all.
+        checks: checks of a task with a comparison of its own; they replace those on `relative` and `decided`.
     """
 
     difference: float
@@ -60,7 +61,13 @@ class Comparison:
 
 
 def compare(outputs: Mapping[str, Arrays], expected: Mapping[str, Arrays], precision: str) -> Comparison:
-    """Compare outputs, by signature and name, on as many samples as both have."""
+    """Compare outputs with those expected.
+
+    Args:
+        outputs: signature → output name → array, samples first.
+        expected: expected outputs in the same form; the samples that both sides have are compared.
+        precision: `"float32"`, `"float16"`, `"dynamic"` or `"int8"`.
+    """
     differences, relatives, same, decided = [0.0], [0.0], [], []
     for signature, named in expected.items():
         for name, wanted in named.items():
@@ -75,7 +82,7 @@ def compare(outputs: Mapping[str, Arrays], expected: Mapping[str, Arrays], preci
                 second, first = np.moveaxis(np.partition(b, -2, axis=-1)[..., -2:], -1, 0)
                 same.append((a.argmax(-1) == b.argmax(-1)).ravel())
                 decided.append((first - second > NEAR_TIES[precision] * spread).ravel())
-    # np.max lets a NaN through, which max() would lose; and NaN fails every "<=".
+    # `np.max` returns NaN if there is one, where `max()` may not; and NaN fails every "<=".
     everywhere = np.concatenate(same) if same else np.zeros(0)
     leads = np.concatenate(decided) if decided else np.zeros(0, bool)
     where_decided = everywhere[leads]
@@ -89,7 +96,7 @@ def compare(outputs: Mapping[str, Arrays], expected: Mapping[str, Arrays], preci
 
 
 def closeness_checks(found: Comparison, what: str, precision: str) -> list[Check]:
-    """Whether a comparison is within the limits of its precision."""
+    """Return checks of a comparison against the limits of its precision; `what` completes their names."""
     if found.checks is not None:
         return [replace(check, name=f"{check.name} {what}") for check in found.checks]
     limit = FLOAT32_LIMIT if precision == "float32" else RANGE_LIMITS[precision]
@@ -106,5 +113,5 @@ def closeness_checks(found: Comparison, what: str, precision: str) -> list[Check
     return checks
 
 
-# From the answers by signature and output, those expected, and the precision of the file.
+# Arguments: outputs by signature and name, expected outputs, and precision of the file.
 Compare = Callable[[Mapping[str, Arrays], Mapping[str, Arrays], str], Comparison]

@@ -1,4 +1,4 @@
-"""To find the objects in a picture, each with its box and mask."""
+"""Detection: the objects in a picture, each with box and mask."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,10 +24,10 @@ class Detected(Result):
     Attributes:
         boxes: float32 `(n, 4)`, (x1, y1, x2, y2) in pixels of the picture.
         scores: float32 `(n,)`, 0..1.
-        classes: integers `(n,)` from 1.
+        classes: integers `(n,)`, counted from 1.
         instances: masks, bool `(n, height, width)`.
         picture: uint8 `(height, width, 3)`.
-        names: of the classes from 1 on, or `None` if nobody named them.
+        names: names of the classes from 1 on, or `None` if they have none.
     """
 
     boxes: np.ndarray
@@ -38,32 +38,35 @@ class Detected(Result):
     names: tuple[str, ...] | None = None
 
     def name_of(self, number: int) -> str:
-        """The name of a class from 1."""
+        """Return the name of a class; numbers count from 1."""
         return f"class {number}" if self.names is None else self.names[number - 1]
 
     def rows(self) -> Rows:
-        """A row an object."""
+        """Return one row per object: name, score and box."""
         found = zip(self.classes, self.scores, self.boxes, strict=True)
         table = ((self.name_of(int(c)), f"{score:.4f}", " ".join(f"{v:.1f}" for v in box)) for c, score, box in found)
         return [("object", "score", "box"), *table]
 
     def to_json(self) -> dict[str, Any]:
-        """The objects without their masks; `masks` has the pixels."""
+        """Return the objects without their masks, in types that JSON has; `masks` returns the pixels."""
         found = zip(self.classes.tolist(), self.scores.tolist(), self.boxes.tolist(), strict=True)
         objects = [{"class": c, "name": self.name_of(c), "score": score, "box": box} for c, score, box in found]
         return {"size": list(self.picture.shape[:2]), "objects": objects}
 
     def draw(self) -> Image.Image:
-        """The picture with the objects drawn on it."""
+        """Draw the objects on the picture."""
         return draw_instances(self.picture, self.boxes, self.classes, self.scores, self.instances, self.names)
 
     def masks(self) -> Image.Image:
-        """An image of object numbers from 1, in the order of `rows`; 0 is none, and better ones lie above others."""
+        """Return an image whose pixels are object numbers, counted from 1 in the order of `rows`.
+
+        Pixels without an object are 0; where objects overlap, the one with the higher score is visible.
+        """
         return instance_image(self.instances)
 
 
 class Detect(Task):
-    """Outputs `boxes`, `scores`, `classes`, `masks` and `count`."""
+    """The task of detectors, whose outputs are `boxes`, `scores`, `classes`, `masks` and `count`."""
 
     name = "detect"
     drawing = "instances"
@@ -71,7 +74,7 @@ class Detect(Task):
     def interpret(
         self, outputs: Mapping[str, np.ndarray], facts: Facts, example: Example, options: Mapping[str, Any]
     ) -> Detected:
-        """The objects above the threshold, in the frame of the picture."""
+        """Return the objects whose score reaches the threshold, in coordinates of the user's picture."""
         if not set(OUTPUTS) <= outputs.keys():
             expected = ", ".join(OUTPUTS)
             raise ValueError(f"to detect, a model must give {expected}; this one gives {', '.join(outputs)}")
@@ -93,7 +96,7 @@ class Detect(Task):
     def compare(
         self, outputs: Mapping[str, Arrays], expected: Mapping[str, Arrays], precision: str
     ) -> closeness.Comparison:
-        """Detections are matched; of a trunk without heads, which finds none, the numbers are compared."""
+        """Match the detections, or compare the numbers of a backbone without heads, which detects nothing."""
         if any(not set(OUTPUTS) <= named.keys() for named in expected.values()):
             return super().compare(outputs, expected, precision)
         return detections.compare(outputs, expected, precision)

@@ -1,6 +1,6 @@
-"""Comparison of detectors: which of the expected detections were found, rather than how far numbers are apart.
+"""Comparison of detectors: count the expected detections that were found, instead of comparing numbers in order.
 
-A detection that is just suppressed, or ranked one place lower, moves all slots after it.
+A detection that is suppressed by a narrow margin, or ranked one place lower, shifts all later detections.
 """
 
 from collections.abc import Mapping
@@ -11,23 +11,24 @@ import numpy as np
 from keras_segattn.tasks.closeness import Arrays, Check, Comparison
 
 OUTPUTS = frozenset({"boxes", "scores", "classes", "masks", "count"})
-# A detection is the same one if its class is, and its box overlaps the expected one so much.
+# A detection matches an expected one if the classes are equal and the boxes overlap by at least this IoU.
 SAME_IOU = 0.5
-# Of float32 files: pixels, and probabilities. Sums in another order, through exponentials and thresholds.
+# Largest differences in float32 files, in pixels (boxes) and as probabilities (scores, masks). They allow for sums in
+# another order, followed by exponentials and thresholds.
 BOX_LIMIT, SCORE_LIMIT, MASK_LIMIT = 0.1, 1e-3, 1e-2
-# Share of the detections that must be found again with rounded weights. 11 bits move hardly any over a threshold;
-# 8 bits do with those that score little.
+# Share of the detections that must be found again with rounded weights. Weights of 11 bits move hardly any detection
+# over a threshold; weights of 8 bits move some with low scores.
 MIN_MATCHED = {"float32": 1.0, "float16": 0.9, "dynamic": 0.6, "int8": 0.5}
 
 
 class DetectionComparison(NamedTuple):
-    """Detections against those expected, summed over the samples.
+    """Numbers of matched detections, summed over the samples, and their largest differences.
 
     Attributes:
         found, expected: numbers of detections.
-        matched: how many of the expected were found with their class.
+        matched: number of expected detections that were found with the same class.
         box: largest difference of a matched box's corner, in pixels.
-        score, mask: largest difference of a matched probability.
+        score, mask: largest difference of a matched score, and of a value of a matched mask.
     """
 
     found: int
@@ -39,7 +40,7 @@ class DetectionComparison(NamedTuple):
 
     @property
     def share(self) -> float:
-        """Matched ÷ the larger number of detections; 1 if there are none on either side."""
+        """`matched` ÷ max(`found`, `expected`); 1 if there are no detections on either side."""
         larger = max(self.found, self.expected)
         return self.matched / larger if larger else 1.0
 
@@ -49,7 +50,7 @@ def compare_detections(got: Mapping[str, np.ndarray], wanted: Mapping[str, np.nd
 
     Args:
         got: output name → `(samples, batch, …)` or `(batch, …)`.
-        wanted: the same of the reference; as many samples as both have are compared.
+        wanted: outputs of the reference in the same form; the samples that both have are compared.
     """
     number = min(len(got["count"]), len(wanted["count"]))
     flat = [
@@ -77,7 +78,7 @@ def compare_detections(got: Mapping[str, np.ndarray], wanted: Mapping[str, np.nd
     return DetectionComparison(found, expected, pairs, box, score, mask)
 
 
-# Dimensions of an output without samples and batch.
+# Number of dimensions of each output without samples and batch.
 _RANKS = {"boxes": 2, "scores": 1, "classes": 1, "masks": 3}
 
 
@@ -91,7 +92,7 @@ def _iou(a: np.ndarray, b: np.ndarray) -> float:
 def compare(outputs: Mapping[str, Arrays], expected: Mapping[str, Arrays], precision: str) -> Comparison:
     """Compare the detections of a file with those expected; see `closeness.compare`.
 
-    All signatures, or all calls, are taken together, as one with many samples.
+    The samples of all signatures, or of all calls, are joined and compared as one set.
     """
     joined = [
         {name: np.concatenate([side[key][name] for key in expected]) for name in OUTPUTS}
@@ -102,7 +103,7 @@ def compare(outputs: Mapping[str, Arrays], expected: Mapping[str, Arrays], preci
 
 
 def detection_checks(found: DetectionComparison, precision: str) -> list[Check]:
-    """Whether the detections are equal (float32), or enough of them are found again."""
+    """Return checks that enough detections are found again, and in float32 that they are equal up to rounding."""
     measured = f"{found.matched} of {found.expected} found again, {found.found} in all"
     floor = MIN_MATCHED[precision]
     checks = [Check("detections", found.share >= floor, measured, f">= {floor:.0%}")]

@@ -1,4 +1,4 @@
-"""To draw images out of noise."""
+"""Generation: images from noise."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from keras_segattn.tasks.options import class_index
 from keras_segattn.tasks.task import Arrays, Example, Result, Rows, Shapes, Task, output
 from keras_segattn.visualize.grid import image_grid
 
-# Generators that normalise by the batch are meant to see this many images at once.
+# Images per call. Generators that normalise with the statistics of a batch are meant to see this many at once.
 BATCH = 128
 COLUMNS = 8
 IMAGE = "image"
@@ -22,12 +22,12 @@ IMAGE = "image"
 
 @dataclass(frozen=True)
 class Generated(Result):
-    """Images that a generator drew.
+    """Images of a generator.
 
     Attributes:
         images: uint8 `(count, height, width, channels)`.
-        classes: class of each image; `None` of a generator without classes.
-        scale: side of the square that a pixel becomes in the drawing.
+        classes: class of each image; `None` if the generator has no classes.
+        scale: side of the square in the drawing that stands for one pixel.
     """
 
     images: np.ndarray
@@ -35,39 +35,39 @@ class Generated(Result):
     scale: int = 1
 
     def rows(self) -> Rows:
-        """How many images of what size."""
+        """Return the number of images and their size."""
         return [("images", "height", "width", "channels"), tuple(map(str, self.images.shape))]
 
     def to_json(self) -> dict[str, Any]:
-        """The size of the images, their classes and their mean intensities; `draw` shows the pixels."""
+        """Return shape, classes and mean intensities of the images in types that JSON has; `draw` shows the pixels."""
         means = self.images.mean(axis=(1, 2, 3)).tolist()
         return {"shape": list(self.images.shape), "classes": self.classes and list(self.classes), "means": means}
 
     def draw(self) -> Image.Image:
-        """The images side by side; those of classes in turn with a class in each column."""
+        """Draw the images in a grid; if the classes take turns, each column shows one class."""
         turns = 0 if self.classes is None else len(set(self.classes))
         return image_grid(self.images, min(turns if turns > 1 else COLUMNS, len(self.images)), scale=self.scale)
 
 
 class Generate(Task):
-    """Output `image` `(height, width, channels)`, from -1 after tanh, else from 0 to 1."""
+    """The task of generators, whose output is `image` `(height, width, channels)`, -1..1 after tanh, else 0..1."""
 
     name = "generate"
     drawing = "samples"
 
     def asks(self, facts: Facts, shapes: Shapes) -> dict[str, Field]:  # noqa: ARG002
-        """Nothing: classes are chosen by an option."""
+        """Return no inputs: noise is drawn, and an option chooses the class."""
         return {}
 
     def read(self, facts: Facts, shapes: Shapes, given: Sequence[Any], options: Mapping[str, Any]) -> Example:
-        """Noise and classes in full batches, of which `run` keeps as many images as were asked for."""
+        """Draw noise and classes for full batches; `run` keeps the first `options["count"]` images."""
         if given:
             raise ValueError(f"a generator takes no inputs but its options, received {len(given)}")
         total = -(-options["count"] // BATCH) * BATCH
         arrays: Arrays = {}
         labels: dict[str, Any] = {}
         seed = options["seed"]
-        # In the order of the facts, so that every stored form of a model gets the same noise.
+        # Inputs in the order of the facts, so that every stored form of a model gets the same noise.
         for name in sorted(shapes, key=[*facts.inputs, *shapes].index):
             kind, shape = facts.inputs.get(name), shapes[name]
             if isinstance(kind, Noise):
@@ -93,7 +93,7 @@ class Generate(Task):
         facts: Facts,
         options: Mapping[str, Any],
     ) -> list[Result]:
-        """Images in batches as those that the generator was trained on."""
+        """Generate images in batches of `BATCH`, as in training."""
         results: list[Result] = []
         for example in examples:
             total = len(next(iter(example.arrays.values())))
@@ -108,7 +108,7 @@ class Generate(Task):
     def interpret(
         self, outputs: Mapping[str, np.ndarray], facts: Facts, example: Example, options: Mapping[str, Any]
     ) -> Generated:
-        """The images of all noise of an example, as pixels."""
+        """Return the images of an example as pixels."""
         name, images = output(outputs, (IMAGE,), self.name)
         if images.ndim != 4 or images.shape[-1] not in (1, 3):
             raise ValueError(f"to generate, {name} must be (height, width, 1 or 3), received {images.shape[1:]}")

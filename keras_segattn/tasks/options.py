@@ -1,4 +1,4 @@
-"""What a user may choose for each task: flags of the command line and keyword arguments in Python."""
+"""Options of each task: flags on the command line, keyword arguments in Python."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,20 +6,20 @@ from typing import Any
 
 from keras_segattn.arguments import unknown
 
-# A number where text is expected is taken as its text, a whole number where any number is.
+# Types accepted for each declared type: an `int` also for `float`, and for `str`, where it becomes text.
 ACCEPTED: dict[type, tuple[type, ...]] = {int: (int,), float: (int, float), str: (str, int)}
 
 
 @dataclass(frozen=True)
 class Option:
-    """Something that a user may choose.
+    """One option of a task.
 
     Args:
-        type: of the value: `int`, `float` or `str`.
-        default: value if nothing is chosen; `None` if it is left to the model.
-        help: sentence for the command line.
-        minimum: least value, or `None`.
-        choices: all values that there are, or `None`.
+        type: type of the value: `int`, `float` or `str`.
+        default: value if the user gives none; `None` leaves the choice to the model.
+        help: sentence for the help of the command line.
+        minimum: smallest allowed value, or `None`.
+        choices: allowed values, or `None`.
     """
 
     type: type
@@ -29,10 +29,10 @@ class Option:
     choices: tuple[str, ...] | None = None
 
     def checked(self, name: str, value: Any) -> Any:
-        """The value in the option's type.
+        """Return the value in the option's type.
 
         Raises:
-            ValueError: if it is none.
+            ValueError: if the value has another type or is not allowed.
         """
         if value is None and self.default is None:
             return None
@@ -47,24 +47,26 @@ class Option:
 
 
 OPTIONS: dict[str, dict[str, Option]] = {
-    "classify": {"top": Option(int, 5, "How many classes to name.", minimum=1)},
-    "segment": {"clear": Option(str, None, "Class, by name or number, that the overlay leaves as it is.")},
+    "classify": {"top": Option(int, 5, "Number of classes to show, most probable first.", minimum=1)},
+    "segment": {"clear": Option(str, None, "Class, by name or number, without colour in the overlay.")},
     "detect": {
-        "score_threshold": Option(float, 0.5, "Objects that the model is less sure of are left out.", minimum=0),
+        "score_threshold": Option(float, 0.5, "Smallest score, 0 to 1, of the objects to show.", minimum=0),
     },
-    "write": {"best": Option(int, 1, "How many sentences to show.", minimum=1)},
+    "write": {"best": Option(int, 1, "Number of sentences to show, best first.", minimum=1)},
     "generate": {
-        "count": Option(int, 64, "How many images.", minimum=1),
-        "label": Option(str, None, "Class, by name or number, of all images; default: all classes in turn."),
+        "count": Option(int, 64, "Number of images to generate.", minimum=1),
+        "label": Option(str, None, "Class of the images, by name or number; default: all classes in turn."),
         "seed": Option(int, 0, "Seed of the noise.", minimum=0),
-        "noise": Option(str, None, "Instead of what the model was trained with.", choices=("normal", "uniform")),
-        "scale": Option(int, 2, "Side of the square that a pixel becomes.", minimum=1),
+        "noise": Option(
+            str, None, "Distribution of the noise; default: as in training.", choices=("normal", "uniform")
+        ),
+        "scale": Option(int, 2, "Factor that enlarges the images in the drawing.", minimum=1),
     },
 }
 
 
 def checked_options(task: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """All options of a task: those given, and the defaults of the others.
+    """Return all options of a task: the given values, and the defaults of the others.
 
     Raises:
         ValueError: if the task has no such option, or a value is wrong.
@@ -77,10 +79,10 @@ def checked_options(task: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def class_index(name: str, value: str, labels: tuple[str, ...] | None, classes: int) -> int:
-    """The class that a user means by its name, or else by its number from 0.
+    """Return the number of the class that a user gave by name, or else by number from 0.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if there is no such class.
     """
     if labels is not None and value in labels:
         return labels.index(value)

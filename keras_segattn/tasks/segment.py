@@ -1,4 +1,4 @@
-"""To tell the class of every pixel of a picture."""
+"""Segmentation: the class of every pixel of a picture."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ class Segmented(Result):
     """The class of every pixel.
 
     Attributes:
-        mask: int32 `(height, width)`, of the picture that the user gave; of the crop if the model saw one.
-        picture: uint8 `(height, width, 3)` that the mask lies on.
-        names: of the classes, or `None` if nobody named them.
-        clear: class that a drawing leaves untinted; `None` is the background, if a class is called so.
+        mask: int32 `(height, width)` in the size of the user's picture, or of the crop if the model saw only that.
+        picture: uint8 `(height, width, 3)`, the picture or crop that belongs to the mask.
+        names: names of the classes, or `None` if they have none.
+        clear: class that the drawing does not tint; `None` is the background, if a class is called so.
     """
 
     mask: np.ndarray
@@ -40,30 +40,33 @@ class Segmented(Result):
         return dict(sorted(found, key=lambda pair: (-pair[1], pair[0])))
 
     def name_of(self, number: int) -> str:
-        """The name of a class."""
+        """Return the name of a class."""
         return f"class {number}" if self.names is None else self.names[number]
 
     def rows(self) -> Rows:
-        """The classes that occur, and their shares of the pixels."""
+        """Return the classes that occur and their shares of the pixels."""
         return [("class", "share"), *((self.name_of(one), f"{share:.4f}") for one, share in self.shares.items())]
 
     def to_json(self) -> dict[str, Any]:
-        """The size of the mask and the shares of the classes; `masks` has the pixels."""
+        """Return mask size and class shares in types that JSON has; `masks` returns the pixels."""
         shares = [{"index": one, "name": self.name_of(one), "share": share} for one, share in self.shares.items()]
         return {"size": list(self.mask.shape), "classes": shares}
 
     def draw(self) -> Image.Image:
-        """The picture tinted by its classes."""
+        """Draw the picture, tinted by the classes of its pixels."""
         clear = background_of(self.names) if self.clear is None else self.clear
         return overlay(self.picture, self.mask, labels=self.names, clear=clear)
 
     def masks(self) -> Image.Image:
-        """An image whose pixels are the numbers of the classes."""
+        """Return an image whose pixels are class numbers."""
         return class_image(self.mask, None, classes=None if self.names is None else len(self.names))
 
 
 class Segment(Task):
-    """Output `logits`, `probabilities` `(height, width, classes)` or `mask` `(height, width)`."""
+    """The task of segmenters.
+
+    Their output is `logits` or `probabilities` `(height, width, classes)`, or `mask` `(height, width)`.
+    """
 
     name = "segment"
     drawing = "overlay"
@@ -72,7 +75,7 @@ class Segment(Task):
     def interpret(
         self, outputs: Mapping[str, np.ndarray], facts: Facts, example: Example, options: Mapping[str, Any]
     ) -> Segmented:
-        """The most probable class of every pixel, in the frame of the picture."""
+        """Return the most probable class of every pixel, in the size of the user's picture."""
         name, values = output(outputs, (MASK, *SCORES), self.name)
         scores = name != MASK and values.ndim == 3
         if values.ndim != 2 and not scores:
@@ -83,7 +86,7 @@ class Segment(Task):
         if mask.max() >= classes:
             raise ValueError(f"the model gives class {mask.max()}, and has names of {classes}")
         clear = None if options["clear"] is None else class_index("clear", options["clear"], names, classes)
-        if not example.frames:  # numbers, not a picture that could be drawn on
+        if not example.frames:  # the input is numbers, not a picture to draw on
             return Segmented(mask, np.zeros((*mask.shape, 3), np.uint8), names, clear)
         picture, frame = next(iter(example.frames.items()))
         if frame.fit == "crop":

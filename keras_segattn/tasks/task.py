@@ -1,4 +1,4 @@
-"""What every task can do: read an example, run a model on examples, interpret its outputs."""
+"""Base classes of tasks and their results: read an example, run a model on examples, interpret the outputs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ class Example(NamedTuple):
     """One example, as a user gave it and as a model takes it.
 
     Attributes:
-        given: input name → what the user gave: a picture uint8 `(height, width, 3)`, the tokens of a text, …
-        arrays: input name → what the model takes, without a batch. Pictures are not normalised yet.
-        frames: input name → how a picture was brought to the size that the model takes.
+        given: input name → value from the user: a picture uint8 `(height, width, 3)`, the tokens of a text, …
+        arrays: input name → array for the model, without a batch. Pictures are not normalised yet.
+        frames: input name → record of how the picture was fitted to the size that the model takes.
     """
 
     given: dict[str, Any]
@@ -33,41 +33,41 @@ class Example(NamedTuple):
 
 @dataclass(frozen=True)
 class Result:
-    """What a model says about one example."""
+    """The interpreted outputs of a model for one example."""
 
     def rows(self) -> Rows:
-        """A table; its first row are the headings."""
+        """Return the result as a table; the first row holds the headings."""
         raise NotImplementedError
 
     def to_json(self) -> dict[str, Any]:
-        """The result in the types of JSON."""
+        """Return the result in types that JSON has."""
         raise NotImplementedError
 
     def notes(self) -> list[str]:
-        """Lines that belong below the table."""
+        """Return lines to print below the table."""
         return []
 
     def warnings(self) -> list[str]:
-        """What the user should know about the example, such as words that the model does not know."""
+        """Return warnings about the example, such as words that the model does not know."""
         return []
 
     def draw(self) -> Image.Image | None:
-        """A picture of the result, or `None` if there is nothing to draw."""
+        """Draw a picture of the result; `None` if there is nothing to draw."""
         return None
 
     def masks(self) -> Image.Image | None:
-        """An image of class or instance numbers, or `None` of other tasks."""
+        """Return an image whose pixels are class or instance numbers; `None` if the task has none."""
         return None
 
 
 class Task:
-    """A meaning of outputs.
+    """Base of the tasks: a task knows which inputs a user gives, and what the outputs of a model mean.
 
     Attributes:
-        name: key of `keras_segattn.tasks.TASKS`.
-        drawing: noun for what `Result.draw` draws, which file names end in.
-        every_pixel: whether the outputs are scores of every pixel, of which servers also offer the largest.
-        signatures: names under which stored models offer what is interpreted here, the preferred one first.
+        name: name of the task, one of `keras_segattn.tasks.TASKS`.
+        drawing: noun for the picture that `Result.draw` makes; it ends the names of files.
+        every_pixel: whether the outputs are class scores of every pixel; servers then also offer their arg-max.
+        signatures: names of the signatures of stored models that `interpret` understands, the preferred one first.
     """
 
     name: ClassVar[str]
@@ -76,17 +76,17 @@ class Task:
     every_pixel: ClassVar[bool] = False
 
     def asks(self, facts: Facts, shapes: Shapes) -> dict[str, Field]:
-        """The inputs that a user gives, in order."""
+        """Return the inputs that a user gives, in order."""
         return {name: kind for name, kind in (facts.given | _unknown(facts, shapes)).items() if name in shapes}
 
     def read(self, facts: Facts, shapes: Shapes, given: Sequence[Any], options: Mapping[str, Any]) -> Example:  # noqa: ARG002
-        """What a user gave as an example.
+        """Read an example from what a user gave.
 
         Args:
-            facts: what is known of the model.
+            facts: facts about the model.
             shapes: input name → shape without the batch; `None` where a size is open.
-            given: paths, arrays or texts, one for each input of `asks`.
-            options: all options of the task.
+            given: paths, arrays or texts, one for each input that `asks` returns.
+            options: values of all options of the task.
 
         Raises:
             ValueError: if something cannot be read or does not fit.
@@ -113,13 +113,13 @@ class Task:
         facts: Facts,
         options: Mapping[str, Any],
     ) -> list[Result]:
-        """The results of examples whose arrays have equal shapes.
+        """Run a model on examples whose arrays have equal shapes, and return one result per example.
 
         Args:
-            call: model, from a batch to its outputs.
-            examples: at least one.
-            facts: what is known of the model.
-            options: all options of the task.
+            call: model as a function from a batch to its outputs, both name → array.
+            examples: one or more examples.
+            facts: facts about the model.
+            options: values of all options of the task.
         """
         batch = {name: np.stack([one.arrays[name] for one in examples]) for name in examples[0].arrays}
         outputs = call(batch)
@@ -131,13 +131,13 @@ class Task:
     def interpret(
         self, outputs: Mapping[str, np.ndarray], facts: Facts, example: Example, options: Mapping[str, Any]
     ) -> Result:
-        """What the outputs of one example mean.
+        """Interpret the outputs for one example.
 
         Args:
             outputs: output name → array without a batch.
-            facts: what is known of the model.
-            example: what it was given.
-            options: all options of the task.
+            facts: facts about the model.
+            example: example that the outputs belong to.
+            options: values of all options of the task.
 
         Raises:
             ValueError: if the outputs are not those of the task, hold NaN, or do not fit the facts.
@@ -147,15 +147,15 @@ class Task:
     def compare(
         self, outputs: Mapping[str, Arrays], expected: Mapping[str, Arrays], precision: str
     ) -> closeness.Comparison:
-        """How far the answers of a written file are from those of the model; see `closeness.compare`."""
+        """Compare the outputs of a written file with those of the model; see `closeness.compare`."""
         return closeness.compare(outputs, expected, precision)
 
 
 def output(outputs: Mapping[str, np.ndarray], names: Sequence[str], task: str) -> tuple[str, np.ndarray]:
-    """Name and values of the first output that has one of the names, or of the only output.
+    """Return name and values of the output with the first of the names that exists, or else of the only output.
 
     Raises:
-        ValueError: if there is none, or it holds NaN.
+        ValueError: if there is no such output, or it holds NaN.
     """
     found = next((name for name in names if name in outputs), None)
     if found is None and len(outputs) == 1:
@@ -163,16 +163,16 @@ def output(outputs: Mapping[str, np.ndarray], names: Sequence[str], task: str) -
     if found is None:
         raise ValueError(f"to {task}, a model must give {' or '.join(names)}; this one gives {', '.join(outputs)}")
     values = np.asarray(outputs[found])
-    if values.dtype.kind == "f" and np.isnan(values).any():  # a largest value would be that of the first NaN
+    if values.dtype.kind == "f" and np.isnan(values).any():  # `argmax` would return the position of the NaN
         raise ValueError(f"the model gives NaN as {found}: look for NaN or infinity in its weights and its input")
     return found, values
 
 
 def class_names(labels: Sequence[str] | None, classes: int) -> list[str]:
-    """The names of so many classes, or their numbers if nobody named them.
+    """Return one name per class: the labels, or `"class 0"`, `"class 1"`, … if there are none.
 
     Raises:
-        ValueError: if there are more or fewer names.
+        ValueError: if the number of labels is not the number of classes.
     """
     if labels is None:
         return [f"class {number}" for number in range(classes)]
@@ -182,5 +182,5 @@ def class_names(labels: Sequence[str] | None, classes: int) -> list[str]:
 
 
 def _unknown(facts: Facts, shapes: Shapes) -> dict[str, Field]:
-    """Inputs of which the facts say nothing."""
+    """Return the inputs that the facts do not mention, as `Vectors`."""
     return {name: Vectors() for name in shapes if name not in facts.inputs}

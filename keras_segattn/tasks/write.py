@@ -1,4 +1,4 @@
-"""To write sentences: translations of a text, captions of a picture."""
+"""Writing: sentences such as translations of a text or captions of a picture."""
 
 import math
 from collections.abc import Mapping
@@ -16,9 +16,9 @@ from keras_segattn.tasks.task import Example, Result, Rows, Task
 from keras_segattn.visualize.attention import alignment, attended_words
 
 OUTPUTS = ("tokens", "scores", "attention", "lengths")
-# Without attention, there is one place to attend to.
+# A model without attention reports one place, the whole input; this is its name.
 EVERYTHING = "everything"
-# What a word attended to less than this is not printed.
+# Smallest attention weight that is printed.
 LEAST_SHOWN = 0.1
 
 
@@ -27,8 +27,8 @@ class Sentence(NamedTuple):
 
     Attributes:
         tokens: the sentence, without its end.
-        score: what sentences are ordered by.
-        attention: float32 `(T, L)`, a row for every token, and one for the end if it was written.
+        score: score of the search; the best sentence has the highest.
+        attention: float32 `(T, L)`: one row per token, and one for the end of the sentence if it was written.
     """
 
     tokens: tuple[str, ...]
@@ -37,20 +37,20 @@ class Sentence(NamedTuple):
 
     @property
     def words(self) -> list[str]:
-        """A token for every row of attention: the sentence, and its end if it was written."""
+        """One token for every row of `attention`: the sentence, and its end if it was written."""
         return [*self.tokens, SPECIAL[EOS]][: len(self.attention)]
 
 
 @dataclass(frozen=True)
 class Written(Result):
-    """What a model wrote about an example.
+    """The sentences that a model wrote for an example.
 
     Attributes:
-        sentences: best first.
-        best: how many of them are shown.
-        read: tokens that the model read, and can attend to; `None` of a model that reads none.
-        picture: uint8 `(height, width, 3)` that it looked at, or `None`.
-        grid: rows and columns of the places in the picture.
+        sentences: sentences, best first.
+        best: number of sentences to show.
+        read: tokens that the model attends to; `None` if it attends to no text.
+        picture: uint8 `(height, width, 3)` that the model attends to, or `None`.
+        grid: number of rows and columns of the places in the picture; `None` without a picture.
         unknown: tokens of the text that the model does not know.
     """
 
@@ -62,12 +62,12 @@ class Written(Result):
     unknown: tuple[str, ...] = ()
 
     def rows(self) -> Rows:
-        """The best sentences and their scores."""
+        """Return the best sentences and their scores."""
         shown = self.sentences[: self.best]
         return [("sentence", "score"), *((" ".join(one.tokens), f"{one.score:.3f}") for one in shown)]
 
     def notes(self) -> list[str]:
-        """What each word of the best sentence attended to in a text, down to a tenth."""
+        """Return for each word of the best sentence the tokens of the text with an attention of 0.1 or more."""
         if self.read is None:
             return []
         first = self.sentences[0]
@@ -78,16 +78,16 @@ class Written(Result):
         ]
 
     def warnings(self) -> list[str]:
-        """The tokens that the model reads as unknown."""
+        """Return a warning that lists the tokens unknown to the model."""
         return [f"unknown to the model: {' '.join(self.unknown)}"] if self.unknown else []
 
     def to_json(self) -> dict[str, Any]:
-        """The best sentences, and the unknown tokens."""
+        """Return the best sentences and the unknown tokens, in types that JSON has."""
         shown = [{"tokens": list(one.tokens), "score": one.score} for one in self.sentences[: self.best]]
         return {"sentences": shown, "unknown": list(self.unknown)}
 
     def draw(self) -> Image.Image | None:
-        """Where the best sentence looked: its alignment with a text, or its words over a picture."""
+        """Draw the attention of the best sentence: its alignment with the text, or a map over the picture per word."""
         first = self.sentences[0]
         if self.read is not None:
             return alignment(first.attention, self.read, first.words)
@@ -97,7 +97,10 @@ class Written(Result):
 
 
 class Write(Task):
-    """Outputs of a search: `tokens` `(beams, T)`, `scores` and `lengths` `(beams,)`, `attention` `(beams, T, L)`."""
+    """The task of models that write sentences by beam search.
+
+    Their outputs are `tokens` `(beams, T)`, `scores` and `lengths` `(beams,)` and `attention` `(beams, T, L)`.
+    """
 
     name = "write"
     drawing = "attention"
@@ -106,22 +109,22 @@ class Write(Task):
     def interpret(
         self, outputs: Mapping[str, np.ndarray], facts: Facts, example: Example, options: Mapping[str, Any]
     ) -> Written:
-        """The sentences that were found."""
+        """Return the sentences that the search found, best first."""
         if not set(OUTPUTS) <= outputs.keys():
             expected = ", ".join(OUTPUTS)
             raise ValueError(f"to write, a model must give {expected}; this one gives {', '.join(outputs)}")
         scores = np.asarray(outputs["scores"])
-        if not scores[0] > IMPOSSIBLE:  # nor of NaN
+        if not scores[0] > IMPOSSIBLE:  # NaN fails the comparison, too
             raise ValueError(f"the model gave scores {scores.tolist()}: it found no sentence")
         texts = [name for name, kind in facts.inputs.items() if isinstance(kind, Tokens) and name in example.given]
         tokens = next(iter(example.given[name] for name in texts), None)
         picture = next(iter(example.frames), None)
         places = outputs["attention"].shape[-1]
         read: tuple[str, ...] | None = None
-        # Where a model takes both, its attention has as many columns as what it attends to.
+        # If a model takes a text and a picture, the number of columns of its attention tells which one it attends to.
         if tokens is not None and (picture is None or places == len(example.arrays[texts[0]])):
             read = (EVERYTHING,) if places == 1 else tuple(tokens)
-        columns = places if read is None else len(read)  # padding behind a text is not looked at
+        columns = places if read is None else len(read)  # without the padding behind a text
         shown = None if read is not None or picture is None else example.given[picture]
         size = None if picture is None else example.arrays[picture].shape[:2]
         hypotheses = zip(*(outputs[name] for name in OUTPUTS), strict=True)
@@ -134,10 +137,10 @@ class Write(Task):
 
 
 def grid_of_places(places: int, size: tuple[int, int]) -> tuple[int, int]:
-    """Rows and columns of a picture's places: of the grids of so many, that with the squarest cells.
+    """Return rows and columns of the grid with this number of places whose cells are closest to squares.
 
     Args:
-        places: how many.
+        places: number of places.
         size: (height, width) of the picture.
     """
     height, width = size
@@ -147,7 +150,7 @@ def grid_of_places(places: int, size: tuple[int, int]) -> tuple[int, int]:
 
 
 def _words(ids: np.ndarray, facts: Facts) -> tuple[str, ...]:
-    """The tokens of a sentence; their numbers if the model holds no vocabulary of what it writes."""
+    """Return the tokens of a sentence, or their numbers if the model holds no vocabulary for its output."""
     target = next((kind.vocabulary for kind in facts.inputs.values() if isinstance(kind, Tokens) and kind.target), None)
     known = facts.vocabularies.get(target or "target")
     if known is not None:
@@ -157,7 +160,7 @@ def _words(ids: np.ndarray, facts: Facts) -> tuple[str, ...]:
 
 
 def _unknown(texts: list[str], example: Example) -> tuple[str, ...]:
-    """The tokens that were given and became that of unknown words."""
+    """Return the given tokens that are not in the vocabulary and were read as the token for unknown words."""
     pairs = (pair for name in texts for pair in zip(example.given[name], example.arrays[name], strict=False))
     return tuple(token for token, number in pairs if number == UNK and token != SPECIAL[UNK])
 

@@ -1,4 +1,4 @@
-"""Models and pictures that the tests of several commands read; one worker makes them."""
+"""Models and pictures for the tests of several commands."""
 
 import json
 
@@ -13,7 +13,7 @@ from keras_segattn.application import save
 
 
 def pytest_collection_modifyitems(items):
-    """All tests of the command run in one worker, which makes their files once."""
+    """Run all tests of the command in one worker, so that their files are made once."""
     for item in items:
         if "tests/cli/" in item.nodeid:
             item.add_marker(pytest.mark.xdist_group("cli"))
@@ -21,7 +21,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """A folder with a small segmentation model of three named classes, pictures and masks."""
+    """Make a folder with a small segmentation model of three named classes, pictures and masks."""
     folder = tmp_path_factory.mktemp("trained")
     model = ks.FCN8s(backbone="squeezenet1_1", classes=3, alpha=0.125)
     randomise(model)
@@ -42,7 +42,7 @@ def photo(trained):
 
 @pytest.fixture(scope="session")
 def classifier(tmp_path_factory):
-    """A small classifier of seven classes whose names nobody said."""
+    """Make a small classifier with seven classes without names."""
     path = tmp_path_factory.mktemp("classifier") / "model.keras"
     model = ks.SqueezeNet1_1(input_shape=(33, 33, 3), classes=7, alpha=0.125)
     randomise(model)
@@ -52,7 +52,7 @@ def classifier(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def detector(tmp_path_factory):
-    """A folder with a small Mask R-CNN as Keras model and as a file of weights, and a picture."""
+    """Make a folder with a small Mask R-CNN, as a Keras model and as a weight file, and a picture."""
     folder = tmp_path_factory.mktemp("detector")
     model = tiny_model(ks.model_card("MaskRCNN"))
     save(model, folder / "model.keras", facts=ks.facts_of(model, labels=["cat", "dog", "bird"]))
@@ -63,7 +63,7 @@ def detector(tmp_path_factory):
 
 @pytest.fixture
 def objects(segattn):
-    """Run `segattn … --json` and return the objects that it printed, one per line."""
+    """Return a function that runs `segattn … --json` and returns the objects that it prints, one per line."""
 
     def run(*arguments):
         return [json.loads(line) for line in segattn(*arguments, "--json").out.splitlines()]

@@ -1,4 +1,4 @@
-"""How the command ends: errors are a line, signals leave nothing behind, TensorFlow's log goes nowhere."""
+"""The end of a command: errors print one line, signals leave no files behind, TensorFlow's log is discarded."""
 
 import signal
 import subprocess
@@ -56,7 +56,7 @@ def test_a_signal_leaves_nothing_half_written(trained, tmp_path, number, code):
         deadline = time.monotonic() + 120
         while not list(tmp_path.iterdir()) and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert list(tmp_path.iterdir()), process.communicate()  # it has begun to write
+        assert list(tmp_path.iterdir()), process.communicate()  # the export has begun to write
         process.send_signal(number)
         _, errors = process.communicate(timeout=120)
     assert process.returncode == code

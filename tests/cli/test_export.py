@@ -59,7 +59,7 @@ def test_a_server_s_folder_is_named_and_numbered(segattn, trained, tmp_path):
 
 def test_a_translator_is_exported_with_its_vocabularies_and_rules(segattn, objects, tmp_path):
     model = ks.RNNSearch(len(LETTERS), len(WORDS), units=6, embedding=5, maxout=4, alignment=7)
-    randomise(model)  # as it begins, all sentences are equally likely, and rounding decides between them
+    randomise(model)  # initial weights make all sentences equally likely, so that rounding would decide
     LETTERS.save(tmp_path / "letters.txt")
     WORDS.save(tmp_path / "words.txt")
     save(model, tmp_path / "speller.keras")

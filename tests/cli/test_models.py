@@ -1,4 +1,4 @@
-"""`segattn list` and `segattn info`, help and version."""
+"""`segattn list` and `segattn info`, the help and the version."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import keras_segattn as ks
 
-# Seconds for a cold `segattn --help` on an idle machine; a busy one takes a few times as long.
+# Seconds that the first `segattn --help` takes on an idle machine; a busy one takes a few times as long.
 HELP_SECONDS = 1.0
 
 
@@ -37,7 +37,9 @@ def test_help_loads_no_network_library():
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert time.perf_counter() - begun < 20 * HELP_SECONDS  # would be far more with TensorFlow on a busy machine
+    assert (
+        time.perf_counter() - begun < 20 * HELP_SECONDS
+    )  # importing TensorFlow on a busy machine would take far longer
 
 
 def test_a_listing_shows_task_input_and_size(segattn):

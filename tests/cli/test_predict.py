@@ -1,4 +1,4 @@
-"""`segattn predict` with models of every task, in every form."""
+"""`segattn predict` with models of every task, stored in every form."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def test_a_classifier_names_classes(segattn, objects, classifier, trained):
     plain = segattn("predict", classifier, first, second).out
     assert plain.count("│ class ") == 10
     assert "probability" in plain
-    assert {str(first), str(second)} <= set(plain.splitlines())  # a long name is not broken where its table ends
+    assert {str(first), str(second)} <= set(plain.splitlines())  # a long title is not wrapped at the width of its table
     named = segattn("predict", classifier, first, "--labels", "ant,bee,cat,dog,elk,fly,gnu", "--top", 7).out
     assert all(name in named for name in ("ant", "bee", "cat", "dog", "elk", "fly", "gnu"))
     done = segattn("predict", classifier, first, "--labels", "ant,bee", code=1)
@@ -102,7 +102,7 @@ def test_the_class_to_leave_clear_has_a_name(segattn, trained, photo, tmp_path):
 
 
 def test_the_flagship_s_export_opens(segattn, photo, tmp_path):
-    """The first thing that a newcomer tries."""
+    """It is the first command that a newcomer tries."""
     done = segattn("predict", f"{ROOT}/fcn8s", photo, "-o", tmp_path / "overlay.png")
     assert any(name in done.out for name in ("sea", "land", "lake"))
     assert image_of(tmp_path / "overlay.png").width >= 56
@@ -134,7 +134,7 @@ def test_somebody_s_weights_become_a_phone_file_that_finds_what_keras_finds(sega
 
 @pytest.fixture
 def digit(tmp_path):
-    """A digit of scikit-learn's, enlarged, upright."""
+    """Make a picture of an upright digit from scikit-learn, enlarged."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -151,7 +151,7 @@ def test_a_released_model_names_a_digit_and_shows_it_rectified(segattn, objects,
     assert found["classes"][0]["name"] == str(label)
     assert "theta:" in segattn("predict", model, path).out
     image = image_of(tmp_path / "out.png")
-    assert image.width > image.height  # the picture, and beside it what the classifier saw
+    assert image.width > image.height  # the picture beside the crop that the classifier saw
 
 
 def test_a_trained_transformer_and_several_pictures_of_one_name(segattn, digit, tmp_path):
@@ -172,7 +172,7 @@ def test_a_reader_of_house_numbers_gives_a_class_for_each_place(segattn, digit, 
         weight.assign(ops.zeros_like(weight))
     for place, number in enumerate((4, 0, 7, 10, 10), start=1):
         model.get_layer(f"place{place}").bias.assign(8.0 * np.eye(11)[number])
-    for index in range(1, 5):  # theta is the identity at weights of zero, and zeros now
+    for index in range(1, 5):  # weights of zero give the identity, and now theta is zero
         model.get_layer(f"st{index}_theta").bias.assign([1, 0, 0, 0, 1, 0])
     model.save(tmp_path / "model.keras")
     labels = ("--labels", "0,1,2,3,4,5,6,7,8,9,none")
@@ -230,7 +230,7 @@ def test_names_of_files_from_texts_stay_in_the_folder(segattn, written_models, t
 
 @pytest.fixture
 def published(tmp_path):
-    """A folder of random house numbers, of two epochs, as the authors of DCGAN published theirs."""
+    """Make a folder with weights of a random house-number generator from two epochs, in DCGAN's published format."""
     shapes = theano.dcgan_generator_shapes(100, 3, 64, 3)
     for epoch in (20, 200):
         theano.write_list(theano.released_like(shapes, seed=epoch), tmp_path / f"{epoch}_gen_params.jl")
@@ -254,7 +254,7 @@ def test_a_conditional_generator_draws_classes_in_turn_or_one(segattn, tmp_path)
     segattn(*options, "-o", tmp_path / "all.png")
     segattn(*options, "-o", tmp_path / "one.png", "--label", 1)
     grids = {name: np.asarray(image_of(tmp_path / name)) for name in ("all.png", "one.png")}
-    assert grids["all.png"].shape == (2 * 30 - 2, 3 * 30 - 2, 3)  # a class in each column
+    assert grids["all.png"].shape == (2 * 30 - 2, 3 * 30 - 2, 3)  # each column shows one class
     turns = [grids["all.png"][top : top + 28, left : left + 28] for top in (0, 30) for left in (0, 30, 60)]
     ones = [grids["one.png"][:, left : left + 28] for left in range(0, 180, 30)]
     assert [np.array_equal(a, b) for a, b in zip(turns, ones, strict=True)] == [False, True, False] * 2
@@ -291,7 +291,7 @@ def test_options_are_parsed(tmp_path):
     with pytest.raises(ValueError, match="expected a size such as 256x320"):
         parse_size("0x3")
     assert parse_sizes(["64", "question=6"], ["image"]) == {"image": (64, 64), "question": (6,)}
-    many = [f"class {i}" for i in range(200)]  # longer than a file's name may be
+    many = [f"class {i}" for i in range(200)]  # longer than a file name may be
     assert parse_labels(",".join(many)) == many
     (tmp_path / "labels.txt").write_text("sea\nland")
     assert parse_labels(str(tmp_path / "labels.txt")) == ["sea", "land"]

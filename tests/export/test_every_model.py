@@ -1,4 +1,4 @@
-"""Both export profiles, for every registered model and through every runtime."""
+"""Export of every registered model to both formats, and its answers in every runtime."""
 
 import shutil
 from pathlib import Path
@@ -25,18 +25,21 @@ ALL_PRECISIONS, ENDS = (None, "float16", "dynamic", "int8"), (None, "int8")
 
 
 def precisions_of(card):
-    """The precisions in which a card's miniature is tried; a detector takes ten times as long as a classifier."""
+    """Return the precisions in which a card's miniature is exported.
+
+    Representatives of an architecture get all four, the others and detectors (ten times as slow) float32 and int8.
+    """
     return ALL_PRECISIONS if card.name in REPRESENTATIVES and card.task != "detect" else ENDS
 
 
 def param(card, *more):
-    """A parameter of tests; all tests of a model run in one worker."""
+    """Return a test parameter; all tests of a model run in one worker."""
     name = "-".join(map(str, (card.name, *more)))
     between = [pytest.mark.thorough] if {"float16", "dynamic"} & set(more) else []
     return pytest.param(card, *more, id=name, marks=[pytest.mark.xdist_group(card.name), *between])
 
 
-# The miniature of a card, once for all tests of it.
+# Builds the miniature of a card once for all its tests.
 @pytest.fixture(scope="module")
 def model_of(request):
     made = {}
@@ -51,7 +54,7 @@ def model_of(request):
 
 @pytest.fixture(scope="module")
 def write_once(tmp_path_factory):
-    """Like `write_archive`, but the files of a model come from one trace."""
+    """Return a replacement for `write_archive` that traces each model once and copies the files afterwards."""
     folder, traced = tmp_path_factory.mktemp("archives"), {}
 
     def writer(name):
@@ -67,7 +70,7 @@ def write_once(tmp_path_factory):
 
 
 def calibration_of(model, samples=8):
-    """Signature → input → plausible samples, drawn by the kinds of the inputs."""
+    """Draw plausible samples by the kinds of the inputs: signature → input → array."""
     ready = prepared(model, None, None, open_sizes(model), batch=1)
     ones = [drawn(ready, 1, seed, pixels=False) for seed in range(1, samples + 1)]
     return {
@@ -77,7 +80,7 @@ def calibration_of(model, samples=8):
 
 
 def facts_with_words(card, model):
-    """The facts of a model, with names for all that can have one."""
+    """Return the facts of a model, with names for all classes or tokens."""
     facts = facts_of(model)
     words = {
         kind.vocabulary: ["<pad>", "<bos>", "<eos>", "<unk>", *(f"word{i}" for i in range(4, kind.size))]
@@ -85,34 +88,36 @@ def facts_with_words(card, model):
         if isinstance(kind, Tokens)
     }
     classes = card.tiny.get("classes")
-    if classes is None or (card.task == "classify" and "label" in facts.inputs):  # a discriminator's are given to it
+    if classes is None or (
+        card.task == "classify" and "label" in facts.inputs
+    ):  # classes are an input of a discriminator
         return facts_of(model, vocabularies=words)
-    named = classes - (card.task == "detect")  # a detector's background has no name
+    named = classes - (card.task == "detect")  # the background of a detector has no name
     return facts_of(model, labels=[f"class {i}" for i in range(named)])
 
 
 def given_inputs(card, model):
-    """Names of the inputs of a model's first signature."""
+    """Return the names of the inputs of a model's first signature."""
     names = {tensor.name for tensor in model.inputs}
     return {name for name in names if not getattr(card.inputs[name], "target", False)}
 
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8).repeat(2, axis=0).repeat(2, axis=1)
-# What users give, by the kind of input.
+# Examples of user input by the kind of input.
 GIVEN = {Picture: PICTURE, Tokens: [4, 5, 6], OneHot: 1}
-# Sizes that files get where the miniature leaves them open.
+# Length that replaces a size which the miniature leaves open.
 LENGTH = 5
 
 
 def example_of(application):
-    """What a user gives the model of a miniature."""
+    """Return the inputs that a user would give to a miniature."""
     asked = task_of(application.facts.task).asks(application.facts, application.shapes)
     return [GIVEN[type(kind)] for kind in asked.values()]
 
 
 @pytest.fixture(scope="module")
 def stored(model_of, write_once, tmp_path_factory):
-    """The miniature of a card in all forms, in float32: written once for all tests of it."""
+    """Return a function that stores the miniature of a card in all forms, in float32, once for all its tests."""
     made = {}
 
     def store(card):
@@ -139,7 +144,7 @@ class Stored(NamedTuple):
 
 
 def open_sizes(model):
-    """Sizes for what a miniature leaves open and its card gives no usual size."""
+    """Return sizes for the inputs whose sizes a miniature leaves open."""
     endpoint = next(iter(endpoints_of(model, facts_of(model)).values()))
     return {
         name: tuple(size or LENGTH for size in spec.shape[1:])

@@ -1,4 +1,4 @@
-"""Folding of normalisation and rescaling: the same function in fewer layers, and only where the two are one map."""
+"""Folding of normalisation and rescaling: the same function in fewer layers, and no folding where it would differ."""
 
 import keras
 import numpy as np
@@ -10,7 +10,7 @@ from keras_segattn.export.folding import fold_affine
 from keras_segattn.layers import GroupedConv2D
 
 L = keras.layers
-# Products rounded once more, through a network of up to a hundred layers.
+# Folding rounds products once more, in networks of up to a hundred layers.
 FLOAT32_TOLERANCE = 1e-5
 
 
@@ -62,7 +62,7 @@ def test_rescaling_is_folded(scale, offset):
 
 
 def branches(kind):
-    """A model whose one normalisation must stay."""
+    """Build a model whose only normalisation must not be folded."""
     inputs = keras.Input((9, 8, 3))
     x = L.Conv2D(4, 3, name="conv", activation="relu" if kind == "activation" else None)(inputs)
     if kind == "pooling":

@@ -1,4 +1,4 @@
-"""What a report says: nothing ran that did not, nothing is left out, brackets are no markup."""
+"""Reports: runtimes that did not run are named, nothing is left out, and brackets are not read as markup."""
 
 import io
 from pathlib import Path
@@ -32,7 +32,7 @@ def test_near_ties_are_counted_in_the_verdict():
     expected = np.zeros((1, 1, 4, 2))
     expected[0, 0, :, 0] = [1.0, 1.0, 0.01, 0.01]
     got = expected.copy()
-    got[0, 0, 3] = [0.0, 0.01]  # a near-tie that fell to the other side
+    got[0, 0, 3] = [0.0, 0.01]  # a near-tie that is decided the other way
     found = compare({"s": {"y": got.astype("float32")}}, {"s": {"y": expected.astype("float32")}}, "int8")
     assert (found.decided, found.agreement, found.decided_share) == (1.0, 0.75, 0.5)
     check = closeness_checks(found, "to Keras", "int8")[-1]

@@ -1,4 +1,4 @@
-"""SavedModels for TensorFlow Serving, as its C++ loader sees them."""
+"""SavedModels for TensorFlow Serving, as its C++ loader runs them."""
 
 import io
 import shutil
@@ -18,11 +18,11 @@ from keras_segattn.export.runtimes.libtensorflow import Call, run_saved_model
 from keras_segattn.export.serving.saved_model import publish
 from keras_segattn.export.serving.warmup import read_warmup
 
-# One worker makes the files that many of these tests read.
+# All tests run in one worker, so that the files which many of them read are made once.
 pytestmark = pytest.mark.xdist_group("saved_model")
 
 LABELS = ["sea", "land", "lake"]
-# Sums of float32 products in another order.
+# float32 sums in another order.
 TOLERANCE = 1e-5
 
 
@@ -64,7 +64,7 @@ WARM = pictures(4, 32, 32)
 
 @pytest.fixture(scope="module")
 def versions(tmp_path_factory):
-    """A model of one size, and two versions of it: fed with floats, and with pixels that are normalised otherwise."""
+    """Export two versions of a model of fixed size: one takes floats, one pixels that it normalises as `OWN` says."""
     keras.utils.set_random_seed(0)
     model = network(input_shape=(32, 32, 3))
     base = tmp_path_factory.mktemp("versions")
@@ -175,7 +175,7 @@ def test_preprocessing_can_stay_outside_or_be_given(versions):
 
 
 def warmed_up(report):
-    """(signature, input) → what a server is warmed up with."""
+    """Return (signature, input) → array in the warm-up file."""
     import tensorflow as tf
 
     protos = {(name, key): content for name, inputs in read_warmup(report.path) for key, content in inputs.items()}
@@ -255,7 +255,7 @@ def test_a_number_taken_meanwhile_is_left_to_the_other_export(tmp_path, monkeypa
     temporary.mkdir()
 
     def late(path, target):
-        if target.name == "1":  # the other export is faster
+        if target.name == "1":  # another export takes the number first
             (target / "variables").mkdir(parents=True)
         return rename(path, target)
 

@@ -1,4 +1,4 @@
-"""Sequence models in a server's folder: what C clients get, and what a text or a picture becomes."""
+"""Sequence models exported for servers: outputs for C clients, and sentences from texts and pictures."""
 
 import dataclasses
 import json
@@ -19,10 +19,10 @@ from keras_segattn.facts import FactsError
 from keras_segattn.fields import Tokens
 from keras_segattn.tasks.write import grid_of_places
 
-# One worker exports what these tests and those of the commands read.
+# One worker runs these tests and those of the commands that read the same exported models.
 pytestmark = pytest.mark.xdist_group("sequences")
 SIGNATURES = {"serving_default", "decode_beam", "decode_greedy", "encode", "step", "score"}
-# Of a model that reads a picture and nothing else, servers take files too.
+# A model whose only input is a picture also takes files: `encoded`.
 SIGNATURES_OF = {"speller": SIGNATURES, "describer": SIGNATURES | {"encoded"}}
 
 
@@ -90,7 +90,7 @@ def test_a_picture_of_any_size_becomes_captions(written_models):
     assert [list(one.tokens) for one in found.sentences] == tokens
     assert found.grid == (3, 2)
     assert grid_of_places(48, (100, 300)) == (4, 12)
-    with pytest.raises((ValueError, OSError)):  # it reads no text
+    with pytest.raises((ValueError, OSError)):  # the model reads no text
         describer.predict("bad")
 
 
@@ -102,7 +102,7 @@ def test_words_are_split_at_white_space_and_keep_their_case(written_models):
     for text in ("", "  "):
         with pytest.raises(ValueError, match="expected a text"):
             speller.predict(text)
-    with pytest.raises(ValueError, match=r"expected ids of tokens|expected a text"):  # it looks at no pictures
+    with pytest.raises(ValueError, match=r"expected ids of tokens|expected a text"):  # the model takes no pictures
         speller.predict(np.zeros((4, 4, 3), "uint8"))
 
 

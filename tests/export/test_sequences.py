@@ -1,4 +1,4 @@
-"""Models that write sentences, in SavedModels and `.tflite` files: every signature, token for token."""
+"""Models that write sentences, as SavedModels and `.tflite` files: every signature gives Keras' tokens."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from keras_segattn.facts import endpoints_of
 
 RULES = BeamRules(3, 6, normalize="gnmt")
 TARGET = np.array([[4, 5, 6, 2], [7, 8, 2, 0]], "int32")
-# Two float32 runtimes, a dozen steps.
+# A dozen steps in two float32 runtimes, with sums in different orders.
 TOLERANCE = 1e-4
 
 
@@ -48,7 +48,7 @@ def trained(request):
 
 
 def by_steps(encode, step, inputs, count):
-    """Greedy search by a client that asks for one token after the other."""
+    """Search greedily as a client does that calls `step` for one token after the other."""
     state = {name: np.asarray(value) for name, value in encode(**inputs).items()}
     tokens, found = np.ones(len(next(iter(inputs.values()))), "int32"), []
     for _ in range(count):
@@ -62,7 +62,7 @@ def by_steps(encode, step, inputs, count):
 
 
 def assert_all_signatures(signatures, model, inputs):
-    """Each against Keras."""
+    """Compare the outputs of every signature with Keras."""
     search = translator if "source" in inputs else captioner
     (given,) = inputs.values()
     beams = search(model, RULES)(given)
@@ -110,7 +110,7 @@ def test_a_phone_s_file(trained, tmp_path):
 
 
 def test_python_and_servers_search_by_one_function(trained):
-    """Bit for bit: `translator` and `captioner` are what `decode_beam` calls."""
+    """Their outputs are equal bit for bit: `decode_beam` calls what `translator` and `captioner` call."""
     model, inputs = trained
     (given,) = inputs.values()
     python = (translator if "source" in inputs else captioner)(model, RULES)(given)

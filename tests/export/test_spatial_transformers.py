@@ -1,4 +1,4 @@
-"""Every transformation and every way to sample, in one `.tflite` of builtin operators."""
+"""Every transformation and every sampling option, in one `.tflite` with builtin operators only."""
 
 import keras
 import numpy as np
@@ -10,7 +10,7 @@ from keras_segattn.layers.spatial_transformer import parameter_layer
 from keras_segattn.ops.transformations import TRANSFORMATIONS
 from keras_segattn.tasks.closeness import FLOAT32_LIMIT
 
-# Each transformation with another way to sample: converting all combinations would take minutes.
+# Each transformation has a different sampling option: converting all combinations would take minutes.
 VARIANTS = {
     "affine": {},
     "attention": {"padding": "border", "count": 2, "output_size": (5, 6)},
@@ -19,13 +19,13 @@ VARIANTS = {
     "projective": {"padding": "reflection", "align_corners": False},
     "thin_plate_spline": {},
 }
-# More channels than are read at once.
+# Transformations that get a picture with more channels than are sampled at once.
 WIDE = ("thin_plate_spline", "translation")
 SHAPE = (12, 10, 3)
 
 
 def transformers():
-    """All of them on one picture."""
+    """Build a model that applies all transformations to one picture."""
     image = keras.Input(SHAPE, name="image")
     wide = layers.Concatenate()([image, -image])
     features = layers.GlobalAveragePooling2D()(image)

@@ -1,4 +1,4 @@
-"""One `.tflite` under four quantisations, what it refuses, and what it leaves behind: nothing half-written."""
+"""Export to `.tflite` in four precisions: its files, its errors, and that errors leave no unfinished file."""
 
 import json
 import zipfile
@@ -22,19 +22,19 @@ from keras_segattn.facts import Facts, FactsError
 from keras_segattn.fields import Vectors
 from keras_segattn.tasks import closeness
 
-# One worker makes the files that many of these tests read.
+# All tests run in one worker, so that the files which many of them read are made once.
 pytestmark = pytest.mark.xdist_group("tflite")
 
 CLASSES, SIZE = 4, 32
 LABELS = ("sea", "land", "lake", "ice")
-# Bytes of the file ÷ bytes of the float32 weights. The graph itself costs some kilobytes, a tenth of this model; biases
-# stay 32 bits wide, and a zip of metadata follows.
+# Bytes of the file ÷ bytes of the float32 weights. The graph takes some kilobytes, a tenth of this small model; biases
+# stay 32 bits wide, and a zip archive with the facts follows.
 MAX_RATIO = {None: 1.25, "float16": 0.75, "dynamic": 0.6, "int8": 0.6}
 
 
 def small_fcn(shape=(SIZE, SIZE, 3), dtype=None) -> keras.Model:
-    """The parts of an FCN: padding, ceil pooling, a skip, transposed convolutions and crops."""
-    keras.utils.clear_session(free_memory=False)  # the converter orders constants by the layers' names
+    """Build a model with the parts of an FCN: padding, ceil pooling, a skip, transposed convolutions and crops."""
+    keras.utils.clear_session(free_memory=False)  # the converter orders constants by layer names
     keras.utils.set_random_seed(0)
     image = keras.Input(shape, name="image")
     x = layers.ZeroPadding2D(4, dtype=dtype)(image)
@@ -63,7 +63,7 @@ def photos(count=MIN_SAMPLES) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """Quantisation → report on the file, all of one model."""
+    """Export one model in every precision; return quantisation → report."""
     folder = tmp_path_factory.mktemp("tflite")
     model = small_fcn()
     options = {"calibration": photos(), "facts": facts_of(model, labels=LABELS)}
@@ -194,7 +194,7 @@ def test_signatures_share_their_weights(tmp_path):
     report = tflite(model, tmp_path / "three.tflite", quantize="int8", endpoints=endpoints, calibration=calibration)
     assert set(report.signatures) == set(endpoints)
     assert report.signatures["encode"]["outputs"] == {"code": "float32[1, 512]"}
-    assert report.size_ratio < 0.3  # one copy of int8 weights is 0.25, a second would make 0.5
+    assert report.size_ratio < 0.3  # 0.25 with one copy of the int8 weights, 0.5 with two
 
 
 def test_the_same_model_gives_the_same_bytes(exported, tmp_path):
@@ -346,7 +346,7 @@ def test_several_inputs_need_calibration_by_name():
 
 
 def outputs(values) -> dict[str, closeness.Arrays]:
-    """One sample of one output with classes last, as `compare` takes them."""
+    """Return one sample of one output, classes last, in the form that `compare` takes."""
     return {"serving_default": {"logits": np.asarray(values, "float32")[None, None]}}
 
 

@@ -1,4 +1,4 @@
-"""Verification tries what could be wrong: every part of a table, noise as it was trained with, arithmetic in int8."""
+"""Verification covers typical faults: rows of an embedding, the distribution of noise, arithmetic in int8."""
 
 import keras
 import numpy as np
@@ -22,7 +22,7 @@ LENGTH = 6
 
 
 def bag_of_words():
-    """Scores by a table of words."""
+    """Build a model that averages the embeddings of words and computes scores."""
     source = token_input("source", "BagOfWords", WORDS)
     table = layers.Embedding(WORDS, 5, name="table")(source)
     model = keras.Model(
@@ -33,7 +33,7 @@ def bag_of_words():
 
 
 def change_row(model, row):
-    """Change one row of the table of words."""
+    """Change one row of the embedding."""
     values = model.get_layer("table").embeddings.numpy()
     values[row] += 1
     model.get_layer("table").set_weights([values])
@@ -101,7 +101,7 @@ def test_tokens_are_drawn_from_the_whole_vocabulary(size):
     tokens = np.concatenate([drawn(ready, batch, batch, pixels=True)["serving_default"]["source"] for batch in (3, 32)])
     found = np.unique(tokens)
     assert {0, 2, UNK, size - 1} <= {*found.tolist()}
-    assert np.diff(found[found >= UNK]).max() <= max(1, size // 10)  # no stretch of the table is left out
+    assert np.diff(found[found >= UNK]).max() <= max(1, size // 10)  # no large part of the table is left out
     assert found.max() < size
 
 
@@ -120,7 +120,7 @@ def test_noise_is_drawn_as_the_generator_was_trained_with(distribution):
 
 
 def localised():
-    """A convolution, a spatial transformer, another convolution."""
+    """Build a convolution, a spatial transformer and another convolution."""
     image = keras.Input((12, 10, 3), name="image")
     features = layers.Conv2D(4, 3, activation="relu", name="features")(image)
     theta = parameter_layer("affine", None, "theta")(layers.GlobalAveragePooling2D()(features))
@@ -139,10 +139,10 @@ def test_what_int8_leaves_alone_is_what_layers_say():
 
 def test_int8_rounds_no_positions_and_takes_its_ranges_from_all_samples(tmp_path):
     model = localised()
-    # By the first of these pictures alone the others would be clipped: a difference of half the range.
+    # Ranges from the first of these pictures alone would clip the others, by half the range.
     calibration = images((12, 10, 3), batch=16)
     report = export.tflite(model, tmp_path / "a.tflite", quantize="int8", calibration=calibration)
-    assert report.integer_operators == {"CONV_2D": 2, "FULLY_CONNECTED": 1}  # all but theta
+    assert report.integer_operators == {"CONV_2D": 2, "FULLY_CONNECTED": 1}  # all layers but theta
     interpreter = Interpreter(
         str(report.path), experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     )
@@ -151,7 +151,7 @@ def test_int8_rounds_no_positions_and_takes_its_ranges_from_all_samples(tmp_path
     made_by = {int(i): one for one in interpreter._get_ops_details() for i in one["outputs"]}
     (theta,) = (one for i, one in made_by.items() if one["op_name"] == "FULLY_CONNECTED" and "theta" in names[i])
     features, kernel, *_ = theta["inputs"].tolist()
-    # Only the weights are int8; what is computed with them is not.
+    # Only the weights of theta are int8; its inputs and outputs are floats.
     assert made_by[features]["op_name"] == "MEAN"
     assert made_by[kernel]["op_name"] == "DEQUANTIZE"
     assert types[int(made_by[kernel]["inputs"][0])] is np.int8

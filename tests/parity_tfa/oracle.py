@@ -1,4 +1,4 @@
-"""TensorFlow Addons as an oracle: arrays in, arrays out, and fixtures of both for machines without Addons."""
+"""TensorFlow Addons as an oracle from arrays to arrays, and recorded fixtures for machines without Addons."""
 
 import datetime as dt
 import json
@@ -23,18 +23,18 @@ def run_tfa(function, inputs, **options):
     Args:
         function: key of `ORACLES`.
         inputs: keyword → array.
-        options: further keywords; anything that JSON holds.
+        options: further keywords, with values that JSON can hold.
 
     Returns:
-        Name → array, as the oracle returned them.
+        Name → array, the outputs of the oracle.
 
     Raises:
-        RuntimeError: if the process failed; the message ends with what it wrote.
+        RuntimeError: if the process failed; the message ends with the process' standard error.
     """
     with tempfile.TemporaryDirectory() as folder:
         arguments, results = Path(folder, "inputs.npz"), Path(folder, "outputs.npz")
         np.savez(arguments, **inputs)
-        # PYTHONPATH and KERAS_BACKEND are for this process' Keras 3, not for the oracle's Keras 2.
+        # PYTHONPATH and KERAS_BACKEND are meant for Keras 3 in this process, not for the oracle's Keras 2.
         environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "KERAS_BACKEND")}
         process = subprocess.run(
             [sys.executable, "-W", "ignore", RUNNER, function, arguments, json.dumps(options), results],
@@ -50,7 +50,7 @@ def run_tfa(function, inputs, **options):
 
 
 def record(path, inputs, outputs, **provenance):
-    """Write inputs and outputs of an oracle (name → array each), with what made them and when."""
+    """Write inputs and outputs of an oracle (name → array each), with package versions, the date and `provenance`."""
     provenance |= {name: version(name) for name in PACKAGES} | {"date": dt.date.today().isoformat()}
     arrays = {f"inputs/{name}": value for name, value in inputs.items()}
     arrays |= {f"outputs/{name}": value for name, value in outputs.items()}
@@ -59,7 +59,7 @@ def record(path, inputs, outputs, **provenance):
 
 
 def recorded(path):
-    """The inputs, the outputs and the provenance that `record` wrote."""
+    """Read the inputs, the outputs and the provenance that `record` wrote."""
     with np.load(path) as file:
         arrays = dict(file)
     provenance = json.loads(str(arrays.pop("provenance")))

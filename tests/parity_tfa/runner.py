@@ -1,7 +1,7 @@
-"""Runs one function of TensorFlow Addons: `python runner.py NAME inputs.npz OPTIONS outputs.npz`, OPTIONS being JSON.
+"""Runs one function of TensorFlow Addons: `python runner.py NAME inputs.npz OPTIONS outputs.npz`; OPTIONS is JSON.
 
-Addons needs Keras 2 and a NumPy that it was not written for, so that it lives in a process of its own, where nothing
-of this package is imported. A new oracle is a function of arrays and options by keyword, added to `ORACLES`.
+Addons needs Keras 2 and patches for today's NumPy, so it runs in its own process, which imports nothing of this
+package. A new oracle is a function of arrays and options by keyword, added to `ORACLES`.
 """
 
 import json
@@ -15,7 +15,7 @@ import numpy as np
 
 
 def import_addons():
-    """TensorFlow Addons 0.23 under the TensorFlow, Keras and NumPy of today."""
+    """Import TensorFlow Addons 0.23 under today's TensorFlow, Keras and NumPy."""
     import tf_keras.src.engine
     import tf_keras.src.engine.keras_tensor
 
@@ -24,14 +24,14 @@ def import_addons():
     sys.modules["keras.src.engine.keras_tensor"] = tf_keras.src.engine.keras_tensor
     import tensorflow_addons
 
-    tensorflow_addons.options.disable_custom_kernel()  # its C++ was built for another TensorFlow
+    tensorflow_addons.options.disable_custom_kernel()  # its C++ kernels were built for another TensorFlow
     return tensorflow_addons
 
 
 def sigmoid_focal_crossentropy(y_true, logits, probabilities, settings):
-    """Losses of the samples, and the gradients of their sum to the predictions.
+    """Return the losses of the samples, and the gradients of their sum with respect to the predictions.
 
-    `settings` holds the arguments of the loss, several times; so many losses and gradients come back, stacked.
+    `settings` is a list of arguments for the loss. The results for all of them are stacked along a first axis.
     """
     import tensorflow as tf
 
@@ -49,7 +49,7 @@ def sigmoid_focal_crossentropy(y_true, logits, probabilities, settings):
 
 
 def attention_scores(query, memory, lengths, query_kernel, memory_kernel, score, general_kernel):
-    """Weights of `BahdanauAttention` and of `LuongAttention` for a query."""
+    """Return the attention weights of `BahdanauAttention` and of `LuongAttention` for a query."""
     addons = import_addons()
     bahdanau = _built(addons.seq2seq.BahdanauAttention(len(score)), memory, lengths)
     bahdanau.memory_layer.kernel.assign(memory_kernel)
@@ -65,13 +65,13 @@ def attention_scores(query, memory, lengths, query_kernel, memory_kernel, score,
 
 
 def _built(mechanism, memory, lengths):
-    """The mechanism after its first memory, with the layers that it makes then."""
+    """Give a mechanism its first memory, so that it creates its layers, and return it."""
     mechanism.setup_memory(memory, lengths)
     return mechanism
 
 
 def beam_search(memory, lengths, state, cell, embedding, settings, **weights):
-    """What `BeamSearchDecoder` finds with an `AttentionWrapper` around an LSTM, once a setting."""
+    """Search with `BeamSearchDecoder` and an `AttentionWrapper` around an LSTM, once per setting."""
     import tensorflow as tf
     import tf_keras
 
@@ -89,7 +89,7 @@ def beam_search(memory, lengths, state, cell, embedding, settings, **weights):
         output = tf_keras.layers.Dense(len(embedding), use_bias=False)
         batch = len(memory) * beams
         start = wrapper.get_initial_state(batch_size=batch, dtype=tf.float32).clone(cell_state=[h, c])
-        seen, _ = wrapper(tf.zeros((batch, embedding.shape[1])), start)  # makes the weights
+        seen, _ = wrapper(tf.zeros((batch, embedding.shape[1])), start)  # creates the weights
         output(seen)
         for variable, name in (
             (wrapper._cell.kernel, "kernel"),
@@ -119,7 +119,7 @@ def beam_search(memory, lengths, state, cell, embedding, settings, **weights):
 
 
 def warps(image, flow, points, control, values, queries):
-    """Images at flows and points (row, column), and thin-plate splines."""
+    """Sample images at flows and at points (row, column), and interpolate thin-plate splines."""
     image_module = import_addons().image
     return {
         "dense_image_warp": image_module.dense_image_warp(image, flow).numpy(),

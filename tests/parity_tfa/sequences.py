@@ -1,4 +1,4 @@
-"""A small decoder as TensorFlow Addons builds it, from our parts."""
+"""A small decoder like that of TensorFlow Addons, built from our layers, and its comparison with Addons."""
 
 import numpy as np
 from keras import ops
@@ -8,9 +8,9 @@ from keras_segattn.layers import AdditiveAttention, AttentionLSTMCell, GeneralAt
 
 BATCH, LOCATIONS, WIDTH, UNITS, SCORED, ATTENTION, WORDS, VOCABULARY = 4, 7, 6, 8, 5, 9, 3, 11
 LENGTH = 10
-# (beams, most steps, length penalty, coverage penalty)
+# (beams, largest number of steps, length penalty, coverage penalty)
 SETTINGS = [(k, LENGTH, alpha, beta) for k in (1, 3, 5) for alpha in (0.0, 0.7) for beta in (0.0, 0.3)]
-# A dozen float32 steps, each with its own rounding on both sides.
+# A dozen float32 steps, each rounded differently on both sides.
 TOLERANCE = 1e-4
 
 
@@ -39,7 +39,7 @@ def mask(x):
 
 
 def weights(x, general_kernel):
-    """Weights of our two attentions for the state."""
+    """Return the weights of our additive and our general attention for the state."""
     additive, general = additive_attention(x), GeneralAttention()
     general(x["state"], x["memory"])
     general.kernel.assign(general_kernel)
@@ -56,11 +56,14 @@ def additive_attention(x):
 
 
 def search(x, beams, length, length_penalty, coverage):
-    """Our search with our cell in Addons' order: it moves, attends, and a layer on both is fed into the next step."""
+    """Search with our cell in Addons' order.
+
+    The cell updates its state and attends; a layer on state and context is fed into the next step.
+    """
     attention = additive_attention(x)
     cell = InputFeedingCell(AttentionLSTMCell(UNITS, attention), ATTENTION)
     cell.build((None, WORDS), x["memory"].shape)
-    words, fed = np.split(x["kernel"], [WORDS])  # of the words, and of what is fed in
+    words, fed = np.split(x["kernel"], [WORDS])  # kernels for the words and for the fed-in layer
     cell.cell.kernel.assign(words)
     cell.cell.context_kernel.assign(fed)
     cell.cell.recurrent_kernel.assign(x["recurrent_kernel"])
@@ -82,7 +85,10 @@ def search(x, beams, length, length_penalty, coverage):
 
 
 def assert_equal(x, outputs):
-    """The same hypotheses with the same log-probabilities; Addons does not sort them after its last step."""
+    """Check that our search finds the same hypotheses with the same log-probabilities.
+
+    Both sides are sorted first, since Addons does not sort its hypotheses after the last step.
+    """
     for number, setting in enumerate(SETTINGS):
         ours, theirs = search(x, *setting), (outputs[f"tokens{number}"], outputs[f"log_probabilities{number}"])
         for example in range(BATCH):

@@ -1,4 +1,4 @@
-"""Inputs on which our loss is held against Addons', and the comparison."""
+"""Inputs for the comparison of our focal loss with that of Addons, and the comparison."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from keras_segattn.losses import SigmoidFocalCrossEntropy
 
 FIXTURE = Path(__file__).with_name("sigmoid_focal.npz")
 SEED = 0
-# Both compute in float32, in another order.
+# Both compute in float32, in different orders.
 RELATIVE, ABSOLUTE = 1e-5, 1e-6
 SETTINGS = [
     {"from_logits": from_logits, "alpha": alpha, "gamma": gamma}
@@ -20,7 +20,7 @@ SETTINGS = [
 
 
 def inputs():
-    """Hard and soft labels; usual, sure and saturated predictions."""
+    """Draw hard and soft labels, and usual, confident and saturated predictions."""
     rng = np.random.default_rng(SEED)
     y_true = rng.integers(0, 2, (24, 5)).astype("float32")
     y_true[12:16] = rng.random((4, 5))
@@ -33,7 +33,7 @@ def inputs():
 
 
 def assert_equal(inputs, outputs, settings):
-    """Our losses and gradients on `inputs` are Addons' `outputs`."""
+    """Check that our losses and gradients on `inputs` are Addons' `outputs`."""
     for i, arguments in enumerate(settings):
         y_pred = inputs["logits" if arguments["from_logits"] else "probabilities"]
         value, slope = value_and_gradient(SigmoidFocalCrossEntropy(**arguments), inputs["y_true"], y_pred)
@@ -43,7 +43,7 @@ def assert_equal(inputs, outputs, settings):
 
 
 def value_and_gradient(loss, y_true, y_pred):
-    """The losses, and the gradient of their sum to the predictions, as NumPy arrays."""
+    """Return the losses, and the gradient of their sum with respect to the predictions, as NumPy arrays."""
     if keras.backend.backend() == "jax":
         import jax
 

@@ -1,6 +1,6 @@
-"""Our counterparts of TensorFlow Addons against Addons itself, and against what it once said.
+"""Comparison of our counterparts of TensorFlow Addons with Addons itself, and with recorded outputs of Addons.
 
-`RECORD_FIXTURES=1 pytest -m parity tests/parity_tfa` writes that anew, for the test that needs no Addons.
+`RECORD_FIXTURES=1 pytest -m parity tests/parity_tfa` records the outputs again, for the test that needs no Addons.
 """
 
 import os

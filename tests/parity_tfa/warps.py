@@ -1,4 +1,4 @@
-"""What TensorFlow Addons warps images by, from our operators."""
+"""The image warps of TensorFlow Addons, computed by our operators."""
 
 import numpy as np
 from keras import ops
@@ -8,12 +8,12 @@ from keras_segattn.ops.grids import control_points, regular_grid
 
 BATCH, HEIGHT, WIDTH, CHANNELS, POINTS = 3, 6, 5, 4, 11
 SIZE = (7, 8)
-# float32 in another order; the spline is solved in float32 there.
+# Both compute in float32, in different orders; Addons also solves the spline in float32.
 TOLERANCE, SPLINE_TOLERANCE = 1e-5, 1e-4
 
 
 def inputs():
-    """Flows and points inside, on pixels and far outside; moves of control points."""
+    """Draw flows and points between pixels, on pixels and far outside the image, and offsets of control points."""
     random = np.random.default_rng(0)
     flow = random.normal(0, 3, (BATCH, HEIGHT, WIDTH, 2))
     flow[0] = flow[0].round()
@@ -31,10 +31,10 @@ def inputs():
 
 
 def assert_equal(x, outputs):
-    """Our warps are Addons'."""
+    """Check that our warps equal those of Addons."""
     warped = dense_image_warp(x["image"], x["flow"])
     np.testing.assert_allclose(warped, outputs["dense_image_warp"], atol=TOLERANCE)
-    # Addons counts rows first, in pixels.
+    # Points of Addons are (row, column) in pixels; our grid is (x, y) in -1..1.
     grid = 2 * x["points"][..., ::-1] / (np.array([WIDTH, HEIGHT], "float32") - 1) - 1
     sampled = ops.squeeze(grid_sample(x["image"], grid[:, None].astype("float32"), padding="border"), axis=1)
     np.testing.assert_allclose(sampled, outputs["interpolate_bilinear"], atol=TOLERANCE)

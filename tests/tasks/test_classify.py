@@ -1,4 +1,4 @@
-"""What the outputs of classifiers mean."""
+"""Interpretation of the outputs of classifiers."""
 
 import numpy as np
 import pytest
@@ -60,7 +60,7 @@ def test_transformers_are_drawn_with_their_grid_and_what_they_made():
     assert found.notes() == ["theta: 1.000 0.000 0.000 0.000 1.000 0.000"]
     assert np.unique(found.seen.transformed).tolist() == [128]
     assert found.draw().width > found.draw().height
-    # Three transformers one behind another: the first read the picture.
+    # Three transformers follow one another; the first one read the picture.
     chain = classified(outputs | {"theta": [1, 0, 0, 0, 1, 0] * 3})
     assert np.array_equal(np.asarray(chain.draw()), np.asarray(found.draw()))
     assert classified(outputs | {"theta": [0, 0] * 2, "transformed": np.zeros((2, 8, 8, 3))}).draw().width > 500

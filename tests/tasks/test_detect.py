@@ -1,4 +1,4 @@
-"""What the outputs of detectors mean."""
+"""Interpretation of the outputs of detectors."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from keras_segattn.tasks.options import checked_options
 
 TASK = task_of("detect")
 PICTURE = np.zeros((20, 40, 3), np.uint8)
-# Of the image 64 × 64 that the picture is padded to: 1.6 times as large, and a second one that scores less.
+# Two detections, the second with a lower score, in the 64 × 64 image: the picture enlarged 1.6 times and padded.
 OUTPUTS = {
     "boxes": np.array([[16, 8, 32, 24], [0, 0, 16, 16], [0, 0, 0, 0]], "float32"),
     "scores": np.array([0.9, 0.4, 0], "float32"),

@@ -1,4 +1,4 @@
-"""Images out of noise."""
+"""Interpretation of the outputs of generators."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ SHAPES = {"label": (3,), "z": (8,)}
 
 
 def generated(conditional=True, final=None, labels=None, **options):
-    """What is drawn by a generator whose images have the colour of their class, and the batches that it saw."""
+    """Run a toy generator whose images have the colour of their class; return the images and its batches."""
     kinds = {"z": Noise("uniform")} | ({"label": OneHot(3)} if conditional else {})
     facts = Facts(task="generate", inputs=kinds, labels=labels, options={"activation": final})
     chosen = checked_options("generate", options)
@@ -61,7 +61,7 @@ def test_black_is_where_the_activation_begins():
 def test_the_grid_and_the_table():
     found, _ = generated(count=10, scale=3)
     assert found.rows()[1] == ("10", "4", "5", "1")
-    assert found.draw().size == (3 * (15 + 2) - 2, 4 * (12 + 2) - 2)  # a class in each column
+    assert found.draw().size == (3 * (15 + 2) - 2, 4 * (12 + 2) - 2)  # each column shows one class
     assert found.to_json()["classes"][:4] == [0, 1, 2, 0]
     assert generated(conditional=False)[0].to_json()["classes"] is None
 

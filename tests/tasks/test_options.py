@@ -1,4 +1,4 @@
-"""Tasks and their options, without any network."""
+"""Tasks and their options, tested without a network."""
 
 import subprocess
 import sys

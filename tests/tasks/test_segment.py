@@ -1,4 +1,4 @@
-"""What the outputs of segmenters mean."""
+"""Interpretation of the outputs of segmenters."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from keras_segattn.tasks.options import checked_options
 
 TASK = task_of("segment")
 LABELS = ("sea", "land", "lake")
-# A picture whose left half is white, and the scores of a network that calls white land.
+# A picture whose left half is white, and the scores of a network that takes white for land.
 HALVES = np.zeros((20, 30, 3), np.uint8)
 HALVES[:, :15] = 255
 
@@ -65,8 +65,8 @@ def test_a_class_can_be_left_as_it_is():
     _, found = segmented(clear="sea")
     assert found.clear == 0
     drawn = segmented(clear="1", labels=None)[1].draw()
-    assert drawn.getpixel((2, 2)) == (255, 255, 255)  # land is as in the picture
-    assert drawn.getpixel((drawn.width - 2, 2)) != (0, 0, 0)  # and sea is tinted
+    assert drawn.getpixel((2, 2)) == (255, 255, 255)  # land is not tinted
+    assert drawn.getpixel((drawn.width - 2, 2)) != (0, 0, 0)  # sea is tinted
     assert found.draw().size == segmented()[1].draw().size
     with pytest.raises(ValueError, match="clear sky: the model has 3 classes"):
         segmented(clear="sky")

@@ -1,4 +1,4 @@
-"""What the outputs of models that write sentences mean."""
+"""Interpretation of the outputs of models that write sentences."""
 
 import numpy as np
 import pytest
@@ -55,7 +55,7 @@ def test_a_text_becomes_sentences_with_a_row_of_attention_for_every_word():
 def test_unknown_tokens_are_told():
     _, found = written(facts_of(source=SOURCE), {"source": (None,)}, ["axé y"], 5)
     assert found.warnings() == ["unknown to the model: x y"]
-    assert len(found.rows()) == 2  # the best sentence only
+    assert len(found.rows()) == 2  # headings and the best sentence only
 
 
 def test_words_are_split_at_white_space_and_keep_their_case():
@@ -110,7 +110,7 @@ def test_a_picture_and_a_question_are_read_together():
     shapes = {"source": (None,), "image": (64, 48, 3)}
     example, found = written(facts, shapes, [PICTURE, "bad"], 6)
     assert set(example.arrays) == {"image", "source"}
-    assert found.grid == (3, 2)  # six places are no four tokens
+    assert found.grid == (3, 2)  # the text has four tokens, so the six places are in the picture
     assert found.draw() is not None
     assert written(facts, shapes, [PICTURE, "bad"], 4)[1].read == ("b", "a", "d", "<eos>")
     with pytest.raises(ValueError, match=r"takes 2 inputs, image \(picture\), source \(tokens\); received 1"):

@@ -1,1 +1,1 @@
-"""Models for phones, browsers and boards: one `.tflite` of builtin operators, verified."""
+"""Export for phones, browsers and boards: one verified `.tflite` file with builtin operators only."""

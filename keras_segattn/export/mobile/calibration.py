@@ -1,4 +1,4 @@
-"""The images by which an int8 conversion learns the range of every activation."""
+"""Calibration data: samples from which an int8 conversion learns the range of every activation."""
 
 import itertools
 from collections.abc import Iterable, Mapping
@@ -9,28 +9,28 @@ import numpy as np
 from keras_segattn.endpoints import Spec
 
 MIN_SAMPLES = 8
-# Ranges settle long before; and all samples are in memory at once.
+# More samples hardly change the ranges, and all samples are in memory at once.
 MAX_SAMPLES = 128
 
 
 def calibration_samples(
     calibration: Any, signatures: Mapping[str, Mapping[str, Spec]]
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Calibration data as checked arrays, one sample per row.
+    """Check calibration data and convert it to arrays, one sample per row.
 
     Args:
-        calibration: for one signature with one input: an array `(n, *shape)`, an iterable of samples or batches,
-            or a `tf.data.Dataset` of them, where `(image, mask)` pairs stand for their images. Otherwise
-            signature → input name → such data. Preprocessed as the network expects. The first `MAX_SAMPLES` are used.
-        signatures: signature → input name → its shape, with a batch of 1, and dtype.
+        calibration: data, preprocessed as the network expects, of which the first `MAX_SAMPLES` are used. For one
+            signature with one input: an array `(n, *shape)`, an iterable of samples or batches, or a
+            `tf.data.Dataset` of them; of `(image, mask)` pairs the image is taken. Otherwise signature → input name →
+            such data.
+        signatures: signature → input name → shape, with a batch of 1, and dtype.
 
     Returns:
         signature → input name → `(n, 1, *shape)` in the dtype of the input.
 
     Raises:
-        ValueError: if signatures or inputs are missing, a shape differs, samples are of another kind
-            than the input (floating, integer or boolean) or not finite, or
-            there are fewer than `MIN_SAMPLES`.
+        ValueError: if signatures or inputs are missing, a shape differs, samples are of another kind than the input
+            (floating, integer or boolean) or not finite, or there are fewer than `MIN_SAMPLES`.
     """
     names = [(signature, name) for signature, inputs in signatures.items() for name in inputs]
     if not isinstance(calibration, Mapping):
@@ -53,7 +53,7 @@ def calibration_samples(
 
 
 def _samples(data: Iterable[Any], name: str, spec: Spec) -> np.ndarray:
-    """The first samples of `data`, `(n, 1, *shape)`."""
+    """Return the first samples of `data`, `(n, 1, *shape)`."""
     rows = list(itertools.islice(_rows(data, name, spec), MAX_SAMPLES))
     if len(rows) < MIN_SAMPLES:
         raise ValueError(f"calibration of {name} needs at least {MIN_SAMPLES} samples, received {len(rows)}")
@@ -64,7 +64,7 @@ def _samples(data: Iterable[Any], name: str, spec: Spec) -> np.ndarray:
 
 
 def _rows(data: Iterable[Any], name: str, spec: Spec) -> Iterable[np.ndarray]:
-    """Single samples of an array, or of an iterable of samples or batches."""
+    """Yield single samples of an array, or of an iterable of samples or batches."""
     shape, floating = spec.shape[1:], np.dtype(spec.dtype).kind == "f"
     for item in data:
         array = np.asarray(item[0] if isinstance(item, tuple) else item)

@@ -1,4 +1,4 @@
-"""Verification of a `.tflite` in runtimes that did not write it: LiteRT's two kernel sets, and OpenVINO."""
+"""Runs of a `.tflite` file in LiteRT with its default and its reference kernels, and the report on them."""
 
 import json
 import tempfile
@@ -17,7 +17,15 @@ from keras_segattn.tasks.closeness import Arrays, Check, closeness_checks
 
 @dataclass(frozen=True)
 class LiteRTRun:
-    """What `litert_run.py` found in a file: its facts, and inputs and outputs by signature."""
+    """Results of `litert_run.py` on a file.
+
+    Attributes:
+        facts: measured properties of the file, such as operators, signatures and latency.
+        inputs: signature → input name → samples that the file was run with.
+        default: signature → output name → outputs of the default kernels.
+        reference: signature → output name → outputs of the reference kernels for the first sample; empty if these
+            kernels are too slow.
+    """
 
     facts: dict[str, Any]
     inputs: dict[str, Arrays]
@@ -29,7 +37,7 @@ def run_file(path: Path, inputs: Mapping[str, Arrays] | None = None, *, samples:
     """Run every signature of a file with LiteRT's default and reference kernels.
 
     Args:
-        path: a `.tflite` file.
+        path: path of a `.tflite` file.
         inputs: signature → input name → `(samples, *input shape)`; `None` draws noise from a fixed seed.
         samples: number of samples to draw.
 
@@ -57,19 +65,19 @@ def run_file(path: Path, inputs: Mapping[str, Arrays] | None = None, *, samples:
 
 
 def save_samples(file: Path, samples: Mapping[str, Arrays]) -> None:
-    """Write signature → input name → samples, to be read by a script."""
+    """Write samples (signature → input name → array) to an `.npz` file for a script."""
     flat = {f"{signature}/{name}": array for signature, named in samples.items() for name, array in named.items()}
     np.savez(file, **flat)  # type: ignore[arg-type]
 
 
 def _split(key: str, signatures: Mapping[str, Any]) -> tuple[str, str]:
-    """`signature/name` in two, where either may hold a slash."""
+    """Split `signature/name` in two; both parts may hold slashes themselves."""
     signature = max((name for name in signatures if key.startswith(f"{name}/")), key=len)
     return signature, key.removeprefix(f"{signature}/")
 
 
 def finite_check(run: LiteRTRun) -> Check:
-    """Whether every floating output of both kernel sets is a number."""
+    """Check that no floating-point output of either kernel set holds NaN or infinity."""
     wrong = {
         f"{signature}/{name}"
         for outputs in (run.default, run.reference)
@@ -92,17 +100,17 @@ def report_on(
     checks: tuple[Check, ...] = (),
     others: tuple[RuntimeResult, ...] = (),
 ) -> ExportReport:
-    """The report on a file that was run.
+    """Return the report on a file that was run.
 
     Args:
-        path: the file.
-        run: what `run_file` returned for it.
-        expected: signature → output name → right outputs for `run.inputs`, or `None`.
+        path: path of the file.
+        run: result of `run_file` for the file.
+        expected: signature → output name → Keras' outputs for `run.inputs`, or `None`.
         precision: `"float32"`, `"float16"`, `"dynamic"` or `"int8"`, which sets the limits; `None` reads it off
             the file's tensors.
-        compare: how answers are compared with those expected.
+        compare: function that compares outputs with those expected.
         weight_bytes: bytes of the Keras model's weights, if known.
-        checks: conditions that the caller measured.
+        checks: further checks, made by the caller.
         others: results in runtimes other than LiteRT.
     """
     facts = run.facts

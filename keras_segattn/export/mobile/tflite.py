@@ -1,4 +1,4 @@
-"""Export to one `.tflite` file for phones, browsers and boards, verified before it takes its name."""
+"""Export to one `.tflite` file for phones, browsers and boards, verified before it gets its final name."""
 
 import contextlib
 import dataclasses
@@ -28,11 +28,11 @@ from keras_segattn.tasks.closeness import Check
 
 Quantization = Literal["float16", "dynamic", "int8"]
 QUANTIZATIONS: tuple[Quantization | None, ...] = (None, "float16", "dynamic", "int8")
-# Of the calibration samples, how many the verification runs.
+# Largest number of calibration samples that verification runs.
 VERIFIED_SAMPLES = 16
-# Where nothing calibrates, how many samples it draws.
+# Number of samples that verification draws if there is no calibration data.
 DRAWN_SAMPLES = 2
-# Of a converter's message that names no operator, the end is the part that says why.
+# Number of characters quoted from the end of a converter's message, which says why it failed, if it names no operator.
 MESSAGE_LENGTH = 600
 
 
@@ -46,37 +46,37 @@ def tflite(
     sizes: Sizes | None = None,
     endpoints: Mapping[str, Endpoint] | None = None,
 ) -> ExportReport:
-    """Write a model as one `.tflite` of builtin operators, and measure the written file in LiteRT.
+    """Write a model as one `.tflite` file with builtin operators only, and measure the file in LiteRT.
 
-    All sizes in the file are static and the batch is 1, so that delegates can take the whole graph. Inputs and
-    outputs are float32 under every quantisation, so that the same code calls all four files:
+    All sizes in the file are static and the batch is 1, so that delegates can run the whole graph. Inputs and outputs
+    are float32 under every quantisation, so that the same code calls all four kinds of file:
 
     * `None`: float32, equal to Keras up to rounding.
     * `"float16"`: float16 weights, half the size, for GPUs.
     * `"dynamic"`: int8 weights, a quarter of the size, for CPUs; no data needed.
     * `"int8"`: int8 weights (per channel) and activations, a quarter of the size, for NPUs; needs `calibration`.
-      QUANTIZE at the start and DEQUANTIZE at the end convert; more of them in the report mean that an operator
-      between has no integer kernel (such as POW). Of a detector or a spatial transformer only the layers with
-      weights are int8, and of those that predict a transformation only the weights; the rest stays float.
+      QUANTIZE at the start and DEQUANTIZE at the end of the graph convert; more of them in the report mean that an
+      operator in between has no integer kernel (such as POW). In detectors and models with spatial transformers only
+      layers with weights are int8; in layers that predict a transformation only the weights are. The rest stays float.
 
-    `facts.json` is zipped onto its end (`keras_segattn.facts`).
+    A zip archive with `facts.json` is appended to the file (see `keras_segattn.facts`).
 
     Args:
-        model: any Keras model whose operators TFLite has; mixed-precision models are rebuilt in float32.
-        path: the file to write; it appears only when every check has passed.
-        quantize: one of the above.
-        calibration: images preprocessed as the network expects, floating: an array `(n, height, width, channels)`,
-            an iterable of images or batches, or a `tf.data.Dataset` of images or `(image, mask)`. int8 learns its
-            ranges from the first 128 (at least 8). Where given, verification runs on 16 of them instead of noise.
-            With several inputs: signature → input name → such data.
-        facts: what the stored model says about itself, such as `facts_of(model, labels=["sea", "land", "lake"])`;
-            `None` is what the model itself knows.
+        model: Keras model whose operators TFLite has; mixed-precision models are rebuilt in float32.
+        path: path of the file to write; it appears only if every check passes.
+        quantize: quantisation, one of the above.
+        calibration: floating-point images, preprocessed as the network expects: an array
+            `(n, height, width, channels)`, an iterable of images or batches, or a `tf.data.Dataset` of images or
+            `(image, mask)`. int8 learns its ranges from the first 128 (at least 8). If given, verification runs on 16
+            of them instead of noise. With several inputs: signature → input name → such data.
+        facts: facts to store in the file, such as `facts_of(model, labels=["sea", "land", "lake"])`; `None` stores what
+            the model itself knows.
         sizes: input → (height, width) of a picture, or (length,) of a sentence, where the model leaves them open.
-            Sentences are as long as the longest that the search writes, if nothing is given.
+            The default length of sentences is the longest that the search writes.
         endpoints: signature → endpoint, instead of those of the model's card. They share their weights in the file.
 
     Returns:
-        The report, all checks passed.
+        The report, in which all checks passed.
 
     Raises:
         ValueError: if an argument is wrong: unknown `quantize`, int8 without calibration, calibration of another
@@ -119,7 +119,7 @@ def tflite(
 
 
 def drawn_samples(ready: Prepared) -> dict[str, litert.Arrays]:
-    """Signature → input → plausible samples, `(samples, *shape)`."""
+    """Draw plausible samples: signature → input → `(samples, *shape)`."""
     drawn_ones = [drawn(ready, 1, seed, pixels=False) for seed in range(DRAWN_SAMPLES)]
     return {
         signature: {name: np.stack([one[signature][name] for one in drawn_ones]) for name in inputs}
@@ -129,10 +129,10 @@ def drawn_samples(ready: Prepared) -> dict[str, litert.Arrays]:
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """A temporary sibling that becomes `path` when the block ends well, and vanishes when it does not.
+    """Yield a temporary file beside `path` that is renamed to `path` after the block, or deleted if the block fails.
 
     Raises:
-        ExportError: if it cannot be written.
+        ExportError: if the file cannot be written.
     """
     try:
         with folder_for_writing(path.parent), replaced(path) as temporary:
@@ -145,11 +145,11 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 def quantized_parts(model: keras.Model) -> dict[str, Any]:
-    """Arguments of `convert`: what of a model int8 must leave alone.
+    """Return arguments for `convert` that say which parts of a model int8 must leave in float.
 
     Eight bits would round positions in a picture to whole pixels or worse. So layers that compute with positions have
-    an attribute `exact_inputs`: a model with such layers is int8 in its layers with weights only, and of the layers
-    that compute nothing but the inputs of these numbers, only the weights are int8.
+    an attribute `exact_inputs`, the indices of their inputs that must be exact. In a model with such layers, only
+    layers with weights are int8. In layers that serve only to compute an exact input, only the weights are int8.
     """
     exact = [layer for layer in model.layers if hasattr(layer, "exact_inputs")]
     wanted = [keras.tree.flatten(layer.input)[place] for layer in exact for place in layer.exact_inputs]
@@ -167,12 +167,12 @@ def convert(
     layers_only: bool = False,
     exact_layers: Sequence[str] = (),
 ) -> None:
-    """Write the flatbuffer of the endpoints to `output`.
+    """Convert the endpoints to a flatbuffer and write it to `output`.
 
-    With `layers_only`, int8 is for layers with weights; of `exact_layers` it is for the weights only.
+    With `layers_only`, int8 applies to layers with weights only; in `exact_layers` it applies to the weights only.
 
     Raises:
-        ExportError: if the converter refuses; the message names the operators that TFLite lacks.
+        ExportError: if the conversion fails; the message names operators that TFLite lacks.
     """
     write_archive(endpoints, work / "saved_model")
     request: dict[str, Any] = {
@@ -196,7 +196,7 @@ def convert(
 
 
 def refusal(message: str) -> str | None:
-    """The operators that a converter's message says are not builtin, in one sentence; `None` if it names none."""
+    """Return one sentence with the operators that a converter's message calls not builtin; `None` if it names none."""
     names = re.findall(r"^(?:TF Select|Flex|Custom) ops: (.+)$", message, flags=re.MULTILINE)
     operators = sorted({name.strip() for group in names for name in group.split(",")})
     if not operators:
@@ -208,7 +208,7 @@ def refusal(message: str) -> str | None:
 
 
 def spread(samples: Mapping[str, litert.Arrays] | None) -> dict[str, litert.Arrays] | None:
-    """At most `VERIFIED_SAMPLES` of the calibration samples, evenly spread."""
+    """Select up to `VERIFIED_SAMPLES` of the calibration samples at even distances."""
     if samples is None:
         return None
 
@@ -219,7 +219,7 @@ def spread(samples: Mapping[str, litert.Arrays] | None) -> dict[str, litert.Arra
 
 
 def signature_check(run: litert.LiteRTRun, expected: Mapping[str, litert.Arrays]) -> Check:
-    """Whether the file has the signatures that were asked for, with static shapes."""
+    """Check that the file has the expected signatures and outputs, and static shapes only."""
     wanted = {name: sorted(outputs) for name, outputs in expected.items()}
     found = {name: sorted(tensors["outputs"]) for name, tensors in run.facts["signatures"].items()}
     static = "?" not in json.dumps(run.facts["signatures"])

@@ -1,4 +1,4 @@
-"""Verification of a `.tflite` that anybody wrote."""
+"""Verification of a `.tflite` file, whoever wrote it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,17 +19,17 @@ from keras_segattn.tasks import closeness
 
 
 def verify_tflite(path: str | Path, *, reference: keras.Model | None = None) -> ExportReport:
-    """Measure a `.tflite` that anybody wrote: does it run, on what operators, and do two sets of kernels agree?
+    """Measure a `.tflite` file, whoever wrote it: whether it runs, its operators, and whether two kernel sets agree.
 
     Args:
-        path: the file.
-        reference: a Keras model with the same inputs and outputs, to compare with as well.
+        path: path of the file.
+        reference: Keras model with the same inputs and outputs, to compare with as well.
 
     Returns:
         The report; its `passed` says whether all checks hold.
 
     Raises:
-        ExportError: if the file is missing, truncated or no TFLite, or LiteRT cannot run it.
+        ExportError: if the file is missing, truncated or no TFLite file, or LiteRT cannot run it.
         ValueError: if `reference` has other inputs or outputs than the file.
 
     Example:
@@ -46,7 +46,7 @@ def verify_tflite(path: str | Path, *, reference: keras.Model | None = None) -> 
 
 
 def plausible(facts: Facts, run: litert.LiteRTRun) -> dict[str, litert.Arrays]:
-    """Plausible values of the inputs whose kinds a file names, in place of those that it was run with."""
+    """Return the inputs of a run, with plausible values for those whose kinds the facts name."""
     return {
         signature: {
             name: plausible_value(facts.inputs[name], array) if name in facts.inputs else array
@@ -57,13 +57,13 @@ def plausible(facts: Facts, run: litert.LiteRTRun) -> dict[str, litert.Arrays]:
 
 
 def plausible_value(kind: Field, array: np.ndarray) -> np.ndarray:
-    """Plausible samples of an input, in the shape and dtype of others."""
+    """Draw plausible samples of an input with the shape and dtype of `array`."""
     drawn = [ops.convert_to_numpy(kind.prepare(kind.draw(one.shape, seed))) for seed, one in enumerate(array)]
     return np.stack(drawn).astype(array.dtype)
 
 
 def facts_in(path: Path) -> Facts | None:
-    """What a file says about itself; `None` if nothing."""
+    """Read the facts stored in a file; `None` if there are none."""
     try:
         return read_facts(path)
     except FactsError:
@@ -73,10 +73,10 @@ def facts_in(path: Path) -> Facts | None:
 def openvino_results(
     path: Path, run: litert.LiteRTRun, expected: Mapping[str, litert.Arrays] | None
 ) -> tuple[RuntimeResult, ...]:
-    """How OpenVINO runs the first sample of the first signature, the one it reads; empty if it is not installed.
+    """Run the first sample of the first signature, the only one it reads, in OpenVINO; empty if not installed.
 
-    Differences are to `expected`, or to LiteRT without it. They are reported and no condition: OpenVINO computes
-    quantised files in a precision of its own, and does not know every operator.
+    The outputs are compared with `expected`, or with LiteRT's without it. The differences are reported, but no check
+    depends on them: OpenVINO computes quantised files in a precision of its own, and does not know every operator.
     """
     signature = next(iter(run.facts["signatures"]))
     tensors = run.facts["tensors"][signature]
@@ -94,9 +94,9 @@ def openvino_results(
 
 
 def reference_outputs(model: keras.Model, run: litert.LiteRTRun) -> dict[str, litert.Arrays]:
-    """A Keras model's outputs for the inputs a file was run with, under the file's names.
+    """Return a Keras model's outputs for the inputs that a file was run with, under the file's names.
 
-    Names are matched where there are several inputs or outputs; one alone needs no name.
+    Several inputs or outputs are matched by name; the names of a single one may differ.
 
     Raises:
         ValueError: if the file has several signatures, or other inputs or outputs than the model.
@@ -118,7 +118,7 @@ def reference_outputs(model: keras.Model, run: litert.LiteRTRun) -> dict[str, li
 
 
 def outputs_of(endpoint: Endpoint, inputs: litert.Arrays) -> litert.Arrays:
-    """What Keras gives for samples `(n, *input shape)`: output name → `(n, *output shape)`."""
+    """Run an endpoint in Keras on samples `(n, *input shape)`; return output name → `(n, *output shape)`."""
     static = {name: spec._replace(shape=inputs[name].shape[1:]) for name, spec in endpoint.inputs.items()}
     run = compiled(Endpoint(endpoint.function, static))
     calls = [run(dict(zip(inputs, sample, strict=True))) for sample in zip(*inputs.values(), strict=True)]

@@ -1,1 +1,1 @@
-"""Runtimes that did not write a file, each run in a process of its own, and the converter."""
+"""Runtimes for verification, which did not write the file, and the TFLite converter, each in its own process."""

@@ -1,4 +1,4 @@
-"""Running a SavedModel through TensorFlow's C API, in a process that never imports `tensorflow`."""
+"""Runs of a SavedModel through TensorFlow's C API, in a process that never imports `tensorflow`."""
 
 import json
 import tempfile
@@ -20,10 +20,10 @@ class Call:
     """A request to a signature.
 
     Args:
-        signature: its name.
-        inputs: name → array (of bytes for strings), or a TensorProto's bytes.
-        timed: whether to measure its latency.
-        label: what an error calls it; the signature if empty.
+        signature: name of the signature.
+        inputs: input name → array (of `bytes` objects for strings), or the bytes of a serialised TensorProto.
+        timed: whether to measure the latency.
+        label: name of the call in error messages; the signature if empty.
     """
 
     signature: str
@@ -34,7 +34,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a call returned: output name → array, and its median latency if it was timed."""
+    """The result of a call: output name → array, and the median latency if it was timed."""
 
     outputs: Arrays
     latency_ms: float | None
@@ -44,11 +44,11 @@ def run_saved_model(directory: Path, calls: Sequence[Call]) -> tuple[str, list[A
     """Load a SavedModel as TensorFlow Serving does, and call its signatures.
 
     Args:
-        directory: a version directory.
-        calls: what to run; the outputs must be numeric.
+        directory: version directory of a SavedModel.
+        calls: requests to run; their outputs must be numeric.
 
     Returns:
-        The library's version, and the answers in the order of the calls.
+        The version of the library, and the answers in the order of the calls.
 
     Raises:
         ExportError: if a signature or input does not exist, or the library cannot load the model or run a call.
@@ -93,7 +93,7 @@ def run_saved_model(directory: Path, calls: Sequence[Call]) -> tuple[str, list[A
 
 
 def serialised(value: Any) -> bytes:
-    """An array as the bytes of a TensorProto; bytes are taken for one already."""
+    """Serialise an array as a TensorProto; `bytes` are taken for a serialised TensorProto and returned as they are."""
     import tensorflow as tf
 
     return value if isinstance(value, bytes) else tf.make_tensor_proto(value).SerializeToString()

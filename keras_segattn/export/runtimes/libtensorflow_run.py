@@ -1,13 +1,13 @@
-"""Script: runs a SavedModel through TensorFlow's C API, the loader and kernels that TF Serving has.
+"""Script that runs a SavedModel through TensorFlow's C API, with the loader and kernels of TensorFlow Serving.
 
-It imports neither the `tensorflow` module nor Keras nor this package, so nothing of Python can lend the file what it
-lacks:
+It imports neither the `tensorflow` module nor Keras nor this package: a file that needs Python code to run fails here
+as it would in the server. Usage:
 
     python -P libtensorflow_run.py request.json
 
 The request holds `saved_model`, `protos` (an `.npz` of `call/tensor name` → bytes of a TensorProto), `calls` (a list
-of `name`, `outputs` from output name to tensor name, and `timed`), `arrays` and `facts`. The outputs go to `arrays`
-as `call/output name`, the library's version and the calls' latencies to `facts`.
+of `name`, `outputs` from output name to tensor name, and `timed`), and the files to write, `arrays` and `facts`. The
+outputs go to `arrays` as `call/output name`, the library's version and the calls' latencies to `facts`.
 """
 
 import ctypes
@@ -24,13 +24,13 @@ from typing import Any
 import numpy as np
 
 TIMED_SECONDS, TIMED_CALLS = 1.0, 30
-# TF_DataType → NumPy.
+# TF_DataType → name of the NumPy dtype.
 DTYPES = dict(enumerate(["float32", "float64", "int32", "uint8", "int16", "int8"], 1))
 DTYPES |= {9: "int64", 10: "bool", 17: "uint16", 19: "float16", 22: "uint32", 23: "uint64"}
 
 
 class Buffer(ctypes.Structure):
-    """TF_Buffer."""
+    """TF_Buffer: bytes with their length."""
 
     _fields_ = [("data", c_void_p), ("length", c_size_t), ("deallocator", c_void_p)]
 
@@ -41,7 +41,7 @@ class Output(ctypes.Structure):
     _fields_ = [("operation", c_void_p), ("index", c_int)]
 
 
-# Function → types of result and arguments.
+# Function of the C API → types of its result and arguments.
 SIGNATURES: dict[str, tuple[Any, ...]] = {
     "TF_Version": (c_char_p,),
     "TF_NewStatus": (c_void_p,),
@@ -69,12 +69,12 @@ SIGNATURES: dict[str, tuple[Any, ...]] = {
 
 
 def load_library() -> Any:
-    """The C API of the installed wheel, found without importing it."""
+    """Load the C API from the installed `tensorflow` package without importing the package."""
     spec = importlib.util.find_spec("tensorflow")
     if spec is None or not spec.submodule_search_locations:
         raise RuntimeError("tensorflow is not installed")
     folder = Path(spec.submodule_search_locations[0])
-    # The framework first, since the other links to it. `.so.2` on Linux, `.2.dylib` on macOS.
+    # The framework comes first, since the other library links to it. Files end in `.so.2` (Linux), `.2.dylib` (macOS).
     libraries = [
         ctypes.CDLL(str(next(folder.glob(f"{name}.*"))), mode=ctypes.RTLD_GLOBAL)
         for name in ("libtensorflow_framework", "libtensorflow_cc")
@@ -106,7 +106,7 @@ class Session:
             raise RuntimeError(self.library.TF_Message(self.status).decode(errors="replace"))
 
     def tensor_names(self, names: list[str]) -> Any:
-        """Places in the graph of tensors such as `"serving_default_image:0"`."""
+        """Return the operations and output indices of tensors such as `"serving_default_image:0"`."""
         outputs = (Output * len(names))()
         for place, name in zip(outputs, names, strict=True):
             operation, _, index = name.partition(":")
@@ -117,7 +117,7 @@ class Session:
         return outputs
 
     def tensor(self, proto: bytes) -> int:
-        """A tensor of the content of a serialised TensorProto, decoded by TensorFlow itself."""
+        """Create a tensor from a serialised TensorProto, which TensorFlow itself decodes."""
         tensor = self.library.TF_AllocateTensor(1, None, 0, 4)
         content = ctypes.create_string_buffer(proto, len(proto))
         buffer = Buffer(ctypes.cast(content, c_void_p), len(proto), None)
@@ -126,7 +126,7 @@ class Session:
         return tensor
 
     def array(self, tensor: int | None) -> np.ndarray:
-        """A copy of a numeric tensor."""
+        """Copy a numeric tensor to a NumPy array."""
         kind = self.library.TF_TensorType(tensor)
         if kind not in DTYPES:
             raise RuntimeError(f"an output has TF_DataType {kind}, expected one of {DTYPES}")
@@ -136,7 +136,7 @@ class Session:
         return np.frombuffer(content, DTYPES[kind]).reshape(shape)
 
     def run(self, feeds: dict[str, bytes], fetches: list[str]) -> list[np.ndarray]:
-        """Outputs of the tensors `fetches` for TensorProtos by tensor name."""
+        """Feed tensors (tensor name → serialised TensorProto) and return the values of the tensors `fetches`."""
         values = (c_void_p * len(feeds))(*(self.tensor(proto) for proto in feeds.values()))
         results = (c_void_p * len(fetches))()
         self.library.TF_SessionRun(
@@ -155,7 +155,7 @@ class Session:
 
 
 def median_ms(session: Session, feeds: dict[str, bytes], fetches: list[str]) -> float:
-    """Median milliseconds of a call that ran once before."""
+    """Return the median milliseconds per call; the caller has run the call once before."""
     times: list[float] = []
     while len(times) < TIMED_CALLS and sum(times) < TIMED_SECONDS:
         start = time.perf_counter()
@@ -165,7 +165,7 @@ def median_ms(session: Session, feeds: dict[str, bytes], fetches: list[str]) -> 
 
 
 def main() -> None:
-    """Run what the request names."""
+    """Run the calls of the request and write their outputs."""
     request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     session = Session(request["saved_model"])
     arrays: dict[str, np.ndarray] = {}

@@ -1,12 +1,12 @@
-"""Script: runs a `.tflite` file in LiteRT. It runs in a process of its own, so that a corrupt file ends only that.
+"""Script that runs a `.tflite` file in LiteRT, in its own process, so that a corrupt file crashes only that process.
 
-It imports neither TensorFlow nor Keras nor this package:
+It imports neither TensorFlow nor Keras nor this package. Usage:
 
     python -P litert_run.py request.json
 
-The request holds `model`, `inputs` (an `.npz` of `signature/input` → samples, or null for `samples` random ones),
-`arrays` and `facts`. Inputs and the outputs of both kernel sets go to `arrays`, what
-was found out about the file to `facts`.
+The request holds `model`, `inputs` (an `.npz` of `signature/input` → samples, or null for `samples` random ones), and
+the files to write, `arrays` and `facts`. The inputs and the outputs of both kernel sets go to `arrays`, measured
+properties of the file to `facts`.
 """
 
 import json
@@ -24,7 +24,8 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 THREADS = 2
 TIMED_SECONDS, TIMED_CALLS = 1.0, 30
-# The reference kernels are plain loops, tens of times slower than XNNPACK: minutes for a model beyond this.
+# Slowest model, in milliseconds per call, that also runs with the reference kernels: these are plain loops, tens of
+# times slower than XNNPACK, and take minutes for slower models.
 SLOWEST_FOR_REFERENCE_MS = 3000.0
 # Side of the patches that random images are made of, in pixels.
 PATCH = 8
@@ -34,14 +35,14 @@ Arrays = dict[str, np.ndarray]
 
 
 def names_of(enumeration: type) -> dict[int, str]:
-    """Value → name of an enumeration of the flatbuffer schema."""
+    """Return value → name of an enumeration in the flatbuffer schema."""
     return {value: name for name, value in vars(enumeration).items() if not name.startswith("_")}
 
 
 def read_structure(content: bytes) -> dict[str, Any]:
-    """Operators of all subgraphs, the arithmetic, and the ranges to which floats are quantised.
+    """Read the operators of all subgraphs, the precision, and the ranges to which inputs are quantised.
 
-    Read from the flatbuffer itself: interpreters show the first subgraph only, and through a private method.
+    They are read from the flatbuffer itself: interpreters show only the first subgraph, through a private method.
     """
     model = schema.Model.GetRootAs(content, 0)
     builtin, types = names_of(schema.BuiltinOperator), names_of(schema.TensorType)
@@ -54,7 +55,7 @@ def read_structure(content: bytes) -> dict[str, Any]:
     for subgraph in map(model.Subgraphs, range(model.SubgraphsLength())):
         for operator in map(subgraph.Operators, range(subgraph.OperatorsLength())):
             code = model.OperatorCodes(operator.OpcodeIndex())
-            # Codes above 127 came later and have a field of their own.
+            # Codes above 127 were added later and are stored in another field.
             number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
             name = builtin.get(number, f"UNKNOWN_{number}")
             if number == schema.BuiltinOperator.CUSTOM:
@@ -67,7 +68,7 @@ def read_structure(content: bytes) -> dict[str, Any]:
             if name == "QUANTIZE":
                 source, target = subgraph.Tensors(operator.Inputs(0)), subgraph.Tensors(operator.Outputs(0))
                 step, zero = target.Quantization().Scale(0), target.Quantization().ZeroPoint(0)
-                # The middle third of 256 steps: images rarely fill their range, and never everywhere at once.
+                # The middle third of the 256 steps: images rarely use their whole range, and never in all pixels.
                 ranges[source.Name().decode()] = (float(step * (-43 - zero)), float(step * (42 - zero)))
         for tensor in map(subgraph.Tensors, range(subgraph.TensorsLength())):
             stored = model.Buffers(tensor.Buffer()).DataLength() > 0
@@ -85,10 +86,10 @@ def read_structure(content: bytes) -> dict[str, Any]:
 
 
 def delegated_share(interpreter: Interpreter) -> float | None:
-    """Share of the first subgraph's nodes that a delegate runs; `None` if this version does not tell.
+    """Return the share of the first subgraph's nodes that a delegate runs; `None` if this version does not tell.
 
-    A delegate lists the tensors that enter and leave it. A node belongs to it if it makes one that leaves, or if
-    what it makes stays inside: read only by delegated nodes, and not among the tensors that enter.
+    A delegate lists the tensors that enter and leave it. A node belongs to the delegate if one of its outputs leaves,
+    or if its outputs stay inside: only delegated nodes read them, and they are not among the tensors that enter.
     """
     details = getattr(interpreter, "_get_ops_details", None)
     if details is None:
@@ -112,7 +113,7 @@ def delegated_share(interpreter: Interpreter) -> float | None:
 
 
 def fully_accelerated(path: str) -> bool | None:
-    """LiteRT's own verdict on whether its CPU accelerator runs the whole model; `None` if it gives none."""
+    """Return whether LiteRT says that its CPU accelerator runs the whole model; `None` if it does not say."""
     try:
         from ai_edge_litert.compiled_model import CompiledModel
 
@@ -122,7 +123,7 @@ def fully_accelerated(path: str) -> bool | None:
 
 
 def runners(interpreter: Interpreter) -> dict[str, Callable[..., Arrays]]:
-    """Signature → function from named inputs to named outputs."""
+    """Return signature → function from named inputs to named outputs."""
     names = list(interpreter.get_signature_list())
     if names:
         return {name: interpreter.get_signature_runner(name) for name in names}
@@ -137,14 +138,14 @@ def runners(interpreter: Interpreter) -> dict[str, Callable[..., Arrays]]:
 
 
 def details_of(interpreter: Interpreter, signature: str, side: str) -> dict[str, dict[str, Any]]:
-    """Name → details of a signature's tensors; `side` is `input` or `output`."""
+    """Return name → details of a signature's tensors; `side` is `input` or `output`."""
     if signature == NO_SIGNATURE:
         return {detail["name"]: detail for detail in getattr(interpreter, f"get_{side}_details")()}
     return getattr(interpreter.get_signature_runner(signature), f"get_{side}_details")()
 
 
 def describe(details: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """Name → `"dtype[shape]"`, unknown sizes as `?`."""
+    """Return name → `"dtype[shape]"`, with `?` for unknown sizes."""
 
     def shape(detail: dict[str, Any]) -> str:
         return ", ".join("?" if size < 0 else str(size) for size in detail["shape_signature"].tolist())
@@ -158,10 +159,10 @@ def draw(
     detail: dict[str, Any],
     limits: tuple[float, float] | None,
 ) -> np.ndarray:
-    """Random samples for one input of a file that says nothing: noise, all 8-bit integers, 0 and 1 for indices.
+    """Draw random samples for an input of unknown kind: noise for floats, any 8-bit integers, 0 and 1 for indices.
 
-    Images are patches of one colour, since white noise cancels in deep networks. Where an input is quantised to
-    `limits`, those tell what it is used to.
+    Images are made of patches of one colour, since white noise averages out in deep networks. If the file quantises
+    the input to the range `limits`, floats are drawn uniformly from it.
     """
     shape, dtype = (samples, *detail["shape"].tolist()), np.dtype(detail["dtype"])
     if dtype.kind == "f":
@@ -177,7 +178,7 @@ def draw(
 
 
 def run_samples(runner: Callable[..., Arrays], inputs: Arrays, count: int | None = None) -> Arrays:
-    """Outputs of the first `count` samples, run one by one and stacked."""
+    """Run the first `count` samples (default: all) one by one and stack their outputs."""
     total = len(next(iter(inputs.values()))) if inputs else 1
     calls = [
         runner(**{name: array[index] for name, array in inputs.items()})
@@ -187,7 +188,7 @@ def run_samples(runner: Callable[..., Arrays], inputs: Arrays, count: int | None
 
 
 def median_ms(runner: Callable[..., Arrays], inputs: Arrays) -> float:
-    """Median time of one call on the first sample, in milliseconds."""
+    """Return the median milliseconds per call on the first sample."""
     sample = {name: array[0] for name, array in inputs.items()}
     runner(**sample)
     times: list[float] = []
@@ -201,7 +202,7 @@ def median_ms(runner: Callable[..., Arrays], inputs: Arrays) -> float:
 def samples_for(
     request: dict[str, Any], details: dict[str, dict[str, Any]], ranges: dict[str, Any]
 ) -> dict[str, Arrays]:
-    """Signature → input name → samples: those the request names, or random ones from a fixed seed."""
+    """Return signature → input name → samples: those of the request, or random ones from a fixed seed."""
     if request["inputs"] is not None:
         with np.load(request["inputs"]) as given:
             return {name: {key: given[f"{name}/{key}"] for key in one} for name, one in details.items()}
@@ -215,7 +216,7 @@ def samples_for(
 
 
 def main() -> None:
-    """Run what the request names and write what was found."""
+    """Run the file of the request; write its outputs and its measured properties."""
     request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     content = Path(request["model"]).read_bytes()
     fast = Interpreter(model_content=content, num_threads=THREADS)
@@ -229,7 +230,7 @@ def main() -> None:
     facts["signatures"] = {
         name: {f"{side}s": describe(tensors) for side, tensors in sides.items()} for name, sides in details.items()
     }
-    # By these names runtimes without signatures know a tensor.
+    # Names of the tensors, for runtimes that know no signatures.
     facts["tensors"] = {
         name: {side: {key: tensor["name"] for key, tensor in tensors.items()} for side, tensors in sides.items()}
         for name, sides in details.items()

@@ -1,4 +1,4 @@
-"""OpenVINO as a second opinion: another reader of both formats, with kernels of its own."""
+"""Runs in OpenVINO: an independent reader of both formats, with its own kernels."""
 
 import importlib.util
 import json
@@ -17,13 +17,14 @@ def run_openvino(path: Path, inputs: Arrays, names: Collection[str]) -> tuple[st
     """Run a SavedModel's `serving_default`, or a `.tflite`, in OpenVINO, if it is installed.
 
     Args:
-        path: a version directory or a file.
+        path: version directory of a SavedModel, or `.tflite` file.
         inputs: input name → array.
-        names: of the outputs that are wanted.
+        names: names of the outputs to return.
 
     Returns:
-        The runtime's name and the outputs by name; where OpenVINO cannot run the graph, since it knows fewer
-        operators than TensorFlow, or names outputs otherwise, the reason and `None`. `None` if it is not installed.
+        Name and version of the runtime, and output name → array. If OpenVINO cannot run the graph (it knows fewer
+        operators than TensorFlow) or names the outputs differently, the reason and `None`. `None` alone if OpenVINO is
+        not installed.
     """
     if importlib.util.find_spec("openvino") is None:
         return None

@@ -1,9 +1,9 @@
-"""Script: runs the `serving_default` of a SavedModel, or a `.tflite`, in OpenVINO, in a process of its own.
+"""Script that runs the `serving_default` of a SavedModel, or a `.tflite` file, in OpenVINO, in its own process.
 
     python -P openvino_run.py request.json
 
-The request holds `model`, `inputs` (an `.npz` of input name → array), `arrays` and `facts`. The outputs go to
-`arrays`, the version to `facts`.
+The request holds `model`, `inputs` (an `.npz` of input name → array), and the files to write, `arrays` and `facts`. The
+outputs go to `arrays`, the version of OpenVINO to `facts`.
 """
 
 import json
@@ -15,11 +15,11 @@ import openvino
 
 
 def main() -> None:
-    """Run what the request names."""
+    """Run the model of the request and write its outputs."""
     request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     core = openvino.Core()
     model = core.read_model(request["model"])
-    # Without the hint, CPUs that have bfloat16 compute in it.
+    # Without this hint, OpenVINO computes in bfloat16 on CPUs that support it.
     compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     with np.load(request["inputs"]) as inputs:
         results = compiled({name: inputs[name] for name in inputs.files}).to_dict()

@@ -1,4 +1,4 @@
-"""The scripts of this folder, each run in a process of its own."""
+"""Starts the scripts of this folder, each in its own process."""
 
 import json
 import subprocess
@@ -9,22 +9,22 @@ from typing import Any
 
 
 def run_script(name: str, request: Mapping[str, Any], work: Path) -> subprocess.CompletedProcess[str]:
-    """Run a script of this folder, by its path, in a process that sees only what it imports itself.
+    """Run a script of this folder in its own process, in which only the imports of the script are loaded.
 
     Args:
-        name: of the script, without `.py`.
-        request: what it reads from the JSON file that is its one argument; paths become strings.
-        work: folder for that file.
+        name: name of the script, without `.py`.
+        request: content of the JSON file that is the script's only argument; paths become strings.
+        work: folder for the JSON file.
     """
     file = work / f"{name}.json"
     file.write_text(json.dumps(request, default=str), encoding="utf-8")
-    # -P keeps this folder, whose modules are named after other packages, off the script's import path.
+    # `-P` keeps this folder off the script's import path: its modules have the names of packages, such as openvino.
     command = [sys.executable, "-P", str(Path(__file__).with_name(f"{name}.py")), str(file)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def failure(process: subprocess.CompletedProcess[str]) -> str:
-    """Why a script ended: the last line it wrote, or the signal that ended it."""
+    """Return why a script failed: the last line that it wrote, or else its exit status (negative for a signal)."""
     lines = process.stderr.strip().splitlines()
     if process.returncode < 0 or not lines:
         return f"the process ended with status {process.returncode}"

@@ -1,14 +1,13 @@
-"""Script: converts a SavedModel to TFLite. It runs in a process of its own and imports nothing of this package.
+"""Script that converts a SavedModel to TFLite, in its own process and without importing this package.
 
-The converter leaks memory, and a fresh process that never loads Keras keeps it from touching the caller's state.
+The converter leaks memory; a fresh process that never loads Keras also keeps it from changing the caller's state.
 
     python -P tflite_convert.py request.json
 
 The request holds `saved_model`, `signatures` (a list), `quantize`, `calibration` (an `.npz` of `signature/input` →
-samples `(n, *input shape)`, or null), `layers_only`, `exact_layers` and `output`. With `layers_only`, int8 is for the
-layers with weights and the rest stays float, as the arithmetic of boxes must; of `exact_layers` only the weights are
-int8. A failure is written to `error` as the converter
-worded it.
+samples `(n, *input shape)`, or null), `layers_only`, `exact_layers`, and the files to write, `output` and `error`. With
+`layers_only`, only layers with weights are int8 and the rest stays float, as the arithmetic of boxes must; in
+`exact_layers` only the weights are int8. If the conversion fails, the converter's message goes to `error`.
 """
 
 import contextlib
@@ -21,7 +20,7 @@ from typing import Any
 
 
 def representative_dataset(file: str, signatures: list[str]) -> Callable[[], Iterator[Any]]:
-    """Feeds the samples of `file` to every signature, one at a time."""
+    """Return a function that yields the samples in `file`, one at a time, for every signature."""
     import numpy as np
 
     with np.load(file) as arrays:
@@ -44,7 +43,7 @@ def representative_dataset(file: str, signatures: list[str]) -> Callable[[], Ite
 
 
 def convert(request: dict[str, Any]) -> bytes:
-    """The flatbuffer, of builtin operators only."""
+    """Convert the SavedModel to a flatbuffer with builtin operators only."""
     import tensorflow as tf
 
     converter = tf.lite.TFLiteConverter.from_saved_model(request["saved_model"], signature_keys=request["signatures"])
@@ -63,9 +62,9 @@ def convert(request: dict[str, Any]) -> bytes:
 
 @contextlib.contextmanager
 def tensors_of_loops_missing() -> Iterator[None]:
-    """Let the quantizer read zeros where a tensor cannot be read: tensors of loops exist only while these run.
+    """Let the quantizer read zeros where a tensor cannot be read: tensors inside loops exist only while the loop runs.
 
-    Nothing in a loop is quantised. The quantizer's own function is put back afterwards.
+    Nothing inside a loop is quantised. The quantizer's own function is restored afterwards.
     """
     import numpy as np
     from ai_edge_quantizer.utils import tfl_interpreter_utils
@@ -88,9 +87,9 @@ def tensors_of_loops_missing() -> Iterator[None]:
 
 
 def quantized_layers(flatbuffer: bytes, request: dict[str, Any]) -> bytes:
-    """A float flatbuffer with convolutions and fully connected layers in int8.
+    """Quantise convolutions and fully connected layers of a float flatbuffer to int8, with `ai_edge_quantizer`.
 
-    TensorFlow's own calibrator does not survive the loops of non-maximum suppression.
+    TensorFlow's own calibrator fails on the loops of non-maximum suppression.
     """
     from ai_edge_quantizer import calibrator, qtyping, quantizer, recipe_manager
     from ai_edge_quantizer.utils import qsv_utils
@@ -110,8 +109,8 @@ def quantized_layers(flatbuffer: bytes, request: dict[str, Any]) -> bytes:
         samples = representative_dataset(request["calibration"], request["signatures"])()
         rows = [row if isinstance(row, tuple) else (request["signatures"][0], row) for row in samples]
         by_signature = {name: [row for key, row in rows if key == name] for name in request["signatures"]}
-        # The quantizer's own calibration averages with a weight of 0.95 on what was before: of as few samples as ours,
-        # ranges would be those of the first. Least and largest of all samples are what TensorFlow's calibrator takes.
+        # The quantizer's own calibration is a moving average with a weight of 0.95 on earlier samples: with our few
+        # samples, the first would determine the ranges. TensorFlow's calibrator, too, takes minimum and maximum of all.
         ranges = calibrator.Calibrator(str(plain), qsv_update_func=qsv_utils.min_max_update)
         recipe = recipe_manager.RecipeManager()
         recipe.load_quantization_recipe(quantization.get_quantization_recipe())
@@ -124,9 +123,10 @@ def quantized_layers(flatbuffer: bytes, request: dict[str, Any]) -> bytes:
 
 
 def floating(flatbuffer: bytes, layers: list[str]) -> str:
-    """A pattern of the operators of which only the weights are int8: of some layers, and those that read an output.
+    """Return a pattern for the operators in which only the weights are int8.
 
-    LiteRT's default kernels lose an output of which a quantised copy is made.
+    These are the operators of `layers`, and all that read an output of the model: LiteRT's default kernels lose an
+    output of which a quantised copy is made.
     """
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
@@ -141,7 +141,7 @@ def floating(flatbuffer: bytes, layers: list[str]) -> str:
         raise RuntimeError("this ai-edge-litert does not list a file's operators, which int8 of single layers needs")
     for operator in details():
         scope, read = ([int(index) for index in operator[side] if index >= 0] for side in ("outputs", "inputs"))
-        # What makes an output is called by that; its weights by their layer.
+        # The scope of an operator is made of the names of its outputs; the names of its weights hold the layer.
         known = "".join(f"{names[index]};" for index in scope + read)
         if outputs & set(read) or of_layers.search(known):
             scopes.append(re.escape("".join(f"{names[index]};" for index in scope)))
@@ -149,11 +149,11 @@ def floating(flatbuffer: bytes, layers: list[str]) -> str:
 
 
 def main() -> int:
-    """Convert what the request names; 1 if the converter refuses."""
+    """Convert the SavedModel of the request; return 1 if the conversion fails, else 0."""
     request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     try:
         flatbuffer = convert(request)
-    except Exception as error:  # it raises many types, and the caller reports each
+    except Exception as error:  # the converter raises many types, and the caller reports each
         Path(request["error"]).write_text(f"{type(error).__name__}: {error}", encoding="utf-8")
         return 1
     Path(request["output"]).write_bytes(flatbuffer)

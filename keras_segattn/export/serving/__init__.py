@@ -1,1 +1,1 @@
-"""Models for TensorFlow Serving: a version directory with signatures, facts and a warm-up file, verified."""
+"""Export for TensorFlow Serving: a verified version directory with signatures, facts and a warm-up file."""

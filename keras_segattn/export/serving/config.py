@@ -1,4 +1,4 @@
-"""The two text files beside the models that TensorFlow Serving is started with."""
+"""The two configuration files of TensorFlow Serving, which stand beside the models."""
 
 from pathlib import Path
 
@@ -8,13 +8,13 @@ from keras_segattn.files import replaced
 MODELS_FILE = "models.config"
 BATCHING_FILE = "batching_parameters.txt"
 MAX_BATCH_SIZE = 32
-# Batches are padded to one of these sizes, so that few shapes occur; the last must be the largest batch.
+# The server pads batches to one of these sizes, so that few shapes occur; the last one must be the largest batch.
 ALLOWED_BATCH_SIZES = (1, 2, 4, 8, 16, MAX_BATCH_SIZE)
 BATCHING = f"""\
 # tensorflow_model_server --enable_batching --batching_parameters_file=batching_parameters.txt
 max_batch_size {{ value: {MAX_BATCH_SIZE} }}
-# All pictures of a batch must have one size: export with input_size where clients send any.
-# How long a request waits for others to share its batch.
+# All pictures of a batch must have one size: export with `sizes` if clients send pictures of any size.
+# Time that a request waits for others to share its batch.
 batch_timeout_micros {{ value: 2000 }}
 max_enqueued_batches {{ value: 100 }}
 # Usually the number of CPU cores, or 2 with one GPU.
@@ -22,16 +22,16 @@ num_batch_threads {{ value: 4 }}
 """ + "".join(f"allowed_batch_sizes: {size}\n" for size in ALLOWED_BATCH_SIZES)
 MODELS_COMMENT = """\
 # tensorflow_model_server --model_config_file=models.config
-# A base_path is absolute; in a container it is where the folder is mounted.
+# A base_path is absolute; in a container it is the path at which the folder is mounted.
 """
 
 
 def write_serving_config(base: Path, name: str) -> None:
-    """List a model in `models.config`, keeping what is there, and write `batching_parameters.txt` if there is none.
+    """Add a model to `models.config`, keeping its other entries, and write `batching_parameters.txt` if missing.
 
     Args:
         base: folder of all models.
-        name: of the model, which is also its folder's.
+        name: name of the model and of its folder.
 
     Raises:
         ExportError: if `models.config` exists and is not in TensorFlow Serving's format.

@@ -1,4 +1,4 @@
-"""A Keras model under the names that a SavedModel gives to inputs and outputs."""
+"""A Keras model as a reference: called with a SavedModel's names of inputs and outputs."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,10 +12,13 @@ from keras_segattn.facts import preprocessing_of
 
 
 def reference_function(model: keras.Model, signature: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """A Keras model under the names of a signature; one alone needs no name.
+    """Return a function that calls a Keras model with the names of a signature's inputs and outputs.
+
+    Several inputs or outputs are matched by name; the names of a single one may differ. If the signature takes uint8
+    pictures, they are normalised for the model.
 
     Raises:
-        ValueError: if the signature has other inputs or outputs.
+        ValueError: if the signature has other inputs or outputs than the model.
     """
     endpoint = model_endpoint(as_float32(model))
     renamed_inputs = matched(endpoint.inputs, signature.inputs, model.name, "inputs")
@@ -31,10 +34,10 @@ def reference_function(model: keras.Model, signature: Any) -> Callable[[dict[str
 
 
 def matched(names: Any, keys: Any, model: str, what: str) -> dict[str, str]:
-    """The model's name → the file's.
+    """Return name in the model → name in the file.
 
     Raises:
-        ValueError: if they differ and there are several.
+        ValueError: if there are several names and they differ.
     """
     if len(names) == len(keys) == 1:
         return {next(iter(names)): next(iter(keys))}

@@ -1,4 +1,4 @@
-"""Export to a version directory of TensorFlow Serving, verified before it takes its number."""
+"""Export to a version directory of TensorFlow Serving, verified before it gets its number."""
 
 import contextlib
 import dataclasses
@@ -24,9 +24,9 @@ from keras_segattn.fields import Picture
 from keras_segattn.files import folder_for_writing, temporary_path
 
 MAX_VERSION = 2**63 - 1
-# Grey: a warm-up needs an image's size, not its content, and a constant takes a few bytes.
+# Value of the pixels of warm-up images: only their size matters, and a constant takes a few bytes.
 GREY = 128
-# Batches that a written model is tried with; the first call is timed.
+# Batch sizes that a written model is tried with; calls with the first one are timed.
 BATCHES = (1, 3)
 
 
@@ -44,37 +44,38 @@ def saved_model(
 ) -> ExportReport:
     """Write `<base_dir>/<name>/<version>/` for TensorFlow Serving, and measure it in TensorFlow's C API and OpenVINO.
 
-    The signatures are the endpoints of the model's card: the model itself, or `decode_beam` and its like of models that
-    write sentences (`decoding.sequence_endpoints`). `serving_default` is the first of them, and a model of one picture
-    has one more:
+    The signatures are the endpoints of the model's card: the model itself, or for models that write sentences
+    `decode_beam` and others (see `decoding.sequence_endpoints`). `serving_default` is the first of them, and a model
+    whose only input is a picture also has `encoded`:
 
     | signature | input | outputs |
     |---|---|---|
     | `serving_default` | the model's inputs; a picture as uint8 RGB `(batch, height, width, 3)`, or with `preprocess=False` float32 as the network expects | the model's: its dict, or `logits` (`probabilities` after a softmax) |
     | `encoded` | `image_bytes`: string `(batch,)`, each a JPEG or PNG file | the same; but instead of scores of every pixel `mask` `(batch, height, width)`, the arg-max as uint8 (int32 above 256 classes) |
 
-    The batch is open in all of them, weights and graph are stored once, and `assets.extra/facts.json` holds the facts.
-    Beside it, in `base_dir`, `models.config` lists the model and `batching_parameters.txt` says how requests are
-    batched. The version is written under another name, verified there and renamed, so a running server never sees half
-    of it.
+    The batch size is open in all signatures, weights and graph are stored once, and `assets.extra/facts.json` holds the
+    facts. In `base_dir`, `models.config` lists the model and `batching_parameters.txt` says how requests are batched.
+    The version is written under another name, verified there and then renamed, so that a running server never sees an
+    unfinished one.
 
     Args:
-        model: any functional model. One of mixed precision is rebuilt in float32.
+        model: functional model; a mixed-precision model is rebuilt in float32.
         base_dir: folder of all models; made if missing.
-        version: positive integer; `None` is one more than the highest there.
-        facts: what the stored model says about itself, such as `facts_of(model, labels=["sea", "land", "lake"])`;
-            `None` is what the model itself knows.
+        version: positive integer; `None` takes one more than the highest existing version.
+        facts: facts to store with the model, such as `facts_of(model, labels=["sea", "land", "lake"])`; `None` stores
+            what the model itself knows.
         preprocess: whether pictures are taken as pixels and normalised in the graph.
-        sizes: input → (height, width) of a picture, or (length,) of a sentence. With it the model takes that size
-            only, and `encoded` resizes to it. Without, it is the model's own; where that is open too, any size, one for
-            all examples of a batch: give a size where a server batches the requests of several clients.
-        warmup: what the server runs before it calls the version available: the size of a batch, or input → array of
-            a batch for `serving_default`.
-        name: name of the model for clients; `None` is `model.name`.
+        sizes: input → (height, width) of a picture, or (length,) of a sentence. The exported model then takes only this
+            size, and `encoded` resizes to it. The default is the model's own size. If that is open, any size is
+            accepted, but all examples of a batch must have the same. Give a size if the server batches the requests
+            of several clients.
+        warmup: requests that the server runs before it calls the version available: the size of a batch, or
+            input → array with a batch for `serving_default`.
+        name: name of the model for clients; `None` takes `model.name`.
         endpoints: signature → endpoint, instead of those of the model's card.
 
     Returns:
-        The report, all checks passed.
+        The report, in which all checks passed.
 
     Raises:
         ValueError: if an argument is wrong or does not fit the model.
@@ -109,7 +110,7 @@ def saved_model(
 def calls_of(
     ready: Prepared, signatures: Mapping[str, Endpoint], batch: int, preprocess: bool, *, smaller: bool
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Plausible inputs of every signature."""
+    """Draw plausible inputs for every signature."""
     values = drawn(ready, batch, seed=batch, pixels=preprocess, smaller=smaller)
     first = next(iter(ready.endpoints))
     found = {DEFAULT: values[first]} | values
@@ -120,7 +121,7 @@ def calls_of(
 
 
 def verification_samples(ready: Prepared, signatures: Mapping[str, Endpoint], preprocess: bool) -> Iterator[Sample]:
-    """Calls of every signature with a batch of 1, to be timed, and of 3, smaller where the model takes any size."""
+    """Yield calls of every signature: a timed batch of 1, and a batch of 3 with smaller pictures if sizes are open."""
     references = {id(endpoint): compiled(endpoint) for endpoint in signatures.values()}
     for batch in BATCHES:
         calls = calls_of(ready, signatures, batch, preprocess, smaller=batch > 1)
@@ -131,10 +132,10 @@ def verification_samples(ready: Prepared, signatures: Mapping[str, Endpoint], pr
 def warmup_requests(
     ready: Prepared, signatures: Mapping[str, Endpoint], warmup: int | Mapping[str, np.ndarray], preprocess: bool
 ) -> list[tuple[str, Mapping[str, Any]]]:
-    """One request for every signature, its inputs as TensorProtos.
+    """Return one warm-up request per signature: name, and input → TensorProto.
 
     Raises:
-        ValueError: if `warmup` is nothing to warm up with.
+        ValueError: if `warmup` is neither a valid batch size nor a batch of inputs that the model takes.
     """
     import tensorflow as tf
 
@@ -171,7 +172,7 @@ def warmup_requests(
 
 
 def check_warmup(given: Mapping[str, np.ndarray], endpoint: Endpoint) -> None:
-    """Raise `ValueError` unless the arrays are a batch that the endpoint takes."""
+    """Raise `ValueError` unless the arrays have the names, dtypes and shapes of the endpoint's inputs."""
     if set(given) != set(endpoint.inputs):
         raise ValueError(f"warmup must hold the inputs {sorted(endpoint.inputs)}, received {sorted(given)}")
     for name, array in given.items():
@@ -182,7 +183,7 @@ def check_warmup(given: Mapping[str, np.ndarray], endpoint: Endpoint) -> None:
 
 
 def constant_proto(value: int, shape: tuple[int, ...], dtype: Any) -> Any:
-    """A TensorProto of one repeated value, which it stores once."""
+    """Return a TensorProto filled with one value, which it stores only once."""
     import tensorflow as tf
 
     proto = tf.make_tensor_proto(np.full((1,) * len(shape), value, dtype.as_numpy_dtype))
@@ -191,19 +192,19 @@ def constant_proto(value: int, shape: tuple[int, ...], dtype: Any) -> Any:
 
 
 def check_name(name: str) -> None:
-    """Raise `ValueError` unless clients can call a model so."""
+    """Raise `ValueError` unless clients can use this name for a model."""
     if not re.fullmatch(r"[A-Za-z_][\w.-]*", name):
         raise ValueError(f"name must be letters, digits, '_', '-' and '.' and begin with a letter, received {name!r}")
 
 
 @contextlib.contextmanager
 def temporary_version(parent: Path) -> Iterator[Path]:
-    """A folder's name in `parent` that servers ignore, to be written and published; what is left of it vanishes.
+    """Yield the path of a folder in `parent` that servers ignore, to be written and published.
 
-    What killed exports left there vanishes first.
+    The folder is deleted after the block if it was not published; leftovers of killed exports are deleted before.
 
     Raises:
-        ExportError: if something cannot be written.
+        ExportError: if the folder cannot be written.
     """
     try:
         with folder_for_writing(parent), temporary_path(parent) as temporary:
@@ -213,7 +214,7 @@ def temporary_version(parent: Path) -> Iterator[Path]:
 
 
 def check_version(parent: Path, version: int | None) -> None:
-    """Raise `ValueError` unless a version is one that servers count with, `ExportError` if it exists."""
+    """Raise `ValueError` if servers cannot use the version number, `ExportError` if the version exists."""
     if version is None:
         return
     check_positive_integer("version", version)
@@ -224,7 +225,7 @@ def check_version(parent: Path, version: int | None) -> None:
 
 
 def publish(temporary: Path, parent: Path, version: int | None) -> Path:
-    """Give a finished folder its number; `None` is the next, also if another export took one meanwhile."""
+    """Rename a finished folder to its version; `None` takes the next free number, also if other exports run."""
     while True:
         taken = (int(folder.name) for folder in parent.iterdir() if folder.name.isdecimal())
         target = parent / str(1 + max(taken, default=0) if version is None else version)

@@ -1,4 +1,4 @@
-"""What a server offers of a model: its endpoints, fed with pixels, and one fed with the bytes of JPEG and PNG files."""
+"""The signatures of a served model: its endpoints with pixels as input, and one that takes JPEG and PNG files."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,13 +15,13 @@ DEFAULT, ENCODED, FILES = "serving_default", "encoded", "image_bytes"
 
 
 def served_endpoints(prepared: Prepared, endpoints: Mapping[str, Endpoint], *, preprocess: bool) -> dict[str, Endpoint]:
-    """The signatures of a server.
+    """Return the signatures that a server offers.
 
     Args:
-        prepared: the model.
-        endpoints: its endpoints as it was given, or as it is written.
-        preprocess: whether pictures are taken as uint8 pixels, and normalised in the graph. If so, and if a picture
-            is all that the default endpoint takes, the signature `encoded` takes it as a file.
+        prepared: prepared model.
+        endpoints: endpoints of the given or of the folded model, `prepared.endpoints` or `prepared.written`.
+        preprocess: whether pictures are taken as uint8 pixels, and normalised in the graph. If so, and if the only
+            input of the default endpoint is a picture, a signature `encoded` takes that picture as a file.
 
     Returns:
         Signature → endpoint; `serving_default` is the first of `endpoints`.
@@ -41,7 +41,7 @@ def served_endpoints(prepared: Prepared, endpoints: Mapping[str, Endpoint], *, p
 
 
 def only_picture(prepared: Prepared, endpoint: Endpoint) -> str | None:
-    """Name of the picture that is all that an endpoint takes, and that files can hold; `None` if it takes others."""
+    """Return the name of an endpoint's only input if that is a picture with 1 or 3 channels, else `None`."""
     if len(endpoint.inputs) != 1:
         return None
     ((name, spec),) = endpoint.inputs.items()
@@ -49,14 +49,14 @@ def only_picture(prepared: Prepared, endpoint: Endpoint) -> str | None:
 
 
 def traced(endpoint: Endpoint) -> Endpoint:
-    """The endpoint as one trace, which several signatures call: its graph is stored once, as its weights are."""
+    """Return the endpoint as one traced function: several signatures can call it, and its graph is stored once."""
     import tensorflow as tf
 
     return Endpoint(tf.function(endpoint.function, [tensor_specs(endpoint)], autograph=False), endpoint.inputs)
 
 
 def from_pixels(prepared: Prepared, endpoint: Endpoint) -> Endpoint:
-    """The endpoint with its pictures as uint8 pixels."""
+    """Return the endpoint with uint8 pixels as input for its pictures; they are normalised in the graph."""
     pictures = {
         name: kind for name, spec in endpoint.inputs.items() if isinstance(kind := prepared.kind(name, spec), Picture)
     }
@@ -71,7 +71,7 @@ def from_pixels(prepared: Prepared, endpoint: Endpoint) -> Endpoint:
 
 
 def from_files(prepared: Prepared, endpoint: Endpoint, picture: str) -> Endpoint:
-    """The endpoint with its picture as the bytes of a file."""
+    """Return the endpoint with files as input for its picture; class scores of every pixel become a mask."""
     import tensorflow as tf
 
     spec = endpoint.inputs[picture]
@@ -90,15 +90,15 @@ def from_files(prepared: Prepared, endpoint: Endpoint, picture: str) -> Endpoint
 
 
 def decode(files: Any, size: tuple[int | None, ...], channels: int | None) -> Any:
-    """Decode a batch of images, and resize them where a size is fixed.
+    """Decode a batch of image files, and resize the images if a size is given.
 
     Args:
         files: string tensor `(batch,)`, each the bytes of a JPEG, PNG, GIF (its first frame) or BMP file.
-        size: height and width to resize to, bilinearly. `None`s keep those of the files, which must then be equal.
+        size: (height, width) for bilinear resizing. `None` keeps that of the files, which must then be equal.
         channels: 1 or 3; an alpha channel is dropped.
 
     Returns:
-        Pixels 0..255, `(batch, height, width, channels)`: uint8, or float32 where they are resized.
+        Pixels 0..255, `(batch, height, width, channels)`: uint8, or float32 if they are resized.
     """
     import tensorflow as tf
 
@@ -116,7 +116,7 @@ def decode(files: Any, size: tuple[int | None, ...], channels: int | None) -> An
 
 
 def labels_every_pixel(prepared: Prepared, picture: str, spec: Spec) -> bool:
-    """Whether the model's one output is class scores at the size of the picture."""
+    """Return whether the model's only output holds class scores of every pixel, in the size of the picture."""
     model = prepared.model
     if prepared.facts.task is None or not task_of(prepared.facts.task).every_pixel or isinstance(model.output, dict):
         return False
@@ -126,7 +126,7 @@ def labels_every_pixel(prepared: Prepared, picture: str, spec: Spec) -> bool:
 
 
 def png_files(images: np.ndarray) -> np.ndarray:
-    """The bytes of uint8 images `(batch, height, width, channels)` as PNG files, `(batch,)`."""
+    """Encode uint8 images `(batch, height, width, channels)` as PNG files, an array `(batch,)` of `bytes`."""
     import tensorflow as tf
 
     return np.array([tf.io.encode_png(image).numpy() for image in images], dtype=object)

@@ -1,4 +1,4 @@
-"""Verification of a SavedModel in runtimes that did not write it: TensorFlow's C API, and OpenVINO."""
+"""Verification of a SavedModel in runtimes that did not write it: TensorFlow's C API and OpenVINO."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,20 +30,20 @@ from keras_segattn.facts import Facts, FactsError, read_facts
 from keras_segattn.fields import Field, Picture, Vectors
 from keras_segattn.tasks.closeness import Arrays, Check, Compare, closeness_checks
 
-# Share of pixels whose class must be Keras's: sums in another order move a few that are tied.
+# Share of pixels that must have the same class as in Keras; sums in another order change a few with nearly tied scores.
 MIN_CLASS_AGREEMENT = 0.999
-# Open height, width or length of a file that nobody described.
+# Size that replaces an open height, width or length of a file without facts.
 UNKNOWN_SIZE = 128
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A call to try a signature with.
+    """A trial call of a signature.
 
     Args:
-        signature: its name.
-        inputs: name → array.
-        reference: the same in Keras: dict of inputs → dict of outputs; `None` if there is nothing to compare with.
+        signature: name of the signature.
+        inputs: input name → array.
+        reference: function from the inputs to Keras' outputs, both name → array; `None` if there is no reference.
         timed: whether to measure the latency.
     """
 
@@ -54,15 +54,15 @@ class Sample:
 
 
 def verify_saved_model(path: str | Path, *, reference: keras.Model | None = None) -> ExportReport:
-    """Measure a SavedModel that anybody wrote: is it fit for TensorFlow Serving, and does it run without Python?
+    """Measure a SavedModel, whoever wrote it: whether it suits TensorFlow Serving and runs without Python.
 
-    Its graph is linted, every signature is loaded and run by TensorFlow's C API on batches of 1 and 3, the warm-up
-    file (if there is one) is replayed, and OpenVINO, if installed, must give the same. Strings are fed PNG files.
+    The graph is checked, TensorFlow's C API loads and runs every signature on batches of 1 and 3, the warm-up file (if
+    there is one) is replayed, and OpenVINO, if installed, must give the same outputs. Inputs of strings get PNG files.
 
     Args:
-        path: a version directory, or a folder of them, of which the highest is taken.
-        reference: a Keras model to compare `serving_default` with. Where the file takes uint8 images, they are
-            normalised as the registry says before the model sees them.
+        path: version directory, or a folder of them, in which the highest version is taken.
+        reference: Keras model to compare `serving_default` with. If the file takes uint8 images, they are normalised
+            as the model's facts say before the model gets them.
 
     Returns:
         The report; its `passed` says whether all checks hold.
@@ -95,7 +95,7 @@ def verify_saved_model(path: str | Path, *, reference: keras.Model | None = None
 
 
 def facts_in(path: Path) -> Facts | None:
-    """What a stored model says about itself; `None` if nothing."""
+    """Read the facts of a stored model; `None` if there are none."""
     try:
         return read_facts(path)
     except FactsError:
@@ -108,9 +108,9 @@ def report_on(
     """Measure a SavedModel on the given calls.
 
     Args:
-        directory: a version directory.
-        samples: what to call, several for a signature if need be.
-        facts: what the model says about itself; how answers are compared depends on what they mean.
+        directory: version directory of a SavedModel.
+        samples: trial calls; a signature may have several.
+        facts: facts about the model; its task determines how outputs are compared.
         weight_bytes: bytes of the Keras model's weights, if known.
 
     Raises:
@@ -158,7 +158,7 @@ def report_on(
 
 
 def answer_checks(samples: Sequence[Sample], answers: Sequence[Answer]) -> list[Check]:
-    """Whether every output is a number and has one row for each row of the input."""
+    """Check that no output holds NaN or infinity, and that each has as many rows as the inputs."""
     numbers, rows = [], []
     for sample, answer in zip(samples, answers, strict=False):
         batch = {len(array) for array in sample.inputs.values()}
@@ -177,7 +177,7 @@ def answer_checks(samples: Sequence[Sample], answers: Sequence[Answer]) -> list[
 def signature_result(
     runtime: str, signature: str, tried: Sequence[tuple[Sample, Answer]], compare: Compare
 ) -> tuple[RuntimeResult, list[Check]]:
-    """How a runtime answered one signature, and whether as Keras does."""
+    """Return the result of a runtime for one signature, and checks that compare it with Keras."""
     latency = next((answer.latency_ms for _, answer in tried if answer.latency_ms is not None), None)
     expected = {str(i): keras_outputs(sample) for i, (sample, _) in enumerate(tried) if sample.reference is not None}
     answers = {str(i): answer.outputs for i, (_, answer) in enumerate(tried)}
@@ -188,7 +188,7 @@ def signature_result(
 def openvino_result(
     directory: Path, sample: Sample, answer: Answer, compare: Compare
 ) -> tuple[RuntimeResult, list[Check]] | None:
-    """OpenVINO's result on one call of `serving_default`, compared with Keras or else with TensorFlow's C API."""
+    """Run one call in OpenVINO and compare with Keras, or else with TensorFlow's C API; `None` if not installed."""
     ran = run_openvino(directory, sample.inputs, list(answer.outputs))
     if ran is None:
         return None
@@ -203,7 +203,7 @@ def openvino_result(
 def closeness(
     outputs: dict[str, Arrays], expected: dict[str, Arrays], compare: Compare, what: str
 ) -> tuple[tuple[float | None, float | None], list[Check]]:
-    """Largest difference and arg-max agreement with the expected outputs, and checks on them."""
+    """Return largest difference and arg-max agreement with the expected outputs, and checks on them."""
     found = compare(outputs, expected, "float32") if expected else None
     if found is not None and found.checks is not None:
         return (found.difference, found.agreement), closeness_checks(found, what, "float32")
@@ -231,20 +231,20 @@ def closeness(
 
 
 def keras_outputs(sample: Sample) -> Arrays:
-    """What the reference gives for a sample."""
+    """Return the outputs of the reference for a sample."""
     if sample.reference is None:
         raise ValueError(f"the sample of {sample.signature} has no reference")
     return {name: keras.ops.convert_to_numpy(output) for name, output in sample.reference(sample.inputs).items()}
 
 
 def random_input(tensor: Any, batch: int, kind: Field | None) -> np.ndarray:
-    """An input for a TensorInfo.
+    """Draw an input for a TensorInfo.
 
     Args:
-        tensor: the TensorInfo.
+        tensor: TensorInfo of the input.
         batch: number of examples.
-        kind: kind of the input, if the file says it; else pictures for uint8, PNG files for strings, noise for floats,
-            and zeros and ones for other integers.
+        kind: kind of the input, if the file says it. `None` draws pictures for uint8, PNG files for strings, noise for
+            floats, and zeros and ones for other integers.
     """
     known = shape_of(tensor) or (batch,)
     shape = tuple((size or (UNKNOWN_SIZE if axis else batch)) for axis, size in enumerate(known))

@@ -1,7 +1,7 @@
 """The warm-up file of a SavedModel: requests that a server replays before it calls a version available.
 
-With one, a version whose variables are not yet copied leaves the old version in service; a request in it that fails
-stops the new version from loading. So it is always written and always replayed first.
+With a warm-up file, the old version stays in service until the variables of the new one are copied, and a request in
+the file that fails stops the new version from loading. So it is always written, and always replayed by verification.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,9 +17,9 @@ def write_warmup(directory: Path, name: str, requests: Sequence[tuple[str, Mappi
     """Write requests as a TFRecord file of PredictionLogs.
 
     Args:
-        directory: of the SavedModel.
-        name: of the model.
-        requests: pairs of a signature and its inputs: name → TensorProto.
+        directory: version directory of the SavedModel.
+        name: name of the model for clients.
+        requests: pairs of a signature and its inputs, name → TensorProto.
     """
     import tensorflow as tf
     from tensorflow_serving.apis import prediction_log_pb2
@@ -38,13 +38,13 @@ def write_warmup(directory: Path, name: str, requests: Sequence[tuple[str, Mappi
 
 
 def read_warmup(directory: Path) -> list[tuple[str, dict[str, bytes]]]:
-    """The requests in a SavedModel's warm-up file: pairs of a signature and its inputs, name → TensorProto's bytes.
+    """Read the requests in a SavedModel's warm-up file.
 
     Returns:
-        The requests, none where there is no such file.
+        Pairs of a signature and its inputs, name → bytes of a TensorProto; empty if there is no such file.
 
     Raises:
-        ExportError: if the file is damaged or holds anything else than Predict requests.
+        ExportError: if the file is damaged or holds anything but Predict requests.
     """
     import tensorflow as tf
     from google.protobuf.message import DecodeError
