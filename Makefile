@@ -1,13 +1,14 @@
-# Each target works from a bare clone: it makes .venv and installs what it needs.
+# Each target works from a bare clone: it creates .venv and installs its requirements.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-# Two workers for two cores; TensorFlow's own threads would fight over them.
+# Two workers use two cores. More workers would compete with TensorFlow's own threads.
 PYTEST := TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
-# The other backend: numerics only, no tests marked one_backend; so many at least must pass, lest a mark hides some.
-# Each random initialiser of each shape is compiled, which is most of the time, so the compiler does not optimise.
+# On JAX, only tests of numerical values run, not those marked one_backend. At least MINIMUM_TESTS must pass, so that no
+# mark hides tests by mistake. Most of the time goes into compiling each random initialiser for each shape, so the
+# compiler's optimisations are switched off.
 JAX := KERAS_BACKEND=jax MINIMUM_TESTS=480 JAX_DISABLE_MOST_OPTIMIZATIONS=1 JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0
 
 .PHONY: demo test thorough parity lint clean
@@ -18,7 +19,8 @@ demo: $(VENV)/.demo
 test: lint
 	$(PYTEST) -m "not parity and not thorough"
 
-# What is too thorough for every run: siblings of a module, the middle precisions, replicas, whole trainings.
+# Slow tests that need not run every time: further models of a module, further export precisions, several replicas,
+# whole trainings.
 thorough: $(VENV)/.tests
 	$(PYTEST) -m "thorough and not parity"
 
@@ -45,8 +47,9 @@ $(VENV)/.tests: setup.py | $(VENV)/bin/python
 	$(PIP) -e ".[tests]"
 	touch $@
 
-# The oracles below cannot be extras: their own requirements are from another age (torchfcn, tensorflow-addons,
-# facenet-pytorch), ask for a torch with CUDA (torchvision, timm) or are far larger than the photographs we read (foolbox).
+# The reference implementations below cannot be extras. Their own requirements are outdated (torchfcn, tensorflow-addons,
+# facenet-pytorch), include a torch with CUDA (torchvision, timm) or are far larger than the photographs we read
+# (foolbox).
 $(VENV)/.parity: $(VENV)/.tests
 	$(PIP) -e ".[tests,tutorials,parity]" "setuptools<80" wheel
 	$(PIP) --no-deps --no-build-isolation torchfcn==1.9.7

