@@ -75,13 +75,8 @@ def forked_scripts():
 
 
 @pytest.fixture(scope="session", autouse=True)
-<<<<<<< HEAD
 def quick_conversion(forked_scripts):
-    """`export.tflite` converts in forked scripts; all else runs as users have it."""
-=======
-def quick_conversion():
-    """Let `export.tflite` convert in forks of one process that has imported TensorFlow; all else runs as for users."""
->>>>>>> english-archs
+    """Let `export.tflite` convert in forked scripts; all else runs as users have it."""
     if keras.backend.backend() != "tensorflow":
         yield
         return
