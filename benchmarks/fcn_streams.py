@@ -31,8 +31,8 @@ for weights in ("imagenet", None):
             "seed": options.seed,
         }
         augmentation = data.Augmentation(crop=(demo.TILE, demo.TILE))
-        train = data.Batches(data.blue_marble("train"), augmentation=augmentation, shuffle=True, **shared)
-        test = data.Batches(data.blue_marble("test"), **shared)
+        train = data.MaskBatches(data.blue_marble("train"), augmentation=augmentation, shuffle=True, **shared)
+        test = data.MaskBatches(data.blue_marble("test"), **shared)
         start = time.perf_counter()
         training.train_segmenter(
             model,
@@ -43,7 +43,7 @@ for weights in ("imagenet", None):
             loss=PixelCrossEntropy(class_weights=demo.CLASS_WEIGHTS),
         )
         seconds = time.perf_counter() - start
-        scores = training.evaluate(model, test, classes=3)
+        scores = training.evaluate_segmenter(model, test, classes=3)
         numbers = " | ".join(f"{value:.4f}" for value in (*scores["iou"], scores["mean_iou"]))
         lines.append(f"| {name} | {weights or 'random'} | {numbers} | {seconds:.0f} |")
         print(lines[-1])

@@ -47,7 +47,7 @@ from keras_segattn import (
     load,
     visualize,
 )
-from keras_segattn.data.batches import shuffled
+from keras_segattn.data.mask_batches import shuffled
 from keras_segattn.files import replaced
 from keras_segattn.generation import Battle
 from keras_segattn.generation.gran import MNIST, MNIST_DISCRIMINATOR

@@ -48,7 +48,7 @@ def run(output: Path, *, epochs: int, console: Console, seed: int = 0) -> dict[s
         seed: seed of the weights' initial values, the order of images and dropout.
 
     Returns:
-        The scores on the held-out longitudes, as `training.evaluate` gives them.
+        The scores on the held-out longitudes, as `training.evaluate_segmenter` gives them.
 
     Raises:
         keras_segattn.weights.WeightsError: if the package with SqueezeNet's weights is not installed.
@@ -70,8 +70,10 @@ def run(output: Path, *, epochs: int, console: Console, seed: int = 0) -> dict[s
         "classes": len(labels),
         "seed": seed,
     }
-    batches = data.Batches(sources["train"], augmentation=data.Augmentation(crop=(TILE, TILE)), shuffle=True, **shared)
-    validation, test = (data.Batches(sources[split], **shared) for split in ("validation", "test"))
+    batches = data.MaskBatches(
+        sources["train"], augmentation=data.Augmentation(crop=(TILE, TILE)), shuffle=True, **shared
+    )
+    validation, test = (data.MaskBatches(sources[split], **shared) for split in ("validation", "test"))
 
     console.rule("Training")
     history = training.train_segmenter(
@@ -86,7 +88,7 @@ def run(output: Path, *, epochs: int, console: Console, seed: int = 0) -> dict[s
         resume=False,
     )
     trained = time.perf_counter()
-    scores = training.evaluate(model, test, classes=len(labels))
+    scores = training.evaluate_segmenter(model, test, classes=len(labels))
     baseline = majority_scores(scores["confusion_matrix"])
     for name, iou in zip(labels, scores["iou"], strict=True):
         console.print(f"IoU of {name} on the held-out longitudes: {iou:.4f}")
@@ -94,7 +96,7 @@ def run(output: Path, *, epochs: int, console: Console, seed: int = 0) -> dict[s
 
     console.rule("Pictures")
     picture = held_out_picture(sources["test"])
-    mask = training.predict(model, picture["image"], preprocessing_of(model))
+    mask = training.predict_mask(model, picture["image"], preprocessing_of(model))
     images = {
         "overlay.png": visualize.overlay(picture["image"], mask, labels=labels),
         "comparison.png": visualize.side_by_side(picture["image"], picture["mask"], mask, labels=labels),
@@ -141,7 +143,7 @@ def land_and_sea(scores: dict[str, Any]) -> float:
     return float(np.mean(scores["iou"][:2]))
 
 
-def int8_agreement(model: keras.Model, path: Path, batches: data.Batches) -> float:
+def int8_agreement(model: keras.Model, path: Path, batches: data.MaskBatches) -> float:
     """Return the share of the held-out pixels to which a `.tflite` file and Keras give the same class."""
     run = Interpreter(str(path), num_threads=2).get_signature_runner("serving_default")
     same = [

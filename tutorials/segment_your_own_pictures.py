@@ -46,15 +46,15 @@ for split, count in {"train": 64, "test": 16}.items():
 labels = ["sea", "land", "lake"]
 model = ks.FCN8s(classes=3, backbone="squeezenet1_1", weights="imagenet")
 options = {"batch_size": 8, "classes": 3, "preprocessing": ks.preprocessing_of(model)}
-train = data.Batches(
+train = data.MaskBatches(
     data.folder(work / "train/images", work / "train/masks"),
     augmentation=data.Augmentation(crop=(160, 160)),
     shuffle=True,
     **options,
 )
-held_out = data.Batches(data.folder(work / "test/images", work / "test/masks"), size=(160, 160), **options)
+held_out = data.MaskBatches(data.folder(work / "test/images", work / "test/masks"), size=(160, 160), **options)
 training.train_segmenter(model, train, held_out, epochs=3, recipe="adamw-cosine", run_dir=work / "run")
-scores = training.evaluate(model, held_out, classes=3)
+scores = training.evaluate_segmenter(model, held_out, classes=3)
 print({label: round(float(iou), 3) for label, iou in zip(labels, scores["iou"], strict=True)})
 
 # %% [markdown]
@@ -62,7 +62,7 @@ print({label: round(float(iou), 3) for label, iou in zip(labels, scores["iou"], 
 
 # %%
 picture = data.read_image(next((work / "test/images").iterdir()))
-mask = training.predict(model, picture, ks.preprocessing_of(model))
+mask = training.predict_mask(model, picture, ks.preprocessing_of(model))
 visualize.save(visualize.overlay(picture, mask, labels=labels), work / "overlay.png")
 
 # %% [markdown]

@@ -11,7 +11,6 @@ such pictures.
 """
 
 from keras_segattn.data.augmentation import Augmentation
-from keras_segattn.data.batches import Batches
 from keras_segattn.data.blue_marble import BLUE_MARBLE_LABELS, BlueMarble, blue_marble
 from keras_segattn.data.caption_batches import CaptionBatches
 from keras_segattn.data.captions import (
@@ -33,6 +32,7 @@ from keras_segattn.data.instance_batches import InstanceBatches
 from keras_segattn.data.instance_folder import instance_folder
 from keras_segattn.data.instances import Instances
 from keras_segattn.data.labelled_pictures import LabelledPictures, PictureBatches, class_folder, picture_folder
+from keras_segattn.data.mask_batches import MaskBatches
 from keras_segattn.data.mnist import MnistIdx, mnist, mnist_arrays
 from keras_segattn.data.parallel_text import parallel_text
 from keras_segattn.data.pictures import read_image, read_mask
@@ -55,7 +55,6 @@ __all__ = [
     "LONGEST",
     "TUX_PAINT_CLASSES",
     "Augmentation",
-    "Batches",
     "BlueMarble",
     "CaptionBatches",
     "Captioned",
@@ -66,6 +65,7 @@ __all__ = [
     "InstanceBatches",
     "Instances",
     "LabelledPictures",
+    "MaskBatches",
     "MnistIdx",
     "PictureBatches",
     "SequenceBatches",

@@ -27,7 +27,7 @@ class SegmentationScores(keras.metrics.Metric):
 
     Call arguments:
         y_true: labels `(batch, height, width)`, integers 0..classes-1 or `ignore_label`. Any other label is left
-            out of the matrix; `keras_segattn.data.Batches` refuses it before it gets here.
+            out of the matrix; `keras_segattn.data.MaskBatches` refuses it before it gets here.
         y_pred: scores `(batch, height, width, classes)`; the highest wins.
 
     Raises:

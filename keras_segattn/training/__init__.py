@@ -8,7 +8,6 @@ from keras_segattn.training.classifier_evaluation import classify, evaluate_clas
 from keras_segattn.training.classifier_recipes import CLASSIFIER_RECIPES, AdamWRecipe, ClassifierRecipe
 from keras_segattn.training.co_localisation import train_co_localiser
 from keras_segattn.training.co_localisation_trainer import CoLocalisationTrainer
-from keras_segattn.training.evaluation import evaluate, predict
 from keras_segattn.training.fcn_stages import Stage, train_fcn_stages
 from keras_segattn.training.gan import train_gan
 from keras_segattn.training.gan_recipes import GAN_RECIPES, GANRecipe
@@ -18,19 +17,21 @@ from keras_segattn.training.instance_recipes import INSTANCE_RECIPES, InstanceRe
 from keras_segattn.training.instance_trainer import InstanceTrainer
 from keras_segattn.training.instances import train_instances
 from keras_segattn.training.optimizers import CaffeSGD
-from keras_segattn.training.recipes import RECIPES, Recipe
 from keras_segattn.training.recorder import TrainingDivergedError
 from keras_segattn.training.region_trainer import RegionChoice, freeze_batch_norm
 from keras_segattn.training.rmsprop import InceptionRMSprop
+from keras_segattn.training.segmentation_recipes import SEGMENTATION_RECIPES, SegmentationRecipe
 from keras_segattn.training.segmenter import train_segmenter
+from keras_segattn.training.segmenter_evaluation import evaluate_segmenter, predict_mask
 from keras_segattn.training.sequence_recipes import SEQUENCE_RECIPES, SequenceRecipe
 from keras_segattn.training.sequences import train_sequences
+from keras_segattn.training.workflows import evaluate, train
 
 __all__ = [
     "CLASSIFIER_RECIPES",
     "GAN_RECIPES",
     "INSTANCE_RECIPES",
-    "RECIPES",
+    "SEGMENTATION_RECIPES",
     "SEQUENCE_RECIPES",
     "AdamWRecipe",
     "CaffeSGD",
@@ -43,8 +44,8 @@ __all__ = [
     "InceptionRMSprop",
     "InstanceRecipe",
     "InstanceTrainer",
-    "Recipe",
     "RegionChoice",
+    "SegmentationRecipe",
     "SequenceRecipe",
     "Stage",
     "TrainingDivergedError",
@@ -53,9 +54,11 @@ __all__ = [
     "evaluate",
     "evaluate_classifier",
     "evaluate_instances",
+    "evaluate_segmenter",
     "freeze_batch_norm",
-    "predict",
+    "predict_mask",
     "top_k_error",
+    "train",
     "train_classifier",
     "train_co_localiser",
     "train_fcn_stages",

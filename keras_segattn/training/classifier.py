@@ -12,11 +12,12 @@ from keras_segattn.facts import Facts
 from keras_segattn.training.classifier_checks import check_classifier_batch, check_classifier_model
 from keras_segattn.training.classifier_recipes import (
     AUX_WEIGHTS,
+    CLASSIFIER_RECIPES,
     AdamWRecipe,
     ClassifierRecipe,
-    resolve_classifier_recipe,
 )
 from keras_segattn.training.engine import Run, fit
+from keras_segattn.training.recipes import resolve_recipe
 from keras_segattn.training.source import Data, Source
 
 TOP_K = 5
@@ -102,7 +103,7 @@ def train_classifier(
         facts=facts,
     )
     check_choice("monitor", monitor, [f"{split}{name}" for split in ("", "val_") for name in MONITORS])
-    chosen = resolve_classifier_recipe(recipe)
+    chosen = resolve_recipe(recipe, CLASSIFIER_RECIPES)
     classes = check_classifier_model(model)
     train = Source.of(train_data, "train_data")
     validation = None if validation_data is None else Source.of(validation_data, "validation_data")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import keras
 
-from keras_segattn.arguments import check_positive_integer, unknown
+from keras_segattn.arguments import check_positive_integer
 from keras_segattn.training.recipes import cosine_decay
 from keras_segattn.training.rmsprop import InceptionRMSprop, check_rmsprop
 
@@ -133,16 +133,3 @@ CLASSIFIER_RECIPES: dict[str, ClassifierRecipe | AdamWRecipe] = {
     # neither paper names beside RMSProp.
     "inception": ClassifierRecipe(),
 }
-
-
-def resolve_classifier_recipe(recipe: str | ClassifierRecipe | AdamWRecipe) -> ClassifierRecipe | AdamWRecipe:
-    """A recipe by name, or as it is.
-
-    Raises:
-        ValueError: if there is no recipe of that name.
-    """
-    if isinstance(recipe, ClassifierRecipe | AdamWRecipe):
-        return recipe
-    if recipe not in tuple(CLASSIFIER_RECIPES):
-        raise ValueError(unknown("recipe", recipe, CLASSIFIER_RECIPES))
-    return CLASSIFIER_RECIPES[recipe]

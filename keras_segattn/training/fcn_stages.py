@@ -8,7 +8,8 @@ from pathlib import Path
 import keras
 
 from keras_segattn.segmentation.fcn_transfer import initialize_from
-from keras_segattn.training.recipes import Recipe, resolve_recipe
+from keras_segattn.training.recipes import resolve_recipe
+from keras_segattn.training.segmentation_recipes import SEGMENTATION_RECIPES, SegmentationRecipe
 from keras_segattn.training.segmenter import train_segmenter
 from keras_segattn.training.source import Data
 
@@ -35,7 +36,7 @@ def train_fcn_stages(
     *,
     epochs: int | Sequence[int],
     ignore_label: int | None = 255,
-    recipe: str | Recipe = "fcn",
+    recipe: str | SegmentationRecipe = "fcn",
     learning_rate: float | None = None,
     learning_rate_divisor: float = 100.0,
     run_dir: str | PathLike[str] | None = None,
@@ -80,7 +81,7 @@ def train_fcn_stages(
         raise ValueError(f"expected one number of epochs a stage, received {len(each)} for {len(builders)} stages")
     if not learning_rate_divisor > 0:
         raise ValueError(f"learning_rate_divisor must be positive, received {learning_rate_divisor!r}")
-    current = resolve_recipe(recipe)
+    current = resolve_recipe(recipe, SEGMENTATION_RECIPES)
     if learning_rate is not None:
         current = replace(current, learning_rate=learning_rate)
     stages: list[Stage] = []

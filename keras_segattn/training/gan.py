@@ -13,8 +13,9 @@ from keras_segattn import visualize
 from keras_segattn.facts import Facts
 from keras_segattn.generation.latent import black, generate, noise
 from keras_segattn.training.engine import Run, fit, plain
-from keras_segattn.training.gan_recipes import GANRecipe, resolve_gan_recipe
+from keras_segattn.training.gan_recipes import GAN_RECIPES, GANRecipe
 from keras_segattn.training.gan_trainer import GANTrainer, Optimizers, class_count, input_shapes, noise_shape
+from keras_segattn.training.recipes import resolve_recipe
 from keras_segattn.training.recorder import save_with_facts
 from keras_segattn.training.source import Data, Source, check_logits
 
@@ -100,7 +101,7 @@ def train_gan(
         progress=progress,
         facts=facts,
     )
-    chosen = resolve_gan_recipe(recipe)
+    chosen = resolve_recipe(recipe, GAN_RECIPES)
     check_networks(generator, discriminator)
     train = Source.of(train_data, "train_data")
     check_gan_batch(train.first_batch(0), generator, train.name)

@@ -6,7 +6,7 @@ from typing import Literal
 
 import keras
 
-from keras_segattn.arguments import check_choice, unknown
+from keras_segattn.arguments import check_choice
 from keras_segattn.generation.latent import DISTRIBUTIONS
 
 SCHEDULES = ("constant", "linear", "inverse_time")
@@ -122,16 +122,3 @@ GAN_RECIPES: dict[str, GANRecipe] = {
         batch_size=100,
     ),
 }
-
-
-def resolve_gan_recipe(recipe: str | GANRecipe) -> GANRecipe:
-    """A recipe by name, or as it is.
-
-    Raises:
-        ValueError: if there is no recipe of that name.
-    """
-    if isinstance(recipe, GANRecipe):
-        return recipe
-    if recipe not in tuple(GAN_RECIPES):
-        raise ValueError(unknown("recipe", recipe, GAN_RECIPES))
-    return GAN_RECIPES[recipe]

@@ -6,7 +6,7 @@ from typing import Literal
 
 import keras
 
-from keras_segattn.arguments import check_choice, unknown
+from keras_segattn.arguments import check_choice
 from keras_segattn.training.recipes import cosine_decay
 
 OPTIMIZERS = ("adamw", "sgd")
@@ -76,16 +76,3 @@ INSTANCE_RECIPES: dict[str, InstanceRecipe] = {
     # Dai et al. 2016, section 4.1: 32,000 updates, and 8,000 at the lower rate; the released solver's weight decay.
     "mnc": InstanceRecipe("sgd", 1e-3, 5e-4, drop=0.8),
 }
-
-
-def resolve_instance_recipe(recipe: str | InstanceRecipe) -> InstanceRecipe:
-    """A recipe by name, or as it is.
-
-    Raises:
-        ValueError: if there is no recipe of that name.
-    """
-    if isinstance(recipe, InstanceRecipe):
-        return recipe
-    if recipe not in tuple(INSTANCE_RECIPES):
-        raise ValueError(unknown("recipe", recipe, INSTANCE_RECIPES))
-    return INSTANCE_RECIPES[recipe]

@@ -8,7 +8,8 @@ import keras
 from keras_segattn.data.instance_batches import InstanceBatches
 from keras_segattn.facts import Facts
 from keras_segattn.training.engine import Run, fit
-from keras_segattn.training.instance_recipes import InstanceRecipe, resolve_instance_recipe
+from keras_segattn.training.instance_recipes import INSTANCE_RECIPES, InstanceRecipe
+from keras_segattn.training.recipes import resolve_recipe
 from keras_segattn.training.region_trainer import RegionTrainer
 from keras_segattn.training.source import Source
 
@@ -67,7 +68,7 @@ def train_instances(
         progress=progress,
         facts=facts,
     )
-    chosen = resolve_instance_recipe(recipe)
+    chosen = resolve_recipe(recipe, INSTANCE_RECIPES)
     train = Source.of(train_data, "train_data")
     validation = None if validation_data is None else Source.of(validation_data, "validation_data")
     with run.scope(trainer.detector):

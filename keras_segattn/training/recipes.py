@@ -1,119 +1,46 @@
-"""Training settings by name: those of the papers and released solvers, and two modern ones."""
+"""Functions that the training recipes of all tasks share."""
 
-import math
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from typing import TypeVar
 
 import keras
 
-from keras_segattn.arguments import check_choice, unknown
-from keras_segattn.losses import PixelCrossEntropy
-from keras_segattn.training.optimizers import CaffeSGD
+from keras_segattn.arguments import unknown
+
+R = TypeVar("R")
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """Optimizer, schedule and loss normalisation of one way to train.
-
-    `dataclasses.replace(RECIPES["fcn"], learning_rate=1e-3)` makes a variant.
+def resolve_recipe(recipe: str | R, recipes: Mapping[str, R]) -> R:
+    """Return a recipe by its name, or the recipe itself.
 
     Args:
-        optimizer: `"caffe_sgd"` (see `CaffeSGD`), `"sgd"` (Keras' SGD) or `"adamw"`.
-        learning_rate: the constant rate, or the highest rate of a schedule.
-        momentum: of SGD; first-moment decay rate (beta_1) of AdamW.
-        weight_decay: of kernels: an L2 penalty with `"caffe_sgd"`, decoupled from the gradient with the others.
-        schedule: `"constant"`, `"polynomial"` (to 0 with power 0.9) or `"cosine"` (to 0).
-        warmup: share of all steps in which a `"cosine"` schedule first rises linearly from 0.
-        normalization: of the pixel cross-entropy: `"mean"` over labelled pixels or their `"sum"` (`PixelCrossEntropy`).
-        batch_size: images per update that the other numbers were chosen for; the data decides what is used.
+        recipe: name in `recipes`, or a recipe of one of their classes.
+        recipes: recipes of a task by name.
 
     Raises:
-        ValueError: if a choice is unknown or a number is out of range.
+        TypeError: if it is neither a name nor such a recipe.
+        ValueError: if there is no recipe of that name.
+
+    Example:
+        >>> resolve_recipe("adamw-cosine", SEGMENTATION_RECIPES).learning_rate
+        0.0005
     """
-
-    optimizer: Literal["caffe_sgd", "sgd", "adamw"] = "caffe_sgd"
-    learning_rate: float = 1e-4
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    schedule: Literal["constant", "polynomial", "cosine"] = "constant"
-    warmup: float = 0.0
-    normalization: Literal["mean", "sum"] = "mean"
-    batch_size: int = 20
-
-    def __post_init__(self) -> None:
-        """Reject settings that cannot train."""
-        check_choice("optimizer", self.optimizer, ("caffe_sgd", "sgd", "adamw"))
-        check_choice("schedule", self.schedule, ("constant", "polynomial", "cosine"))
-        check_choice("normalization", self.normalization, ("mean", "sum"))
-        if not (0 < self.learning_rate < math.inf and 0 <= self.momentum <= 1 and 0 <= self.weight_decay < math.inf):
-            raise ValueError(
-                "expected learning_rate > 0, momentum in 0..1 and weight_decay >= 0, received "
-                f"{self.learning_rate!r}, {self.momentum!r} and {self.weight_decay!r}"
-            )
-        if not 0 <= self.warmup < 1 or (self.warmup and self.schedule != "cosine"):
-            raise ValueError(
-                "warmup is a share of the steps in 0..1 of a cosine schedule, "
-                f"received {self.warmup!r} with schedule {self.schedule!r}"
-            )
-
-    def make_loss(self, ignore_label: int | None = 255) -> PixelCrossEntropy:
-        """The pixel cross-entropy with this recipe's normalisation."""
-        return PixelCrossEntropy(ignore_label=ignore_label, normalization=self.normalization)
-
-    def make_optimizer(self, steps: int) -> keras.optimizers.Optimizer:
-        """A new optimizer for a training of `steps` updates."""
-        rate = self._learning_rate(steps)
-        if self.optimizer == "caffe_sgd":
-            return CaffeSGD(rate, self.momentum, self.weight_decay)
-        if self.optimizer == "sgd":
-            optimizer = keras.optimizers.SGD(rate, float(self.momentum), weight_decay=self.weight_decay)
-        else:
-            optimizer = keras.optimizers.AdamW(rate, self.weight_decay, beta_1=self.momentum)
-        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-        return optimizer
-
-    def _learning_rate(self, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
-        if self.schedule == "constant":
-            return float(self.learning_rate)
-        if self.schedule == "polynomial":
-            return keras.optimizers.schedules.PolynomialDecay(self.learning_rate, steps, 0.0, power=0.9)
-        return cosine_decay(self.learning_rate, steps, round(self.warmup * steps))
+    if not isinstance(recipe, str):
+        kinds = {type(one) for one in recipes.values()}
+        if type(recipe) not in kinds:
+            names = sorted(kind.__name__ for kind in kinds)
+            raise TypeError(f"recipe must be a name or a {' or '.join(names)}, received {type(recipe).__name__}")
+        return recipe
+    if recipe not in recipes:
+        raise ValueError(unknown("recipe", recipe, recipes))
+    return recipes[recipe]
 
 
 def cosine_decay(learning_rate: float, steps: int, warmup: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """A rate that rises linearly from 0 in `warmup` of the `steps`, and falls to 0 in the others."""
+    """Make a schedule that rises linearly from 0 in `warmup` of the `steps`, and falls to 0 in the others."""
     return keras.optimizers.schedules.CosineDecay(
         0.0 if warmup else learning_rate,
         max(1, steps - warmup),
         warmup_target=learning_rate if warmup else None,
         warmup_steps=warmup,
     )
-
-
-RECIPES: dict[str, Recipe] = {
-    # Long et al. 2015, section 4.3: for VGG16 and for AlexNet. The 16s and 8s steps divide the rate by 100.
-    # The released solver of FCN-AlexNet (20 accumulated images, mean loss) has the numbers of "fcn".
-    "fcn": Recipe(),
-    "fcn-alexnet": Recipe(learning_rate=1e-3),
-    # The authors' released solvers: one image an update, summed loss, heavy momentum.
-    "fcn32s-heavy": Recipe(learning_rate=1e-10, momentum=0.99, normalization="sum", batch_size=1),
-    "fcn16s-heavy": Recipe(learning_rate=1e-12, momentum=0.99, normalization="sum", batch_size=1),
-    "fcn8s-heavy": Recipe(learning_rate=1e-14, momentum=0.99, normalization="sum", batch_size=1),
-    "fcn8s-atonce-heavy": Recipe(learning_rate=1e-10, momentum=0.99, normalization="sum", batch_size=1),
-    # Modern: the polynomial schedule of DeepLab (Chen et al. 2017), and AdamW with warm-up and cosine decay.
-    "sgd-poly": Recipe("sgd", 7e-3, weight_decay=1e-4, schedule="polynomial", batch_size=16),
-    "adamw-cosine": Recipe("adamw", 5e-4, weight_decay=1e-2, schedule="cosine", warmup=0.05, batch_size=8),
-}
-
-
-def resolve_recipe(recipe: str | Recipe) -> Recipe:
-    """A recipe by name, or as it is.
-
-    Raises:
-        ValueError: if there is no recipe of that name.
-    """
-    if isinstance(recipe, Recipe):
-        return recipe
-    if recipe not in tuple(RECIPES):
-        raise ValueError(unknown("recipe", recipe, RECIPES))
-    return RECIPES[recipe]

@@ -12,7 +12,8 @@ from keras_segattn.facts import Facts
 from keras_segattn.metrics.scores import SCORES, SegmentationScores
 from keras_segattn.training.distribution import distributed_loss, replica_count, replicated_model, strategy_of
 from keras_segattn.training.engine import Run, fit, plain
-from keras_segattn.training.recipes import Recipe, resolve_recipe
+from keras_segattn.training.recipes import resolve_recipe
+from keras_segattn.training.segmentation_recipes import SEGMENTATION_RECIPES, SegmentationRecipe
 from keras_segattn.training.source import Data, Source, check_batch, check_logits, check_model
 
 
@@ -23,7 +24,7 @@ def train_segmenter(
     *,
     epochs: int,
     ignore_label: int | None = 255,
-    recipe: str | Recipe = "fcn",
+    recipe: str | SegmentationRecipe = "fcn",
     learning_rate: float | None = None,
     momentum: float | None = None,
     weight_decay: float | None = None,
@@ -41,13 +42,13 @@ def train_segmenter(
     """Train a model on images and masks; the defaults are those of Long et al. 2015, section 4.3.
 
     The paper's settings: SGD with momentum 0.9, rate 1e-4 (VGG16), L2 decay 5e-4 on kernels, twice the rate for
-    biases, 20 images a batch, cross-entropy averaged over the labelled pixels. `RECIPES` names others.
+    biases, 20 images a batch, cross-entropy averaged over the labelled pixels. `SEGMENTATION_RECIPES` names others.
 
     The run directory holds `checkpoint.npz` (weights, optimizer, random seeds, history: all that resuming needs),
     `history.csv`, `settings.json`, `model.keras` (at the end), `best.keras` (best epoch by `monitor`) and, where
     tensorboard is installed, its logs. Every file appears whole or not at all. Killed at any time and called
     again with the same arguments, training goes on from the checkpoint; if the batches are a function of the
-    epoch (`keras_segattn.data.Batches`), it ends with the weights of an uninterrupted run.
+    epoch (`keras_segattn.data.MaskBatches`), it ends with the weights of an uninterrupted run.
 
     The model may be built in the scope of a `tf.distribute` strategy: batches are then split over its replicas,
     of which each needs an image: TensorFlow's convolutions fail on empty batches (drop a small last one).
@@ -61,7 +62,7 @@ def train_segmenter(
         validation_data: the same, evaluated after every epoch; a function of the epoch is called with 0.
         epochs: passes over the data, those before an interruption included.
         ignore_label: label of pixels that count neither in loss nor scores; `None` if there is none.
-        recipe: name in `RECIPES`, or a `Recipe`.
+        recipe: name in `SEGMENTATION_RECIPES`, or a `SegmentationRecipe`.
         learning_rate: instead of the recipe's.
         momentum: instead of the recipe's.
         weight_decay: instead of the recipe's.
@@ -104,7 +105,7 @@ def train_segmenter(
         facts=facts,
     )
     check_choice("monitor", monitor, [f"{split}{name}" for split in ("", "val_") for name in ("loss", *SCORES)])
-    chosen = resolve_recipe(recipe)
+    chosen = resolve_recipe(recipe, SEGMENTATION_RECIPES)
     given = {"learning_rate": learning_rate, "momentum": momentum, "weight_decay": weight_decay}
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if optimizer is not None and changes:

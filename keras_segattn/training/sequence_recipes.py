@@ -6,7 +6,7 @@ from typing import Literal
 
 import keras
 
-from keras_segattn.arguments import check_choice, check_positive_integer, unknown
+from keras_segattn.arguments import check_choice, check_positive_integer
 from keras_segattn.losses import DoublyStochastic, SequenceCrossEntropy
 from keras_segattn.training.recipes import cosine_decay
 
@@ -117,16 +117,3 @@ SEQUENCE_RECIPES: dict[str, SequenceRecipe] = {
     # Modern, and sooner done with small networks.
     "adam-cosine": SequenceRecipe("adam", 1e-3, "cosine", warmup=400, clip_norm=5.0, label_smoothing=0.1),
 }
-
-
-def resolve_sequence_recipe(recipe: str | SequenceRecipe) -> SequenceRecipe:
-    """A recipe by name, or as it is.
-
-    Raises:
-        ValueError: if there is no recipe of that name.
-    """
-    if isinstance(recipe, SequenceRecipe):
-        return recipe
-    if recipe not in tuple(SEQUENCE_RECIPES):
-        raise ValueError(unknown("recipe", recipe, SEQUENCE_RECIPES))
-    return SEQUENCE_RECIPES[recipe]

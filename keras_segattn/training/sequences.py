@@ -11,7 +11,8 @@ from keras_segattn.facts import Facts
 from keras_segattn.layers import AttentionRNN, HardAttention
 from keras_segattn.training.engine import Run, fit
 from keras_segattn.training.hard_attention_trainer import HardAttentionTrainer
-from keras_segattn.training.sequence_recipes import SequenceRecipe, resolve_sequence_recipe
+from keras_segattn.training.recipes import resolve_recipe
+from keras_segattn.training.sequence_recipes import SEQUENCE_RECIPES, SequenceRecipe
 from keras_segattn.training.source import Source
 
 
@@ -70,7 +71,7 @@ def train_sequences(
         progress=progress,
         facts=facts,
     )
-    chosen = resolve_sequence_recipe(recipe)
+    chosen = resolve_recipe(recipe, SEQUENCE_RECIPES)
     train = Source.of(train_data, "train_data")
     validation = None if validation_data is None else Source.of(validation_data, "validation_data")
     hard = has_hard_attention(model)

@@ -12,7 +12,7 @@ from keras_segattn import graph
 
 
 class EpochBatches(Protocol):
-    """Batches as a function of the epoch, such as `keras_segattn.data.Batches`.
+    """Batches as a function of the epoch, such as `keras_segattn.data.MaskBatches`.
 
     `batches(epoch)` gives the finite `tf.data.Dataset` of that epoch, also for a symbolic scalar int64 epoch;
     `len(batches)` is the number of steps of every epoch.

@@ -79,7 +79,7 @@ def test_all_readers_have_the_same_features(folders, voc_root, small_world):
     for dataset in (data.folder(*folders), data.voc(voc_root), data.blue_marble("test", data_dir=small_world)):
         assert dataset.element_spec == ELEMENT_SPEC
         assert len(dataset) == len(list(dataset))
-        batches = data.Batches(dataset, batch_size=1, classes=3, size=(4, 4))
+        batches = data.MaskBatches(dataset, batch_size=1, classes=3, size=(4, 4))
         assert next(iter(batches(0)))[0].shape == (1, 4, 4, 3)
 
 

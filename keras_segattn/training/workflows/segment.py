@@ -4,12 +4,12 @@ from typing import Any
 
 import keras
 
-from keras_segattn.data import Augmentation, Batches
+from keras_segattn.data import Augmentation, MaskBatches
 from keras_segattn.data.sources import Source
 from keras_segattn.facts import Facts, facts_of
-from keras_segattn.training.evaluation import evaluate as evaluate_segmenter
-from keras_segattn.training.recipes import RECIPES
+from keras_segattn.training.segmentation_recipes import SEGMENTATION_RECIPES
 from keras_segattn.training.segmenter import train_segmenter
+from keras_segattn.training.segmenter_evaluation import evaluate_segmenter
 from keras_segattn.training.workflows.job import Job, Workflow, picture_of
 
 SIZE = (256, 256)
@@ -33,8 +33,8 @@ def train(job: Job) -> None:
         "seed": job.seed,
     }
     changes: dict[str, Any] = {"augmentation": Augmentation(crop=size)} if job.augment else {"size": size}
-    batches = Batches(job.data.data.examples, shuffle=True, **changes, **shared)
-    held_out = None if job.validation is None else Batches(job.validation.data.examples, size=size, **shared)
+    batches = MaskBatches(job.data.data.examples, shuffle=True, **changes, **shared)
+    held_out = None if job.validation is None else MaskBatches(job.validation.data.examples, size=size, **shared)
     job.begin()
     train_segmenter(
         model,
@@ -53,7 +53,7 @@ def evaluate(
     classes = model.output_shape[-1]
     own = model.input_shape[1:3]
     size = size or (None if None in own else own)
-    batches = Batches(
+    batches = MaskBatches(
         source.data.examples, batch_size=batch_size, size=size, preprocessing=picture_of(facts), classes=classes
     )
     scores = evaluate_segmenter(model, batches, classes)
@@ -66,6 +66,6 @@ def evaluate(
 WORKFLOW = Workflow(
     train=train,
     evaluate=evaluate,
-    recipes={"adamw-cosine": RECIPES["adamw-cosine"], **RECIPES},
+    recipes={"adamw-cosine": SEGMENTATION_RECIPES["adamw-cosine"], **SEGMENTATION_RECIPES},
     mixed_precision=True,
 )

@@ -12,7 +12,7 @@ from keras_segattn.fields import Picture
 SHUFFLE_BUFFER = 1000
 
 
-class Batches:
+class MaskBatches:
     """The batches of any epoch: a function of the epoch's number, so that a resumed training sees the same ones.
 
     Args:
@@ -35,7 +35,7 @@ class Batches:
             unknown length.
 
     Example:
-        >>> batches = Batches(folder("images", "masks"), batch_size=8, classes=3, size=(256, 256))
+        >>> batches = MaskBatches(folder("images", "masks"), batch_size=8, classes=3, size=(256, 256))
         >>> for image, mask in batches(0): ...
     """
 

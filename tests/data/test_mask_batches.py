@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from keras_segattn import Picture
-from keras_segattn.data import Augmentation, Batches
+from keras_segattn.data import Augmentation, MaskBatches
 
 
 def source(count=7, size=(12, 16), labels=3, dtype="uint8"):
@@ -28,7 +28,7 @@ def equal(a, b):
 
 
 def test_shapes_types_and_length():
-    batches = Batches(source(), batch_size=3, classes=3, size=(6, 8))
+    batches = MaskBatches(source(), batch_size=3, classes=3, size=(6, 8))
     assert len(batches) == 3
     image, mask = arrays(batches(0))[0]
     assert image.shape == (3, 6, 8, 3)
@@ -36,7 +36,7 @@ def test_shapes_types_and_length():
     assert mask.shape == (3, 6, 8)
     assert mask.dtype == np.int32
     assert [len(x) for x, _ in arrays(batches(0))] == [3, 3, 1]
-    whole = Batches(source(), batch_size=3, classes=3, drop_remainder=True)
+    whole = MaskBatches(source(), batch_size=3, classes=3, drop_remainder=True)
     assert len(whole) == len(arrays(whole(0))) == 2
     assert batches(0).cardinality() == 3
 
@@ -48,7 +48,7 @@ def test_masks_are_resized_to_the_nearest_label_where_the_image_is_sampled(size,
         mask = tf.cumsum(tf.ones((12, 16, 1), tf.int32), axis=axis - 1) // 3 % 2 * 2  # stripes of 0 and 2
         return {**features, "segmentation_mask": tf.cast(mask, tf.uint8), "image": tf.repeat(mask, 3, -1)}
 
-    ((image, mask),) = arrays(Batches(source(2).map(striped), batch_size=2, classes=3, size=size)(0))
+    ((image, mask),) = arrays(MaskBatches(source(2).map(striped), batch_size=2, classes=3, size=size)(0))
     assert set(np.unique(mask)) == {0, 2}
     # The nearest of two stripes has at least half of the bilinear weight; float32 coordinates.
     assert np.abs(image[..., 0] - mask).max() <= 1 + 1e-3
@@ -56,7 +56,7 @@ def test_masks_are_resized_to_the_nearest_label_where_the_image_is_sampled(size,
 
 def test_preprocessing_is_applied():
     raw, cooked = (
-        arrays(Batches(source(), batch_size=7, classes=3, preprocessing=p)(0))[0][0]
+        arrays(MaskBatches(source(), batch_size=7, classes=3, preprocessing=p)(0))[0][0]
         for p in (None, Picture("BGR", mean=(1.0, 2.0, 3.0)))
     )
     np.testing.assert_allclose(cooked, raw[..., ::-1] - [1, 2, 3], atol=1e-4)
@@ -64,21 +64,21 @@ def test_preprocessing_is_applied():
 
 def test_an_epoch_is_a_function_of_its_number():
     options = {"batch_size": 2, "classes": 3, "shuffle": True, "augmentation": Augmentation(crop=(8, 8))}
-    first, second = Batches(source(), **options), Batches(source(), **options)
+    first, second = MaskBatches(source(), **options), MaskBatches(source(), **options)
     assert equal(arrays(first(3)), arrays(second(3)))
     assert equal(arrays(first(3)), arrays(first(tf.constant(3))))
     assert not equal(arrays(first(3)), arrays(first(4)))
-    assert not equal(arrays(first(3)), arrays(Batches(source(), **options, seed=1)(3)))
+    assert not equal(arrays(first(3)), arrays(MaskBatches(source(), **options, seed=1)(3)))
 
 
 def test_epochs_can_be_chained_in_one_data_set():
-    batches = Batches(source(), batch_size=2, classes=3, shuffle=True)
+    batches = MaskBatches(source(), batch_size=2, classes=3, shuffle=True)
     chained = arrays(tf.data.Dataset.range(1, 3).flat_map(batches))
     assert equal(chained, arrays(batches(1)) + arrays(batches(2)))
 
 
 def test_tensorflows_own_seed_does_not_matter():
-    batches = Batches(source(), batch_size=4, classes=3, shuffle=True, augmentation=Augmentation(crop=(8, 8)))
+    batches = MaskBatches(source(), batch_size=4, classes=3, shuffle=True, augmentation=Augmentation(crop=(8, 8)))
     tf.random.set_seed(1)
     first = arrays(batches(3))
     tf.random.set_seed(2)
@@ -97,21 +97,21 @@ def test_the_order_holds_although_the_source_allows_any():
     options.deterministic = False
     options.experimental_optimization.map_and_batch_fusion = False  # the fused form happens to keep the order
     numbered = source(16).enumerate().map(lambda i, f: {**f, "image": tf.fill((12, 16, 3), i % 8)})
-    batches = Batches(numbered.with_options(options), batch_size=16, classes=3, preprocessing=slow_at_first)
+    batches = MaskBatches(numbered.with_options(options), batch_size=16, classes=3, preprocessing=slow_at_first)
     ((image, _),) = arrays(batches(0))
     np.testing.assert_array_equal(image[:, 0, 0, 0], [*range(8)] * 2)
 
 
 def test_shuffling_keeps_every_picture():
-    batches = Batches(source(), batch_size=7, classes=3, shuffle=True)
-    plain = Batches(source(), batch_size=7, classes=3)
+    batches = MaskBatches(source(), batch_size=7, classes=3, shuffle=True)
+    plain = MaskBatches(source(), batch_size=7, classes=3)
     a, b = (arrays(x(0))[0][0] for x in (batches, plain))
     assert not np.array_equal(a, b)
     assert sorted(a.sum(axis=(1, 2, 3))) == sorted(b.sum(axis=(1, 2, 3)))
 
 
 def test_a_label_out_of_range_names_the_file():
-    batches = Batches(source(labels=5), batch_size=1, classes=3)
+    batches = MaskBatches(source(labels=5), batch_size=1, classes=3)
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"picture_0.*holds label.*4.*expected 0..2"):
         arrays(batches(0))
 
@@ -122,23 +122,23 @@ def test_an_image_that_is_not_finite_names_the_file(bad):
         image = tf.where(features["file_name"] == "picture_2", bad, features["image"])
         return {**features, "image": image}
 
-    batches = Batches(source(dtype="float32").map(spoil), batch_size=1, classes=3)
+    batches = MaskBatches(source(dtype="float32").map(spoil), batch_size=1, classes=3)
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"picture_2.*holds NaN or infinity"):
         arrays(batches(0))
 
 
 def test_the_ignored_label_passes():
     ignored = source().map(lambda f: {**f, "segmentation_mask": tf.fill((12, 16, 1), tf.constant(255, tf.uint8))})
-    assert (arrays(Batches(ignored, batch_size=7, classes=3)(0))[0][1] == 255).all()
+    assert (arrays(MaskBatches(ignored, batch_size=7, classes=3)(0))[0][1] == 255).all()
     with pytest.raises(tf.errors.InvalidArgumentError, match="holds label"):
-        arrays(Batches(ignored, batch_size=7, classes=3, ignore_label=None)(0))
+        arrays(MaskBatches(ignored, batch_size=7, classes=3, ignore_label=None)(0))
 
 
 @pytest.mark.parametrize("options", [{"size": (4, 4)}, {"augmentation": Augmentation((4, 4))}, {}])
 def test_a_mask_of_another_size_names_the_file(options):
     cropped = source().map(lambda f: {**f, "segmentation_mask": f["segmentation_mask"][:, :10]})
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"mask of.*picture_0.*\[12 10\].*image.*\[12 16\]"):
-        arrays(Batches(cropped, batch_size=1, classes=3, **options)(0))
+        arrays(MaskBatches(cropped, batch_size=1, classes=3, **options)(0))
 
 
 def replaced(**features):
@@ -162,42 +162,45 @@ def replaced(**features):
 )
 def test_features_of_another_form_are_refused(data, message):
     with pytest.raises(ValueError, match=message):
-        Batches(data, batch_size=1, classes=3)
+        MaskBatches(data, batch_size=1, classes=3)
 
 
 @pytest.mark.parametrize("ignore_label", [None, 7])
 def test_padding_must_be_ignored(ignore_label):
     options = {"batch_size": 7, "classes": 3, "ignore_label": ignore_label}
     with pytest.raises(ValueError, match="pads masks with label 255, which would count"):
-        Batches(source(), **options, augmentation=Augmentation((40, 40)))
+        MaskBatches(source(), **options, augmentation=Augmentation((40, 40)))
     if ignore_label is not None:
-        padded = Batches(source(), **options, augmentation=Augmentation((40, 40), ignore_label=ignore_label))
+        padded = MaskBatches(source(), **options, augmentation=Augmentation((40, 40), ignore_label=ignore_label))
         assert set(np.unique(arrays(padded(0))[0][1])) == {0, 1, 2, ignore_label}
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Batches(source(), batch_size=0, classes=3), "batch_size must be a positive integer"),
-        (lambda: Batches(source().take(0), batch_size=1, classes=3), "the data set is empty"),
+        (lambda: MaskBatches(source(), batch_size=0, classes=3), "batch_size must be a positive integer"),
+        (lambda: MaskBatches(source().take(0), batch_size=1, classes=3), "the data set is empty"),
         (
-            lambda: Batches(source().filter(lambda f: f["image"][0, 0, 0] >= 0), batch_size=1, classes=3),
+            lambda: MaskBatches(source().filter(lambda f: f["image"][0, 0, 0] >= 0), batch_size=1, classes=3),
             "must have a known length",
         ),
         (
-            lambda: Batches(source().map(lambda f: {"image": f["image"]}), batch_size=1, classes=3),
+            lambda: MaskBatches(source().map(lambda f: {"image": f["image"]}), batch_size=1, classes=3),
             r"lacks the features \['file_name', 'segmentation_mask'\]",
         ),
         (
-            lambda: Batches(source(), batch_size=1, classes=3, size=(4, 4), augmentation=Augmentation((4, 4))),
+            lambda: MaskBatches(source(), batch_size=1, classes=3, size=(4, 4), augmentation=Augmentation((4, 4))),
             "not both",
         ),
-        (lambda: Batches(source(3), batch_size=4, classes=3, drop_remainder=True), "no whole batch of 4"),
-        (lambda: Batches(source(), batch_size=1, classes=3, size=4), r"size must be \(height, width\), received 4"),
-        (lambda: Batches(source(), batch_size=1, classes=3, size=(4, 0)), "size height and width must be a positive"),
-        (lambda: Batches(source(), batch_size=1, classes=3, seed=0.5), r"seed must be an integer, received 0\.5"),
+        (lambda: MaskBatches(source(3), batch_size=4, classes=3, drop_remainder=True), "no whole batch of 4"),
+        (lambda: MaskBatches(source(), batch_size=1, classes=3, size=4), r"size must be \(height, width\), received 4"),
         (
-            lambda: Batches(source(), batch_size=1, classes=3, ignore_label="void"),
+            lambda: MaskBatches(source(), batch_size=1, classes=3, size=(4, 0)),
+            "size height and width must be a positive",
+        ),
+        (lambda: MaskBatches(source(), batch_size=1, classes=3, seed=0.5), r"seed must be an integer, received 0\.5"),
+        (
+            lambda: MaskBatches(source(), batch_size=1, classes=3, ignore_label="void"),
             "ignore_label must be an integer, received 'void'",
         ),
     ],

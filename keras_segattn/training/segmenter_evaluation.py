@@ -11,7 +11,7 @@ from keras_segattn.metrics import confusion_matrix, segmentation_scores
 from keras_segattn.training.source import Data, Source, check_batch, check_labels, check_model
 
 
-def evaluate(model: keras.Model, data: Data, classes: int, ignore_label: int | None = 255) -> dict[str, Any]:
+def evaluate_segmenter(model: keras.Model, data: Data, classes: int, ignore_label: int | None = 255) -> dict[str, Any]:
     """Scores of Long et al. 2015, section 5, from one confusion matrix over all pixels of a data set.
 
     Args:
@@ -31,7 +31,7 @@ def evaluate(model: keras.Model, data: Data, classes: int, ignore_label: int | N
         ValueError: if the data are empty, do not fit the model, or hold a label out of range, or a score is NaN.
 
     Example:
-        >>> evaluate(model, held_out, classes=3)["mean_iou"]
+        >>> evaluate_segmenter(model, held_out, classes=3)["mean_iou"]
         0.83
     """
     if check_model(model) != classes:
@@ -50,7 +50,7 @@ def evaluate(model: keras.Model, data: Data, classes: int, ignore_label: int | N
     return segmentation_scores(matrix) | {"confusion_matrix": matrix}
 
 
-def predict(model: keras.Model, image: np.ndarray, preprocessing: Picture | None = None) -> np.ndarray:
+def predict_mask(model: keras.Model, image: np.ndarray, preprocessing: Picture | None = None) -> np.ndarray:
     """The most probable class of every pixel of one picture.
 
     Args:
@@ -66,7 +66,7 @@ def predict(model: keras.Model, image: np.ndarray, preprocessing: Picture | None
             a score is NaN.
 
     Example:
-        >>> mask = predict(model, np.asarray(PIL.Image.open("street.jpg")), preprocessing_of(model))
+        >>> mask = predict_mask(model, np.asarray(PIL.Image.open("street.jpg")), preprocessing_of(model))
     """
     check_model(model)
     image = np.asarray(image)

@@ -5,12 +5,12 @@ from sklearn import metrics
 from training_toys import ToyBatches, ToySequence, toy_model
 
 from keras_segattn.fields import Picture
-from keras_segattn.training import evaluate, predict
+from keras_segattn.training import evaluate_segmenter, predict_mask
 
 
 def test_scores_are_those_of_scikit_learn():
     model, batches = toy_model(), ToyBatches()
-    found = evaluate(model, batches, classes=3)
+    found = evaluate_segmenter(model, batches, classes=3)
     valid = batches.mask != 255
     labels = batches.mask[valid]
     guesses = np.asarray(model(batches.image)).argmax(-1)[valid]
@@ -23,47 +23,47 @@ def test_scores_are_those_of_scikit_learn():
     assert found["mean_accuracy"] == pytest.approx(metrics.balanced_accuracy_score(labels, guesses))
     weighted = metrics.jaccard_score(labels, guesses, average="weighted")
     assert found["frequency_weighted_iou"] == pytest.approx(weighted)
-    sequence = evaluate(model, ToySequence(batches), classes=3)
+    sequence = evaluate_segmenter(model, ToySequence(batches), classes=3)
     np.testing.assert_array_equal(sequence["confusion_matrix"], matrix)
 
 
 def test_absent_classes_do_not_count():
     mask = np.zeros((1, 4, 4), "int32")
     data = tf.data.Dataset.from_tensors((np.zeros((1, 4, 4, 3), "float32"), mask))
-    found = evaluate(toy_model(), data, classes=3)  # zero images give zero logits: class 0
+    found = evaluate_segmenter(toy_model(), data, classes=3)  # zero images give zero logits: class 0
     np.testing.assert_array_equal(found["iou"], [1, np.nan, np.nan])
     assert found["mean_iou"] == found["mean_accuracy"] == found["pixel_accuracy"] == 1
     ignored = data.map(lambda image, mask: (image, mask + 255))
-    assert np.isnan(evaluate(toy_model(), ignored, classes=3)["mean_iou"])
+    assert np.isnan(evaluate_segmenter(toy_model(), ignored, classes=3)["mean_iou"])
 
 
 def test_late_bad_label_is_an_error():
     data = tf.data.Dataset.from_tensors((np.zeros((1, 4, 4, 3), "float32"), np.zeros((1, 4, 4), "int32")))
     late = data.concatenate(data.map(lambda image, mask: (image, mask + 7)))
     with pytest.raises(ValueError, match="received 7"):
-        evaluate(toy_model(), late, classes=3)
+        evaluate_segmenter(toy_model(), late, classes=3)
     with pytest.raises(ValueError, match="expected a model of 4 classes"):
-        evaluate(toy_model(), data, classes=4)
+        evaluate_segmenter(toy_model(), data, classes=4)
 
 
 def test_predict():
     model = toy_model()
     image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), "uint8")
     preprocessing = Picture("BGR", (100.0, 110.0, 120.0))
-    mask = predict(model, image, preprocessing)
+    mask = predict_mask(model, image, preprocessing)
     assert (mask.shape, mask.dtype) == ((5, 7), np.int32)
     np.testing.assert_array_equal(mask, np.asarray(model(preprocessing(image[None]))).argmax(-1)[0])
-    assert predict(model, image[:1, :1], preprocessing).shape == (1, 1)
-    assert predict(model, image.astype("float32")).shape == (5, 7)
+    assert predict_mask(model, image[:1, :1], preprocessing).shape == (1, 1)
+    assert predict_mask(model, image.astype("float32")).shape == (5, 7)
 
 
 def test_nan_in_the_weights_is_no_prediction():
     model = toy_model()
     model.get_layer("score").set_weights([np.full(w.shape, np.nan) for w in model.get_layer("score").get_weights()])
     with pytest.raises(ValueError, match="'toy' gives NaN scores"):
-        predict(model, np.zeros((4, 4, 3), "uint8"))
+        predict_mask(model, np.zeros((4, 4, 3), "uint8"))
     with pytest.raises(ValueError, match="'toy' gives NaN scores"):
-        evaluate(model, ToyBatches(), classes=3)
+        evaluate_segmenter(model, ToyBatches(), classes=3)
 
 
 @pytest.mark.parametrize(
@@ -77,4 +77,4 @@ def test_nan_in_the_weights_is_no_prediction():
 )
 def test_bad_pictures(image, message):
     with pytest.raises(ValueError, match=message):
-        predict(toy_model(), image)
+        predict_mask(toy_model(), image)
