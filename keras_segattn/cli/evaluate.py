@@ -19,7 +19,7 @@ def evaluate(
         str | None,
         typer.Option(metavar="HxW", help="Height and width of the pictures as the network sees them, such as 256x320."),
     ] = None,
-    batch_size: int = 1,
+    batch_size: Annotated[int, typer.Option(help="Number of pictures per forward pass.")] = 1,
     labels: Labels = None,
     as_json: Json = False,
 ) -> None:

@@ -18,8 +18,10 @@ def train(
         str | None, typer.Option(help="Data to evaluate on after each epoch, written as for --data.")
     ] = None,
     argument: Arguments = None,
-    epochs: int = 20,
-    batch_size: int = 8,
+    epochs: Annotated[
+        int, typer.Option(help="Number of passes over the data in all, those before an interruption included.")
+    ] = 20,
+    batch_size: Annotated[int, typer.Option(help="Number of examples per update of the weights.")] = 8,
     size: Annotated[
         str | None,
         typer.Option(metavar="HxW", help="Height and width of the pictures as the network sees them, such as 256x320."),
@@ -29,9 +31,14 @@ def train(
         typer.Option(help="Name of a training recipe; default: the builder's own, or the first for its task."),
     ] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Learning rate; default: the rate of the recipe.")] = None,
-    mixed_precision: Annotated[bool, typer.Option(help="Compute in 16-bit floats.")] = False,
-    seed: int = 0,
+    mixed_precision: Annotated[
+        bool, typer.Option("--mixed-precision", help="Compute in 16-bit floats; the weights stay 32-bit.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the weights, the order of the examples and the augmentation.")] = 0,
     labels: Labels = None,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Start again and overwrite the training in --run-dir.")
+    ] = False,
 ) -> None:
     """Train a model. After an interruption, the same command resumes from the last checkpoint."""
     from keras_segattn.training import workflows
@@ -49,6 +56,7 @@ def train(
         learning_rate=learning_rate,
         mixed_precision=mixed_precision,
         seed=seed,
+        resume=not restart,
         labels=parse_labels(labels),
     )
     typer.echo(f"trained model: {path}")

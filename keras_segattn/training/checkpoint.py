@@ -97,13 +97,13 @@ def load_checkpoint(path: Path, model: keras.Model, optimizer: Stateful, setting
     if changed and planned != epochs and all("learning_rate" in change.partition(":")[0] for change in changed):
         raise CheckpointError(
             f"epochs: {planned} in {path}, {epochs} now, and its learning rate falls over all epochs: train "
-            f"with epochs={planned}, in another run_dir, or from the start with resume=False"
+            f"with epochs={planned}, in another run_dir, or from the start (resume=False, --restart)"
         )
     if changed:
         more = [f"{len(changed) - SHOWN} more"] if len(changed) > SHOWN else []
         raise CheckpointError(
             f"{path} was written with other settings ({'; '.join(changed[:SHOWN] + more)}): train with those, in "
-            "another run_dir, or from the start with resume=False"
+            "another run_dir, or from the start (resume=False, --restart)"
         )
     found, expected = header["variables"], signature(variables)
     if found != expected:
@@ -137,7 +137,8 @@ def read_archive(path: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
         raise
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise CheckpointError(
-            f"{path} is truncated, corrupt or no checkpoint ({error}); delete it or train with resume=False"
+            f"{path} is truncated, corrupt or no checkpoint ({error}); delete it, or train from the "
+            "start (resume=False, --restart)"
         ) from error
 
 

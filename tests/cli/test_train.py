@@ -19,6 +19,10 @@ def test_train_evaluate_predict(segattn, objects, trained, tmp_path):
     assert "IoU of lake" in segattn("evaluate", run / "model.keras", "--data", data).out
     error = segattn("evaluate", run / "model.keras", "--data", data, "--labels", "sea,land", code=1).err
     assert "received ['sea', 'land']" in error
+    again = ["train", "fcn8s", "--data", data, "--run-dir", run, *builder, *options]
+    error = segattn(*again, "--seed", 1, code=1).err
+    assert "seed was 0, now 1" in error
+    segattn(*again, "--seed", 1, "--restart")
     images = sorted((trained / "images").iterdir())
     segattn("predict", run / "model.keras", *images, "-o", tmp_path / "overlays")
     assert len(list((tmp_path / "overlays").iterdir())) == len(images)

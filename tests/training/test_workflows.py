@@ -254,7 +254,6 @@ def test_a_run_of_other_settings_is_left_alone(flowers, tmp_path):
     [
         ("FCN4s", {}, "did you mean 'FCN"),
         ("SqueezeNet1_1", {"recipe": "inceptoin"}, "unknown recipe to classify.*did you mean 'inception'"),
-        ("SqueezeNet1_1", {"mixed_precision": True}, "mixed_precision is for models that segment"),
         ("SqueezeNet1_1", {"arguments": {"alfa": 1}}, "unknown argument of SqueezeNet1_1 'alfa'.*did you mean 'alpha'"),
         ("SqueezeNet1_1", {"arguments": {"classes": 3}}, "expected classes=2.*received 3"),
         ("SqueezeNet1_1", {"labels": ["daisy"]}, "expected 2 names of classes, received 1"),

@@ -44,6 +44,7 @@ def train(
     learning_rate: float | None = None,
     mixed_precision: bool = False,
     seed: int = 0,
+    resume: bool = True,
     labels: Sequence[str] | None = None,
     augment: bool = True,
     progress: bool = True,
@@ -66,8 +67,9 @@ def train(
         size: (height, width) of the pictures; default: that of the data where all are alike, or the published one.
         recipe: name of a recipe of the task; default: the builder's own, or the first of the task.
         learning_rate: learning rate instead of the recipe's; of a generator, whose discriminator's stays in proportion.
-        mixed_precision: whether to compute in 16 bits, where the trainer can.
+        mixed_precision: whether to compute in 16-bit floats; the weights stay float32.
         seed: seed of weights, order and augmentation.
+        resume: whether to go on with the training in the run directory; `False` starts again and overwrites it.
         labels: names of the classes, instead of those of the data; a detector's without the background.
         augment: whether pictures are changed at random: mirrored where they stay plausible, of `segment` also zoomed
             and coloured.
@@ -97,9 +99,6 @@ def train(
     chosen = workflow.recipes[name]
     if learning_rate is not None:
         chosen = workflow.with_rate(chosen, learning_rate)
-    if mixed_precision and not workflow.mixed_precision:
-        able = ", ".join(task for task, other in WORKFLOWS.items() if other.mixed_precision)
-        raise ValueError(f"mixed_precision is for models that {able}, {card.name} is to {card.task}")
     if validation is not None and not workflow.validates:
         raise ValueError(f"models that {card.task} are not evaluated while they are trained: leave validation out")
     settings = {
@@ -116,7 +115,8 @@ def train(
         "augment": augment,
     }
     settings = json.loads(json.dumps(settings, default=repr))
-    check_same(Path(run_dir), settings)
+    if resume:
+        check_same(Path(run_dir), settings)
     kind = next(iter(card.inputs.values())).kind if card.task == "write" else None
     source = open_source(data, card.task, kind)
     held_out = None if validation is None else open_source(validation, card.task, kind)
@@ -132,6 +132,7 @@ def train(
         recipe=chosen,
         mixed_precision=mixed_precision,
         seed=seed,
+        resume=resume,
         labels=None if labels is None else tuple(labels),
         augment=augment,
         progress=progress,

@@ -37,6 +37,7 @@ class Job:
         recipe: how to train, one of the workflow's recipes.
         mixed_precision: whether to compute in 16 bits.
         seed: seed of order and augmentation.
+        resume: whether to go on with the training in the run directory.
         labels: names of the classes, where the user gave them.
         augment: whether pictures are changed at random.
         progress: whether to show a progress bar.
@@ -54,6 +55,7 @@ class Job:
     recipe: Any
     mixed_precision: bool
     seed: int
+    resume: bool
     labels: tuple[str, ...] | None
     augment: bool
     progress: bool
@@ -62,7 +64,14 @@ class Job:
     @property
     def training(self) -> dict[str, Any]:
         """The arguments that every trainer has."""
-        return {"epochs": self.epochs, "recipe": self.recipe, "run_dir": self.run_dir, "progress": self.progress}
+        return {
+            "epochs": self.epochs,
+            "recipe": self.recipe,
+            "run_dir": self.run_dir,
+            "resume": self.resume,
+            "mixed_precision": self.mixed_precision,
+            "progress": self.progress,
+        }
 
     @property
     def sentence(self) -> str:
@@ -155,7 +164,6 @@ class Workflow:
     Args:
         train: function that does a job.
         recipes: recipes by name, the usual one first.
-        mixed_precision: whether the trainer can compute in 16 bits.
         validates: whether the trainer can evaluate after every epoch.
         with_rate: function from a recipe and a learning rate to the recipe with that rate.
         evaluate: function from model, facts, data, size of the pictures and batch size to scores by name, if there are
@@ -164,7 +172,6 @@ class Workflow:
 
     train: Callable[[Job], Any]
     recipes: Mapping[str, Any]
-    mixed_precision: bool = False
     validates: bool = True
     with_rate: Callable[[Any, float], Any] = lambda recipe, rate: dataclasses.replace(recipe, learning_rate=rate)
     evaluate: Callable[[keras.Model, Facts, Source, tuple[int, int] | None, int], dict[str, float]] | None = None
@@ -217,7 +224,8 @@ def check_same(run_dir: Path, settings: Mapping[str, Any]) -> None:
     ]
     if changed:
         raise CheckpointError(
-            f"{run_dir} holds a training with other settings ({'; '.join(changed)}): give those, or another run_dir"
+            f"{run_dir} holds a training with other settings ({'; '.join(changed)}): give those, another run_dir, or "
+            "train from the start (resume=False, --restart)"
         )
 
 

@@ -41,7 +41,6 @@ def train(job: Job) -> None:
         batches,
         held_out,
         facts=facts,
-        mixed_precision=job.mixed_precision,
         **job.training,
     )
 
@@ -67,5 +66,4 @@ WORKFLOW = Workflow(
     train=train,
     evaluate=evaluate,
     recipes={"adamw-cosine": SEGMENTATION_RECIPES["adamw-cosine"], **SEGMENTATION_RECIPES},
-    mixed_precision=True,
 )
