@@ -194,6 +194,8 @@ def fit(
             )
             if trainer.stop_training:
                 break
+            if recorder.averages and last < run.epochs:
+                recorder.restore()  # `fit` ends with the averages in place of the parameters
         if recorder.averages:  # also of a finished training, which `fit` did not see
             trainer.optimizer.finalize_variable_values(trainer.trainable_variables)
         recorder.save_model("model.keras")

@@ -68,14 +68,15 @@ def test_a_run_directory_is_for_one_process(tmp_path):
 
 
 def test_more_epochs_at_a_constant_rate_go_on(tmp_path):
-    toy_trainings.write(epochs=1, run_dir=tmp_path, recipe="rnnsearch", progress=False)
-    history = toy_trainings.write(epochs=2, run_dir=tmp_path, recipe="rnnsearch", progress=False)
-    del history
+    for epochs in (1, 2):
+        toy_trainings.segment(epochs=epochs, run_dir=tmp_path, recipe="fcn", progress=False)
     assert len((tmp_path / "history.csv").read_text().splitlines()) == 3
 
 
 def test_more_epochs_of_a_schedule_are_refused_in_the_user_s_words(tmp_path):
-    toy_trainings.write(epochs=1, run_dir=tmp_path, progress=False)
+    settings = {"run_dir": tmp_path, "recipe": "adamw-cosine", "progress": False}
+    toy_trainings.segment(epochs=1, **settings)
     with pytest.raises(CheckpointError, match=r"epochs: 1 in .*checkpoint.npz, 2 now, and its learning rate falls"):
-        toy_trainings.write(epochs=2, run_dir=tmp_path, progress=False)
-    toy_trainings.write(epochs=2, run_dir=tmp_path, resume=False, progress=False)
+        toy_trainings.segment(epochs=2, **settings)
+    toy_trainings.segment(epochs=2, resume=False, **settings)
+    assert len((tmp_path / "history.csv").read_text().splitlines()) == 3
