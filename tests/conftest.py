@@ -87,6 +87,23 @@ def quick_conversion(forked_scripts):
         yield
 
 
+@pytest.fixture(scope="module", autouse=True)
+def quick_verification(request):
+    """Let exports be verified without OpenVINO, and with one timed call, except in modules marked `all_runtimes`."""
+    if keras.backend.backend() != "tensorflow" or request.node.get_closest_marker("all_runtimes"):
+        yield
+        return
+    from keras_segattn.export.mobile import verification as mobile
+    from keras_segattn.export.runtimes import scripts
+    from keras_segattn.export.serving import verification as serving
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (mobile, serving):
+            patch.setattr(module, "run_openvino", lambda *_: None)
+        patch.setattr(scripts, "TIMED_CALLS", 1)
+        yield
+
+
 @pytest.fixture(scope="session")
 def written_models(tmp_path_factory):
     """A folder of tiny sequence models for servers, `speller` and `describer`, and the Keras models with reports."""

@@ -19,7 +19,7 @@ from keras_segattn.export.serving.saved_model import publish
 from keras_segattn.export.serving.warmup import read_warmup
 
 # All tests run in one worker, so that the files which many of them read are made once.
-pytestmark = pytest.mark.xdist_group("saved_model")
+pytestmark = [pytest.mark.xdist_group("saved_model"), pytest.mark.all_runtimes]
 
 LABELS = ["sea", "land", "lake"]
 # float32 sums in another order.

@@ -23,7 +23,8 @@ from typing import Any
 
 import numpy as np
 
-TIMED_SECONDS, TIMED_CALLS = 1.0, 30
+# Seconds after which no further call is timed.
+TIMED_SECONDS = 1.0
 # TF_DataType → name of the NumPy dtype.
 DTYPES = dict(enumerate(["float32", "float64", "int32", "uint8", "int16", "int8"], 1))
 DTYPES |= {9: "int64", 10: "bool", 17: "uint16", 19: "float16", 22: "uint32", 23: "uint64"}
@@ -154,10 +155,10 @@ class Session:
         return arrays
 
 
-def median_ms(session: Session, feeds: dict[str, bytes], fetches: list[str]) -> float:
-    """Return the median milliseconds per call; the caller has run the call once before."""
+def median_ms(session: Session, feeds: dict[str, bytes], fetches: list[str], most: int) -> float:
+    """Return the median milliseconds of at most `most` calls; the caller has run the call once before."""
     times: list[float] = []
-    while len(times) < TIMED_CALLS and sum(times) < TIMED_SECONDS:
+    while len(times) < most and sum(times) < TIMED_SECONDS:
         start = time.perf_counter()
         session.run(feeds, fetches)
         times.append(time.perf_counter() - start)
@@ -181,7 +182,7 @@ def main() -> None:
                 raise RuntimeError(f"{call['name']}: {error}") from error
             arrays |= {f"{index}/{name}": array for name, array in zip(call["outputs"], results, strict=True)}
             if call["timed"]:
-                latencies[index] = median_ms(session, feeds, fetches)
+                latencies[index] = median_ms(session, feeds, fetches, request["timed_calls"])
     if "tensorflow" in sys.modules or "keras" in sys.modules:
         raise RuntimeError("this process must see no Python of TensorFlow or Keras")
     np.savez(request["arrays"], **arrays)  # type: ignore[arg-type]
