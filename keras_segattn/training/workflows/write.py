@@ -53,8 +53,8 @@ def captions(job: Job) -> None:
     field = facts.inputs.get(name)
     if not isinstance(field, Picture):
         raise ValueError(f"expected a model that takes pictures, {model.name!r} takes {list(facts.inputs)}")
-    if job.card.training.trunk and job.arguments.get("weights") is not None:
-        freeze(model, job.card.training.trunk, name)
+    if job.card.training.backbone and job.arguments.get("weights") is not None:
+        freeze(model, job.card.training.backbone, name)
 
     def batches(captioned: Sequence[Any], shuffle: bool) -> CaptionBatches:
         ids = [[words[target.vocabulary].encode(caption) for caption in picture.captions] for picture in captioned]
