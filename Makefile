@@ -28,6 +28,7 @@ lint: $(VENV)/.tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python tests/prose.py
 
 parity: $(VENV)/.parity
 	$(PYTEST) -m "parity and not thorough"

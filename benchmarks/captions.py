@@ -32,7 +32,7 @@ from keras_segattn.training import SEQUENCE_RECIPES, HardAttentionTrainer
 ROWS = {"soft": "additive", "hard": "hard", "uniform": "uniform"}
 COUNTS = {"train": 10000, "validation": 400, "test": 400}
 SCENES = {"size": (224, 224), "objects": (1, 3), "scale": (0.3, 0.65), "seed": 1}
-TRUNK, TAP, GRID = "efficientnet_lite0", "block5c_add", 14
+BACKBONE, TAP, GRID = "efficientnet_lite0", "block5c_add", 14
 SIZES = {"units": 256, "embedding": 128, "key_layers": 0, "initial_layers": 0, "dropout": 0.5}
 SIZES |= {"initialization": "scaled"}
 LARGE = 0.12  # least area of a large object, as a share of the picture
@@ -76,9 +76,9 @@ class Scenes:
         self.captions = json.loads(file.with_suffix(".json").read_text())
 
     def _encode(self, file, split):
-        card = keras_segattn.model_card(TRUNK)
-        trunk = card.builder(include_top=False, weights="imagenet", input_shape=(*SCENES["size"], 3))
-        tap = keras.Model(trunk.input, trunk.get_layer(TAP).output)
+        card = keras_segattn.model_card(BACKBONE)
+        backbone = card.builder(include_top=False, weights="imagenet", input_shape=(*SCENES["size"], 3))
+        tap = keras.Model(backbone.input, backbone.get_layer(TAP).output)
         annotations, cover, captions = [], [], []
         for first in track(range(0, len(self.examples), 50), f"annotations of {split}"):
             part = list(self.examples[first : first + 50])
@@ -159,7 +159,7 @@ def whole(trained, words):
     """Put the trained decoder on its backbone: a model from pictures to captions."""
     model = ShowAttendTell(
         len(words),
-        backbone=TRUNK,
+        backbone=BACKBONE,
         weights="imagenet",
         tap=TAP,
         input_shape=(*SCENES["size"], 3),
@@ -190,7 +190,7 @@ def release(model, words, destination):
 def pictures(model, scenes, words, destination):
     """Draw the attention of each word of the first test captions."""
     destination.mkdir(parents=True, exist_ok=True)
-    describe, preprocessing = captioner(model, RULES), keras_segattn.model_card(TRUNK).inputs["image"]
+    describe, preprocessing = captioner(model, RULES), keras_segattn.model_card(BACKBONE).inputs["image"]
     for place in range(PICTURES):
         image = scenes.examples[place]["image"]
         found = describe.predict_on_batch(preprocessing(image[None].astype("float32")))

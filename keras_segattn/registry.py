@@ -75,13 +75,13 @@ class Training:
             arguments that both builders have, such as `filters`, are equal.
         trainer: name of the trainer, if the models of a task have different losses.
         recipe: name of the default recipe; `None` for the default recipe of the task.
-        trunk: name of the last layer of the backbone, which is not trained if it has packaged weights.
+        backbone: name of the last layer of the backbone, which is not trained if it has packaged weights.
     """
 
     partner: str | None = None
     trainer: str | None = None
     recipe: str | None = None
-    trunk: str | None = None
+    backbone: str | None = None
 
 
 def scored_classes(model: keras.Model) -> int:

@@ -262,9 +262,9 @@ def test_other_forms_have_the_preprocessing_of_their_weights(name, options, mean
 
 
 def test_a_head_of_ones_own_keeps_what_is_known():
-    trunk = tiny("ResNet18", include_top=False, pooling="avg")
+    backbone = tiny("ResNet18", include_top=False, pooling="avg")
     with without_weights():
-        model = keras.Model(trunk.inputs, layers.Dense(2)(trunk.output))
+        model = keras.Model(backbone.inputs, layers.Dense(2)(backbone.output))
     assert facts_of(model).card == "ResNet18"
     assert preprocessing_of(model) == IMAGENET
 

@@ -264,9 +264,9 @@ def test_any_image_size_if_claimed(card, miniature, smooth):
 def test_taps_have_the_declared_stride(card, size):
     assert card.taps, f"{card.name} is a backbone and must declare taps"
     with without_weights():
-        trunk = card.builder(include_top=False, input_shape=(*size, 3), alpha=card.tiny["alpha"], **card.aligned)
+        backbone = card.builder(include_top=False, input_shape=(*size, 3), alpha=card.tiny["alpha"], **card.aligned)
     for layer, tap in card.taps.items():
-        shape = trunk.get_layer(layer).output.shape
+        shape = backbone.get_layer(layer).output.shape
         assert tuple(shape[1:3]) == tuple(-(-n // tap.stride) for n in size)
 
 
@@ -381,16 +381,16 @@ def other_backbones(card):
     usual = inspect.signature(card.builder).parameters["backbone"].default
     names = (usual, card.tiny.get("backbone", usual))
     seen = [model_card(name).inputs["image"].mean for name in names if name]
-    trunks = sorted((c for name in list_models() if (c := model_card(name)).taps), key=lambda c: c.parameters)
+    backbones = sorted((c for name in list_models() if (c := model_card(name)).taps), key=lambda c: c.parameters)
     found = []
-    for trunk in trunks:
-        if len(found) < 2 and trunk.inputs["image"].mean not in seen:
+    for backbone in backbones:
+        if len(found) < 2 and backbone.inputs["image"].mean not in seen:
             try:
                 with without_weights():
-                    found.append((trunk, card.builder(**{**card.tiny, "backbone": trunk.name})))
+                    found.append((backbone, card.builder(**{**card.tiny, "backbone": backbone.name})))
             except ValueError:  # not every backbone suits every head
                 continue
-            seen.append(trunk.inputs["image"].mean)
+            seen.append(backbone.inputs["image"].mean)
     return found
 
 
@@ -413,8 +413,8 @@ def variants(card):
         built = other_backbones(card)
         # Each has the normalisation of its backbone, or all have the published one, whatever the backbone.
         own = all(facts_of(model).inputs[name] == published for _, model in built)
-        for trunk, model in built:
-            kind = replace(trunk.inputs["image"], size=published.size, fit=published.fit)
+        for backbone, model in built:
+            kind = replace(backbone.inputs["image"], size=published.size, fit=published.fit)
             yield model, usual | {name: published if own else kind}
 
 

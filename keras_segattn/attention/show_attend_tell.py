@@ -79,7 +79,7 @@ def endpoints(model: keras.Model, options: Mapping[str, Any]) -> dict[str, Endpo
         claims={"mixed_precision"},
         options=asdict(RULES),
         endpoints=endpoints,
-        training=Training(trunk="annotations"),
+        training=Training(backbone="annotations"),
     )
 )
 def ShowAttendTell(  # noqa: N802 - a builder is named like the model it builds
@@ -185,9 +185,9 @@ def annotations_of(
         return {"annotations": annotations}, stamped(annotations, "ShowAttendTell", "annotations", Vectors())
     card = registry.model_card(backbone)
     image = image_input(input_tensor, input_shape, "ShowAttendTell", None)
-    trunk = card.builder(include_top=False, input_tensor=image, weights=weights, alpha=alpha)
+    network = card.builder(include_top=False, input_tensor=image, weights=weights, alpha=alpha)
     coarsest = max(card.taps, key=lambda layer: card.taps[layer].stride)
-    grid = trunk.get_layer(tap or TAPS.get(card.name, coarsest)).output
+    grid = network.get_layer(tap or TAPS.get(card.name, coarsest)).output
     inputs = {source.name: source for source in graph.sources(image)}
     return inputs, layers.Reshape((-1, grid.shape[-1]), name="annotations")(grid)
 

@@ -141,5 +141,5 @@ def SpatialTransformerHouseNumbers(  # noqa: N802 - a builder is named like the 
         theta = thetas[0] if len(thetas) == 1 else layers.Concatenate(name="theta")(thetas)
         x = {"logits": x, "theta": theta, "transformed": transformed}
     model = keras.Model(source_input(image), x, name=name)
-    weight_files.initialize(model, weights, {}, trunk=not include_top)
+    weight_files.initialize(model, weights, {}, backbone=not include_top)
     return model

@@ -30,7 +30,7 @@ from keras_segattn.registry import Card, model_card, register
 STARTS = {2: ((-0.5, 0), (0.5, 0)), 4: ((-0.5, -0.5), (0.5, -0.5), (-0.5, 0.5), (0.5, 0.5))}
 
 
-def trunk(
+def backbone_features(
     x: Any, backbone: str, weights: str | None, arguments: dict[str, Any], pooling: str | None, prefix: str
 ) -> Any:
     """Return the feature map of a registered backbone, or its pooled features; its layers' names get the `prefix`."""
@@ -126,7 +126,7 @@ def SpatialTransformerInception(  # noqa: N802 - a builder is named like the mod
     x = image
     if min(image.shape[1:3]) >= 2 * crop_size:
         x = layers.AveragePooling2D(min(image.shape[1:3]) // crop_size, name="localisation_average")(x)
-    x = trunk(x, backbone, backbone_weights, arguments, None, "localisation_")
+    x = backbone_features(x, backbone, backbone_weights, arguments, None, "localisation_")
     x = layers.Conv2D(128, 1, activation="relu", name="localisation_reduce")(x)
     x = layers.Flatten(name="localisation_flatten")(x)
     x = layers.Dense(128, activation="relu", name="localisation_fc")(x)
@@ -138,12 +138,12 @@ def SpatialTransformerInception(  # noqa: N802 - a builder is named like the mod
     features = []
     for part in range(1, transformers + 1):
         crop = TakeRegion(part - 1, name=f"part{part}")(crops)
-        features.append(trunk(crop, backbone, backbone_weights, arguments, "avg", f"part{part}_"))
+        features.append(backbone_features(crop, backbone, backbone_weights, arguments, "avg", f"part{part}_"))
     x = layers.Concatenate(name="parts")(features)
     if include_top:
         x = layers.Dropout(dropout, name="dropout")(x)
         x = layers.Dense(classes, activation=classifier_activation, name="predictions")(x)
     outputs = {"logits": x, "theta": theta, "transformed": crops}
     model = keras.Model(source_input(image), outputs, name=name)
-    weight_files.initialize(model, weights, {}, trunk=not include_top)
+    weight_files.initialize(model, weights, {}, backbone=not include_top)
     return model

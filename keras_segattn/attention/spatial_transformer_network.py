@@ -159,5 +159,5 @@ def SpatialTransformerNetwork(  # noqa: N802 - a builder is named like the model
     if include_top:
         x = layers.Dense(classes, activation=classifier_activation, name="predictions")(x)
     model = keras.Model(source_input(image), {"logits": x} | extra if extra else x, name=name)
-    weight_files.initialize(model, weights, {}, trunk=not include_top)
+    weight_files.initialize(model, weights, {}, backbone=not include_top)
     return model

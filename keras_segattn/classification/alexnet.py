@@ -164,7 +164,7 @@ def AlexNet(  # noqa: N802 - a builder is named like the model it builds
             x = layers.MaxPooling2D(3, 2, padding, name=f"pool{number}")(x)
     x = classifier(x, classes, classifier_activation, alpha) if include_top else pool_features(x, pooling)
     model = keras.Model(source_input(image), x, name=name)
-    weight_files.initialize(model, weights, {}, trunk=not include_top)
+    weight_files.initialize(model, weights, {}, backbone=not include_top)
     return model
 
 
@@ -243,5 +243,5 @@ def CaffeNet(  # noqa: N802 - a builder is named like the model it builds
             x = LocalResponseNormalization(name=layer.replace("conv", "norm"))(x)
     x = classifier(x, classes, classifier_activation, alpha) if include_top else pool_features(x, pooling)
     model = keras.Model(source_input(image), x, name=name)
-    weight_files.initialize(model, weights, {}, trunk=not include_top)
+    weight_files.initialize(model, weights, {}, backbone=not include_top)
     return model

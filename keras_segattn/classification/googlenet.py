@@ -224,5 +224,5 @@ def GoogLeNet(  # noqa: N802 - a builder is named like the model it builds
     else:
         x = pool_features(x, pooling)
     model = keras.Model(source_input(image), x, name=name)
-    weight_files.initialize(model, weights, {}, trunk=not include_top)
+    weight_files.initialize(model, weights, {}, backbone=not include_top)
     return model

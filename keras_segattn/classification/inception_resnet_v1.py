@@ -161,5 +161,5 @@ def InceptionResNetV1(  # noqa: N802 - a builder is named like the model it buil
     else:
         outputs = pool_features(list(maps.values())[-1], pooling)
     model = keras.Model(source_input(image), outputs, name=name)
-    weight_files.initialize(model, weights, {}, trunk=not include_top)
+    weight_files.initialize(model, weights, {}, backbone=not include_top)
     return model

@@ -183,5 +183,5 @@ def InceptionV4(  # noqa: N802 - a builder is named like the model it builds
     else:
         outputs = pool_features(maps[list(parts)[-1]], pooling)
     model = keras.Model(source_input(image), outputs, name=name)
-    weight_files.initialize(model, weights, {}, trunk=not include_top)
+    weight_files.initialize(model, weights, {}, backbone=not include_top)
     return model

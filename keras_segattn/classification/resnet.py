@@ -164,7 +164,7 @@ def _resnet(
         else:
             x = pool_features(x, pooling)
         model = keras.Model(source_input(image), x, name=name)
-        weight_files.initialize(model, weights, {}, trunk=not include_top)
+        weight_files.initialize(model, weights, {}, backbone=not include_top)
         return model
 
     build.__name__ = build.__qualname__ = model_name

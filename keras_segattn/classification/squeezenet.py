@@ -152,5 +152,5 @@ def SqueezeNet1_1(  # noqa: N802 - a builder is named like the model it builds
     else:
         x = pool_features(x, pooling)
     model = keras.Model(source_input(image), x, name=name)
-    weight_files.initialize(model, weights, PRETRAINED, trunk=not include_top)
+    weight_files.initialize(model, weights, PRETRAINED, backbone=not include_top)
     return model

@@ -2,7 +2,8 @@
 
 Configurations D and E of the paper's table 1. Layer names, weight shapes and the place of every activation are those of
 `keras.applications`, so that its weight files load. The Caffe release and torchvision have other names for the same
-layers, see `trunk_weight_names`. Captioning models attend to VGG19's `block5_conv4`, 14×14×512 for an image of 224×224.
+layers, see `backbone_weight_names`. Captioning models attend to VGG19's `block5_conv4`, 14×14×512 for an image of
+224×224.
 """
 
 from collections.abc import Callable
@@ -53,7 +54,7 @@ Example:
 """
 
 
-def trunk_weight_names(convolutions: tuple[int, ...]) -> dict[str, tuple[str, str]]:
+def backbone_weight_names(convolutions: tuple[int, ...]) -> dict[str, tuple[str, str]]:
     """Return convolution → its names in the Caffe release and in torchvision, which also counts ReLUs and poolings."""
     names, index = {}, 0
     for block, count in enumerate(convolutions, start=1):
@@ -72,7 +73,7 @@ def preprocess_input(images: Any) -> Any:
 def _vgg(model_name: str, letter: str, parameters: int) -> Callable[..., keras.Model]:
     """Make the builder of one column of table 1."""
     convolutions = CONFIGURATIONS[model_name]
-    trunk_names = trunk_weight_names(convolutions)
+    backbone_names = backbone_weight_names(convolutions)
 
     def build(
         include_top: bool = True,
@@ -116,7 +117,7 @@ def _vgg(model_name: str, letter: str, parameters: int) -> Callable[..., keras.M
         else:
             x = pool_features(x, pooling)
         model = keras.Model(source_input(image), x, name=name)
-        weight_files.initialize(model, weights, {}, trunk=not include_top)
+        weight_files.initialize(model, weights, {}, backbone=not include_top)
         return model
 
     build.__name__ = build.__qualname__ = model_name
@@ -138,7 +139,7 @@ def _vgg(model_name: str, letter: str, parameters: int) -> Callable[..., keras.M
             aligned={"padding": "same"},
             tiny={"input_shape": (32, 32, 3), "classes": 5, "alpha": 0.0625},
             claims={"int8", "mixed_precision"},
-            weight_names=trunk_names
+            weight_names=backbone_names
             | {
                 "fc1": ("fc6", "classifier.0"),
                 "fc2": ("fc7", "classifier.3"),

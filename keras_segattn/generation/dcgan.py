@@ -202,5 +202,5 @@ def DCGANDiscriminator(  # noqa: N802 - a builder is named like the model it bui
         x = layers.Flatten(name="flatten")(x)
         x = layers.Dense(1, **kernel(), activation=classifier_activation, name="score")(x)
     model = keras.Model(source_input(image), x, name=name)
-    weight_files.initialize(model, weights, {}, trunk=not include_top)
+    weight_files.initialize(model, weights, {}, backbone=not include_top)
     return model

@@ -253,5 +253,5 @@ def GRANDiscriminator(  # noqa: N802 - a builder is named like the model it buil
     if include_top:
         x = layers.Dense(1, use_bias=False, activation=classifier_activation, name="score")(x)
     model = keras.Model(source_input(image), x, name=name)
-    weight_files.initialize(model, weights, {}, trunk=not include_top)
+    weight_files.initialize(model, weights, {}, backbone=not include_top)
     return model

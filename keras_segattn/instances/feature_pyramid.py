@@ -11,7 +11,7 @@ from keras_segattn.classification.heads import max_pool_3x3
 from keras_segattn.layers import CropToReference
 
 
-def trunk_maps(
+def backbone_maps(
     image: Any, backbone: str, weights: str | None, alpha: float, options: Mapping[str, Any]
 ) -> dict[int, Any]:
     """Build a registered backbone on `image` and return stride → map; one that ends at stride 16 is pooled once more.
@@ -22,8 +22,10 @@ def trunk_maps(
     card = registry.model_card(backbone)
     if not {4, 8, 16} <= {tap.stride for tap in card.taps.values()}:
         raise ValueError(f"expected a backbone with taps at strides 4, 8 and 16, {card.name} has {dict(card.taps)}")
-    trunk = card.builder(include_top=False, input_tensor=image, weights=weights, alpha=alpha, **card.aligned, **options)
-    maps = {tap.stride: trunk.get_layer(layer).output for layer, tap in card.taps.items()}
+    network = card.builder(
+        include_top=False, input_tensor=image, weights=weights, alpha=alpha, **card.aligned, **options
+    )
+    maps = {tap.stride: network.get_layer(layer).output for layer, tap in card.taps.items()}
     if 32 not in maps:
         maps[32] = max_pool_3x3(maps[16], "same", name="pool_stride32")
     return maps

@@ -23,7 +23,7 @@ from keras_segattn.classification import resnet
 from keras_segattn.fields import IMAGENET, PictureSize
 from keras_segattn.inputs import image_input, source_input, stamped
 from keras_segattn.instances import heads
-from keras_segattn.instances.feature_pyramid import feature_pyramid, trunk_maps
+from keras_segattn.instances.feature_pyramid import backbone_maps, feature_pyramid
 from keras_segattn.instances.mask_rcnn_variants import RELEASES, Release
 from keras_segattn.instances.mask_rcnn_weights import WEIGHT_NAMES, translate
 from keras_segattn.instances.settings import Anchors, DetectionRules, ProposalRules, Widths
@@ -183,7 +183,7 @@ def MaskRCNN(  # noqa: N802 - a builder is named like the model it builds
     options: dict[str, Any] = {}
     if card.name in resnet.BOTTLENECKS:
         options = {"stride_in_1x1": release.stride_in_1x1, "padding": release.padding}
-    maps = trunk_maps(image, backbone, packaged, alpha, options)
+    maps = backbone_maps(image, backbone, packaged, alpha, options)
     residual = form == "c4" and card.name in resnet.LAST_BLOCKS
     width = widths.proposals
     if form == "fpn":
@@ -196,7 +196,7 @@ def MaskRCNN(  # noqa: N802 - a builder is named like the model it builds
         raise ValueError(f"anchors must have one size per level of {list(pyramid)}, received {anchors.sizes}")
     if not include_top:
         outputs = {f"p{level}": x for level, x in pyramid.items()}
-        return _finish(inputs, outputs, name, weights, packaged, card, release.epsilon, trunk=True)
+        return _finish(inputs, outputs, name, weights, packaged, card, release.epsilon, backbone=True)
 
     features = list(pyramid.values())
     logits, deltas = heads.proposal_head(
@@ -243,7 +243,7 @@ def MaskRCNN(  # noqa: N802 - a builder is named like the model it builds
     outputs = outputs | {"masks": masks}
     if paste is not None:
         outputs["pasted_masks"] = PasteMasks(paste, name="pasted_masks")(masks, outputs["boxes"], image)
-    return _finish(inputs, outputs, name, weights, packaged, card, release.epsilon, trunk=False)
+    return _finish(inputs, outputs, name, weights, packaged, card, release.epsilon, backbone=False)
 
 
 def _roi_operator(operator: str, release: Release, levels: list[int]) -> Any:
@@ -281,7 +281,7 @@ def _finish(
     card: Any,
     epsilon: float | None,
     *,
-    trunk: bool,
+    backbone: bool,
 ) -> keras.Model:
     """Build the model and fill its weights; a single input is not in a list."""
     model = keras.Model(inputs[0] if len(inputs) == 1 else inputs, outputs, name=name)
@@ -290,5 +290,5 @@ def _finish(
             if isinstance(layer, layers.BatchNormalization):
                 layer.epsilon = epsilon
     if packaged is None:
-        weight_files.initialize(model, weights, card.pretrained, trunk=trunk)
+        weight_files.initialize(model, weights, card.pretrained, backbone=backbone)
     return model

@@ -8,7 +8,7 @@ import numpy as np
 STAGES = (3, 8, 36, 3)
 
 
-def _trunk_names() -> dict[str, tuple[str, ...]]:
+def _backbone_names() -> dict[str, tuple[str, ...]]:
     """Return ResNet layer → its names in torchvision's, Detectron2's (pyramid, C4) and Matterport's files."""
     bodies = ("backbone.bottom_up", "backbone")
     names = {
@@ -80,7 +80,7 @@ def _normalised(layer: str, torch: str) -> dict[str, tuple[str, ...]]:
     return {f"{layer}_conv": (f"{torch}.0",), f"{layer}_bn": (f"{torch}.1",)}
 
 
-WEIGHT_NAMES = _trunk_names() | _head_names()
+WEIGHT_NAMES = _backbone_names() | _head_names()
 
 # Constants that Detectron2 keeps beside the weights.
 _CONSTANTS = ("pixel_mean", "pixel_std", "anchor_generator.cell_anchors")

@@ -54,14 +54,14 @@ OFFSET = 1.0
 SCORES, REFINEMENTS = normal(0.01), normal(0.001)  # initialisers
 
 
-def trunk_map(image: Any, backbone: str, weights: str | None, alpha: float) -> Any:
+def backbone_map(image: Any, backbone: str, weights: str | None, alpha: float) -> Any:
     """Build a backbone and return its map of stride 16; for VGG16 that of the last convolution, before the pooling."""
     card = registry.model_card(backbone)
     taps = {tap.stride: layer for layer, tap in card.taps.items()}
     if STRIDE not in taps:
         raise ValueError(f"MNC needs a backbone with a tap at stride {STRIDE}, {card.name} declares {dict(card.taps)}")
-    trunk = card.builder(include_top=False, input_tensor=image, weights=weights, alpha=alpha, **card.aligned)
-    return trunk.get_layer("block5_conv3" if card.name == "VGG16" else taps[STRIDE]).output
+    network = card.builder(include_top=False, input_tensor=image, weights=weights, alpha=alpha, **card.aligned)
+    return network.get_layer("block5_conv3" if card.name == "VGG16" else taps[STRIDE]).output
 
 
 def instance_stage(channels: int, classes: int, mask_size: int, widths: Widths) -> keras.Model:
@@ -188,7 +188,7 @@ def MNC(  # noqa: N802 - a builder is named like the model it builds
     card = registry.model_card(backbone)
     packaged = weights if isinstance(weights, str) and weights in card.pretrained else None
     image = image_input(input_tensor, input_shape, "MNC", PREPROCESSING)
-    features = trunk_map(image, backbone, packaged, alpha)
+    features = backbone_map(image, backbone, packaged, alpha)
     outputs: Any = features
     if include_top:
         sizes = ImageSizes(name="image_sizes")(image)
@@ -208,7 +208,7 @@ def MNC(  # noqa: N802 - a builder is named like the model it builds
         outputs = _instances(results, found["count"], sizes, cascade, detections)
     model = keras.Model(source_input(image), outputs, name=name)
     if packaged is None:
-        weight_files.initialize(model, weights, card.pretrained, trunk=not include_top)
+        weight_files.initialize(model, weights, card.pretrained, backbone=not include_top)
     return model
 
 

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from keras_segattn.classification.vgg import CONFIGURATIONS, trunk_weight_names
+from keras_segattn.classification.vgg import CONFIGURATIONS, backbone_weight_names
 
 # All other layers have the released names.
 WEIGHT_NAMES: dict[str, tuple[str, ...]] = {
-    **trunk_weight_names(CONFIGURATIONS["VGG16"]),
+    **backbone_weight_names(CONFIGURATIONS["VGG16"]),
     "rpn_conv_3x3": ("rpn_conv/3x3",),
     "fc6_box": ("fc6",),
     "fc7_box": ("fc7",),

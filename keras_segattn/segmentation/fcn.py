@@ -21,7 +21,7 @@ from keras import layers
 from keras_segattn import registry
 from keras_segattn import weights as weight_files
 from keras_segattn.arguments import check_choice, check_classifier
-from keras_segattn.classification.vgg import CONFIGURATIONS, trunk_weight_names
+from keras_segattn.classification.vgg import CONFIGURATIONS, backbone_weight_names
 from keras_segattn.fields import Picture
 from keras_segattn.inputs import image_input, source_input
 from keras_segattn.registry import Card, Paper, register
@@ -39,7 +39,7 @@ PAPER = Paper(
 AT_ONCE_SCALES = {8: 1e-4, 16: 1e-2}
 
 # torchvision's classifier names: an ImageNet VGG16 file fills fc6 and fc7, reshaped to convolutions.
-WEIGHT_NAMES = trunk_weight_names(CONFIGURATIONS["VGG16"]) | {
+WEIGHT_NAMES = backbone_weight_names(CONFIGURATIONS["VGG16"]) | {
     "fc6": ("fc1", "classifier.0"),
     "fc7": ("fc2", "classifier.3"),
 }
@@ -139,7 +139,7 @@ def _fcn(finest: int, documentation: str | None = None) -> Callable[..., keras.M
             x = crop_to_image(x, image, streams.final_crop, classifier_activation)
         model = keras.Model(source_input(image), x, name=name)
         if packaged is None:
-            weight_files.initialize(model, weights, card.pretrained, trunk=not include_top)
+            weight_files.initialize(model, weights, card.pretrained, backbone=not include_top)
         return model
 
     build.__name__ = build.__qualname__ = f"FCN{finest}s"

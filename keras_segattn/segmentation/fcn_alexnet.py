@@ -47,11 +47,11 @@ def FCNAlexNet(  # noqa: N802 - a builder is named like the model it builds
     check_choice("learn_upsampling", learn_upsampling, (True, False))
     image = image_input(input_tensor, input_shape, "FCNAlexNet", PREPROCESSING)
     padded = layers.ZeroPadding2D(IMAGE_PADDING, name="pad")(image)
-    trunk = CaffeNet(include_top=False, input_tensor=padded, alpha=alpha)
-    x = convolutional_classifier(trunk.get_layer("pool5").output, 6, scaled(4096, alpha))
+    backbone = CaffeNet(include_top=False, input_tensor=padded, alpha=alpha)
+    x = convolutional_classifier(backbone.get_layer("pool5").output, 6, scaled(4096, alpha))
     if include_top:
         x = upsample(score(x, classes, "score_fr"), 32, learn_upsampling, "upscore", kernel=63)
         x = crop_to_image(x, image, 18, classifier_activation)
     model = keras.Model(source_input(image), x, name=name)
-    weight_files.initialize(model, weights, {}, trunk=not include_top)
+    weight_files.initialize(model, weights, {}, backbone=not include_top)
     return model

@@ -58,11 +58,11 @@ def upsample(x: Any, factor: int, learn: bool, name: str, kernel: int | None = N
 def vgg16_streams(image: Any, finest: int, alpha: float) -> Streams:
     """Return the maps of the released VGG16 form: fc7 at stride 32, pool4 at 16, pool3 at 8."""
     padded = layers.ZeroPadding2D(IMAGE_PADDING, name="pad")(image)
-    trunk = VGG16(include_top=False, input_tensor=padded, alpha=alpha, padding="same")
+    backbone = VGG16(include_top=False, input_tensor=padded, alpha=alpha, padding="same")
     maps = {
-        8: trunk.get_layer("block3_pool").output,
-        16: trunk.get_layer("block4_pool").output,
-        32: convolutional_classifier(trunk.get_layer("block5_pool").output, 7, scaled(4096, alpha)),
+        8: backbone.get_layer("block3_pool").output,
+        16: backbone.get_layer("block4_pool").output,
+        32: convolutional_classifier(backbone.get_layer("block5_pool").output, 7, scaled(4096, alpha)),
     }
     return Streams(maps, crops={16: 5, 8: 9}, final_crop={32: 19, 16: 27, 8: 31}[finest])
 
@@ -79,8 +79,8 @@ def backbone_streams(image: Any, backbone: str, finest: int, weights: str | None
         raise ValueError(
             f"an FCN needs a backbone with taps at strides 8, 16 and 32, {card.name} declares {dict(card.taps)}"
         )
-    trunk = card.builder(include_top=False, input_tensor=image, weights=weights, alpha=alpha, **card.aligned)
-    maps = {stride: trunk.get_layer(layer).output for stride, layer in taps.items()}
+    network = card.builder(include_top=False, input_tensor=image, weights=weights, alpha=alpha, **card.aligned)
+    maps = {stride: network.get_layer(layer).output for stride, layer in taps.items()}
     if 32 not in maps:  # a backbone that ends at stride 16 (SqueezeNet) is pooled once more, as it pools itself
         maps[32] = max_pool_3x3(maps[16], "same", name="pool_stride32")
     # A bilinear transposed convolution overhangs its input by half a stride on every side.

@@ -1,4 +1,4 @@
-"""The losses of a multi-task network cascade (Dai et al. 2016, sections 3 and 4) on the layers of a detector."""
+"""Losses of a multi-task network cascade (Dai et al. 2016, sections 3 and 4), computed with a detector's layers."""
 
 from typing import Any
 
@@ -10,35 +10,37 @@ from keras_segattn.ops.gradients import clip_gradient
 from keras_segattn.training.region_targets import match, mean_where
 from keras_segattn.training.region_trainer import RegionChoice, Regions, RegionTrainer, layer_of, masks_in, of_class
 
-# Of the released code: a mask is where its probability reaches this, and an instance is right from this overlap on.
+# Values of the released code: the probability from which a pixel belongs to a mask, and the overlap from which an
+# instance is right.
 MASK_THRESHOLD, MASK_IOU = 0.4, 0.5
-# What a later stage may ask of a refinement, an image: unclipped it is much more than what the boxes' own losses ask,
-# and the proposals move away from the objects.
+# Gradients from later stages into the box refinements are clipped elementwise to this value per image. Unclipped, they
+# outweigh the gradients of the box losses and drive the proposals away from the objects.
 REFINEMENT_GRADIENT = 1 / 512
 STAGE_LOSSES = ("mask", "box_classification", "classification", "box")
 CHOICE = RegionChoice(proposals=300, proposals_before_nms=12000, regions=64, region_positives=19)
 
 
 class CascadeTrainer(RegionTrainer):
-    """An MNC with the losses of all its stages, to be compiled with an optimizer and fitted; its weights are MNC's own.
+    """Model that computes the losses of all stages of an MNC; compile it with an optimizer and call `fit`.
 
-    Every loss reaches the stages before it through the coordinates of the regions; as in the released code, that part
-    of the gradient of each refinement is clipped.
+    Training changes the weights of the MNC itself. The gradient of every loss reaches the earlier stages through the
+    coordinates of the regions. As in the released code, this part of the gradient of each refinement is clipped.
 
     Args:
-        detector: made by `MNC`.
-        choice: numbers of anchors and regions; default: the released code's.
-        seed: of the random choice.
-        mask_weight: of the losses of masks: 1.0 in the paper, 2.0 in the released code.
+        detector: detector made by `MNC`.
+        choice: numbers of anchors and regions; default: those of the released code.
+        seed: seed of the random choice of anchors and regions.
+        mask_weight: weight of the mask losses: 1.0 in the paper, 2.0 in the released code.
 
     Call arguments:
         batch: dict of `image`, `boxes`, `classes` and `masks` as `data.InstanceBatches` gives them.
 
     Output:
-        dict of losses, scalars: two of the proposals, four of each pass of the stage, the second's ending in `_ext`.
+        dict of scalar losses: two of the proposals, and four of each pass through the shared stage. The names of the
+        second pass end in `_ext`.
 
     Raises:
-        ValueError: if the detector has other layers than those of `MNC`.
+        ValueError: if the detector lacks a layer that `MNC` builds.
 
     Example:
         >>> trainer = CascadeTrainer(model)
@@ -66,7 +68,7 @@ class CascadeTrainer(RegionTrainer):
         self.bridge = RefineRegions(foreground_only=True, offset=self.offset)
 
     def call(self, batch: dict[str, Any], training: bool | None = None) -> dict[str, Any]:
-        """The losses of a batch."""
+        """Compute the losses of a batch."""
         found = self.first(batch["image"], training=training)
         found = keras.tree.map_structure(lambda x: ops.cast(x, "float32"), found)
         boxes, classes = batch["boxes"], batch["classes"]
@@ -89,7 +91,7 @@ class CascadeTrainer(RegionTrainer):
     def _stage(
         self, maps: list[Any], regions: Regions, batch: dict[str, Any], training: bool | None
     ) -> tuple[dict[str, Any], Any, Any]:
-        """Losses of one pass of the shared stage, and its refinements and class scores."""
+        """Compute the losses of one pass through the shared stage; return its refinements and class scores, too."""
         boxes, objects, positive, counts = regions
         images, slots = ops.shape(positive)[0], positive.shape[1]
         crops = self.crop(maps, boxes)
@@ -123,7 +125,7 @@ def _entropy(labels: Any, logits: Any, counts: Any) -> Any:
 
 
 def _mask_iou(masks: Any, inside: Any, boxes: Any, objects: Any, batch: dict[str, Any]) -> Any:
-    """Overlap of each region's mask with that of its whole object, `(batch, R)`."""
+    """Compute the overlap (IoU) of each region's mask with the mask of its whole object, `(batch, R)`."""
     cells = masks.shape[2] * masks.shape[3]
     sides = boxes[..., 2:] - boxes[..., :2]
     cell = ops.maximum(sides[..., 0] * sides[..., 1], 0.0) / cells

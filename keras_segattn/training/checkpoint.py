@@ -1,4 +1,4 @@
-"""The state of a training in one file, written whole or not at all."""
+"""Checkpoints: the state of a training run in one file, which is written completely or not at all."""
 
 import json
 import zipfile
@@ -14,9 +14,10 @@ import numpy as np
 from keras_segattn.files import replaced
 
 FORMAT = 1
-# Changed settings that an error names.
+# Number of changed settings that an error message names.
 SHOWN = 3
-# The setting that may change if nothing depends on it: more epochs, or fewer, at a constant learning rate.
+# Name of the setting that may change between calls if no other setting depends on it: with a constant learning rate, a
+# later call may ask for more or fewer epochs.
 EPOCHS = "epochs"
 
 
@@ -25,23 +26,23 @@ class CheckpointError(ValueError):
 
 
 class Stateful(Protocol):
-    """An optimizer, or what holds several."""
+    """An optimizer, or an object that holds several optimizers."""
 
     @property
     def variables(self) -> Any:
-        """All state, in an order that is the same in every process."""
+        """Return all state variables, in an order that is the same in every process."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training has come.
+    """Progress of a training run.
 
     Args:
         epoch: number of finished epochs.
-        step: finished steps of the epoch that is under way.
+        step: number of finished steps of the epoch that is under way.
         history: one mapping of logged values for every finished epoch.
         best: best value of the monitored metric so far; `None` before the first.
-        settings: what must stay the same for the training to go on, as plain JSON values.
+        settings: plain JSON values that must not change between the parts of an interrupted training run.
     """
 
     epoch: int = 0
@@ -52,13 +53,13 @@ class Progress:
 
 
 def save_checkpoint(path: Path, model: keras.Model, optimizer: Stateful, progress: Progress) -> None:
-    """Write the whole state: weights, optimizer, random seeds and progress.
+    """Write the whole state of a training run: weights, optimizer, random seeds and progress.
 
     Args:
-        path: the file; a NumPy `.npz` archive without pickled objects, each array with a checksum.
-        model: its `variables` include the seeds of dropout layers.
-        optimizer: built optimizer, or several behind one list of variables.
-        progress: how far the training has come.
+        path: path of the file, a NumPy `.npz` archive without pickled objects, with a checksum for each array.
+        model: model whose `variables` include the random seeds of its dropout layers.
+        optimizer: built optimizer, or an object that holds several.
+        progress: progress of the training run.
     """
     variables = named_variables(model, optimizer)
     header = asdict(progress) | {"format": FORMAT, "variables": signature(variables)}
@@ -68,26 +69,26 @@ def save_checkpoint(path: Path, model: keras.Model, optimizer: Stateful, progres
 
 
 def load_checkpoint(path: Path, model: keras.Model, optimizer: Stateful, settings: dict[str, Any]) -> Progress:
-    """Restore the state that `save_checkpoint` wrote; nothing is changed unless the whole file is right.
+    """Restore the state that `save_checkpoint` wrote; nothing is changed unless the whole file is valid.
 
     Args:
-        path: the file.
-        model: model of the same layers and shapes.
+        path: path of the file.
+        model: model with the same layers and shapes as the saved one.
         optimizer: built optimizer of the same kind.
-        settings: what must be as it was when the file was written.
+        settings: settings of this call, which must equal those in the file; only `epochs` may differ.
 
     Returns:
-        How far that training had come.
+        Progress of the training run when the file was written.
 
     Raises:
-        CheckpointError: if the file is truncated, corrupt, of another model or optimizer, or was written with other
-            settings.
+        CheckpointError: if the file is truncated or corrupt, belongs to another model or optimizer, or was written with
+            other settings.
     """
     variables = named_variables(model, optimizer)
     header, arrays = read_archive(path)
     before, now = leaves(header["settings"]), leaves(settings)
     planned, epochs = before.pop(EPOCHS, None), now.pop(EPOCHS, None)
-    # What the user gave by name first, then the parts of optimizers and augmentations.
+    # Settings that the user gave by name come first, then the parts of optimizers and augmentations.
     names = sorted({*before, *now}, key=lambda name: (name.count("."), name))
     changed = [
         f"{name}: {before.get(name)!r} in the file, {now.get(name)!r} now"
@@ -122,10 +123,10 @@ def load_checkpoint(path: Path, model: keras.Model, optimizer: Stateful, setting
 
 
 def read_archive(path: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
-    """Header and arrays of a checkpoint.
+    """Read the header and the arrays of a checkpoint.
 
     Raises:
-        CheckpointError: if the file is truncated or corrupt, or no checkpoint of this format.
+        CheckpointError: if the file is truncated, corrupt, or not a checkpoint of this format.
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
@@ -143,8 +144,9 @@ def read_archive(path: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
 
 
 def named_variables(model: keras.Model, optimizer: Stateful) -> list[tuple[str, keras.Variable]]:
-    """All state of a training with names that are the same in every process."""
-    # Keras numbers seed generators and optimizers through the process: their numbers say nothing about the model.
+    """Return all state variables of a training run, with names that are the same in every process."""
+    # Keras numbers seed generators and optimizers as they are created in a process, so the numbers in their names do
+    # not depend on the model alone.
     state = [
         (variable.name if variable.name == "seed_generator_state" else variable.path, variable)
         for variable in model.variables
@@ -153,12 +155,12 @@ def named_variables(model: keras.Model, optimizer: Stateful) -> list[tuple[str, 
 
 
 def signature(variables: Sequence[tuple[str, keras.Variable]]) -> list[str]:
-    """Name, shape and dtype of every variable."""
+    """Describe every variable by its name, shape and dtype."""
     return [f"{name} {tuple(variable.shape)} {variable.dtype}" for name, variable in variables]
 
 
 def leaves(settings: Any, path: str = "") -> dict[str, Any]:
-    """The values of nested settings by the dotted path of their names."""
+    """Return the values of nested settings by the dotted paths of their names."""
     if not isinstance(settings, dict):
         return {path: settings}
     nested = (leaves(value, f"{path}.{name}" if path else name) for name, value in settings.items())
@@ -166,5 +168,5 @@ def leaves(settings: Any, path: str = "") -> dict[str, Any]:
 
 
 def pad(names: list[str], length: int) -> list[str]:
-    """`names` with empty ones behind, up to `length`."""
+    """Append empty names to `names` up to a `length`."""
     return names + [""] * (length - len(names))

@@ -1,4 +1,4 @@
-"""Trains a classifier: the recipe of Inception-v4 and Inception-ResNet by default, resumable."""
+"""Resumable training of classifiers, by default with the recipe of Inception-v4 and Inception-ResNet."""
 
 from collections.abc import Sequence
 from os import PathLike
@@ -42,48 +42,50 @@ def train_classifier(
 ) -> keras.callbacks.History:
     """Train a classifier; the defaults are those of Szegedy et al. 2017 (arXiv 1602.07261), section 4.
 
-    RMSProp with decay 0.9 and ε = 1, rate 0.045 that falls by 0.94 every two epochs, gradients clipped to the norm 2,
-    labels smoothed by 0.1, L2 decay 4e-5. Evaluated, saved and left in the model is the exponential moving average of
-    the parameters (batch normalisation's statistics are averages already, of the networks along the way). Side
-    classifiers count 0.4 (`"aux_logits"`) or 0.3 each (`"aux1_logits"`, `"aux2_logits"`) in the loss.
+    These are RMSProp with decay 0.9 and ε = 1, a learning rate of 0.045 that is multiplied by 0.94 every two epochs,
+    gradients clipped to the norm 2, labels smoothed by 0.1, and L2 decay 4e-5. The exponential moving average of the
+    parameters is evaluated, saved and left in the model. (The statistics of batch normalisation are moving averages
+    already, collected while the parameters changed.) The losses of side classifiers are weighted by 0.4
+    (`"aux_logits"`) or 0.3 each (`"aux1_logits"`, `"aux2_logits"`).
 
     The run directory holds `checkpoint.npz` (weights, their averages, optimizer, random seeds, history), written
     after every epoch, `history.csv`, `settings.json`, `best.keras` (best epoch by `monitor`) and, at the end,
-    `model.keras`. Every file appears whole or not at all. Killed at any time and called again with the same
-    arguments, training goes on with the epoch after the checkpoint.
+    `model.keras`. Every file appears complete or not at all. If training is killed at any time, the same call goes on
+    with the epoch after the checkpoint.
 
-    The model may be built in the scope of a `tf.distribute.MirroredStrategy`: batches are then split over its replicas,
-    and Keras clips the gradient of each replica's share by itself.
+    The model may be built in the scope of a `tf.distribute.MirroredStrategy`. Batches are then split over its replicas,
+    and Keras clips the gradients of each replica separately.
 
     Args:
         model: functional model from images `(batch, height, width, channels)` to logits `(batch, classes)`, or to a
-            dict of `"logits"`, the side classifiers' and anything else, such as what a spatial transformer saw. Its
-            weights are trained in place; it is not compiled.
-        train_data: batches of images float32 `(batch, height, width, channels)`, preprocessed, and of labels
-            integer `(batch,)`, 0..classes-1: a finite `tf.data.Dataset`, a `keras.utils.PyDataset`, or a function of
-            the epoch with a length.
-        validation_data: the same, evaluated after every epoch.
+            dict of `"logits"`, the logits of side classifiers and any other outputs, such as the crops of a spatial
+            transformer. Its weights are trained in place; the model itself is not compiled.
+        train_data: batches of preprocessed float32 images `(batch, height, width, channels)` and integer labels
+            `(batch,)`, 0..classes-1: a finite `tf.data.Dataset`, a `keras.utils.PyDataset`, or a function of the epoch
+            with a length.
+        validation_data: batches of the same kind, evaluated after every epoch.
         epochs: number of epochs in all, those before an interruption included.
         recipe: name in `CLASSIFIER_RECIPES`, or a `ClassifierRecipe` or `AdamWRecipe`.
         run_dir: directory for the files, made if missing; `None` writes nothing.
-        resume: go on from the run directory's checkpoint; `False` starts again and overwrites it.
+        resume: whether to go on from the run directory's checkpoint; `False` starts again and overwrites it.
         checkpoint_steps: number of steps after which a checkpoint is written within an epoch, for data that are a
             function of the epoch; `None` writes one after every epoch only.
-        monitor: `"loss"`, `"accuracy"` or `"cross_entropy"` (without smoothing), or with the prefix `"val_"` that of
-            the validation data: its lowest or highest value decides which epoch is best.
+        monitor: logged value by which the best epoch is chosen: `"loss"`, `"accuracy"` or `"cross_entropy"` (without
+            smoothing), with the prefix `"val_"` the value on the validation data.
         mixed_precision: `True` or `"mixed_float16"`, with loss scaling, or `"mixed_bfloat16"`; weights stay float32.
         callbacks: further Keras callbacks; their own state is not part of the checkpoint.
         progress: whether to show Keras' progress bar.
-        facts: Facts that are stored with the model, such as names of classes; `None` is what `facts_of` finds.
+        facts: Facts that are stored with the model, such as names of classes; `None` stores what `facts_of` finds.
 
     Returns:
-        Keras' history of all epochs: `"loss"`, `"accuracy"`, `"top5_accuracy"` (of more than five classes),
-        `"cross_entropy"`, of the network in training, and with `"val_"` of the averaged one.
+        Keras' history of all epochs: `"loss"`, `"accuracy"`, `"top5_accuracy"` (with more than five classes) and
+        `"cross_entropy"`. With the prefix `"val_"`, the same values on the validation data, with averaged parameters if
+        the recipe averages them.
 
     Raises:
-        TypeError: if the model is not functional or the data are of no known kind.
-        ValueError: if an argument, the first batch's shapes or its labels do not fit the model.
-        CheckpointError: if the checkpoint is damaged, or of another model or other settings.
+        TypeError: if the model is not functional or the data are of an unknown kind.
+        ValueError: if an argument is wrong, or shapes or labels of the first batch do not fit the model.
+        CheckpointError: if the checkpoint is damaged, or belongs to another model or other settings.
         TrainingDivergedError: if the loss or a weight becomes NaN or infinite.
         tf.errors.InvalidArgumentError: if a later batch holds a label out of range.
 
@@ -138,7 +140,7 @@ class ClassifierTrainer(keras.Model):
         sample_weight: Any = None,
         training: bool = True,  # noqa: ARG002
     ) -> Any:
-        """Cross-entropy with smoothed labels of the logits, and its share of those of the side classifiers."""
+        """Compute the cross-entropy of logits and smoothed labels, plus the weighted ones of side classifiers."""
         outputs = dict(y_pred) if isinstance(y_pred, dict) else {"logits": y_pred}
         one_hot = ops.one_hot(ops.cast(y, "int32"), outputs["logits"].shape[-1])
         loss = self.smoothed(one_hot, outputs.pop("logits"), sample_weight)
@@ -147,6 +149,6 @@ class ClassifierTrainer(keras.Model):
         return loss
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        """Scores of the logits."""
+        """Compute the scores of the logits."""
         logits = y_pred["logits"] if isinstance(y_pred, dict) else y_pred
         return super().compute_metrics(x, y, logits, sample_weight)

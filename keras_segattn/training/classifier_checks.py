@@ -1,4 +1,4 @@
-"""What a classifier and its batches must be, checked before a training starts."""
+"""Checks of a classifier and of its first batches, made before training starts."""
 
 from typing import Any
 
@@ -11,12 +11,12 @@ from keras_segattn.training.source import check_images, check_logits
 
 
 def check_classifier_model(model: keras.Model) -> int:
-    """The number of classes of a classifier that ends in logits.
+    """Check that a classifier ends in logits, and return its number of classes.
 
     Raises:
         TypeError: if it is not a functional model.
-        ValueError: if it has not one image input and logits `(batch, classes)`, alone or in a dict, in which those of
-            side classifiers are alike, or they end in a softmax.
+        ValueError: if it does not have one image input, its output is not logits `(batch, classes)`, alone or in a dict
+            with side classifiers' logits of the same shape, or the output is a softmax or sigmoid.
     """
     if not isinstance(model, keras.Model) or not hasattr(model, "input_shape"):
         raise TypeError(f"expected a functional keras.Model, received {type(model).__name__}")
@@ -40,10 +40,10 @@ def check_classifier_batch(batch: Any, model: keras.Model, classes: int, name: s
     """Check that a batch fits the model.
 
     Args:
-        batch: `(image, label)`.
-        model: classifier.
-        classes: number of its classes.
-        name: what the data are called in error messages.
+        batch: pair `(image, label)`.
+        model: classifier of the images.
+        classes: number of classes of the model.
+        name: name of the data in error messages.
 
     Raises:
         ValueError: if structure, shapes, dtypes or values are wrong; the message says what was received.

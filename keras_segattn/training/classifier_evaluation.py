@@ -1,4 +1,4 @@
-"""Class probabilities of one or several trained classifiers, over one or many crops of a picture, and their error."""
+"""Class probabilities of trained classifiers, averaged over crops of a picture and over models; error rates."""
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
@@ -25,19 +25,20 @@ def classify(
     batch_size: int = 32,
     progress: bool = False,
 ) -> np.ndarray:
-    """Softmax probabilities, averaged over the crops of a picture and over the models of an ensemble.
+    """Compute softmax probabilities, averaged over the crops of a picture and over the models of an ensemble.
 
     The ensemble of Szegedy et al. 2017, section 5, is `classify([v4, ir_a, ir_b, ir_c], photos, "144-crop")`: one
-    Inception-v4 and three Inception-ResNet-v2. The models may differ in input size and preprocessing, not in classes.
+    Inception-v4 and three Inception-ResNet-v2. The models may differ in input size and preprocessing, but not in
+    classes.
 
     Args:
-        models: functional classifiers with the output logits or probabilities `(batch, classes)`, or a dict that has
-            it as `"logits"`.
-        images: pictures `(height, width, channels)`, uint8 or float 0..255, RGB, of any and different sizes.
+        models: functional classifiers that return logits or probabilities `(batch, classes)`, or a dict with them as
+            `"logits"`.
+        images: RGB pictures `(height, width, channels)`, uint8 or float 0..255, of any sizes, which may differ.
         scheme: `"single"`, `"12-crop"` or `"144-crop"`, see `crops`.
-        preprocessing: of every model or one for all; `None` for those of the registry. Its `size` is that of the
-            crops for a model that takes any.
-        batch_size: crops that are classified at once.
+        preprocessing: preprocessing of each model, or one for all models; `None` takes those of the registry. For a
+            model that takes images of any size, its `size` is the size of the crops.
+        batch_size: number of crops that are classified at once.
         progress: whether to show a progress bar.
 
     Returns:
@@ -80,15 +81,16 @@ def classify(
 
 
 def top_k_error(probabilities: Any, labels: Any, k: int = 1) -> float:
-    """Share of the pictures whose label is not among the k most probable classes.
+    """Compute the share of the pictures whose label is not among the k most probable classes.
 
     Args:
-        probabilities: `(pictures, classes)`, or any scores; of equal ones the lower class counts as more probable.
+        probabilities: `(pictures, classes)` probabilities or any scores; among equal scores, the lower class number
+            counts as more probable.
         labels: integers `(pictures,)`, 0..classes-1.
         k: number of guesses.
 
     Returns:
-        Error, 0..1.
+        Error rate, 0..1.
 
     Raises:
         ValueError: if shapes do not match, a label is out of range, a score is NaN, or k is not in 1..classes.
@@ -122,23 +124,23 @@ def evaluate_classifier(
     batch_size: int = 32,
     progress: bool = True,
 ) -> dict[str, float]:
-    """Top-1 and top-5 error of a classifier or an ensemble on labelled pictures.
+    """Compute the top-1 and top-5 error of a classifier or an ensemble on labelled pictures.
 
     Args:
-        models: as for `classify`.
+        models: classifier or classifiers, see `classify`.
         data: single examples `{"image": …, "label": …}`, as a `tf.data.Dataset` of the readers or of TFDS gives them,
             or pairs `(image, label)`.
-        scheme: as for `classify`.
-        preprocessing: as for `classify`.
-        batch_size: as for `classify`.
+        scheme: name of the crops, see `classify`.
+        preprocessing: preprocessing of each model, or one for all models, see `classify`.
+        batch_size: number of crops that are classified at once.
         progress: whether to show a progress bar.
 
     Returns:
-        `"top1_error"` and, of at least five classes, `"top5_error"`: floats 0..1.
+        `"top1_error"` and, with at least five classes, `"top5_error"`: floats 0..1.
 
     Raises:
         TypeError: if a model is not functional.
-        ValueError: as `classify` and `top_k_error`.
+        ValueError: in the cases of `classify` and `top_k_error`.
 
     Example:
         >>> evaluate_classifier(model, tfds.load("imagenet_v2", split="test"), "144-crop")
@@ -160,7 +162,7 @@ def evaluate_classifier(
 
 
 class _Member:
-    """One classifier of an ensemble: its size, its preprocessing and where its logits are."""
+    """One classifier of an ensemble, with its input size, its preprocessing and the kind of its output."""
 
     def __init__(self, model: keras.Model, preprocessing: Picture | None) -> None:
         if not isinstance(model, keras.Model) or not hasattr(model, "input_shape"):
@@ -191,7 +193,7 @@ class _Member:
         self.size: int = height
 
     def probabilities(self, pictures: Sequence[Any], scheme: str, batch_size: int) -> np.ndarray:
-        """Means over the crops of every picture, float64 `(pictures, classes)`."""
+        """Compute probabilities averaged over the crops of every picture, float64 `(pictures, classes)`."""
         views = np.concatenate([crops(picture, self.size, scheme) for picture in pictures])
         parts = []
         for start in range(0, len(views), batch_size):
@@ -207,7 +209,7 @@ class _Member:
 
 
 def _groups(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    """The items in lists of so many."""
+    """Yield the items in lists of `size`; the last list may be shorter."""
     iterator = iter(items)
     while group := list(itertools.islice(iterator, size)):
         yield group

@@ -1,4 +1,4 @@
-"""Training settings of classifiers by name: a modern one, and that of Inception-v4 and Inception-ResNet."""
+"""Training recipes of classifiers by name: a modern one, and the one of Inception-v4 and Inception-ResNet."""
 
 import math
 from dataclasses import dataclass
@@ -9,28 +9,31 @@ from keras_segattn.arguments import check_positive_integer
 from keras_segattn.training.recipes import cosine_decay
 from keras_segattn.training.rmsprop import InceptionRMSprop, check_rmsprop
 
-# Side classifiers' share of the loss: TF-slim's of the Inceptions, and the two of GoogLeNet (its section 5).
+# Weights of the losses of side classifiers: 0.4 for the Inceptions, as in TF-slim, and 0.3 for each of the two of
+# GoogLeNet (section 5 of its paper).
 AUX_WEIGHTS = {"aux_logits": 0.4, "aux1_logits": 0.3, "aux2_logits": 0.3}
 
 
 @dataclass(frozen=True)
 class ClassifierRecipe:
-    """Optimizer, schedule, loss and average of the parameters of one way to train a classifier.
+    """Settings to train a classifier: optimizer, schedule, loss and average of the parameters.
 
     `dataclasses.replace(CLASSIFIER_RECIPES["inception"], learning_rate=0.01)` makes a variant.
 
     Args:
-        learning_rate: of the first epochs.
-        decay_factor: what the rate is multiplied by every `decay_epochs` epochs, in 0..1; 1 keeps it.
-        decay_epochs: epochs from one such step to the next.
+        learning_rate: learning rate of the first epochs.
+        decay_factor: factor by which the rate is multiplied every `decay_epochs` epochs, in 0..1; 1 keeps the rate.
+        decay_epochs: number of epochs from one such step to the next.
         rho: decay of RMSProp's mean square.
-        momentum: of RMSProp's steps.
-        epsilon: under RMSProp's root.
+        momentum: momentum of RMSProp's steps.
+        epsilon: constant that is added under RMSProp's root.
         clip_norm: largest norm of all gradients together; `None` does not clip.
         weight_decay: λ of the penalty ½ λ |w|² on kernels.
-        label_smoothing: share of the label that is spread evenly over all classes, at least 0 and less than 1.
-        ema_momentum: decay of the average of the parameters, which is what is evaluated and saved; `None` keeps none.
-        batch_size: images per update that the other numbers were chosen for; the data decides what is used.
+        label_smoothing: share of the probability that is spread evenly over all classes, at least 0 and less than 1.
+        ema_momentum: decay of the moving average of the parameters, which is evaluated and saved in their place; `None`
+            keeps no average.
+        batch_size: number of images per update for which the other numbers were chosen; the data decide which number
+            is used.
 
     Raises:
         ValueError: if a number is out of range.
@@ -61,7 +64,7 @@ class ClassifierRecipe:
         check_rmsprop(self.rho, self.momentum, self.epsilon, self.weight_decay, self.clip_norm, self.ema_momentum)
 
     def make_optimizer(self, steps_per_epoch: int, epochs: int) -> InceptionRMSprop:  # noqa: ARG002 - it only decays
-        """A new optimizer for so many epochs of so many updates."""
+        """Make a new optimizer for `epochs` epochs of `steps_per_epoch` updates."""
         rate = self.learning_rate
         if self.decay_factor < 1:
             rate = keras.optimizers.schedules.ExponentialDecay(
@@ -72,21 +75,22 @@ class ClassifierRecipe:
         )
 
     def make_loss(self) -> keras.losses.Loss:
-        """The cross-entropy of logits and smoothed one-hot labels."""
+        """Make the cross-entropy of logits and smoothed one-hot labels."""
         return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=self.label_smoothing)
 
 
 @dataclass(frozen=True)
 class AdamWRecipe:
-    """AdamW with a rate that rises linearly from 0, and then falls to 0 along a cosine, to train a classifier.
+    """Settings to train a classifier by AdamW, whose rate rises linearly from 0, then falls to 0 along a cosine.
 
     Args:
-        learning_rate: highest rate.
-        weight_decay: share of kernels that is subtracted, apart from the gradient.
+        learning_rate: highest learning rate.
+        weight_decay: weight decay of kernels, decoupled from the gradient.
         warmup: share of all steps in which the rate rises, 0..1.
         clip_norm: largest norm of all gradients together.
-        label_smoothing: share of the label that is spread evenly over all classes, at least 0 and less than 1.
-        batch_size: images per update that the other numbers were chosen for; the data decides what is used.
+        label_smoothing: share of the probability that is spread evenly over all classes, at least 0 and less than 1.
+        batch_size: number of images per update for which the other numbers were chosen; the data decide which number
+            is used.
 
     Raises:
         ValueError: if a number is out of range.
@@ -112,7 +116,7 @@ class AdamWRecipe:
             )
 
     def make_optimizer(self, steps_per_epoch: int, epochs: int) -> keras.optimizers.Optimizer:
-        """A new optimizer for so many epochs of so many updates."""
+        """Make a new optimizer for `epochs` epochs of `steps_per_epoch` updates."""
         steps = steps_per_epoch * epochs
         rate = cosine_decay(self.learning_rate, steps, round(self.warmup * steps))
         optimizer = keras.optimizers.AdamW(rate, self.weight_decay, global_clipnorm=self.clip_norm)
@@ -120,16 +124,16 @@ class AdamWRecipe:
         return optimizer
 
     def make_loss(self) -> keras.losses.Loss:
-        """The cross-entropy of logits and smoothed one-hot labels."""
+        """Make the cross-entropy of logits and smoothed one-hot labels."""
         return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=self.label_smoothing)
 
 
 CLASSIFIER_RECIPES: dict[str, ClassifierRecipe | AdamWRecipe] = {
-    # For small data, of which the average of the paper's recipe would see too few updates.
+    # For small data sets, in which the moving average of the paper's recipe would see too few updates.
     "adamw-cosine": AdamWRecipe(),
-    # Szegedy et al. 2017, section 4. What it does not repeat is of Szegedy et al. 2016, section 8: the norm at which
-    # gradients are clipped (of Pascanu et al. 2013, who clip all of them together), label smoothing and batch size.
-    # Weight decay and the average's decay are the released trainers'. Those also set a momentum of 0.9, which
-    # neither paper names beside RMSProp.
+    # Szegedy et al. 2017, section 4. Settings that it does not repeat come from Szegedy et al. 2016, section 8: the
+    # norm to which gradients are clipped (after Pascanu et al. 2013, who clip all of them together), label smoothing
+    # and batch size. Weight decay and the decay of the average come from the released trainers. These also set a
+    # momentum of 0.9, which neither paper mentions for RMSProp.
     "inception": ClassifierRecipe(),
 }

@@ -1,4 +1,4 @@
-"""Trains a localiser of what pictures have in common: resumable, by triplets of crops and patches."""
+"""Resumable training of a localiser that finds the object common to all pictures, by triplets of crops and patches."""
 
 from collections.abc import Sequence
 from os import PathLike
@@ -11,7 +11,7 @@ from keras_segattn.training.co_localisation_trainer import CoLocalisationTrainer
 from keras_segattn.training.engine import Run, fit
 from keras_segattn.training.source import Data, Source, check_images
 
-# Adam's, unless an optimizer is given.
+# Learning rate of Adam, which is used unless an optimizer is given.
 LEARNING_RATE = 5e-3
 
 
@@ -29,17 +29,17 @@ def train_co_localiser(
     progress: bool = True,
     facts: Facts | None = None,
 ) -> keras.callbacks.History:
-    """Train a localiser; the encoder stays as it is.
+    """Train a localiser; the weights of the encoder do not change.
 
     The run directory holds `checkpoint.npz`, written after every epoch, `history.csv`, `settings.json` and, at the end,
-    `model.keras`, the localiser. Every file appears whole or not at all. Killed at any time and called again with the
-    same arguments, training goes on with the epoch after the checkpoint. It needs one device, since the loss compares
-    all pictures of a batch.
+    `model.keras`, the localiser. Every file appears complete or not at all. If training is killed at any time, the same
+    call goes on with the epoch after the checkpoint. Training needs a single device, since the loss compares all
+    pictures of a batch.
 
     Args:
-        trainer: localiser with its triplet loss; it is compiled.
-        train_data: batches of images float32 `(batch, height, width, channels)`, two or more per batch, that all show
-            the same kind of thing: a function of the epoch with a length, a finite `tf.data.Dataset`, or a
+        trainer: localiser with its triplet loss; this function compiles it.
+        train_data: batches of float32 images `(batch, height, width, channels)`, two or more per batch, which all show
+            the same kind of object: a function of the epoch with a length, a finite `tf.data.Dataset`, or a
             `keras.utils.PyDataset`.
         epochs: number of epochs in all, those before an interruption included.
         optimizer: optimizer instead of Adam at the constant rate 5e-3.
@@ -50,15 +50,15 @@ def train_co_localiser(
         mixed_precision: `True` or `"mixed_float16"`, with loss scaling, or `"mixed_bfloat16"`; weights stay float32.
         callbacks: further Keras callbacks; their own state is not part of the checkpoint.
         progress: whether to show Keras' progress bar.
-        facts: Facts that are stored with the localiser; `None` is what `facts_of` finds.
+        facts: Facts that are stored with the localiser; `None` stores what `facts_of` finds.
 
     Returns:
-        Keras' history of all epochs: `"loss"`.
+        Keras' history of all epochs, with the key `"loss"`.
 
     Raises:
-        TypeError: if the data are of no known kind.
+        TypeError: if the data are of an unknown kind.
         ValueError: if an argument is wrong, or the first batch does not fit the localiser.
-        CheckpointError: if the checkpoint is damaged, or of another model or other settings.
+        CheckpointError: if the checkpoint is damaged, or belongs to another model or other settings.
         TrainingDivergedError: if the loss or a weight becomes NaN or infinite.
 
     Example:

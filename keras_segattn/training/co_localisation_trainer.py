@@ -9,32 +9,34 @@ from keras_segattn.layers import SpatialTransformer
 
 
 class CoLocalisationTrainer(keras.Model):
-    """A localiser and its triplet loss: crops of two pictures are to be more alike than a crop and a random patch.
+    """Model that trains a localiser by a triplet loss: two crops shall be more alike than a crop and a random patch.
 
-    For pictures n and m of a batch, all of which hold the same kind of thing, the loss is the mean over n ≠ m of
+    For pictures n and m of a batch, all of which show the same kind of object, the loss is the mean over n ≠ m of
 
         max(0, ‖e(crop n) − e(crop m)‖² − ‖e(crop n) − e(random patch of n)‖² + margin)
 
-    with encodings e as the encoder gives them, flattened: end it with `keras.layers.UnitNormalization` for ones of
-    length 1. Crops that show nothing are alike too, a minimum that is not as low as the wanted one but near a small
-    first crop. Begin with one that holds most of the picture, with an encoder that knows things of different sizes and
-    places, and with encodings of length 1, which find the thing from afar; encodings that are the longer the surer the
-    encoder is, with a margin of such squared lengths, then make the crop as close and as centred as it knows things
-    best.
+    where e are the encoder's features, flattened. For encodings of length 1, end the encoder with
+    `keras.layers.UnitNormalization`.
+
+    Crops of empty background are alike, too. This is a local minimum, higher than the wanted one but close to a small
+    initial crop. Therefore start with a crop that covers most of the picture, with an encoder that recognises objects
+    of different sizes at different places, and with encodings of length 1, which find the object from afar. Afterwards
+    train with encodings that are longer the surer the encoder is, and a margin comparable to their squared lengths. The
+    crop then becomes as tight and as centred as the crops that the encoder recognises best.
 
     Args:
-        localiser: from images to a dict of `"transformed"` and `"theta"`, such as `attention.co_localiser` makes; its
-            weights are trained.
-        encoder: from crops to features `(batch, …)`; its weights are not trained.
-        margin: α, of squared distances.
-        patch: side of a random patch ÷ that of a picture.
-        seed: of the patches.
+        localiser: model from images to a dict of `"transformed"` and `"theta"`, such as `attention.co_localiser` makes;
+            its weights are trained.
+        encoder: model from crops to features `(batch, …)`; its weights are not trained.
+        margin: margin α between squared distances.
+        patch: side of a random patch divided by the side of the picture, in 0..1.
+        seed: seed of the random patches.
 
     Call arguments:
-        inputs: images `(batch, height, width, channels)`, two or more.
+        inputs: images `(batch, height, width, channels)`, at least two.
 
     Output:
-        dict `transformed` and `theta`.
+        dict of `transformed` and `theta`, the outputs of the localiser.
 
     Raises:
         ValueError: if an argument is wrong.
@@ -65,16 +67,16 @@ class CoLocalisationTrainer(keras.Model):
         self.cutter.build(localiser.input_shape, (None, 2))
 
     def call(self, inputs: Any, training: bool | None = None) -> dict[str, Any]:
-        """The crops."""
+        """Run the localiser, whose outputs include the crops."""
         return self.localiser(inputs, training=training)
 
     def patches(self, images: Any) -> Any:
-        """One of each picture, anywhere within."""
+        """Cut a random patch out of each picture, anywhere within it."""
         most = 1.0 - self.patch
         return self.cutter(images, keras.random.uniform((ops.shape(images)[0], 2), -most, most, seed=self.seeds))
 
     def encode(self, pictures: Any) -> Any:
-        """Features, float32 `(batch, features)`."""
+        """Encode pictures as features, float32 `(batch, features)`."""
         features = ops.reshape(self.encoder(pictures, training=False), (ops.shape(pictures)[0], -1))
         return ops.cast(features, "float32")
 
@@ -86,7 +88,7 @@ class CoLocalisationTrainer(keras.Model):
         sample_weight: Any = None,  # noqa: ARG002
         training: bool = True,  # noqa: ARG002
     ) -> Any:
-        """The triplet loss of a batch."""
+        """Compute the triplet loss of a batch."""
         crops, patches = self.encode(y_pred["transformed"]), self.encode(self.patches(x))
         squares = ops.sum(ops.square(crops), axis=-1)
         between = squares[:, None] + squares - 2.0 * ops.matmul(crops, ops.transpose(crops))

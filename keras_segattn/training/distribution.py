@@ -1,4 +1,4 @@
-"""What training needs under a `tf.distribute` strategy beyond Keras' `fit`."""
+"""Support for training under a `tf.distribute` strategy, beyond what Keras' `fit` does."""
 
 import contextlib
 from collections.abc import Sequence
@@ -12,27 +12,27 @@ from keras_segattn.losses.pixel_loss import PixelLoss
 
 
 def strategy_of(model: keras.Model) -> tf.distribute.Strategy | None:
-    """The strategy in whose scope the model was built; `None` on backends other than TensorFlow."""
+    """Return the strategy in whose scope the model was built; `None` on backends other than TensorFlow."""
     return getattr(model, "distribute_strategy", None)
 
 
 def replica_count(strategy: tf.distribute.Strategy | None) -> int:
-    """Number of replicas that share each batch under a strategy."""
+    """Return the number of replicas that share each batch under a strategy."""
     return 1 if strategy is None else strategy.num_replicas_in_sync
 
 
 def replicas() -> int:
-    """How many replicas share the batch that is being computed; their gradients are added."""
+    """Return the number of replicas that share the batch being computed; their gradients are added."""
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
 def strategy_scope(strategy: tf.distribute.Strategy | None) -> contextlib.AbstractContextManager[Any]:
-    """The scope in which the variables that belong to the model's training are made."""
+    """Return the scope in which the variables for training a model are made."""
     return contextlib.nullcontext() if strategy is None else strategy.scope()
 
 
 def check_scope(model: keras.Model, strategy: tf.distribute.Strategy | None) -> None:
-    """Raise `ValueError` if a strategy is in force in whose scope the model was not built."""
+    """Raise `ValueError` if the model was not built in the scope of a strategy with several replicas."""
     if strategy is None or strategy.num_replicas_in_sync == 1:
         return
     if not all(strategy.extended.variable_created_in_scope(variable.value) for variable in model.variables):
@@ -43,7 +43,7 @@ def check_scope(model: keras.Model, strategy: tf.distribute.Strategy | None) -> 
 
 
 def is_multi_worker(strategy: tf.distribute.Strategy | None) -> bool:
-    """Whether several processes train together."""
+    """Return whether several processes train together."""
     cluster = getattr(strategy, "cluster_resolver", None)
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) or cluster is None:
         return False
@@ -52,7 +52,7 @@ def is_multi_worker(strategy: tf.distribute.Strategy | None) -> bool:
 
 
 def is_chief(strategy: tf.distribute.Strategy | None) -> bool:
-    """Whether this process writes the files: one of all workers does, and any single process."""
+    """Return whether this process writes the files: a single process does, and one of several workers."""
     if strategy is None or not is_multi_worker(strategy):
         return True
     cluster = strategy.cluster_resolver
@@ -62,23 +62,24 @@ def is_chief(strategy: tf.distribute.Strategy | None) -> bool:
 
 
 def distributed_loss(loss: keras.losses.Loss, strategy: tf.distribute.Strategy | None) -> keras.losses.Loss:
-    """`loss` such that gradients summed over all replicas are those of the whole batch on one device.
+    """Return `loss` in a form whose gradients, summed over all replicas, are those of the whole batch on one device.
 
-    Keras scales its own losses by the number of replicas, but not those that are one scalar a batch, as ours are.
+    Keras scales its own losses by the number of replicas, but not losses that return one scalar per batch, as those of
+    this package do.
     """
     replicated = strategy is not None and strategy.num_replicas_in_sync > 1
     return ReplicaShare(loss) if replicated and isinstance(loss, PixelLoss) else loss
 
 
 class ReplicaShare(keras.losses.Loss):
-    """A loss of pixels, weighted by this replica's share of all labelled pixels unless it is a sum over them.
+    """Loss of pixels, weighted by this replica's share of all labelled pixels unless it is a sum over pixels.
 
-    For the mean over pixels, the sum over replicas then is the mean over the whole batch; a mean of the replicas'
-    means would weight a pixel by how many ignored ones its replica happens to hold. Losses that are no mean over
-    pixels (Dice, Lovász-softmax) score each replica's part of the batch by itself.
+    If the loss is a mean over pixels, its sum over replicas is then the mean over the whole batch. A mean of the
+    replicas' means would instead weight a pixel by the number of ignored pixels that its replica happens to hold.
+    Losses that are not a mean over pixels (Dice, Lovász-softmax) score each replica's part of the batch separately.
 
     Args:
-        loss: the loss of one replica's part.
+        loss: loss of one replica's part of the batch.
 
     Call arguments:
         y_true: labels `(batch, height, width)`, integers.
@@ -94,7 +95,7 @@ class ReplicaShare(keras.losses.Loss):
         self.loss = loss
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """This replica's part of the sum over replicas."""
+        """Compute this replica's part of the sum over replicas."""
         y_true = ops.cast(y_true, "int32")
         value = self.loss(y_true, y_pred, sample_weight)
         ignore, class_weights = self.loss.ignore_label, getattr(self.loss, "class_weights", None)
@@ -114,10 +115,10 @@ class ReplicaShare(keras.losses.Loss):
 
 
 class AverageStatistics(keras.callbacks.Callback):
-    """Gives all replicas the mean of their moving statistics before validation and at the end of an epoch.
+    """Callback that gives all replicas the mean of their moving statistics before validation and after every epoch.
 
-    Keras lets batch normalisation of every replica keep its own: what is evaluated and saved would depend on
-    which replica it is read from.
+    In Keras, batch normalisation keeps separate statistics on every replica. Evaluation and saved files would depend on
+    the replica from which the statistics are read.
     """
 
     def __init__(self, strategy: tf.distribute.Strategy) -> None:
@@ -139,11 +140,11 @@ class AverageStatistics(keras.callbacks.Callback):
         self.strategy.run(update)
 
     def on_test_begin(self, logs: Any = None) -> None:  # noqa: ARG002
-        """Before validation."""
+        """Average the statistics before validation."""
         self.average()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
-        """Before the checkpoint is written."""
+        """Average the statistics before the checkpoint is written."""
         self.average()
 
 
@@ -151,12 +152,12 @@ class AverageStatistics(keras.callbacks.Callback):
 class ReplicatedLossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
     """Loss scaling in which all replicas skip a step when the gradients of any one of them overflow.
 
-    Keras asks every replica (several workers) or the first (one worker) about its own gradients, although they
-    are summed only afterwards: workers would then wait for each other forever, and weights become NaN.
+    Keras checks on every replica (several workers) or on the first one (one worker) whether its own gradients are
+    finite, but sums them only afterwards. Workers could then wait for each other forever, or weights become NaN.
     """
 
     def check_finite(self, grads: Sequence[Any]) -> Any:
-        """Whether the gradients are finite on every replica."""
+        """Return whether the gradients are finite on every replica."""
         finite = super().check_finite(grads)
         context = tf.distribute.get_replica_context()
         if context is None or context.num_replicas_in_sync == 1:
@@ -165,19 +166,19 @@ class ReplicatedLossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
         return ops.equal(overflows, 0.0)
 
 
-# What `ReplicatedModel` overrides and calls of Keras; no public method does the same.
+# Methods of Keras that `ReplicatedModel` overrides and calls; no public method does the same.
 KERAS_INTERNALS = ("_maybe_symbolic_build", "_symbolic_build")
 
 
 def replicated_model(model: keras.Model, batch: Sequence[Any]) -> "ReplicatedModel":
-    """The functional `model`, with its variables, for `fit` on several replicas.
+    """Make a copy of the functional `model`, with the same variables, for `fit` on several replicas.
 
     Args:
-        model: what is trained.
-        batch: images and labels, of which shapes and types are read.
+        model: functional model to train.
+        batch: images and labels, whose shapes and types are read.
 
     Raises:
-        RuntimeError: if Keras is of a version without what this needs of its internals.
+        RuntimeError: if this version of Keras lacks the internal methods that are needed.
     """
     missing = [name for name in KERAS_INTERNALS if not hasattr(keras.Model, name)]
     if missing:
@@ -193,9 +194,9 @@ def replicated_model(model: keras.Model, batch: Sequence[Any]) -> "ReplicatedMod
 class ReplicatedModel(keras.Model):
     """A functional model that `fit` and `evaluate` run on several replicas; `replicated_model` makes it.
 
-    Keras 3 supports `MirroredStrategy` and `MultiWorkerMirroredStrategy` but for two faults (keras#20585), which
-    this class steps around: it infers shapes from the mean of the replicas' first batches, which need not have
-    the same size, and with several workers it averages scalar results along a dimension that scalars lack.
+    Keras 3 supports `MirroredStrategy` and `MultiWorkerMirroredStrategy` except for two faults (keras#20585), which
+    this class avoids. Keras infers shapes from the mean of the replicas' first batches, which need not have the same
+    size. With several workers, it averages scalar results along a dimension that scalars lack.
     """
 
     symbolic_batch: tuple[keras.KerasTensor, ...]
@@ -205,11 +206,11 @@ class ReplicatedModel(keras.Model):
             self._symbolic_build(data_batch=self.symbolic_batch)
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        """One update; with several workers results have shape (1,), which Keras averages."""
+        """Run one update; with several workers, results have shape (1,), which Keras averages."""
         return self._averageable(super().train_step(data))
 
     def test_step(self, data: Any) -> dict[str, Any]:
-        """One evaluation step; with several workers results have shape (1,), which Keras averages."""
+        """Run one evaluation step; with several workers, results have shape (1,), which Keras averages."""
         return self._averageable(super().test_step(data))
 
     def _averageable(self, logs: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""The engine behind every trainer: files of a run, resumption, progress bar, precision and replicas.
+"""Engine of every trainer: it manages files of a run, resumption, progress bar, precision and replicas.
 
-A trainer checks its model and its data, compiles what Keras' `fit` can train, and hands it to `fit` of this module.
+A trainer checks its model and its data, compiles a model that Keras can train, and passes it to `fit` of this module.
 """
 
 import importlib.util
@@ -33,7 +33,7 @@ from keras_segattn.training.source import Source
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One call of a trainer: the arguments that mean the same to all of them.
+    """Arguments of one call of a trainer that mean the same for all trainers.
 
     Args:
         epochs: number of epochs in all, those before an interruption included.
@@ -45,7 +45,7 @@ class Run:
         mixed_precision: `True` for `"mixed_float16"`, or the name of a mixed policy.
         callbacks: further Keras callbacks.
         progress: whether to show Keras' progress bar.
-        facts: Facts that are stored with the model; `None` is what `facts_of` finds.
+        facts: Facts that are stored with the model; `None` stores what `facts_of` finds.
 
     Raises:
         ValueError: if an argument is wrong.
@@ -62,7 +62,7 @@ class Run:
     facts: Facts | None = None
 
     def __post_init__(self) -> None:
-        """Reject arguments that cannot be meant."""
+        """Reject arguments of a wrong kind or value."""
         check_positive_integer("epochs", self.epochs)
         check_choice("resume", self.resume, (True, False))
         if self.checkpoint_steps is not None:
@@ -71,17 +71,17 @@ class Run:
 
     @property
     def policy(self) -> str | None:
-        """Name of the dtype policy while the model trains, `None` for the model's own."""
+        """Return the name of the dtype policy while the model trains; `None` keeps the model's own policies."""
         return resolve_policy(self.mixed_precision)
 
     @property
     def directory(self) -> Path | None:
-        """The run directory as a path."""
+        """Return the run directory as a path."""
         return None if self.run_dir is None else Path(self.run_dir)
 
     @contextmanager
     def scope(self, model: keras.Model, *, replicas: bool = True) -> Iterator[None]:
-        """The scope of the strategy under which the model was built, in which the trainer is compiled.
+        """Enter the scope of the strategy under which the model was built; the trainer is compiled in it.
 
         Args:
             model: functional model.
@@ -98,7 +98,7 @@ class Run:
             yield
 
     def scaled(self, optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
-        """The optimizer, with loss scaling where gradients are float16 and would otherwise vanish."""
+        """Return the optimizer, with loss scaling if gradients are float16 and would otherwise vanish."""
         return ReplicatedLossScaleOptimizer(optimizer) if self.policy == "mixed_float16" else optimizer
 
 
@@ -113,26 +113,26 @@ def fit(
     optimizer: Stateful | None = None,
     watchers: Sequence[keras.callbacks.Callback] = (),
 ) -> keras.callbacks.History:
-    """Fit a compiled trainer with the files of a run directory; go on where an earlier call was interrupted.
+    """Fit a compiled trainer and write a run directory; go on where an earlier call was interrupted.
 
     Args:
-        trainer: compiled model. Its variables are the state of the training, beside those of the optimizer.
+        trainer: compiled model. Its variables and those of the optimizer are the state of the training run.
         models: functional models whose layers compute in the run's precision. The first is written at the end.
         train: batches to train on.
         validation: batches that are evaluated after every epoch.
-        run: what the caller asked for.
-        settings: values that must not change between the parts of a training, beside optimizer, precision and number
-            of steps.
-        optimizer: the trainer's optimizers, where it has several; `None` is `trainer.optimizer`.
-        watchers: the trainer's own callbacks.
+        run: arguments that the caller gave to the trainer.
+        settings: values that must not change between the parts of an interrupted training run, besides optimizer,
+            precision and number of steps.
+        optimizer: object that holds the trainer's optimizers, if there are several; `None` is `trainer.optimizer`.
+        watchers: callbacks of the trainer itself.
 
     Returns:
         Keras' history of all epochs, those before an interruption included.
 
     Raises:
-        ValueError: if checkpoints within an epoch are wanted of data that are no function of the epoch.
+        ValueError: if checkpoints within an epoch are requested, but the data are not a function of the epoch.
         FolderInUseError: if another process trains in the run directory.
-        CheckpointError: if the checkpoint is damaged, or of another model or other settings.
+        CheckpointError: if the checkpoint is damaged, or belongs to another model or other settings.
         TrainingDivergedError: if a loss or a weight becomes NaN or infinite.
     """
     if run.checkpoint_steps and not train.by_epoch:
@@ -189,24 +189,24 @@ def fit(
                 steps_per_epoch=steps,
                 validation_data=held_out,
                 callbacks=[*before, *run.callbacks, *after],
-                shuffle=False,  # the data are in the order they are meant to be
+                shuffle=False,  # the data already have the intended order
                 verbose=1 if run.progress and chief else 0,
             )
             if trainer.stop_training:
                 break
             if recorder.averages and last < run.epochs:
                 recorder.restore()  # `fit` ends with the averages in place of the parameters
-        if recorder.averages:  # also of a finished training, which `fit` did not see
+        if recorder.averages:  # also if training was finished before this call, which then does not `fit`
             trainer.optimizer.finalize_variable_values(trainer.trainable_variables)
         recorder.save_model("model.keras")
     return recorder.result()
 
 
 class OrderOfEpoch(keras.callbacks.Callback):
-    """Gives batches the order of the epoch that begins, however many `fit` has counted.
+    """Callback that gives batches the order of the epoch that begins, whatever number they have counted themselves.
 
     Args:
-        batches: batches with an attribute `epoch`, of which their order is a function.
+        batches: batches whose order is a function of their attribute `epoch`.
     """
 
     def __init__(self, batches: Any) -> None:
@@ -219,7 +219,7 @@ class OrderOfEpoch(keras.callbacks.Callback):
 
 
 def plain(config: Any) -> Any:
-    """A serialised Keras object without the names that Keras numbers through the process, as JSON values."""
+    """Return a serialised Keras object as JSON values, without its names, which Keras numbers in each process."""
     if isinstance(config, dict):
         return {key: plain(value) for key, value in config.items() if key != "name"}
     if isinstance(config, list | tuple):

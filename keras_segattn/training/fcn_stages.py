@@ -1,4 +1,4 @@
-"""The staged training of fully convolutional networks: 32s, then 16s, then 8s."""
+"""Staged training of fully convolutional networks: 32s, then 16s, then 8s."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,12 +16,12 @@ from keras_segattn.training.source import Data
 
 @dataclass(frozen=True)
 class Stage:
-    """One trained network of the staged recipe.
+    """Trained network of one stage.
 
     Args:
-        model: the network.
-        history: of its training.
-        copied: names of the layers that started from the stage before; empty for the first.
+        model: trained network.
+        history: Keras' history of its training.
+        copied: names of the layers whose weights came from the stage before; empty for the first stage.
     """
 
     model: keras.Model
@@ -45,32 +45,33 @@ def train_fcn_stages(
     mixed_precision: bool | str = False,
     progress: bool = True,
 ) -> list[Stage]:
-    """Train ever finer networks, each from the weights of the one before (Long et al. 2015, section 4.3).
+    """Train increasingly fine networks, each from the weights of the one before (Long et al. 2015, section 4.3).
 
-    A new score layer starts at zero, so that each stage starts from the predictions of the last. The paper
-    divides the learning rate by 100 at every step.
+    A new score layer starts at zero, so that each stage starts from the predictions of the previous one. The paper
+    divides the learning rate by 100 from stage to stage.
 
     Args:
         builders: functions without arguments that build the networks, coarse to fine.
-        train_data: as for `train_segmenter`.
-        validation_data: as for `train_segmenter`.
-        epochs: of every stage, or one number a stage.
-        ignore_label: as for `train_segmenter`.
-        recipe: of the first stage; the others differ in the learning rate.
-        learning_rate: of the first stage, instead of the recipe's.
-        learning_rate_divisor: what the rate is divided by from stage to stage.
-        run_dir: directory that gets one run directory a stage, `1-fcn32s` and so on; `None` writes nothing.
-        resume: go on where an interrupted call stopped; finished stages are loaded, not trained again.
-        checkpoint_steps: as for `train_segmenter`.
-        mixed_precision: as for `train_segmenter`.
+        train_data: batches of images and masks, see `train_segmenter`.
+        validation_data: batches of the same kind, evaluated after every epoch.
+        epochs: number of epochs of every stage, or one number per stage.
+        ignore_label: label of pixels that do not count, or `None`, see `train_segmenter`.
+        recipe: recipe of the first stage; the other stages differ only in the learning rate.
+        learning_rate: learning rate of the first stage, instead of the recipe's.
+        learning_rate_divisor: number by which the rate is divided from stage to stage.
+        run_dir: directory in which every stage gets a run directory, `1-fcn32s` and so on; `None` writes nothing.
+        resume: whether to go on where an interrupted call stopped; finished stages are loaded, not trained again.
+        checkpoint_steps: number of steps after which a checkpoint is also written within an epoch, see
+            `train_segmenter`.
+        mixed_precision: `True`, `False` or the name of a mixed policy, see `train_segmenter`.
         progress: whether to show Keras' progress bar.
 
     Returns:
-        One `Stage` a network.
+        One `Stage` per network.
 
     Raises:
         ValueError: if there is no builder, the number of epochs does not match, or the divisor is not positive;
-            further as `train_segmenter`.
+            also in the cases of `train_segmenter`.
 
     Example:
         >>> builders = [partial(build, classes=3) for build in (FCN32s, FCN16s, FCN8s)]

@@ -1,4 +1,4 @@
-"""Trains a generator against a discriminator: the recipes of DCGAN and GRAN, resumable."""
+"""Resumable training of a generator against a discriminator, with the recipes of DCGAN and GRAN."""
 
 from collections.abc import Sequence
 from os import PathLike
@@ -19,7 +19,7 @@ from keras_segattn.training.recipes import resolve_recipe
 from keras_segattn.training.recorder import save_with_facts
 from keras_segattn.training.source import Data, Source, check_logits
 
-# Of the picture of every epoch.
+# Number of images in the picture that is written after every epoch, and number of its columns.
 SAMPLES, COLUMNS = 64, 8
 
 
@@ -41,46 +41,45 @@ def train_gan(
 ) -> keras.callbacks.History:
     """Train a generator and its discriminator in turn; the defaults are those of Radford et al. 2016, section 4.
 
-    Adam with rate 2e-4 and β1 = 0.5, batches of 128, one update of the discriminator, then one of the generator, by
-    -log D(G(z)). `GAN_RECIPES` names others.
+    These are Adam with rate 2e-4 and β1 = 0.5, and batches of 128 images. A step updates the discriminator, then the
+    generator, by its loss -log D(G(z)). `GAN_RECIPES` holds other recipes.
 
     The run directory holds `checkpoint.npz` (weights, optimizers, random seeds, history), written after every epoch,
-    `samples/epoch_001.png` … (the same noise every time), `history.csv`, `settings.json` and, at the end,
-    `model.keras`, the generator, and `discriminator.keras`. Every file appears whole or not at all. Killed at any time
-    and called again with the same arguments, training goes on with the epoch after the checkpoint; if the batches are a
-    function of the epoch, it ends with the weights of an uninterrupted run. It needs the TensorFlow backend, and one
-    device.
+    `samples/epoch_001.png` … (images from the same noise every time), `history.csv`, `settings.json` and, at the end,
+    `model.keras` (the generator) and `discriminator.keras`. Every file appears complete or not at all. If training is
+    killed at any time, the same call goes on with the epoch after the checkpoint; if the batches are a function of the
+    epoch, it ends with the weights of an uninterrupted run. Training needs the TensorFlow backend and a single device.
 
     Args:
-        generator: functional model from noise to images `(batch, height, width, 1 or 3)`, trained in place; or a
-            conditional one, from `"z"` and `"label"`.
-        discriminator: functional model from such images to logits `(batch, 1)`, trained in place; or a conditional one,
+        generator: functional model from noise to images `(batch, height, width, 1 or 3)`, trained in place; if it is
+            conditional, from `"z"` and `"label"`.
+        discriminator: functional model from such images to logits `(batch, 1)`, trained in place; if it is conditional,
             from `"image"` and `"label"`.
-        train_data: batches of images float32 `(batch, height, width, channels)` in the generator's range (-1..1 for
-            DCGAN, 0..1 for GRAN), or of `(image, label)` with labels integer `(batch,)`, 0..classes-1, which only
-            conditional networks look at: a function of the epoch with a length, a finite `tf.data.Dataset`, or a
+        train_data: batches of float32 images `(batch, height, width, channels)` in the generator's range (-1..1 for
+            DCGAN, 0..1 for GRAN), or of `(image, label)` with integer labels `(batch,)`, 0..classes-1, which only
+            conditional networks use: a function of the epoch with a length, a finite `tf.data.Dataset`, or a
             `keras.utils.PyDataset`.
         epochs: passes over the data, those before an interruption included.
         recipe: name in `GAN_RECIPES`, or a `GANRecipe`.
         run_dir: directory for the files, made if missing; `None` writes nothing.
-        resume: go on from the run directory's checkpoint; `False` starts again and overwrites it.
+        resume: whether to go on from the run directory's checkpoint; `False` starts again and overwrites it.
         checkpoint_steps: number of steps after which a checkpoint is written within an epoch, for data that are a
             function of the epoch; `None` writes one after every epoch only.
         mixed_precision: `True` or `"mixed_float16"`, with loss scaling, or `"mixed_bfloat16"`; weights stay float32.
-        seed: of the noise.
+        seed: seed of the noise.
         callbacks: further Keras callbacks; their own state is not part of the checkpoint.
         progress: whether to show Keras' progress bar.
-        facts: Facts that are stored with the generator, such as names of classes; `None` is what `facts_of` finds.
+        facts: Facts that are stored with the generator, such as names of classes; `None` stores what `facts_of` finds.
 
     Returns:
-        Keras' history of all epochs: `"discriminator_loss"`, `"generator_loss"`, and the mean probability of being
-        real that real images get, `"real_score"`, and generated ones, `"generated_score"`.
+        Keras' history of all epochs: `"discriminator_loss"`, `"generator_loss"`, and the mean probability of being real
+        that the discriminator gives to real images (`"real_score"`) and to generated ones (`"generated_score"`).
 
     Raises:
-        TypeError: if a model is not functional or the data are of no known kind.
+        TypeError: if a model is not functional or the data are of an unknown kind.
         ValueError: if an argument is wrong, the networks do not fit each other or the first batch does not fit them.
         RuntimeError: if Keras' backend is not TensorFlow.
-        CheckpointError: if the checkpoint is damaged, or of another model or other settings.
+        CheckpointError: if the checkpoint is damaged, or belongs to another model or other settings.
         TrainingDivergedError: if a loss or a weight becomes NaN or infinite.
 
     Example:
@@ -106,7 +105,7 @@ def train_gan(
     train = Source.of(train_data, "train_data")
     check_gan_batch(train.first_batch(0), generator, train.name)
 
-    # Batch normalisation by the statistics of the whole batch, as both networks have it, needs one device.
+    # Both networks normalise by the statistics of the whole batch, which needs a single device.
     with run.scope(generator, replicas=False), run.scope(discriminator, replicas=False):
         optimizers = Optimizers(*(run.scaled(one) for one in chosen.make_optimizers(epochs, train.steps)))
         trainer = GANTrainer(generator, discriminator, chosen, optimizers, seed)
@@ -121,7 +120,7 @@ def train_gan(
     directory = run.directory
     if directory is not None:
         z: Any = noise(chosen.noise, SAMPLES, noise_shape(generator), seed)
-        if classes := class_count(generator):  # one after the other
+        if classes := class_count(generator):  # images of all classes in turn
             z = {"z": z, "label": np.eye(classes, dtype="float32")[np.arange(SAMPLES) % classes]}
         watchers.append(GeneratedPictures(generator, z, directory / "samples"))
     history = fit(
@@ -140,12 +139,12 @@ def train_gan(
 
 
 class GeneratedPictures(keras.callbacks.Callback):
-    """Writes what the generator makes of the same noise after every epoch.
+    """Callback that draws the generator's images of the same noise after every epoch.
 
     Args:
-        generator: what makes the pictures.
-        z: its input.
-        folder: made if missing, for `epoch_001.png` …
+        generator: model that makes the images.
+        z: input of the generator.
+        folder: folder for `epoch_001.png` …, made if missing.
     """
 
     def __init__(self, generator: keras.Model, z: Any, folder: Path) -> None:
@@ -153,7 +152,7 @@ class GeneratedPictures(keras.callbacks.Callback):
         self.generator, self.z, self.folder = generator, z, folder
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
-        """Write the picture."""
+        """Write the picture of an epoch."""
         self.folder.mkdir(parents=True, exist_ok=True)
         grid = visualize.image_grid(generate(self.generator, self.z), COLUMNS, scale=2)
         visualize.save(grid, self.folder / f"epoch_{epoch + 1:03d}.png")
@@ -164,8 +163,8 @@ def check_networks(generator: keras.Model, discriminator: keras.Model) -> None:
 
     Raises:
         TypeError: if one is not a functional model.
-        ValueError: if inputs are of neither kind, images or classes are not the same for both, or scores are no logits
-            `(batch, 1)`.
+        ValueError: if the inputs are those of neither plain nor conditional networks, if images or classes differ
+            between the two, or if the scores are not logits `(batch, 1)`.
     """
     for model in (generator, discriminator):
         if not isinstance(model, keras.Model) or not hasattr(model, "input_shape"):
@@ -193,7 +192,7 @@ def check_networks(generator: keras.Model, discriminator: keras.Model) -> None:
 
 
 def check_gan_batch(batch: Any, generator: keras.Model, name: str) -> None:
-    """Raise `ValueError` unless a batch holds images such as the generator makes, and labels if it is conditional."""
+    """Raise `ValueError` unless a batch holds images like the generator's, and labels if that is conditional."""
     images, labels, _ = keras.utils.unpack_x_y_sample_weight(batch)
     image = ops.convert_to_numpy(images)
     if image.ndim != 4 or image.shape[1:] != generator.output_shape[1:]:

@@ -1,4 +1,4 @@
-"""Training settings of generative adversarial networks: those that DCGAN and GRAN were published with."""
+"""Training recipes of generative adversarial networks, as they were published for DCGAN and GRAN."""
 
 import math
 from dataclasses import dataclass
@@ -11,26 +11,28 @@ from keras_segattn.generation.latent import DISTRIBUTIONS
 
 SCHEDULES = ("constant", "linear", "inverse_time")
 PENALIZED = ("all", "discriminator_dense")
-# Of "inverse_time", as GRAN's code has it: the rate is halved after so many epochs.
+# Number of epochs after which the schedule "inverse_time" has halved the rate, as in GRAN's code.
 HALVING_EPOCHS = 50
 
 
 @dataclass(frozen=True)
 class GANRecipe:
-    """Noise, optimisers, schedule and penalty of one way to train a generator against a discriminator.
+    """Settings to train a generator against a discriminator: noise, optimisers, schedule and penalty.
 
     `dataclasses.replace(GAN_RECIPES["dcgan"], generator_rate=1e-4)` makes a variant.
 
     Args:
         noise: distribution of the noise: `"uniform"` on -1..1, or `"normal"`.
-        generator_rate: Adam's rate of the generator in the first epoch.
-        discriminator_rate: that of the discriminator.
+        generator_rate: learning rate of the generator's Adam in the first epoch.
+        discriminator_rate: learning rate of the discriminator's Adam in the first epoch.
         beta_1: decay of Adam's first moment.
-        schedule: `"constant"`, `"linear"` (falls to 0 in the second half of the epochs), or `"inverse_time"`
-            (is divided by 1 + epoch/50).
+        schedule: `"constant"`, `"linear"` (the rates fall to 0 in the second half of the epochs), or `"inverse_time"`
+            (the rates are divided by 1 + epoch/50).
         l2: λ of the penalty ½ λ |w|², whose gradient Adam sees like any other.
-        penalized: `"all"` parameters of both networks, or only kernels of the discriminator's fully connected layers.
-        batch_size: images per update that the other numbers were chosen for; the data decides what is used.
+        penalized: `"all"` for all parameters of both networks, or `"discriminator_dense"` for the kernels of the
+            discriminator's fully connected layers only.
+        batch_size: number of images per update for which the other numbers were chosen; the data decide which number
+            is used.
 
     Raises:
         ValueError: if a choice is unknown or a number is out of range.
@@ -58,7 +60,7 @@ class GANRecipe:
             raise ValueError(f"expected beta_1 in 0..1 and l2 >= 0, received {self.beta_1!r} and {self.l2!r}")
 
     def make_optimizers(self, epochs: int, steps_per_epoch: int) -> tuple[keras.optimizers.Adam, keras.optimizers.Adam]:
-        """New optimisers of the generator and of the discriminator."""
+        """Make new optimisers of the generator and of the discriminator."""
 
         def adam(rate: float) -> keras.optimizers.Adam:
             return keras.optimizers.Adam(
@@ -79,11 +81,11 @@ class GANRecipe:
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class LinearDecay(keras.optimizers.schedules.LearningRateSchedule):
-    """A rate that is constant for the first half of all steps, and then falls to 0 along a straight line.
+    """Schedule of a rate that is constant for the first half of all steps, then falls to 0 along a straight line.
 
     Args:
-        learning_rate: of the first half.
-        steps: updates of the whole training.
+        learning_rate: learning rate of the first half.
+        steps: number of updates of the whole training run.
 
     Example:
         >>> [float(LinearDecay(1.0, 8)(step)) for step in (0, 4, 6, 8)]
@@ -95,22 +97,22 @@ class LinearDecay(keras.optimizers.schedules.LearningRateSchedule):
         self.learning_rate, self.steps = learning_rate, steps
 
     def __call__(self, step: int | keras.KerasTensor) -> keras.KerasTensor:
-        """The rate of a step, from 0."""
+        """Compute the rate of a step; the first step is 0."""
         left = 2 * (1 - keras.ops.cast(step, "float32") / self.steps)
         return self.learning_rate * keras.ops.clip(left, 0.0, 1.0)
 
     def get_config(self) -> dict[str, float]:
-        """Arguments that rebuild the schedule."""
+        """Return the arguments that rebuild the schedule."""
         return {"learning_rate": self.learning_rate, "steps": self.steps}
 
 
 GAN_RECIPES: dict[str, GANRecipe] = {
-    # Radford et al. 2016, section 4, and the penalty of the released training of faces.
+    # Radford et al. 2016, section 4, with the penalty of the released code for faces.
     "dcgan": GANRecipe(),
-    # The released training of digits, 100 epochs at the full rate and 100 in which it falls.
+    # The released code for digits, which trains 100 epochs at the full rate and 100 epochs at a falling one.
     "dcgan-mnist": GANRecipe(schedule="linear", l2=2.5e-5),
-    # Im et al. 2016, released code. It calls its Adam with β1 = 0.1 where that expects 1 - β1, and decays it to no
-    # momentum after the first update, which leaves β1 = 0; its first ~30 updates are larger, by 1/(1 - 0.9^t).
+    # Im et al. 2016, released code. It passes β1 = 0.1 to an Adam that expects 1 - β1, and decays the momentum to none
+    # after the first update, which leaves β1 = 0. Its first ~30 updates are larger than here, by 1/(1 - 0.9^t).
     "gran": GANRecipe(
         noise="normal",
         generator_rate=1e-4,

@@ -1,7 +1,7 @@
-"""A generator and its discriminator, which `fit` updates in turn (Goodfellow et al. 2014, algorithm 1 with k = 1).
+"""Trainer of a generator and its discriminator in turn (Goodfellow et al. 2014, algorithm 1 with k = 1).
 
-Two losses, each of which changes the variables of one network only, cannot be one `compute_loss`: this is a
-`train_step` of the TensorFlow backend, the only one it runs on.
+Each of the two losses changes the variables of one network only, so they cannot be one `compute_loss`. The trainer
+overrides `train_step` instead, and therefore runs on the TensorFlow backend only.
 """
 
 from typing import Any
@@ -14,27 +14,27 @@ from keras_segattn.training.gan_recipes import GANRecipe
 
 
 def discriminator_loss(real: Any, generated: Any) -> Any:
-    """Binary cross-entropy of a discriminator: mean of -log D(x), plus mean of -log(1 - D(G(z))).
+    """Compute the binary cross-entropy of a discriminator: mean of -log D(x), plus mean of -log(1 - D(G(z))).
 
     Args:
         real: logits of real images, any shape.
-        generated: those of generated ones.
+        generated: logits of generated images, any shape.
 
     Returns:
         Scalar.
 
     Example:
-        >>> round(float(discriminator_loss(keras.ops.zeros(8), keras.ops.zeros(8))), 4)  # knows nothing: 2 log 2
+        >>> round(float(discriminator_loss(keras.ops.zeros(8), keras.ops.zeros(8))), 4)  # undecided: 2 log 2
         1.3863
     """
     return ops.mean(ops.softplus(-real)) + ops.mean(ops.softplus(generated))
 
 
 def generator_loss(generated: Any) -> Any:
-    """What a generator gets down: mean of -log D(G(z)), whose gradient does not vanish where D is sure.
+    """Compute the loss of a generator: mean of -log D(G(z)), whose gradient does not vanish where D is sure.
 
     Args:
-        generated: logits of its images, any shape.
+        generated: logits of generated images, any shape.
 
     Returns:
         Scalar.
@@ -47,11 +47,11 @@ def generator_loss(generated: Any) -> Any:
 
 
 class Optimizers:
-    """The optimisers of both networks, as a checkpoint takes them.
+    """Optimisers of both networks, as one object that a checkpoint can save.
 
     Args:
-        generator: built optimiser.
-        discriminator: built optimiser.
+        generator: optimiser of the generator.
+        discriminator: optimiser of the discriminator.
     """
 
     def __init__(self, generator: keras.optimizers.Optimizer, discriminator: keras.optimizers.Optimizer) -> None:
@@ -59,43 +59,44 @@ class Optimizers:
 
     @property
     def variables(self) -> list[keras.Variable]:
-        """State of both."""
+        """Return the state variables of both optimisers."""
         return [*self.generator.variables, *self.discriminator.variables]
 
 
 def input_shapes(model: keras.Model) -> Any:
-    """Shape of the input of a functional model, or of each by its name, which `input_shape` does not tell."""
+    """Return the input shape of a functional model, or shapes by input name, which `input_shape` does not give."""
     if isinstance(model.input, dict):
         return {name: tuple(tensor.shape) for name, tensor in model.input.items()}
     return model.input_shape
 
 
 def noise_shape(generator: keras.Model) -> tuple[int, ...]:
-    """Shape of the noise of one image; a conditional generator has it as its input `z`, beside `label`."""
+    """Return the shape of the noise of one image; in a conditional generator, it is the input `z`."""
     shapes = input_shapes(generator)
     return (shapes["z"] if isinstance(shapes, dict) else shapes)[1:]
 
 
 def class_count(generator: keras.Model) -> int | None:
-    """Number of classes of a conditional generator; `None` of others."""
+    """Return the number of classes of a conditional generator; `None` for other generators."""
     shapes = input_shapes(generator)
     return shapes["label"][-1] if isinstance(shapes, dict) else None
 
 
 class GANTrainer(keras.Model):
-    """Both networks of a GAN, for `fit` on batches of images, or of images and labels if they are conditional.
+    """Model that trains both networks of a GAN; call `fit` with batches of images, or of images and labels.
 
-    A step updates the discriminator by a batch, then the generator, with noise of its own (the release of DCGAN gives
-    every other batch to each). Real and generated images pass the discriminator in batches of their own, which is what
-    its batch normalisation then normalises by. Conditional ones are of the same classes.
+    Conditional networks need labels. A step updates the discriminator by a batch, then the generator by new noise. (The
+    released code of DCGAN alternates: each network gets every other batch.) Real and generated images pass through the
+    discriminator in separate batches, each with its own statistics for batch normalisation. In a conditional GAN, the
+    generated images have the classes of the real ones.
 
     Args:
         generator: functional model from noise to images, or from `z` and one-hot `label`.
         discriminator: functional model from such images to logits `(batch, 1)`, high for real ones, or from `image` and
             `label`.
-        recipe: distribution of the noise, and penalty.
-        optimizers: built, of the trainable variables of each.
-        seed: of the noise.
+        recipe: recipe with the distribution of the noise and the penalty.
+        optimizers: optimisers of both networks, which are built here.
+        seed: seed of the noise.
 
     Example:
         >>> trainer = GANTrainer(generator, discriminator, recipe, Optimizers(*recipe.make_optimizers(20, 468)))
@@ -141,7 +142,7 @@ class GANTrainer(keras.Model):
         return {name: tracker.result() for name, tracker in self.trackers.items()}
 
     def discriminator_step(self, images: Any, label: Any = None) -> tuple[Any, Any, Any]:
-        """Update the discriminator only; its loss, its scores of the images, and of as many generated ones."""
+        """Update the discriminator only; return its loss, its logits of the images, and those of generated images."""
         generated = self.made(ops.shape(images)[0], label)
         with tf.GradientTape() as tape:
             real, other = self.scores(images, label), self.scores(generated, label)
@@ -151,7 +152,7 @@ class GANTrainer(keras.Model):
         return loss, real, other
 
     def generator_step(self, count: Any, label: Any = None) -> Any:
-        """Update the generator only, by so many of its images; its loss."""
+        """Update the generator only, by `count` of its images; return its loss."""
         with tf.GradientTape() as tape:
             loss = generator_loss(self.scores(self.made(count, label), label))
             scaled = self.optimizers.generator.scale_loss(loss)
@@ -159,25 +160,25 @@ class GANTrainer(keras.Model):
         return loss
 
     def made(self, count: Any, label: Any) -> Any:
-        """So many generated images, of classes if these are given."""
+        """Generate `count` images, of the classes in `label` if there are any."""
         z = self.noise(count)
         return self.generator(z if label is None else {"z": z, "label": label}, training=True)
 
     def scores(self, images: Any, label: Any) -> Any:
-        """The discriminator's of a batch of one kind."""
+        """Compute the discriminator's logits of a batch of either real or generated images."""
         return self.discriminator(images if label is None else {"image": images, "label": label}, training=True)
 
     def update(self, network: keras.Model, optimizer: keras.optimizers.Optimizer, tape: Any, loss: Any) -> None:
-        """Take a step down the loss and the penalty."""
+        """Update a network by the gradients of the loss and of the penalty."""
         variables = network.trainable_variables
         gradients = tape.gradient(loss, [variable.value for variable in variables])
         penalties = [self.recipe.l2 if id(variable) in self.penalized else 0.0 for variable in variables]
         parts = zip(gradients, penalties, variables, strict=True)
-        # Both networks' gradients are those of the scaled loss where these are float16; so the penalty is scaled, too.
+        # With float16, the gradients are those of the scaled loss, so the gradient of the penalty is scaled, too.
         optimizer.apply([gradient + optimizer.scale_loss(l2 * variable) for gradient, l2, variable in parts], variables)
 
     def noise(self, count: Any) -> Any:
-        """Noise for so many images."""
+        """Draw noise for `count` images."""
         shape = (count, *noise_shape(self.generator))
         if self.recipe.noise == "normal":
             return keras.random.normal(shape, seed=self.seeds)

@@ -7,31 +7,31 @@ from keras import ops
 
 from keras_segattn.attention.show_attend_tell import drawing
 
-# Log of nothing.
+# Smallest attention weight in a logarithm, so that log 0 does not occur.
 LEAST = 1e-20
-# Of the paper: how slowly the baseline moves, and for how many pictures locations are drawn.
+# Values of the paper: decay of the moving baseline, and share of pictures for which locations are drawn.
 DECAY, DRAWN = 0.9, 0.5
 
 
 class HardAttentionTrainer(keras.Model):
-    """A captioner with hard attention and its variational bound, to be compiled with an optimizer and fitted.
+    """Model that trains a captioner with hard attention by its variational bound; compile it and call `fit`.
 
-    The gradient for the words is that of the likelihood with the locations drawn. The gradient for the weights α of a
-    word is, as in the released code, `reward · (C − b) · s / α + entropy · (log α + 1)` with the caption's mean cost C,
-    a moving average b of it, and the location drawn s. For half of the pictures nothing is drawn, and the likelihood
-    trains the weights as in soft attention.
+    The words are trained by the gradient of their likelihood, given the drawn locations. The gradient for the attention
+    weights α of a word is, as in the released code, `reward · (C − b) · s / α + entropy · (log α + 1)`, with the
+    caption's mean cost C, a moving average b of C, and the drawn location s. For half of the pictures, no location is
+    drawn, and the likelihood trains the attention weights as in soft attention.
 
     Args:
-        model: made by `ShowAttendTell(attention="hard")`; its weights are trained.
-        reward: λr.
-        entropy: λe.
-        seed: of the draws.
+        model: captioner made by `ShowAttendTell(attention="hard")`; its weights are trained.
+        reward: factor λr of the term of the drawn locations.
+        entropy: factor λe of the entropy of the attention weights.
+        seed: seed of the drawn locations.
 
     Call arguments:
         inputs: dict of the model's inputs.
 
     Output:
-        dict `logits`, `attention` and `choices`.
+        dict of `logits`, `attention` and `choices`.
 
     Raises:
         ValueError: if the model has no hard attention.
@@ -39,7 +39,7 @@ class HardAttentionTrainer(keras.Model):
     Example:
         >>> trainer = HardAttentionTrainer(model)
         >>> trainer.compile(keras.optimizers.Adam(2e-4), jit_compile=False)
-        >>> trainer.fit(batches)  # of ({"image", "target"}, {"logits": what follows each word})
+        >>> trainer.fit(batches)  # pairs of {"image", "target"} and {"logits": the word after each word}
     """
 
     def __init__(self, model: keras.Model, reward: float = 0.1, entropy: float = 0.002, seed: int = 0) -> None:
@@ -51,7 +51,7 @@ class HardAttentionTrainer(keras.Model):
         self.cost = keras.metrics.Mean(name="cost")
 
     def call(self, inputs: dict[str, Any], training: bool | None = None) -> dict[str, Any]:
-        """The outputs with locations drawn: in validation for none."""
+        """Compute the outputs, with locations drawn for half of the pictures in training, for none in validation."""
         batch, steps = ops.shape(inputs["target"])
         locations = self.drawing.output["attention"].shape[-1]
         noise = keras.random.uniform((batch, steps, locations), seed=self.seeds)
@@ -66,7 +66,7 @@ class HardAttentionTrainer(keras.Model):
         sample_weight: Any = None,  # noqa: ARG002
         training: bool = True,
     ) -> Any:
-        """Cost of the captions, and a function whose gradient for the weights is the one above."""
+        """Compute the cost of the captions, plus a term with the gradient for attention weights described above."""
         ids = y["logits"]
         counts = ops.cast(ops.not_equal(ids, 0), "float32")
         log = ops.log_softmax(ops.cast(y_pred["logits"], "float32"), axis=-1)
@@ -80,10 +80,10 @@ class HardAttentionTrainer(keras.Model):
         return loss
 
     def surrogate(self, attention: Any, choices: Any, counts: Any, mean_costs: Any) -> Any:
-        """Σ of `reward · (C − b) · log α[s]` and `entropy · α · log α` over all words."""
+        """Compute the sum of `reward · (C − b) · log α[s]` and `entropy · α · log α` over all words."""
         attention, choices = ops.cast(attention, "float32"), ops.stop_gradient(ops.cast(choices, "float32"))
         log = ops.log(ops.maximum(attention, LEAST))
-        # Where nothing was drawn the choice is the weights themselves, and the first term's gradient is nothing.
+        # If no location was drawn, the choices are the attention weights themselves, and the first term is zero.
         single = ops.cast(ops.max(choices, axis=-1) == 1.0, "float32")
         drawn = single * ops.sum(log * choices, axis=-1)
         better = ops.stop_gradient(mean_costs - self.baseline)[:, None]

@@ -20,20 +20,21 @@ def evaluate_instances(
     size: tuple[int, int] | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Run a detector over pictures and score what it finds, in the frames of the pictures.
+    """Run a detector on pictures and score its detections in the coordinates of the original pictures.
 
     Args:
-        model: from preprocessed images to `boxes`, `scores`, `classes`, `masks` and `count`, as `MaskRCNN` is.
+        model: detector from preprocessed images to `boxes`, `scores`, `classes`, `masks` and `count`, such as
+            `MaskRCNN`.
         examples: pictures with their instances, as `data.coco_instances` gives them; labels from 1.
-        size: (height, width) to which pictures are resized, keeping their form; default: that of the model.
+        size: (height, width) into which pictures are fitted, keeping their aspect ratio; default: the model's.
         progress: whether to show a progress bar.
 
     Returns:
         `"bbox"` and `"segm"`: COCO's `AP`, `AP50`, `AP75`, `APs`, `APm`, `APl`; `"region"`: SDS's `AP50`, `AP70`,
-        `AP_vol` and `classes`. Values 0..1, NaN where there is nothing to find.
+        `AP_vol` and `classes`. Values are in 0..1, or NaN if there is nothing to find.
 
     Raises:
-        ValueError: if there are no examples, or the model's size is open and none is given.
+        ValueError: if there are no examples, or the model takes any size and no size is given.
 
     Example:
         >>> evaluate_instances(model, held_out)["segm"]["AP50"]

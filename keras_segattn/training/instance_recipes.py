@@ -1,4 +1,4 @@
-"""Training settings of detectors by name: a modern one, and those of Mask R-CNN and MNC."""
+"""Training recipes of detectors by name: a modern one, and those of Mask R-CNN and MNC."""
 
 import math
 from dataclasses import dataclass
@@ -15,19 +15,20 @@ MOMENTUM = 0.9
 
 @dataclass(frozen=True)
 class InstanceRecipe:
-    """Optimizer and schedule of one way to train a detector.
+    """Settings to train a detector: optimizer and schedule.
 
     `dataclasses.replace(INSTANCE_RECIPES["adamw-cosine"], learning_rate=1e-4)` makes a variant.
 
     Args:
         optimizer: `"adamw"`, whose rate rises and then falls to 0 along a cosine; or `"sgd"` with momentum 0.9, whose
             rate is divided by 10 once.
-        learning_rate: highest rate.
-        weight_decay: share of kernels that is subtracted, apart from the gradient.
+        learning_rate: highest learning rate.
+        weight_decay: weight decay of kernels, decoupled from the gradient.
         warmup: share of all steps in which AdamW's rate rises, 0..1.
         drop: share of all steps after which SGD's rate is divided, 0..1.
         clip_norm: largest norm of all gradients together; `None` does not clip.
-        batch_size: pictures an update that the other numbers were chosen for; the data decides what is used.
+        batch_size: number of pictures per update for which the other numbers were chosen; the data decide which number
+            is used.
 
     Raises:
         ValueError: if a choice is unknown or a number is out of range.
@@ -55,7 +56,7 @@ class InstanceRecipe:
             raise ValueError(f"expected clip_norm > 0 or None, received {self.clip_norm!r}")
 
     def make_optimizer(self, steps: int) -> keras.optimizers.Optimizer:
-        """A new optimizer for a training of so many updates."""
+        """Make a new optimizer for a training run of `steps` updates."""
         shared = {"weight_decay": self.weight_decay, "global_clipnorm": self.clip_norm}
         if self.optimizer == "adamw":
             rate = cosine_decay(self.learning_rate, steps, round(self.warmup * steps))
@@ -73,6 +74,7 @@ INSTANCE_RECIPES: dict[str, InstanceRecipe] = {
     "adamw-cosine": InstanceRecipe("adamw", 5e-4, 1e-2, clip_norm=5.0),
     # He et al. 2017, section 3.1: the rate falls after 120,000 of 160,000 updates.
     "mask-rcnn": InstanceRecipe("sgd", 0.02, 1e-4, drop=0.75, batch_size=16),
-    # Dai et al. 2016, section 4.1: 32,000 updates, and 8,000 at the lower rate; the released solver's weight decay.
+    # Dai et al. 2016, section 4.1: 32,000 updates, then 8,000 at the lower rate. The weight decay is the released
+    # solver's.
     "mnc": InstanceRecipe("sgd", 1e-3, 5e-4, drop=0.8),
 }

@@ -1,4 +1,4 @@
-"""The losses of Mask R-CNN (He et al. 2017, section 3) on the layers of a detector."""
+"""Losses of Mask R-CNN (He et al. 2017, section 3), computed with a detector's layers."""
 
 from typing import Any
 
@@ -14,24 +14,24 @@ LOSSES = ("rpn_objectness", "rpn_box", "classification", "box", "mask")
 
 
 class InstanceTrainer(RegionTrainer):
-    """A Mask R-CNN with its losses, to be compiled with an optimizer and fitted; its weights are the detector's own.
+    """Model that computes the losses of a Mask R-CNN; compile it with an optimizer and call `fit`.
 
-    The proposals of one pass become regions to classify, refine and segment: no gradient flows through their
-    coordinates ("approximate joint training", Ren et al. 2015).
+    Training changes the weights of the detector itself. The proposals of a pass become regions to classify, refine and
+    segment; no gradient flows through their coordinates ("approximate joint training", Ren et al. 2015).
 
     Args:
-        detector: made by `MaskRCNN`.
-        choice: numbers of anchors and regions; default: the paper's.
-        seed: of the random choice.
+        detector: detector made by `MaskRCNN`.
+        choice: numbers of anchors and regions; default: those of the paper.
+        seed: seed of the random choice of anchors and regions.
 
     Call arguments:
         batch: dict of `image`, `boxes`, `classes` and `masks` as `data.InstanceBatches` gives them.
 
     Output:
-        dict of the five losses, scalars.
+        dict of the five losses as scalars.
 
     Raises:
-        ValueError: if the detector has other layers than those of `MaskRCNN`.
+        ValueError: if the detector lacks a layer that `MaskRCNN` builds.
 
     Example:
         >>> trainer = InstanceTrainer(model)
@@ -52,7 +52,7 @@ class InstanceTrainer(RegionTrainer):
         self.mask_head = keras.Model(detector.get_layer("mask_merge").output, detector.get_layer("mask_logits").output)
 
     def call(self, batch: dict[str, Any], training: bool | None = None) -> dict[str, Any]:
-        """The losses of a batch."""
+        """Compute the losses of a batch."""
         found = self.first(batch["image"], training=training)
         found = keras.tree.map_structure(lambda x: ops.cast(x, "float32"), found)
         boxes, classes = batch["boxes"], batch["classes"]
@@ -81,7 +81,7 @@ class InstanceTrainer(RegionTrainer):
         }
 
     def _mask_loss(self, maps: list[Any], regions: Regions, classes: Any, masks: Any, training: bool | None) -> Any:
-        """Binary cross-entropy of the mask of the object's class, of positive regions only; they are the first."""
+        """Compute the binary cross-entropy of the object's class's mask for the positive regions, which come first."""
         most = min(self.choice.region_positives, regions.positive.shape[1])
         boxes, objects, positive, _ = (part[:, :most] for part in regions)
         crops = self.crop_for_masks(maps, boxes)

@@ -1,4 +1,4 @@
-"""Trains a detector: resumable, by the losses that a `RegionTrainer` has."""
+"""Resumable training of detectors, by the losses that a `RegionTrainer` computes."""
 
 from collections.abc import Sequence
 from os import PathLike
@@ -28,17 +28,16 @@ def train_instances(
     progress: bool = True,
     facts: Facts | None = None,
 ) -> keras.callbacks.History:
-    """Train a detector.
+    """Train a detector on pictures with their objects.
 
     The run directory holds `checkpoint.npz`, written after every epoch, `history.csv`, `settings.json`, `best.keras`
-    (epoch of the lowest loss on the validation data) and, at the end, `model.keras`. Every file appears whole or not at
-    all. Killed at any time and called again with the same arguments, training goes on with the epoch after the
-    checkpoint.
+    (epoch of the lowest loss on the validation data) and, at the end, `model.keras`. Every file appears complete or not
+    at all. If training is killed at any time, the same call goes on with the epoch after the checkpoint.
 
     Args:
-        trainer: detector with its losses, an `InstanceTrainer` or a `CascadeTrainer`; it is compiled.
+        trainer: detector with its losses, an `InstanceTrainer` or a `CascadeTrainer`; this function compiles it.
         train_data: pictures with their objects.
-        validation_data: the same, evaluated after every epoch.
+        validation_data: pictures with their objects, on which the losses are computed after every epoch.
         epochs: passes over the data, those before an interruption included.
         recipe: name in `INSTANCE_RECIPES`, or an `InstanceRecipe`.
         run_dir: directory for the files, made if missing; `None` writes nothing.
@@ -46,14 +45,14 @@ def train_instances(
         mixed_precision: `True` or `"mixed_float16"`, with loss scaling, or `"mixed_bfloat16"`; weights stay float32.
         callbacks: further Keras callbacks; their own state is not part of the checkpoint.
         progress: whether to show Keras' progress bar.
-        facts: Facts that are stored with the detector, such as names of classes; `None` is what `facts_of` finds.
+        facts: Facts that are stored with the detector, such as names of classes; `None` stores what `facts_of` finds.
 
     Returns:
-        Keras' history of all epochs: `"loss"`, its parts, and with `"val_"` those of the validation data.
+        Keras' history of all epochs: `"loss"` and its parts; with the prefix `"val_"`, those of the validation data.
 
     Raises:
         ValueError: if an argument is wrong.
-        CheckpointError: if the checkpoint is damaged, or of another model or other settings.
+        CheckpointError: if the checkpoint is damaged, or belongs to another model or other settings.
         TrainingDivergedError: if a loss or a weight becomes NaN or infinite.
 
     Example:
@@ -73,6 +72,6 @@ def train_instances(
     validation = None if validation_data is None else Source.of(validation_data, "validation_data")
     with run.scope(trainer.detector):
         optimizer = run.scaled(chosen.make_optimizer(epochs * train.steps))
-        # The number of regions changes from batch to batch, for each of which XLA would compile anew.
+        # The number of regions changes from batch to batch, and XLA would compile anew for every number.
         trainer.compile(optimizer, jit_compile=False)
     return fit(trainer, [trainer.detector], train, validation, run, settings={"choice": trainer.choice._asdict()})

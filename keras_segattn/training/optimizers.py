@@ -9,20 +9,20 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class CaffeSGD(keras.optimizers.SGD):
-    """`v ← m v + r (g + λ w)`, `w ← w − v`: momentum, and L2 decay inside the gradient, as Caffe's SGD solver.
+    """Caffe's SGD, `v ← m v + r (g + λ w)`, `w ← w − v`, with momentum, and L2 decay inside the gradient.
 
-    Keras' own `SGD(weight_decay=…)` decays outside the momentum instead. Biases (variables called `bias`) learn at
-    `bias_learning_rate_multiplier` times the rate r. Only kernels (rank 2 and more) decay, biases and the scales
-    and offsets of normalisation layers do not. These are the settings of Long et al. 2015, section 4.3.
+    Keras' own `SGD(weight_decay=…)` decays outside the momentum instead. Biases (variables named `bias`) learn at
+    `bias_learning_rate_multiplier` times the rate r. Only kernels (rank 2 and more) decay; biases, and the scales
+    and offsets of normalisation layers, do not. These are the settings of Long et al. 2015, section 4.3.
 
     Args:
-        learning_rate: rate r, or a `keras.optimizers.schedules.LearningRateSchedule`.
-        momentum: m, in 0..1.
+        learning_rate: learning rate r, or a `keras.optimizers.schedules.LearningRateSchedule`.
+        momentum: momentum m, in 0..1.
         weight_decay: λ of the L2 penalty ½ λ |w|², 0 or more.
-        bias_learning_rate_multiplier: `lr_mult` of biases.
-        gradient_accumulation_steps: batches whose mean gradient makes one update (Caffe's `iter_size`), at least 2;
-            `None` updates after every batch.
-        name: of the optimizer.
+        bias_learning_rate_multiplier: factor of the learning rate of biases, Caffe's `lr_mult`.
+        gradient_accumulation_steps: number of batches whose mean gradient makes one update (Caffe's `iter_size`), at
+            least 2; `None` updates after every batch.
+        name: name of the optimizer.
 
     Raises:
         ValueError: if the momentum, the decay or the multiplier is out of range.
@@ -72,14 +72,14 @@ class CaffeSGD(keras.optimizers.SGD):
         ]
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """One update of one variable."""
+        """Update one variable by its gradient."""
         rate_multiplier, decay = self._multipliers[self._get_variable_index(variable)]
         if decay:
             gradient = ops.cast(gradient, variable.dtype) + decay * variable
         super().update_step(gradient, variable, learning_rate * rate_multiplier)
 
     def get_config(self) -> dict[str, Any]:
-        """Arguments that rebuild the optimizer."""
+        """Return the arguments that rebuild the optimizer."""
         config = super().get_config()
         return {
             "learning_rate": config["learning_rate"],

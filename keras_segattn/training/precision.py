@@ -1,4 +1,4 @@
-"""Mixed precision for a model that was built in float32: the weights stay, only the computation changes."""
+"""Mixed precision for a model that was built in float32: its weights stay float32, only the computation changes."""
 
 import contextlib
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ POLICIES = ("mixed_float16", "mixed_bfloat16")
 
 
 def resolve_policy(mixed_precision: bool | str) -> str | None:
-    """Name of the dtype policy: `True` means `"mixed_float16"`, `False` none.
+    """Return the name of a dtype policy: `True` means `"mixed_float16"`, `False` means none.
 
     Raises:
         ValueError: if it is none of `True`, `False` and the mixed policies of Keras.
@@ -24,9 +24,9 @@ def resolve_policy(mixed_precision: bool | str) -> str | None:
 
 @contextlib.contextmanager
 def dtype_policies(model: keras.Model, policy: str | None) -> Iterator[None]:
-    """Give every layer of the model another dtype policy, and its own one back at the end.
+    """Give every layer of the model another dtype policy, and restore its own policy at the end.
 
-    Inputs and the layer that makes the output keep theirs, so that losses see float32 logits.
+    Inputs and the layers that make the outputs keep their policies, so that losses receive float32 logits.
 
     Args:
         model: flat functional model.

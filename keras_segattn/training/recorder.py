@@ -1,4 +1,4 @@
-"""What is watched and written while a model trains."""
+"""Callback that watches a training run and writes the files of its run directory."""
 
 import contextlib
 import csv
@@ -20,7 +20,7 @@ from keras_segattn.training.precision import dtype_policies
 
 
 def prepare(run_dir: Path, settings: Mapping[str, Any]) -> None:
-    """Make a run directory, or clear it of what a process that was killed had half written; note the settings in it."""
+    """Make a run directory, or remove incomplete files of a killed process from it; write the settings into it."""
     run_dir.mkdir(parents=True, exist_ok=True)
     for folder, _, _ in os.walk(run_dir):
         remove_stale(Path(folder), ".partial.*")
@@ -29,12 +29,12 @@ def prepare(run_dir: Path, settings: Mapping[str, Any]) -> None:
 
 
 def save_with_facts(model: keras.Model, path: Path, facts: Facts | None = None) -> None:
-    """Write a model as one `.keras` file with what is known of it; the file appears whole or not at all.
+    """Write a model with its facts as one `.keras` file, which appears complete or not at all.
 
     Args:
         model: functional model.
         path: file to write, in an existing folder.
-        facts: what is known of the model; `None` is what `facts_of` finds.
+        facts: Facts that are stored with the model; `None` stores what `facts_of` finds.
     """
     with replaced(path) as temporary:
         model.save(temporary)
@@ -43,7 +43,7 @@ def save_with_facts(model: keras.Model, path: Path, facts: Facts | None = None) 
 
 @contextlib.contextmanager
 def averaged(trainer: keras.Model | None) -> Iterator[None]:
-    """Exchange the parameters of a trainer for their averages, and back at the end; `None` changes nothing."""
+    """Replace the parameters of a trainer by their averages, and restore them at the end; `None` changes nothing."""
     if trainer is None:
         yield
         return
@@ -61,20 +61,20 @@ class TrainingDivergedError(ArithmeticError):
 
 
 class Recorder(keras.callbacks.Callback):
-    """Stops at a loss that is not finite, keeps the history, and writes the files of a run directory.
+    """Callback that stops at a loss that is not finite, keeps the history, and writes the files of a run directory.
 
     Args:
         trainer: compiled model that is trained; its variables go into the checkpoint.
-        model: functional model that is written as a file, all of the trainer or a part of it.
-        optimizer: built optimizer of the trainer, or several behind one list of variables.
-        settings: values that must not change between the parts of an interrupted training.
+        model: functional model that is written as a file; it is the trainer or a part of it.
+        optimizer: built optimizer of the trainer, or an object that holds several.
+        settings: values that must not change between the parts of an interrupted training run.
         run_dir: existing directory, or `None` to write nothing.
         writes: whether this process writes; only one of several workers does.
-        monitor: logged value whose best epoch is kept as `best.keras`, where it is logged; `None` keeps none.
+        monitor: logged value whose best epoch is kept as `best.keras`, if it is logged; `None` keeps none.
         checkpoint_steps: number of steps after which a checkpoint is written within an epoch; `None` writes one after
             every epoch only.
-        policy: dtype policy of saved models; `None` leaves every layer its own.
-        facts: Facts that are stored with the model; `None` is what `facts_of` finds.
+        policy: dtype policy of saved models; `None` keeps each layer's own policy.
+        facts: Facts that are stored with the model; `None` stores what `facts_of` finds.
     """
 
     def __init__(
@@ -100,45 +100,45 @@ class Recorder(keras.callbacks.Callback):
         self.checkpoint_steps = checkpoint_steps
         self.policy = policy
         self.first_step = 0
-        self._improves = min if monitor and "loss" in monitor else max
+        self._improves = min if monitor and monitor.endswith(("loss", "cross_entropy")) else max
 
     @property
     def checkpoint(self) -> Path | None:
-        """The file that a training resumes from."""
+        """Return the path of the file from which training resumes."""
         return None if self.run_dir is None else self.run_dir / "checkpoint.npz"
 
     @property
     def averages(self) -> bool:
-        """Whether the optimizer averages the parameters: models are evaluated and saved with these averages."""
-        inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)  # of one that scales the loss
+        """Return whether the optimizer averages the parameters; if so, models are evaluated and saved with averages."""
+        inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)  # inside one that scales the loss
         return bool(getattr(inner, "use_ema", False))
 
     def restore(self) -> None:
         """Continue from the checkpoint, if there is one.
 
         Raises:
-            CheckpointError: if it is damaged, of another model, or was written with other settings.
+            CheckpointError: if it is damaged, belongs to another model, or was written with other settings.
         """
         if self.checkpoint is None or not self.checkpoint.exists():
             return
         self.progress = load_checkpoint(self.checkpoint, self.trainer, self.optimizer, self.progress.settings)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
-        """Forget the steps that an earlier part of this training did, once they are counted."""
+        """Count steps from those that an interrupted call has done in this epoch."""
         self.first_step = self.progress.step
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
-        """Stop at a NaN loss; write the checkpoint of every so many steps."""
+        """Stop at a loss that is not finite; write a checkpoint after every `checkpoint_steps` steps."""
         step = self.first_step + batch + 1
         when = f"epoch {self.progress.epoch + 1}, step {step}"
         self._check_losses(logs or {}, when)
         due = self.checkpoint_steps and step % self.checkpoint_steps == 0
-        if due and batch + 1 < self.params["steps"]:  # the last step's is written at the end of the epoch
+        if due and batch + 1 < self.params["steps"]:  # `on_epoch_end` writes it after the last step
             self._check_weights(when)
             self._save(replace(self.progress, step=step))
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        """Write checkpoint, history and, if it is the best so far, the model."""
+        """Write checkpoint and history, and the model if this epoch is the best so far."""
         row = {name: float(value) for name, value in (logs or {}).items()}
         when = f"the end of epoch {epoch + 1}"
         self._check_losses(row, when)
@@ -158,7 +158,7 @@ class Recorder(keras.callbacks.Callback):
         self._write_history()
 
     def save_model(self, name: str) -> None:
-        """Write the model to the run directory, if this process writes one; with the averages where there are some."""
+        """Write the model to the run directory, if this process writes files, with its averages if there are any."""
         if not self.writes or self.run_dir is None:
             return
         with dtype_policies(self.saved, self.policy), averaged(self.trainer if self.averages else None):
@@ -174,7 +174,7 @@ class Recorder(keras.callbacks.Callback):
                 raise self._diverged(f"{name} became {value} at {when}")
 
     def _check_weights(self, when: str) -> None:
-        # TensorFlow's ReLU turns NaN into 0: weights can be lost while the loss stays finite.
+        # TensorFlow's ReLU turns NaN into 0, so weights can become NaN while the loss stays finite.
         for variable in self.trainer.weights:
             if not ops.all(ops.isfinite(variable)):
                 raise self._diverged(f"{variable.path} holds NaN or infinity at {when}")
@@ -193,7 +193,7 @@ class Recorder(keras.callbacks.Callback):
             writer.writerows({"epoch": i + 1} | row for i, row in enumerate(self.progress.history))
 
     def result(self) -> keras.callbacks.History:
-        """The history of all finished epochs, those before an interruption included."""
+        """Return the history of all finished epochs, those before an interruption included."""
         history = keras.callbacks.History()
         history.set_model(self.saved)
         history.epoch = list(range(len(self.progress.history)))

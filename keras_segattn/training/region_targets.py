@@ -1,4 +1,7 @@
-"""Which anchors and regions a detector is trained on, and towards what: all in the graph, with static shapes."""
+"""Choice of the anchors and regions that a detector is trained on, and of their objects, with static shapes.
+
+To keep shapes static, every image has the same number of slots for objects; slots without an object have class 0.
+"""
 
 from typing import Any, NamedTuple
 
@@ -8,11 +11,11 @@ from keras_segattn.ops.boxes import box_iou
 
 
 class Matches(NamedTuple):
-    """What was found for N boxes of each image.
+    """Assignment of objects to N boxes of each image.
 
     Attributes:
-        positive: bool `(batch, N)`: boxes that an object is assigned to.
-        negative: bool `(batch, N)`: boxes that are background.
+        positive: bool `(batch, N)`: whether an object is assigned to the box.
+        negative: bool `(batch, N)`: whether the box is background.
         objects: int32 `(batch, N)`: slot of the object that overlaps the box most.
     """
 
@@ -32,14 +35,14 @@ def match(
 ) -> Matches:
     """Assign objects to boxes by overlap (Ren et al. 2015, section 3.1.2; Girshick 2015, section 2.3).
 
-    A box of which at least half lies in a crowd is neither positive nor negative, unless it is positive by an object.
+    A box of which at least half lies in a crowd is neither positive nor negative, unless an object makes it positive.
 
     Args:
         boxes: `(N, 4)` or `(batch, N, 4)`.
         objects: `(batch, G, 4)`.
         classes: int `(batch, G)`: 0 in empty slots, negative for crowds.
         foreground: overlap from which a box is positive.
-        background: overlap below which it is negative.
+        background: overlap below which a box is negative.
         best_for_each_object: whether the boxes that overlap an object most are positive at any overlap above 0.
     """
     overlap = box_iou(objects, boxes)
@@ -57,7 +60,7 @@ def match(
 
 
 def _share_inside(boxes: Any, crowds: Any) -> Any:
-    """Share of each box that lies within each crowd, `(batch, G, N)`."""
+    """Compute the share of each box that lies within each crowd, `(batch, G, N)`."""
     a, b = crowds[..., :, None, :], boxes[..., None, :, :]
     width = ops.minimum(a[..., 2], b[..., 2]) - ops.maximum(a[..., 0], b[..., 0])
     height = ops.minimum(a[..., 3], b[..., 3]) - ops.maximum(a[..., 1], b[..., 1])
@@ -66,16 +69,17 @@ def _share_inside(boxes: Any, crowds: Any) -> Any:
 
 
 def choose_regions(matches: Matches, count: int, positives: int, noise: Any) -> tuple[Any, Any, Any]:
-    """Choose `count` boxes an image at random: at most `positives` positive ones, the rest negative.
+    """Choose `count` boxes per image at random: at most `positives` positive ones, the rest negative.
 
     Args:
-        matches: of N boxes.
-        count: slots.
-        positives: most positive boxes.
+        matches: assignment of objects to N boxes.
+        count: number of boxes per image.
+        positives: largest number of positive boxes among them.
         noise: uniform random numbers `(batch, N)` in 0..1.
 
     Returns:
-        Indices int32 `(batch, count)`, positive boxes first; which are positive, and which count at all, bool.
+        Indices int32 `(batch, count)`, positive boxes first; bool `(batch, count)`, true for positive boxes; and bool
+        `(batch, count)`, false for boxes that only fill the shape.
     """
     total = matches.positive.shape[1]
     keys = ops.where(matches.positive, noise + 1.0, 0.0)
@@ -87,7 +91,7 @@ def choose_regions(matches: Matches, count: int, positives: int, noise: Any) -> 
 
 
 def smooth_l1(difference: Any, beta: float) -> Any:
-    """Quadratic below `beta`, linear above (Girshick 2015, equation 3); the absolute value where `beta` is 0."""
+    """Compute a loss quadratic below `beta`, linear above (Girshick 2015, equation 3); for `beta` 0, it is linear."""
     distance = ops.abs(difference)
     if beta == 0:
         return distance
@@ -95,6 +99,6 @@ def smooth_l1(difference: Any, beta: float) -> Any:
 
 
 def mean_where(values: Any, chosen: Any) -> Any:
-    """Mean of the chosen values, 0 if there is none."""
+    """Compute the mean of the chosen values, 0 if none is chosen."""
     chosen = ops.cast(chosen, values.dtype)
     return ops.sum(values * chosen) / ops.maximum(ops.sum(chosen), 1.0)

@@ -1,4 +1,4 @@
-"""What the trainers of detectors have in common: the losses of proposals, and which regions to train on."""
+"""Base of the trainers of detectors: the losses of proposals, and the choice of regions to train on."""
 
 from typing import Any, NamedTuple
 
@@ -14,15 +14,17 @@ from keras_segattn.training.region_targets import Matches, choose_regions, match
 
 
 class RegionChoice(NamedTuple):
-    """How many anchors and regions of an image are trained on, and which; the paper's numbers, as in torchvision.
+    """Numbers and overlaps that decide which anchors and regions of an image are trained on.
+
+    The defaults are the paper's (He et al. 2017), as in torchvision.
 
     Attributes:
-        anchors, anchor_positives: of the proposal network, and how many of them may be positive.
-        anchor_foreground, anchor_background: overlaps from and below which an anchor is positive, negative.
-        proposals, proposals_before_nms: candidates for regions.
-        regions, region_positives: of the heads.
-        region_foreground: overlap from which a region is positive; below it is negative.
-        beta: of the smooth L1 losses; Detectron2's is 0.
+        anchors, anchor_positives: number of anchors that train the proposal network, and how many may be positive.
+        anchor_foreground, anchor_background: overlap from which an anchor is positive, and below which it is negative.
+        proposals, proposals_before_nms: numbers of candidates for regions, after and before non-maximum suppression.
+        regions, region_positives: number of regions that train the heads, and how many may be positive.
+        region_foreground: overlap from which a region is positive; below it, a region is negative.
+        beta: distance up to which smooth L1 losses are quadratic; Detectron2's is 0.
     """
 
     anchors: int = 256
@@ -42,9 +44,9 @@ class Regions(NamedTuple):
 
     Attributes:
         boxes: `(batch, R, 4)`.
-        objects: int32 `(batch, R)`, slots of the objects that they overlap most.
+        objects: int32 `(batch, R)`, slots of the objects that the regions overlap most, see `region_targets`.
         positive: bool `(batch, R)`.
-        counts: bool `(batch, R)`, false in slots that are empty.
+        counts: bool `(batch, R)`, false for regions that only fill the shape.
     """
 
     boxes: Any
@@ -54,27 +56,29 @@ class Regions(NamedTuple):
 
 
 def freeze_batch_norm(model: keras.Model) -> None:
-    """Make batch normalisation a constant affine map, as detectors are trained with few images a batch."""
+    """Make batch normalisation a constant affine map, as detectors are trained with few images per batch."""
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
 
 
 class RegionTrainer(keras.Model):
-    """A detector with its losses; its weights are the detector's own. Subclasses say what follows the proposals.
+    """Model that computes the losses of a detector; subclasses add the losses of the stages after the proposals.
+
+    Training changes the weights of the detector itself.
 
     Args:
-        detector: with a layer `proposals`.
-        losses: names of the losses that `call` gives.
+        detector: detector with a layer `proposals`.
+        losses: names of the losses that `call` returns.
         choice: numbers of anchors and regions.
-        seed: of the random choice.
+        seed: seed of the random choice of anchors and regions.
 
     Raises:
         ValueError: if the detector has no such layer.
     """
 
     def __init__(self, detector: keras.Model, losses: tuple[str, ...], choice: RegionChoice, seed: int) -> None:
-        # Boxes need float32, whatever the layers compute in.
+        # Boxes need float32, even if the layers compute in 16 bits.
         super().__init__(name=f"{detector.name}_trainer", dtype="float32")
         for name, value in choice._asdict().items():
             if isinstance(value, int):
@@ -94,7 +98,7 @@ class RegionTrainer(keras.Model):
         self.trackers = [keras.metrics.Mean(name=name) for name in losses]
 
     def proposal_network(self, maps: list[Any]) -> keras.Model:
-        """Image → `logits`, `deltas`, `anchors` (a list each), `sizes`, and `maps` that regions are cropped from."""
+        """Make a model from images to `logits`, `deltas`, `anchors` (a list each), `sizes`, and `maps` to crop from."""
         *tensors, sizes = self.detector.get_layer("proposals").input
         levels = len(tensors) // 3
         return keras.Model(
@@ -116,13 +120,13 @@ class RegionTrainer(keras.Model):
         sample_weight: Any = None,  # noqa: ARG002
         training: bool = True,  # noqa: ARG002
     ) -> Any:
-        """The sum of the losses that `call` gave, a replica's share of it under a `tf.distribute` strategy."""
+        """Sum the losses that `call` returned; under a `tf.distribute` strategy, return this replica's share."""
         for tracker in self.trackers:
             tracker.update_state(y_pred[tracker.name])
         return sum(y_pred.values()) / replicas()
 
     def proposal_losses(self, found: dict[str, Any], boxes: Any, classes: Any) -> dict[str, Any]:
-        """`rpn_objectness` and `rpn_box` (Ren et al. 2015, equation 1) of what `proposal_network` gave."""
+        """Compute `rpn_objectness` and `rpn_box` (Ren et al. 2015, equation 1) of outputs of `proposal_network`."""
         choice = self.choice
         batch = ops.shape(boxes)[0]
         logits = ops.concatenate([ops.reshape(x, (batch, -1)) for x in found["logits"]], axis=1)
@@ -146,7 +150,7 @@ class RegionTrainer(keras.Model):
         }
 
     def chosen_regions(self, found: dict[str, Any], boxes: Any, classes: Any) -> Regions:
-        """Proposals and the objects' own boxes, some positive and the rest negative."""
+        """Choose regions among proposals and the boxes of objects, some of them positive and the rest negative."""
         choice = self.choice
         proposals = self.candidates(found["logits"], found["deltas"], found["anchors"], found["sizes"])
         candidates = ops.concatenate([proposals["boxes"], boxes], axis=1)
@@ -167,26 +171,29 @@ class RegionTrainer(keras.Model):
         return Regions(chosen, ops.take_along_axis(matches.objects, indices, axis=1), positive, counts)
 
     def refinements(self, slots: Any, objects: Any, boxes: Any, positive: Any, weights: tuple[float, ...]) -> Any:
-        """What turns each positive box into its object's, 0 for the others: `(batch, N, 4)`, without gradient."""
+        """Compute the refinements of positive boxes to their objects' boxes, `(batch, N, 4)`; 0 for other boxes.
+
+        No gradient flows through them.
+        """
         truth = ops.take_along_axis(objects, slots[..., None], axis=1)
         unit = ops.convert_to_tensor([0.0, 0.0, 1.0, 1.0])
         truth, boxes = (ops.where(positive[..., None], x, unit) for x in (truth, boxes))
         return ops.stop_gradient(encode_boxes(truth, boxes, weights, self.offset))
 
     def box_loss(self, difference: Any, positive: Any, counts: Any) -> Any:
-        """Smooth L1, summed over the coordinates of positive boxes, averaged over all that count."""
+        """Compute the smooth L1 loss, summed over coordinates of positive boxes, averaged over all that count."""
         loss = ops.sum(smooth_l1(difference, self.choice.beta), axis=-1)
         return ops.sum(ops.where(positive, loss, 0.0)) / ops.maximum(ops.sum(ops.cast(counts, "float32")), 1.0)
 
     def noise(self, matches: Matches) -> Any:
-        """Uniform random numbers, by which `choose_regions` chooses."""
+        """Draw the uniform random numbers by which `choose_regions` chooses."""
         return keras.random.uniform(ops.shape(matches.positive), seed=self.seeds)
 
 
 def of_class(values: Any, labels: Any, classes: int) -> Any:
-    """The channel of each region's class of `values` `(batch, regions, …, K)`.
+    """Take the channel of each region's class from `values` `(batch, regions, …, K)`.
 
-    K is `classes`, or one less where the background has no channel, or 1 for all classes.
+    K is `classes`, one less if the background has no channel, or 1 if all classes share one channel.
     """
     channels = values.shape[-1]
     if channels == 1:
@@ -197,18 +204,18 @@ def of_class(values: Any, labels: Any, classes: int) -> Any:
 
 
 def masks_in(boxes: Any, masks: Any, slots: Any, size: tuple[int, int]) -> Any:
-    """The mask of each box's object, cropped to the box.
+    """Crop the mask of each box's object to the box.
 
     Args:
         boxes: `(batch, R, 4)` in pixels.
-        masks: 0 or 1, `(batch, G, height, width)`.
-        slots: int `(batch, R)`.
-        size: of the crops.
+        masks: masks of 0 and 1, `(batch, G, height, width)`.
+        slots: int `(batch, R)`, slot of each box's object among the G masks.
+        size: (height, width) of the crops.
 
     Returns:
         float32 `(batch, R, *size)` in 0..1, without gradient.
     """
-    # All objects' masks are channels of one map, of which each region then takes its object's.
+    # The masks of all objects become channels of one map, from which each region then takes its object's channel.
     maps = ops.cast(ops.transpose(masks, (0, 2, 3, 1)), "float32")
     crops = roi_align(maps, boxes, size, 1.0)
     mine = ops.one_hot(slots, crops.shape[-1], dtype="float32")[:, :, None, None, :]
@@ -216,10 +223,10 @@ def masks_in(boxes: Any, masks: Any, slots: Any, size: tuple[int, int]) -> Any:
 
 
 def layer_of(detector: keras.Model, name: str, kind: type) -> Any:
-    """The layer of that name and class.
+    """Return the layer of a detector that has a name and a class.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if there is no such layer.
     """
     for layer in detector.layers:
         if layer.name == name and isinstance(layer, kind):

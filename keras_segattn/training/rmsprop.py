@@ -1,4 +1,4 @@
-"""TensorFlow's first RMSProp, with which the Inceptions were trained, and the average of the parameters beside it."""
+"""RMSProp as in TensorFlow 1, with which the Inceptions were trained, and a moving average of the parameters."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,27 +9,28 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class InceptionRMSprop(keras.optimizers.RMSprop):
-    """RMSProp as in TensorFlow 1: `s ← ρ s + (1 − ρ) g²`, `m ← μ m + r g / √(s + ε)`, `w ← w − m`, from s = 1.
+    """RMSProp as in TensorFlow 1: `s ← ρ s + (1 − ρ) g²`, `m ← μ m + r g / √(s + ε)`, `w ← w − m`, with s = 1 at first.
 
-    Keras' own `RMSprop` has the same equations, ε under the root included, but starts from s = 0: with the papers'
-    ε = 1 its first steps are up to 1.4 times as long. To the gradient of every kernel (rank 2 and more) comes λ w,
-    that of the penalty ½ λ |w|² (TF-slim's; `keras.regularizers.L2(λ)` would be λ |w|²); Keras' own
-    `weight_decay` would shrink the weights beside RMSProp instead.
+    Keras' own `RMSprop` has the same equations, ε under the root included, but starts from s = 0. With the papers'
+    ε = 1, its first steps are up to 1.4 times as long. The gradient λ w of the penalty ½ λ |w|² is added to the
+    gradient of every kernel (rank 2 and more). This is the penalty of TF-slim; `keras.regularizers.L2(λ)` would be
+    λ |w|², and Keras' own `weight_decay` would shrink the weights apart from RMSProp.
 
-    With `ema_momentum` the optimizer keeps the average `a ← d a + (1 − d) w` of every parameter, with
-    `d = min(ema_momentum, (1 + t) / (10 + t))` at step t as in the release, where Keras takes `ema_momentum` from the
-    second step on: 0.9999 would then remember random weights for ten thousands of steps. `fit` leaves the averages in
-    the model, and the callback `keras.callbacks.SwapEMAWeights` validates them.
+    With `ema_momentum`, the optimizer keeps the moving average `a ← d a + (1 − d) w` of every parameter, with
+    `d = min(ema_momentum, (1 + t) / (10 + t))` at step t as in the released code. Keras' own average uses
+    `ema_momentum` from the second step on, so 0.9999 would remember the random initial weights for tens of thousands of
+    steps. `fit` leaves the averages in the model; with the callback `keras.callbacks.SwapEMAWeights`, it also validates
+    them.
 
     Args:
-        learning_rate: rate r, or a `keras.optimizers.schedules.LearningRateSchedule`.
-        rho: ρ, decay of the mean square, in 0..1.
-        momentum: μ, in 0..1.
-        epsilon: ε, positive.
-        weight_decay: λ, 0 or more; clipping of the gradient does not see it.
+        learning_rate: learning rate r, or a `keras.optimizers.schedules.LearningRateSchedule`.
+        rho: decay ρ of the mean square, in 0..1.
+        momentum: momentum μ, in 0..1.
+        epsilon: constant ε under the root, positive.
+        weight_decay: factor λ of the penalty, 0 or more; λ w is added after gradients are clipped.
         global_clipnorm: largest norm of all gradients together (Pascanu et al. 2013); `None` does not clip.
-        ema_momentum: decay of the average of the parameters, in 0..1; `None` keeps none.
-        name: of the optimizer.
+        ema_momentum: decay of the moving average of the parameters, in 0..1; `None` keeps no average.
+        name: name of the optimizer.
 
     Raises:
         ValueError: if a number is out of range.
@@ -64,13 +65,13 @@ class InceptionRMSprop(keras.optimizers.RMSprop):
         self.l2_decay = float(weight_decay)
 
     def add_optimizer_variables(self, trainable_variables: Any, name: Any, initializer: Any = "zeros") -> Any:
-        """State of one kind for every variable; mean squares start at one."""
+        """Make the state of one kind for every variable; mean squares start at one."""
         return super().add_optimizer_variables(
             trainable_variables, name, initializer="ones" if name == "velocity" else initializer
         )
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """One update of one variable."""
+        """Update one variable by its gradient."""
         if self.l2_decay and len(variable.shape) > 1:
             gradient = ops.cast(gradient, variable.dtype) + self.l2_decay * variable
         super().update_step(gradient, variable, learning_rate)
@@ -80,12 +81,12 @@ class InceptionRMSprop(keras.optimizers.RMSprop):
             return
         step = ops.cast(self.iterations, "float32")
         decay = ops.minimum(self.ema_momentum, (1.0 + step) / (10.0 + step))
-        decay = ops.where(step == 0, 0.0, decay)  # the averages' zeros must not count
+        decay = ops.where(step == 0, 0.0, decay)  # averages start at 0, which must not count
         for variable, average in zip(trainable_variables, self._model_variables_moving_average, strict=True):
             average.assign(average + ops.cast(1.0 - decay, average.dtype) * (variable - average))
 
     def get_config(self) -> dict[str, Any]:
-        """Arguments that rebuild the optimizer."""
+        """Return the arguments that rebuild the optimizer."""
         config = super().get_config()
         kept = ("learning_rate", "rho", "momentum", "epsilon", "global_clipnorm", "name")
         return {key: config[key] for key in kept} | {
@@ -102,7 +103,7 @@ def check_rmsprop(
     clip_norm: float | None,
     ema_momentum: float | None,
 ) -> None:
-    """Raise `ValueError` unless the numbers can train."""
+    """Raise `ValueError` if a number is out of range."""
     for key, value in (("rho", rho), ("momentum", momentum), ("ema_momentum", ema_momentum)):
         if value is not None and not 0 <= value <= 1:
             raise ValueError(f"{key} must be in 0..1, received {value!r}")

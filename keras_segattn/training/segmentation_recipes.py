@@ -1,4 +1,4 @@
-"""Training settings by name: those of the papers and released solvers, and two modern ones."""
+"""Training recipes of segmentation models by name: those of papers and released solvers, and two modern ones."""
 
 import math
 from dataclasses import dataclass
@@ -14,19 +14,20 @@ from keras_segattn.training.recipes import cosine_decay
 
 @dataclass(frozen=True)
 class SegmentationRecipe:
-    """Optimizer, schedule and loss normalisation of one way to train.
+    """Settings to train a segmentation model: optimizer, schedule and normalisation of the loss.
 
     `dataclasses.replace(SEGMENTATION_RECIPES["fcn"], learning_rate=1e-3)` makes a variant.
 
     Args:
         optimizer: `"caffe_sgd"` (see `CaffeSGD`), `"sgd"` (Keras' SGD) or `"adamw"`.
-        learning_rate: the constant rate, or the highest rate of a schedule.
-        momentum: of SGD; first-moment decay rate (beta_1) of AdamW.
-        weight_decay: of kernels: an L2 penalty with `"caffe_sgd"`, decoupled from the gradient with the others.
+        learning_rate: constant learning rate, or the highest rate of a schedule.
+        momentum: momentum of SGD, or first-moment decay rate (beta_1) of AdamW.
+        weight_decay: weight decay of kernels, an L2 penalty with `"caffe_sgd"`, else decoupled from the gradient.
         schedule: `"constant"`, `"polynomial"` (to 0 with power 0.9) or `"cosine"` (to 0).
         warmup: share of all steps in which a `"cosine"` schedule first rises linearly from 0.
-        normalization: of the pixel cross-entropy: `"mean"` over labelled pixels or their `"sum"` (`PixelCrossEntropy`).
-        batch_size: images per update that the other numbers were chosen for; the data decides what is used.
+        normalization: `"mean"` over labelled pixels of the cross-entropy, or their `"sum"` (`PixelCrossEntropy`).
+        batch_size: number of images per update for which the other numbers were chosen; the data decide which number
+            is used.
 
     Raises:
         ValueError: if a choice is unknown or a number is out of range.
@@ -58,11 +59,11 @@ class SegmentationRecipe:
             )
 
     def make_loss(self, ignore_label: int | None = 255) -> PixelCrossEntropy:
-        """The pixel cross-entropy with this recipe's normalisation."""
+        """Make the pixel cross-entropy with this recipe's normalisation."""
         return PixelCrossEntropy(ignore_label=ignore_label, normalization=self.normalization)
 
     def make_optimizer(self, steps: int) -> keras.optimizers.Optimizer:
-        """A new optimizer for a training of `steps` updates."""
+        """Make a new optimizer for a training run of `steps` updates."""
         rate = self._learning_rate(steps)
         if self.optimizer == "caffe_sgd":
             return CaffeSGD(rate, self.momentum, self.weight_decay)
@@ -82,11 +83,11 @@ class SegmentationRecipe:
 
 
 SEGMENTATION_RECIPES: dict[str, SegmentationRecipe] = {
-    # Long et al. 2015, section 4.3: for VGG16 and for AlexNet. The 16s and 8s steps divide the rate by 100.
+    # Long et al. 2015, section 4.3: for VGG16 and for AlexNet. The 16s and 8s stages divide the rate by 100.
     # The released solver of FCN-AlexNet (20 accumulated images, mean loss) has the numbers of "fcn".
     "fcn": SegmentationRecipe(),
     "fcn-alexnet": SegmentationRecipe(learning_rate=1e-3),
-    # The authors' released solvers: one image an update, summed loss, heavy momentum.
+    # The authors' released solvers: one image per update, summed loss, heavy momentum.
     "fcn32s-heavy": SegmentationRecipe(learning_rate=1e-10, momentum=0.99, normalization="sum", batch_size=1),
     "fcn16s-heavy": SegmentationRecipe(learning_rate=1e-12, momentum=0.99, normalization="sum", batch_size=1),
     "fcn8s-heavy": SegmentationRecipe(learning_rate=1e-14, momentum=0.99, normalization="sum", batch_size=1),

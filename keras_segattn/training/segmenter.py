@@ -1,4 +1,4 @@
-"""Trains a segmentation model: the recipe of the FCN paper by default, resumable, on any number of devices."""
+"""Resumable training of segmentation models on any number of devices, by default with the recipe of the FCN paper."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -41,52 +41,54 @@ def train_segmenter(
 ) -> keras.callbacks.History:
     """Train a model on images and masks; the defaults are those of Long et al. 2015, section 4.3.
 
-    The paper's settings: SGD with momentum 0.9, rate 1e-4 (VGG16), L2 decay 5e-4 on kernels, twice the rate for
-    biases, 20 images a batch, cross-entropy averaged over the labelled pixels. `SEGMENTATION_RECIPES` names others.
+    These are SGD with momentum 0.9, a rate of 1e-4 (VGG16), L2 decay 5e-4 on kernels, twice the rate for biases, 20
+    images per batch, and the cross-entropy averaged over the labelled pixels. `SEGMENTATION_RECIPES` holds others.
 
     The run directory holds `checkpoint.npz` (weights, optimizer, random seeds, history: all that resuming needs),
-    `history.csv`, `settings.json`, `model.keras` (at the end), `best.keras` (best epoch by `monitor`) and, where
-    tensorboard is installed, its logs. Every file appears whole or not at all. Killed at any time and called
-    again with the same arguments, training goes on from the checkpoint; if the batches are a function of the
-    epoch (`keras_segattn.data.MaskBatches`), it ends with the weights of an uninterrupted run.
+    `history.csv`, `settings.json`, `model.keras` (at the end), `best.keras` (best epoch by `monitor`) and, if
+    tensorboard is installed, its logs. Every file appears complete or not at all. If training is killed at any time,
+    the same call goes on from the checkpoint; if the batches are a function of the epoch
+    (`keras_segattn.data.MaskBatches`), it ends with the weights of an uninterrupted run.
 
-    The model may be built in the scope of a `tf.distribute` strategy: batches are then split over its replicas,
-    of which each needs an image: TensorFlow's convolutions fail on empty batches (drop a small last one).
-    Of several workers the chief writes; the others must see the same run directory to resume.
+    The model may be built in the scope of a `tf.distribute` strategy. Batches are then split over its replicas. Each
+    replica needs at least one image, because TensorFlow's convolutions fail on empty batches: drop a last batch that is
+    too small. With several workers, the chief writes the files; to resume, the others must see the same run directory.
 
     Args:
         model: functional model from images `(batch, height, width, channels)` to logits
-            `(batch, height, width, classes)`. Its weights are trained in place; it is not compiled.
+            `(batch, height, width, classes)`. Its weights are trained in place; the model itself is not compiled.
         train_data: batches `(image float32 (b, h, w, channels), mask integer (b, h, w))`, as a function of the
             epoch with a length, a finite `tf.data.Dataset`, or a `keras.utils.PyDataset`.
-        validation_data: the same, evaluated after every epoch; a function of the epoch is called with 0.
+        validation_data: batches of the same kind, evaluated after every epoch; a function of the epoch is called
+            with 0.
         epochs: passes over the data, those before an interruption included.
         ignore_label: label of pixels that count neither in loss nor scores; `None` if there is none.
         recipe: name in `SEGMENTATION_RECIPES`, or a `SegmentationRecipe`.
-        learning_rate: instead of the recipe's.
-        momentum: instead of the recipe's.
-        weight_decay: instead of the recipe's.
-        loss: instead of the recipe's pixel cross-entropy.
-        optimizer: instead of the recipe's; made in the scope of the strategy, if any.
+        learning_rate: learning rate instead of the recipe's.
+        momentum: momentum instead of the recipe's.
+        weight_decay: weight decay instead of the recipe's.
+        loss: loss instead of the recipe's pixel cross-entropy.
+        optimizer: optimizer instead of the recipe's; it must be made in the scope of the strategy, if there is one.
         run_dir: directory for the files, made if missing; `None` writes nothing.
-        resume: go on from the run directory's checkpoint; `False` starts again and overwrites it.
-        checkpoint_steps: write the checkpoint also after so many steps of an epoch. The row of an epoch resumed
-            in its middle averages training loss and scores over its remaining steps only.
-        monitor: `"loss"` or one of the four scores, or with the prefix `"val_"` that of the validation data: its
-            lowest loss or highest score decides which epoch is best.
+        resume: whether to go on from the run directory's checkpoint; `False` starts again and overwrites it.
+        checkpoint_steps: number of steps after which a checkpoint is also written within an epoch, for data that are a
+            function of the epoch; `None` writes one after every epoch only. If training resumes within an epoch, the
+            logged loss and scores of this epoch are averages over its remaining steps only.
+        monitor: `"loss"` or one of the four scores, with the prefix `"val_"` the value on the validation data. The
+            lowest loss or the highest score decides which epoch is best.
         mixed_precision: `True` or `"mixed_float16"` computes in float16 with a scaled loss, `"mixed_bfloat16"`
             in bfloat16. Weights and logits stay float32, as does the returned model.
         callbacks: further Keras callbacks; their own state is not part of the checkpoint.
         progress: whether to show Keras' progress bar.
-        facts: Facts that are stored with the model, such as names of classes; `None` is what `facts_of` finds.
+        facts: Facts that are stored with the model, such as names of classes; `None` stores what `facts_of` finds.
 
     Returns:
         Keras' history of all epochs: `history.history["loss"]`, `["mean_iou"]`, `["val_mean_iou"]` …
 
     Raises:
-        TypeError: if the model is not functional or the data are of no known kind.
+        TypeError: if the model is not functional or the data are of an unknown kind.
         ValueError: if an argument, the first batch's shapes or its labels do not fit the model.
-        CheckpointError: if the checkpoint is damaged, or of another model or other settings.
+        CheckpointError: if the checkpoint is damaged, or belongs to another model or other settings.
         TrainingDivergedError: if the loss becomes NaN or infinite.
 
     Example:
@@ -135,7 +137,7 @@ def train_segmenter(
             optimizer,
             distributed_loss(loss, strategy),
             metrics=[SegmentationScores(classes, ignore_label=ignore_label)],
-            jit_compile=False,  # images of many sizes would be compiled one by one
+            jit_compile=False,  # XLA would compile anew for every image size
             auto_scale_loss=False,
         )
     settings = {"loss": plain(keras.saving.serialize_keras_object(loss)), "ignore_label": ignore_label}

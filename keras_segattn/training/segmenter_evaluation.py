@@ -1,4 +1,4 @@
-"""Scores of a trained model on a data set, and its prediction for one picture."""
+"""Scores of a trained segmentation model on a data set, and its prediction for one picture."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from keras_segattn.training.source import Data, Source, check_batch, check_label
 
 
 def evaluate_segmenter(model: keras.Model, data: Data, classes: int, ignore_label: int | None = 255) -> dict[str, Any]:
-    """Scores of Long et al. 2015, section 5, from one confusion matrix over all pixels of a data set.
+    """Compute the scores of Long et al. 2015, section 5, from one confusion matrix over all pixels of a data set.
 
     Args:
         model: functional model from images `(batch, height, width, channels)` to class scores
@@ -22,8 +22,8 @@ def evaluate_segmenter(model: keras.Model, data: Data, classes: int, ignore_labe
         ignore_label: label of pixels that do not count, or `None`.
 
     Returns:
-        `pixel_accuracy`, `mean_accuracy`, `mean_iou`, `frequency_weighted_iou`: floats 0..1, NaN without a labelled
-        pixel; means are over the classes that occur (in the labels; for IoU in labels or predictions).
+        `pixel_accuracy`, `mean_accuracy`, `mean_iou`, `frequency_weighted_iou`: floats 0..1, NaN if no pixel is
+        labelled; means are over the classes that occur (in the labels; for IoU in labels or predictions).
         `iou`: float64 `(classes,)`, NaN for a class that occurs nowhere.
         `confusion_matrix`: int64 `(classes, classes)`, rows are labels, columns predictions.
 
@@ -51,19 +51,19 @@ def evaluate_segmenter(model: keras.Model, data: Data, classes: int, ignore_labe
 
 
 def predict_mask(model: keras.Model, image: np.ndarray, preprocessing: Picture | None = None) -> np.ndarray:
-    """The most probable class of every pixel of one picture.
+    """Predict the most probable class of every pixel of one picture.
 
     Args:
         model: functional model from images `(1, height, width, 3)` to class scores `(1, height, width, classes)`.
         image: RGB picture `(height, width, 3)`, uint8, or float 0..255.
-        preprocessing: what the model expects; `None` if the image is preprocessed already.
+        preprocessing: preprocessing that the model expects; `None` if the image is preprocessed already.
 
     Returns:
         Class numbers `(height, width)`, int32.
 
     Raises:
-        ValueError: if the image has another rank, is not finite, or has not the size that the model demands, or
-            a score is NaN.
+        ValueError: if the image has another rank, is not finite, or does not have the size that the model needs,
+            or if a score is NaN.
 
     Example:
         >>> mask = predict_mask(model, np.asarray(PIL.Image.open("street.jpg")), preprocessing_of(model))
@@ -81,7 +81,7 @@ def predict_mask(model: keras.Model, image: np.ndarray, preprocessing: Picture |
 
 
 def class_map(model: keras.Model, images: Any) -> np.ndarray:
-    """Most probable classes `(batch, height, width)` int32 of preprocessed images; `ValueError` at a NaN."""
+    """Predict classes, int32 `(batch, height, width)`, of preprocessed images; raise `ValueError` at a NaN."""
     logits = keras.ops.convert_to_numpy(model.predict_on_batch(images))
     if np.isnan(logits).any():  # argmax would call it class 0 or the first NaN's
         raise ValueError(f"{model.name!r} gives NaN scores: look for NaN or infinity in its weights")

@@ -1,4 +1,4 @@
-"""Training settings of models that write sentences, by name: those of the papers, and a modern one."""
+"""Training recipes of models that write sentences, by name: those of the papers, and a modern one."""
 
 import math
 from dataclasses import dataclass
@@ -16,19 +16,20 @@ SCHEDULES = ("constant", "cosine", "halving")
 
 @dataclass(frozen=True)
 class SequenceRecipe:
-    """Optimizer, schedule and losses of one way to train `RNNSearch` or `ShowAttendTell`.
+    """Settings to train `RNNSearch` or `ShowAttendTell`: optimizer, schedule and losses.
 
     `dataclasses.replace(SEQUENCE_RECIPES["adam-cosine"], learning_rate=2e-3)` makes a variant.
 
     Args:
         optimizer: `"adadelta"` (ρ 0.95, ε 1e-6), `"adam"` or `"sgd"`.
-        learning_rate: the constant rate, or the highest of a schedule.
-        schedule: `"constant"`; `"cosine"`, to 0; or `"halving"` after every epoch from the sixth on.
-        warmup: updates in which a cosine schedule first rises linearly from 0.
+        learning_rate: constant learning rate, or the highest rate of a schedule.
+        schedule: `"constant"`; `"cosine"`, which falls to 0; or `"halving"` before every epoch from the sixth on.
+        warmup: number of updates in which a cosine schedule first rises linearly from 0.
         clip_norm: largest norm of all gradients together; `None` does not clip.
         label_smoothing: share of the target's probability that is spread over all tokens.
-        doubly_stochastic: weight of the captioner's penalty on what was not looked at; 0 is none.
-        batch_size: sentences an update that the other numbers were chosen for; the data decides what is used.
+        doubly_stochastic: weight of the captioner's penalty on locations without attention; 0 is no penalty.
+        batch_size: number of sentences per update for which the other numbers were chosen; the data decide which number
+            is used.
 
     Raises:
         ValueError: if a choice is unknown or a number is out of range.
@@ -60,20 +61,20 @@ class SequenceRecipe:
             )
 
     def compile(self, model: keras.Model, epochs: int, steps: int) -> None:
-        """Compile a model for `epochs` of `steps` updates each, to be fitted without the files of a run.
+        """Compile a model for `epochs` epochs of `steps` updates, to be fitted by Keras without a run directory.
 
         Raises:
-            ValueError: if a number is none, or the model does not give what the penalty is on.
+            ValueError: if a number is not a positive integer, or the model lacks an output that the losses need.
 
         Example:
             >>> SEQUENCE_RECIPES["rnnsearch"].compile(model, epochs=5, steps=len(batches))
             >>> model.fit(batches, epochs=5)
         """
-        # XLA would compile every length of the loops, which changes from batch to batch.
+        # XLA would compile anew for every length of the loops, which changes from batch to batch.
         model.compile(self.make_optimizer(epochs, steps), self.make_losses(model), jit_compile=False)
 
     def make_losses(self, model: keras.Model) -> dict[str, keras.losses.Loss]:
-        """New losses by the outputs of a model.
+        """Make new losses, by name of the model's output.
 
         Raises:
             ValueError: if the model lacks one of these outputs.
@@ -87,7 +88,7 @@ class SequenceRecipe:
         return losses
 
     def make_optimizer(self, epochs: int, steps: int) -> keras.optimizers.Optimizer:
-        """A new optimizer for `epochs` of `steps` updates each."""
+        """Make a new optimizer for `epochs` epochs of `steps` updates."""
         check_positive_integer("epochs", epochs)
         check_positive_integer("steps", steps)
         rate = self._learning_rate(epochs, steps)
@@ -108,12 +109,12 @@ class SequenceRecipe:
 
 
 SEQUENCE_RECIPES: dict[str, SequenceRecipe] = {
-    # Bahdanau et al. 2015, appendix B: Keras's Adadelta of rate 1 is Zeiler's.
+    # Bahdanau et al. 2015, appendix B. Keras' Adadelta with rate 1 is Zeiler's.
     "rnnsearch": SequenceRecipe("adadelta", 1.0, clip_norm=1.0, batch_size=80),
     # Luong et al. 2015, section 4.1: ten epochs without dropout.
     "luong": SequenceRecipe("sgd", 1.0, "halving", clip_norm=5.0, batch_size=128),
-    # Xu et al. 2015 on COCO, by the released code.
+    # Xu et al. 2015 on COCO, according to the released code.
     "show-attend-tell": SequenceRecipe("adam", 2e-4, doubly_stochastic=1.0),
-    # Modern, and sooner done with small networks.
+    # A modern recipe, which needs less time for small networks.
     "adam-cosine": SequenceRecipe("adam", 1e-3, "cosine", warmup=400, clip_norm=5.0, label_smoothing=0.1),
 }

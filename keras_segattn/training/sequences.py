@@ -1,4 +1,4 @@
-"""Trains a model that writes sentences: resumable, by likelihood, or by REINFORCE where its attention is hard."""
+"""Resumable training of models that write sentences, by likelihood, or by REINFORCE if their attention is hard."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -30,18 +30,17 @@ def train_sequences(
     progress: bool = True,
     facts: Facts | None = None,
 ) -> keras.callbacks.History:
-    """Train a model that writes sentences.
+    """Train a model that writes sentences, such as translations or captions.
 
     The run directory holds `checkpoint.npz`, written after every epoch, `history.csv`, `settings.json`, `best.keras`
-    (epoch of the lowest loss on the validation data) and, at the end, `model.keras`. Every file appears whole or not at
-    all. Killed at any time and called again with the same arguments, training goes on with the epoch after the
-    checkpoint.
+    (epoch of the lowest loss on the validation data) and, at the end, `model.keras`. Every file appears complete or not
+    at all. If training is killed at any time, the same call goes on with the epoch after the checkpoint.
 
     Args:
-        model: that `RNNSearch` or `ShowAttendTell` built; one with hard attention is trained by
-            `HardAttentionTrainer`, for which only the recipe's optimizer counts.
-        train_data: sentences, or captions and their pictures (`CaptionBatches`).
-        validation_data: the same, evaluated after every epoch.
+        model: model that `RNNSearch` or `ShowAttendTell` built. If its attention is hard, it is trained by
+            `HardAttentionTrainer`, which takes only the optimizer from the recipe.
+        train_data: pairs of sentences, or captions and their pictures (`CaptionBatches`).
+        validation_data: batches of the same kind, evaluated after every epoch.
         epochs: passes over the data, those before an interruption included.
         recipe: name in `SEQUENCE_RECIPES`, or a `SequenceRecipe`.
         run_dir: directory for the files, made if missing; `None` writes nothing.
@@ -49,14 +48,14 @@ def train_sequences(
         mixed_precision: `True` or `"mixed_float16"`, with loss scaling, or `"mixed_bfloat16"`; weights stay float32.
         callbacks: further Keras callbacks; their own state is not part of the checkpoint.
         progress: whether to show Keras' progress bar.
-        facts: Facts that are stored with the model, such as its vocabularies; `None` is what `facts_of` finds.
+        facts: Facts that are stored with the model, such as its vocabularies; `None` stores what `facts_of` finds.
 
     Returns:
-        Keras' history of all epochs: `"loss"` and its parts, and with `"val_"` those of the validation data.
+        Keras' history of all epochs: `"loss"` and its parts; with the prefix `"val_"`, those of the validation data.
 
     Raises:
         ValueError: if an argument is wrong.
-        CheckpointError: if the checkpoint is damaged, or of another model or other settings.
+        CheckpointError: if the checkpoint is damaged, or belongs to another model or other settings.
         TrainingDivergedError: if a loss or a weight becomes NaN or infinite.
 
     Example:
@@ -75,18 +74,18 @@ def train_sequences(
     train = Source.of(train_data, "train_data")
     validation = None if validation_data is None else Source.of(validation_data, "validation_data")
     hard = has_hard_attention(model)
-    # The moving average of the costs, by which REINFORCE judges a draw, is one for all pictures.
+    # REINFORCE compares each draw with one moving average of the costs of all pictures, which needs a single device.
     with run.scope(model, replicas=not hard):
         trainer = HardAttentionTrainer(model) if hard else model
         optimizer = run.scaled(chosen.make_optimizer(epochs, train.steps))
         losses = None if hard else chosen.make_losses(model)
-        # XLA would compile every length of the loops, which changes from batch to batch.
+        # XLA would compile anew for every length of the loops, which changes from batch to batch.
         trainer.compile(optimizer, losses, jit_compile=False)
     computing = [model, trainer.drawing] if hard else [model]
     return fit(trainer, computing, train, validation, run, settings={"recipe": asdict(chosen)})
 
 
 def has_hard_attention(model: keras.Model) -> bool:
-    """Whether a model draws where it looks."""
+    """Return whether a model draws the locations that it attends to."""
     loops = (layer for layer in model.layers if isinstance(layer, AttentionRNN))
     return any(isinstance(getattr(loop.cell, "attention", None), HardAttention) for loop in loops)

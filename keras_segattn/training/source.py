@@ -1,4 +1,4 @@
-"""Where batches come from: one view of the kinds of data that training accepts, and the check of its first batch."""
+"""Sources of batches: one interface to the kinds of data that training accepts, and checks of the first batch."""
 
 from collections.abc import Sized
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from keras_segattn import graph
 class EpochBatches(Protocol):
     """Batches as a function of the epoch, such as `keras_segattn.data.MaskBatches`.
 
-    `batches(epoch)` gives the finite `tf.data.Dataset` of that epoch, also for a symbolic scalar int64 epoch;
+    `batches(epoch)` returns the finite `tf.data.Dataset` of that epoch, also for a symbolic scalar int64 epoch;
     `len(batches)` is the number of steps of every epoch.
     """
 
     def __call__(self, epoch: Any) -> tf.data.Dataset:
-        """The batches of one epoch."""
+        """Return the batches of one epoch."""
 
     def __len__(self) -> int: ...
 
@@ -32,9 +32,9 @@ class Source:
     """Batches `(image float32 (b, h, w, channels), mask integer (b, h, w))` of one data set.
 
     Args:
-        data: what the user gave.
-        name: what it is called in error messages.
-        steps: batches of an epoch.
+        data: data that the user gave.
+        name: name of the data in error messages.
+        steps: number of batches per epoch.
     """
 
     data: Data
@@ -73,18 +73,18 @@ class Source:
 
     @property
     def by_epoch(self) -> bool:
-        """Whether the batches are a function of the epoch, so that training can go on in the middle of one."""
+        """Return whether the batches are a function of the epoch, so that training can resume within an epoch."""
         return not isinstance(self.data, tf.data.Dataset | keras.utils.PyDataset)
 
     def first_batch(self, epoch: int) -> Any:
-        """One batch, as a check needs it."""
+        """Return one batch of an epoch, for checks."""
         if isinstance(self.data, keras.utils.PyDataset):
             return self.data[0]
         dataset = self.data if isinstance(self.data, tf.data.Dataset) else self.data(epoch)
         return next(iter(dataset))
 
     def epochs(self, first: int, last: int) -> tuple[Any, int | None]:
-        """What `fit` takes for the epochs `first` to `last - 1`, and the steps of an epoch to tell it."""
+        """Return data and `steps_per_epoch` with which `fit` trains the epochs `first` to `last - 1`."""
         if isinstance(self.data, tf.data.Dataset):
             return shardable(self.data), None
         if isinstance(self.data, keras.utils.PyDataset):
@@ -94,7 +94,7 @@ class Source:
         return shardable(epochs.prefetch(tf.data.AUTOTUNE)), self.steps
 
     def remaining(self, epoch: int, step: int, epochs: int) -> list[tuple[int, int, Any, int | None]]:
-        """The calls of `fit` that remain: (first epoch, last epoch, data, steps per epoch)."""
+        """List the calls of `fit` that remain: (first epoch, last epoch, data, steps per epoch)."""
         calls: list[tuple[int, int, Any, int | None]] = []
         if step:
             calls.append((epoch, epoch + 1, *self.rest_of_epoch(epoch, step)))
@@ -104,23 +104,23 @@ class Source:
         return calls
 
     def rest_of_epoch(self, epoch: int, step: int) -> tuple[Any, int]:
-        """What `fit` takes for one epoch without its first `step` batches, and the number of its steps."""
+        """Return data and `steps_per_epoch` with which `fit` trains an epoch without its first `step` batches."""
         return shardable(self.data(epoch).skip(step)), self.steps - step
 
 
 def shardable(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """`dataset`, of which each worker of a cluster takes its share of every batch."""
+    """Return `dataset` such that each worker of a cluster takes its share of every batch."""
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     return dataset.with_options(options)
 
 
 def check_model(model: keras.Model) -> int:
-    """The number of classes of a segmentation model.
+    """Check a segmentation model, and return its number of classes.
 
     Raises:
         TypeError: if it is not a functional model.
-        ValueError: if it has not one image input and one output `(batch, height, width, classes)`.
+        ValueError: if it does not have one image input and one output `(batch, height, width, classes)`.
     """
     if not isinstance(model, keras.Model) or not hasattr(model, "input_shape"):
         raise TypeError(f"expected a functional keras.Model, received {type(model).__name__}")
@@ -140,7 +140,7 @@ def check_logits(model: keras.Model, outputs: Any = None) -> None:
 
     Args:
         model: functional model.
-        outputs: outputs that are trained; `None` are all.
+        outputs: outputs that are trained; `None` checks all outputs.
     """
     for tensor in keras.tree.flatten(model.output if outputs is None else outputs):
         if activation := graph.final_activation(tensor):
@@ -154,10 +154,10 @@ def check_batch(batch: Any, model: keras.Model, ignore_label: int | None, name: 
     """Check that a batch fits the model.
 
     Args:
-        batch: `(image, mask)`.
+        batch: pair `(image, mask)`.
         model: segmentation model.
         ignore_label: label that is no class, or `None`.
-        name: what the data are called in error messages.
+        name: name of the data in error messages.
 
     Raises:
         ValueError: if structure, shapes, dtypes or values are wrong; the message says what was received.

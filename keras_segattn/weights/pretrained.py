@@ -20,7 +20,7 @@ def initialize(
     weights: str | PathLike[str] | None,
     pretrained: Mapping[str, Pretrained],
     *,
-    trunk: bool = False,
+    backbone: bool = False,
 ) -> LoadReport | None:
     """Fill a freshly built model as the `weights` argument of its builder says.
 
@@ -30,7 +30,7 @@ def initialize(
         model: the model, or backbone, to fill; unchanged unless everything succeeds.
         weights: `None` (nothing happens), a key of `pretrained`, or the path of a file that `weights.load` reads.
         pretrained: name → weights that ship inside an installable package.
-        trunk: whether the model may be a part of the file's network, so that other tensors of the file are ignored.
+        backbone: whether the model may be a part of the file's network, so that other tensors of the file are ignored.
 
     Returns:
         The report of the load, or `None` if there was nothing to load.
@@ -58,7 +58,7 @@ def initialize(
         )
     else:
         path = Path(weights)
-    return fill(model, read(path), allow_missing=False, allow_unexpected=trunk)
+    return fill(model, read(path), allow_missing=False, allow_unexpected=backbone)
 
 
 def locate(name: str, pretrained: Pretrained) -> Path:

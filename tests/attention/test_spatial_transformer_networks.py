@@ -116,10 +116,10 @@ def test_birds_are_first_cropped_side_by_side(transformers):
     assert {"localisation_conv1", "part1_conv1", f"part{transformers}_conv1"} <= set(names)
 
 
-def test_birds_begin_with_the_weights_of_a_trunk(tmp_path):
-    trunk = model_card("squeezenet1_1").builder(include_top=False, alpha=0.125)
+def test_birds_begin_with_the_weights_of_a_backbone(tmp_path):
+    backbone = model_card("squeezenet1_1").builder(include_top=False, alpha=0.125)
     path = tmp_path / "backbone.weights.h5"
-    trunk.save_weights(path)
+    backbone.save_weights(path)
     model = SpatialTransformerInception(
         input_shape=(64, 64, 3),
         crop_size=32,
@@ -128,7 +128,7 @@ def test_birds_begin_with_the_weights_of_a_trunk(tmp_path):
         backbone_arguments={"alpha": 0.125},
     )
     for name in ("localisation_conv1", "part1_conv1", "part2_conv1"):
-        np.testing.assert_array_equal(model.get_layer(name).kernel, trunk.get_layer("conv1").kernel)
+        np.testing.assert_array_equal(model.get_layer(name).kernel, backbone.get_layer("conv1").kernel)
 
 
 @pytest.mark.parametrize(

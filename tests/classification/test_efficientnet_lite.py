@@ -39,13 +39,13 @@ def test_paddings_lie_apart_on_even_maps_only():
     x = {size: images((size, size, 3)) for size in (33, 32)}  # 33, 17, 9, 5, 3 and 32, 16, 8, 4, 2
     outputs = []
     for padding in ("same", "symmetric"):
-        trunk = EfficientNetLite0(include_top=False, alpha=0.125, padding=padding)
-        randomise(trunk)
-        for layer in trunk.layers:
+        backbone = EfficientNetLite0(include_top=False, alpha=0.125, padding=padding)
+        randomise(backbone)
+        for layer in backbone.layers:
             if isinstance(layer, layers.BatchNormalization):
                 assert layer.epsilon == {"same": 1e-3, "symmetric": 1e-5}[padding]
                 layer.epsilon = 1e-3
-        outputs.append({size: np.asarray(trunk(image)) for size, image in x.items()})
+        outputs.append({size: np.asarray(backbone(image)) for size, image in x.items()})
     same, symmetric = outputs
     np.testing.assert_allclose(same[33], symmetric[33], atol=TOLERANCE)
     assert np.abs(same[32] - symmetric[32]).max() > 100 * TOLERANCE
@@ -53,9 +53,9 @@ def test_paddings_lie_apart_on_even_maps_only():
 
 @pytest.mark.parametrize("padding", ["same", "symmetric"])
 def test_any_size_down_to_one_pixel(padding):
-    trunk = EfficientNetLite0(include_top=False, alpha=0.125, padding=padding)
+    backbone = EfficientNetLite0(include_top=False, alpha=0.125, padding=padding)
     for size in ((1, 1), (33, 65), (224, 97)):
-        features = np.asarray(trunk(images((*size, 3), batch=1)))
+        features = np.asarray(backbone(images((*size, 3), batch=1)))
         assert features.shape == (1, -(-size[0] // 32), -(-size[1] // 32), 160)
         assert features.min() >= 0
         assert features.max() <= 6

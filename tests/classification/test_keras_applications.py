@@ -43,11 +43,11 @@ def test_logits_equal(name, suffix, tmp_path):
     assert len(report.matched) >= len(ours.weights)
     x = images((*size, 3), batch=1)
     assert relative_difference(ours(x), theirs(x)) <= RELATIVE_DIFFERENCE
-    trunk = getattr(ks, name)(include_top=False, pooling="avg", input_shape=(*odd, 3), weights=path, **options)
-    their_trunk = builder(include_top=False, pooling="avg", weights=None, input_shape=(*odd, 3))
-    their_trunk.set_weights(theirs.get_weights()[: len(their_trunk.weights)])
+    backbone = getattr(ks, name)(include_top=False, pooling="avg", input_shape=(*odd, 3), weights=path, **options)
+    their_backbone = builder(include_top=False, pooling="avg", weights=None, input_shape=(*odd, 3))
+    their_backbone.set_weights(theirs.get_weights()[: len(their_backbone.weights)])
     x = images((*odd, 3), batch=1)
-    assert relative_difference(trunk(x), their_trunk(x)) <= RELATIVE_DIFFERENCE
+    assert relative_difference(backbone(x), their_backbone(x)) <= RELATIVE_DIFFERENCE
 
 
 @pytest.mark.parity

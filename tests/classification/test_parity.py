@@ -84,9 +84,9 @@ def test_fully_connected_classifiers_and_their_maps_equal_torchvision(name, size
     assert weights.load(ours, tmp_path / "weights.pth").complete
     x = images((224, 224, 3), batch=1)
     assert relative_difference(ours(x), run(theirs, x)) <= RELATIVE_DIFFERENCE
-    trunk = builder(include_top=False, weights=tmp_path / "weights.pth", **options)
+    backbone = builder(include_top=False, weights=tmp_path / "weights.pth", **options)
     x = images((size, size, 3), batch=1)
-    assert relative_difference(trunk(x), run(theirs.features, x)) <= RELATIVE_DIFFERENCE
+    assert relative_difference(backbone(x), run(theirs.features, x)) <= RELATIVE_DIFFERENCE
 
 
 @pytest.mark.parity

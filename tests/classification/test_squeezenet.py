@@ -11,7 +11,7 @@ def test_sizes_of_the_release():
     assert {name: model.get_layer(name).output.shape[1] for name in sizes} == sizes
 
 
-def test_trunk_parameters():
+def test_backbone_parameters():
     # 1,235,496 less the 512 × 1000 + 1000 of the classifier.
     assert SqueezeNet1_1(include_top=False).count_params() == 722_496
 

@@ -99,8 +99,8 @@ def seen_from(box, other, mask):
 def test_the_cascade_is_the_prototxt_s(stages, quantize):
     cascade = Cascade(stages, SIZE, quantize)
     model = tiny_model(CARD, cascade=cascade, detections={"count": 40, "least_score": 0.2})
-    trunk = model.get_layer("block5_conv3").output
-    seen = keras.Model(model.input, [trunk, model.get_layer("proposals").output, model.output])
+    backbone = model.get_layer("block5_conv3").output
+    seen = keras.Model(model.input, [backbone, model.get_layer("proposals").output, model.output])
     features, (proposals, filled, _), outputs = seen(images(TINY["input_shape"]))
     features, outputs = np.asarray(features, "float64"), {key: np.asarray(value) for key, value in outputs.items()}
     for i in range(2):

@@ -13,7 +13,7 @@ from keras_segattn.segmentation import fcn, initialize_from
 # Two bilinear steps differ from one near borders only; inside, only rounding differs, by the order of float32 sums.
 FLOAT32_TOLERANCE = 1e-5
 NARROW = {"alpha": 0.03125, "classes": 3}
-TRUNKS = [n for n in list_models("classification") if {8, 16} <= {t.stride for t in model_card(n).taps.values()}]
+BACKBONES = [n for n in list_models("classification") if {8, 16} <= {t.stride for t in model_card(n).taps.values()}]
 
 
 def test_sizes_of_the_release_at_500_pixels():
@@ -55,9 +55,11 @@ def test_every_size_from_one_pixel_up_fits(builder):
         assert builder(input_shape=(size, size + 1, 3), **NARROW).output_shape == (None, size, size + 1, 3)
 
 
-@pytest.mark.parametrize(("builder", "trunk"), [*((FCN8s, trunk) for trunk in TRUNKS), (FCN32s, "ResNet18")])
-def test_every_trunk_carries_the_heads(builder, trunk):
-    model = builder(backbone=trunk, **NARROW)
+@pytest.mark.parametrize(
+    ("builder", "backbone"), [*((FCN8s, backbone) for backbone in BACKBONES), (FCN32s, "ResNet18")]
+)
+def test_every_backbone_carries_the_heads(builder, backbone):
+    model = builder(backbone=backbone, **NARROW)
     randomise(model)
     for height, width in ((1, 1), (33, 50), (64, 32)):
         y = ops.convert_to_numpy(model(images((height, width, 3), batch=1)))

@@ -35,7 +35,7 @@ def blobs(layers):
     return values
 
 
-def caffenet_trunk(x, values, pad):
+def caffenet_backbone(x, values, pad):
     """conv1 to pool5 of the prototxt: pooling before normalisation, sizes rounded up."""
     import torch
     from torch.nn import functional as f
@@ -63,7 +63,7 @@ def fcn_alexnet(image, values):
     import torch
     from torch.nn import functional as f
 
-    x = caffenet_trunk(torch.from_numpy(image.transpose(0, 3, 1, 2)), values, pad=100)
+    x = caffenet_backbone(torch.from_numpy(image.transpose(0, 3, 1, 2)), values, pad=100)
     for layer in ("fc6", "fc7", "score_fr"):
         x = f.conv2d(x, *(torch.from_numpy(values[f"{layer}.blob{number}"]) for number in (0, 1)))
         x = x if layer == "score_fr" else f.relu(x)
@@ -134,7 +134,7 @@ def test_caffenet_equals_the_prototxt(tmp_path):
     model = keras_segattn.CaffeNet()
     assert weights.load(model, path).complete
     path.unlink()
-    x = caffenet_trunk(torch.from_numpy(image(227, 227).transpose(0, 3, 1, 2)), values, pad=0).flatten(1)
+    x = caffenet_backbone(torch.from_numpy(image(227, 227).transpose(0, 3, 1, 2)), values, pad=0).flatten(1)
     for layer in ("fc6", "fc7", "fc8"):
         x = f.linear(x, *(torch.from_numpy(values[f"{layer}.blob{number}"]) for number in (0, 1)))
         x = x if layer == "fc8" else f.relu(x)

@@ -1,4 +1,4 @@
-"""Makes `training_toys` importable, which the tests' sub-processes run as a program."""
+"""Make `training_toys` importable, a module that tests also run as a program in processes of its own."""
 
 import sys
 from pathlib import Path

@@ -50,7 +50,7 @@ def test_round_trip_restores_everything(saved):
 def test_damage_is_noticed_and_nothing_is_loaded(saved, tmp_path, share, flip):
     content = bytearray(saved[0].read_bytes())
     damaged = tmp_path / "checkpoint.npz"
-    if flip:  # inside the second array's numbers
+    if flip:  # within the numbers of the second array
         content[content.index(b"00001.npy") + 200] ^= 0xFF
     damaged.write_bytes(content if flip else content[: int(share * len(content))])
     model, optimizer = trained(1)

@@ -96,7 +96,7 @@ def test_learns_and_leaves_a_run_directory(tmp_path, capsys):
 
 def test_the_evaluated_and_saved_model_is_the_average(tmp_path):
     class Weights(keras.callbacks.Callback):
-        """What training itself goes on with at the end of every epoch, and the averages then."""
+        """Record the trained parameters and their averages at the end of every epoch."""
 
         def __init__(self):
             super().__init__()
@@ -112,16 +112,16 @@ def test_the_evaluated_and_saved_model_is_the_average(tmp_path):
     history = train_classifier(
         model, batches(), data, epochs=4, recipe=SMALL, run_dir=tmp_path, callbacks=[weights], progress=False
     )
-    assert not np.allclose(weights.raw[-1][0], weights.averages[-1][0], atol=1e-3)  # so that the test can tell
+    assert not np.allclose(weights.raw[-1][0], weights.averages[-1][0], atol=1e-3)  # else the test could not tell
     best = int(np.argmax(history.history["val_accuracy"]))
     final = keras.models.load_model(tmp_path / "model.keras")
     best_model = keras.models.load_model(tmp_path / "best.keras")
     for found, epoch in ((model, -1), (final, -1), (best_model, best)):
         for have, want in zip(found.trainable_variables, weights.averages[epoch], strict=True):
             np.testing.assert_allclose(have.numpy(), want, atol=SWAP_TOLERANCE)
-    # Validation of the last epoch saw them too.
+    # The last epoch was validated with the averages, too.
     assert history.history["val_accuracy"][-1] == pytest.approx(accuracy(final, *held_out))
-    # And the checkpoint goes on with the raw weights.
+    # Training resumes from the checkpoint with the raw weights, not with the averages.
     again = train_classifier(toy(), batches(), data, epochs=4, recipe=SMALL, run_dir=tmp_path, progress=False)
     assert again.history == history.history
     with np.load(tmp_path / "checkpoint.npz") as archive:
@@ -144,14 +144,14 @@ def test_interrupted_training_ends_as_an_uninterrupted_one(tmp_path):
         train_classifier(
             toy(), batches(), batches(), epochs=4, recipe=SMALL, run_dir=tmp_path, callbacks=[Stop()], progress=False
         )
-    keras.utils.set_random_seed(2)  # all must come from the checkpoint
+    keras.utils.set_random_seed(2)  # all random state must come from the checkpoint
     model = toy()
     history = train_classifier(model, batches(), batches(), epochs=4, recipe=SMALL, run_dir=tmp_path, progress=False)
     for name, values in expected.history.items():
         assert history.history[name] == pytest.approx(values, rel=1e-4), name
     for have, want in zip(model.get_weights(), whole.get_weights(), strict=True):
         np.testing.assert_allclose(have, want, atol=1e-4)  # sums on several threads differ in order
-    # A finished training, found again, leaves the averages in the model.
+    # A call that finds training finished also leaves the averages in the model.
     found = toy()
     train_classifier(found, batches(), batches(), epochs=4, recipe=SMALL, run_dir=tmp_path, progress=False)
     for have, want in zip(found.get_weights(), model.get_weights(), strict=True):
@@ -256,7 +256,7 @@ def test_divergence_is_an_error_and_keeps_the_files(tmp_path):
     train_classifier(toy(), batches(), epochs=1, recipe=SMALL, run_dir=tmp_path, progress=False)
     before = (tmp_path / "checkpoint.npz").read_bytes()
     image, label = examples()
-    image[20] = np.inf  # not in the first batch, which is checked
+    image[20] = np.inf  # in a later batch, since the first one is checked
     broken = tf.data.Dataset.from_tensor_slices((image, label)).batch(8)
     with pytest.raises(TrainingDivergedError, match="epoch 2"):
         train_classifier(toy(), broken, epochs=2, recipe=SMALL, run_dir=tmp_path, progress=False)
@@ -291,7 +291,7 @@ def test_optimizer_of_the_recipe_follows_the_paper():
 
 
 def train_on_two_replicas_and_one():
-    """Prints the history and final weights of the same training on two replicas and on one device, as JSON."""
+    """Print as JSON the history and final weights of the same training on two replicas and on one device."""
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     results = []
@@ -301,7 +301,7 @@ def train_on_two_replicas_and_one():
         with scope:
             model = toy(aux=("aux_logits",), dropout=0.0, normalization=False)
         model.set_weights(start)
-        recipe = replace(SMALL, clip_norm=None)  # Keras clips every replica's share by itself
+        recipe = replace(SMALL, clip_norm=None)  # Keras clips the gradients of each replica separately
         history = train_classifier(model, batches(), batches(), epochs=2, recipe=recipe, progress=False)
         weights = np.concatenate([weight.ravel() for weight in model.get_weights()])
         results.append({"history": history.history, "weights": weights.tolist()})

@@ -11,13 +11,13 @@ from keras_segattn.facts import preprocessing_of
 from keras_segattn.fields import Picture
 from keras_segattn.training import classify, crops, evaluate_classifier, top_k_error
 
-# float32 network outputs, batched differently.
+# Outputs are float32, and the two sides compute them in batches of different sizes.
 TOLERANCE = 1e-5
 GREY = Picture(mean=(127.5,) * 3, std=(127.5,) * 3)
 
 
 def toy(size=16, classes=6, activation=None, outputs="tensor", seed=0):
-    """A classifier whose logits differ from crop to crop."""
+    """Make a classifier whose logits differ from crop to crop."""
     keras.utils.set_random_seed(seed)
     image = keras.Input((size, size, 3), name="image")
     x = keras.layers.Flatten(name="flatten")(keras.layers.AveragePooling2D(4, name="pool")(image))
@@ -40,7 +40,7 @@ def softmax(logits):
 @pytest.mark.parametrize("scheme", ["single", "12-crop", "144-crop"])
 @pytest.mark.parametrize("batch_size", [7, 200])
 def test_probabilities_are_means_over_crops_and_models(scheme, batch_size):
-    small, large = toy(), toy(size=24, seed=1)  # an ensemble of 1 + 2, of different input sizes
+    small, large = toy(), toy(size=24, seed=1)  # of different input sizes
     found = classify([small, large, large], pictures(), scheme, preprocessing=GREY, batch_size=batch_size)
     assert found.shape == (3, 6)
     for picture, have in zip(pictures(), found, strict=True):
@@ -110,7 +110,7 @@ def test_error_of_ties_and_of_all_classes():
 def test_evaluate_takes_examples_of_readers_and_pairs(capsys):
     model, images = toy(), pictures()
     best = classify(model, images, "12-crop", preprocessing=GREY).argsort(axis=-1)
-    labels = [best[0, -1], best[1, -2], best[2, 0]]  # right, among five, and worst of six
+    labels = [best[0, -1], best[1, -2], best[2, 0]]  # most, second most and least probable of six
     dataset = tf.data.Dataset.from_generator(
         lambda: ({"image": image, "label": label} for image, label in zip(images, labels, strict=True)),
         output_signature={"image": tf.TensorSpec((None, None, 3), tf.uint8), "label": tf.TensorSpec((), tf.int64)},

@@ -22,7 +22,7 @@ def gradients(seed):
 
 
 def tensorflow_1_loop(weights, steps, rate, rho, momentum, epsilon, decay, clip, average):
-    """TensorFlow 1's RMSPropOptimizer, clip_by_global_norm and ExponentialMovingAverage(num_updates), written out."""
+    """Write out TensorFlow 1's RMSPropOptimizer, clip_by_global_norm and ExponentialMovingAverage(num_updates)."""
     weights = [weight.astype("float64") for weight in weights]
     square = [np.ones_like(weight) for weight in weights]
     velocity = [np.zeros_like(weight) for weight in weights]

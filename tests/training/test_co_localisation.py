@@ -1,4 +1,4 @@
-"""Co-localisation: its loss against loops over the paper's formula, its crops, and that it finds something."""
+"""Tests of co-localisation: the loss against loops over the paper's formula, the crops, and what is found."""
 
 import keras
 import numpy as np
@@ -11,12 +11,12 @@ from keras_segattn.layers import SpatialTransformer
 from keras_segattn.training import CoLocalisationTrainer
 
 SIDE, CROP = 32, 8
-# float32 sums of some hundred squares, in another order.
+# The two sides sum some hundred float32 squares in different orders.
 TOLERANCE = 1e-5
 
 
 def encoder():
-    """Features of a crop that depend on where things are only a little."""
+    """Make an encoder whose features depend only a little on where in a crop things are."""
     keras.utils.set_random_seed(1)
     return keras.Sequential(
         [keras.Input((CROP, CROP, 1)), layers.Conv2D(6, 3, activation="relu"), layers.AveragePooling2D(3)]
@@ -53,7 +53,8 @@ def test_the_loss_is_the_paper_s_sum_over_pairs(monkeypatch):
 
 
 def test_random_patches_are_of_their_picture_and_lie_within():
-    # Every pixel says where it is and of which picture: read between pixels, too, since both are linear in the place.
+    # The channels of a pixel are its row, its column and the number of its picture. They are linear in the position, so
+    # interpolation between pixels keeps them exact.
     rows, columns = np.mgrid[:SIDE, :SIDE] / (SIDE - 1)
     x = np.stack([np.stack([rows, columns, np.full((SIDE, SIDE), n)], axis=-1) for n in range(200)]).astype("float32")
     model = co_localiser((SIDE, SIDE, 3), CROP)
@@ -68,7 +69,7 @@ def test_random_patches_are_of_their_picture_and_lie_within():
     np.testing.assert_allclose(last - first, 0.25, atol=1e-5)
     assert first.min() > -1e-5
     assert last.max() < 1 + 1e-5
-    assert first.std(axis=0).min() > 0.15  # uniform over 0.75 has 0.22
+    assert first.std(axis=0).min() > 0.15  # a uniform distribution over a range of 0.75 has 0.22
 
 
 def test_crops_begin_in_the_middle_and_cannot_leave_the_picture():
@@ -79,7 +80,7 @@ def test_crops_begin_in_the_middle_and_cannot_leave_the_picture():
     theta = np.asarray(model(scenes(50))["theta"])
     assert np.ptp(theta, axis=0).max() > 0.1
     boxes = np.asarray(crop_boxes(theta, (SIDE, SIDE)))
-    # The grid's ends are pixel centres: up to half a pixel is beyond them.
+    # The ends of the grid are centres of pixels, so boxes may reach half a pixel beyond them.
     assert boxes.min() >= -0.5
     assert boxes.max() <= SIDE + 0.5
 
@@ -107,7 +108,7 @@ def test_only_the_localiser_learns():
 
 
 def test_crops_of_the_thing_cost_least():
-    """Less than crops beside it, half on it, or of nothing."""
+    """They cost less than crops beside the thing, crops that show half of it, and empty crops."""
     random = np.random.default_rng(0)
     places = random.integers(CROP, SIDE - 2 * CROP, (40, 2))
     x = np.zeros((40, SIDE, SIDE, 1), "float32")

@@ -12,7 +12,7 @@ from test_resume import ENVIRONMENT, LIMIT
 
 from keras_segattn.training.distribution import KERAS_INTERNALS, is_chief, is_multi_worker, replicated_model
 
-# float32 sums over two replicas associate differently; a few steps of a small net add up to less than this.
+# float32 sums over two replicas are taken in another order; in a few steps of a small network, differences stay below.
 TOLERANCE = 1e-6
 
 
@@ -60,7 +60,7 @@ def test_two_workers_equal_one_device_and_only_the_chief_writes(tmp_path):
     facts = [json.loads((tmp_path / f"worker{i}.json").read_text()) for i in range(2)]
     check_equal_to_one_device(facts[0])
     for part in ("distributed", "replicas"):
-        assert facts[0][part] == facts[1][part]  # identical weights and histories
+        assert facts[0][part] == facts[1][part]  # both workers have identical weights and histories
     assert (tmp_path / "worker0" / "distributed" / "model.keras").exists()
     assert not (tmp_path / "worker1" / "distributed").exists()
 

@@ -1,4 +1,4 @@
-"""What every trainer does alike: it survives a kill, computes in 16 bits, keeps its directory to itself."""
+"""Tests for every trainer: resumption after a kill, computation in 16 bits, and the lock of its run directory."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import toy_trainings
 from keras_segattn.files import FolderInUseError, locked
 from keras_segattn.training import CheckpointError
 
-# The cascade is the same trainer function as the regions', three times as slow.
+# The cascade uses the same trainer function as the regions but takes three times as long, so it runs with `thorough`.
 EVERY = [
     pytest.param(name, marks=[pytest.mark.thorough] if name == "cascade" else []) for name in toy_trainings.TRAINERS
 ]
@@ -33,7 +33,7 @@ def test_a_killed_training_ends_as_an_uninterrupted_one_bit_for_bit(trainer, for
         np.testing.assert_array_equal(resumed[name], array)
     histories = [(tmp_path / run / "history.csv").read_text().splitlines() for run in ("resumed", "whole")]
     assert len(histories[1]) == 1 + toy_trainings.EPOCHS
-    for epoch in (1, 3):  # of the second, one may have seen the rest only
+    for epoch in (1, 3):  # in the second, the resumed run may log only the remaining steps
         assert histories[0][epoch] == histories[1][epoch]
     names = ({path.name for path in (tmp_path / run).iterdir()} for run in ("resumed", "whole"))
     assert next(names) == next(names)

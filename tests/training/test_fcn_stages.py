@@ -30,7 +30,7 @@ def test_each_stage_starts_from_the_last_with_a_hundredth_of_the_rate(tmp_path):
         for name in ("1-fcn32s", "2-fcn16s")
     ]
     assert rates == pytest.approx([1e-2, 1e-4])
-    # The second stage moved each weight by little more than rate × gradient: it did not start anew.
+    # The second stage moved each weight by little more than rate × gradient, so it did not start from random weights.
     for before, after in zip(
         coarse.model.get_layer("conv1").get_weights(), fine.model.get_layer("conv1").get_weights(), strict=True
     ):

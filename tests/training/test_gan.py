@@ -19,9 +19,9 @@ from keras_segattn.training.gan_trainer import GANTrainer, Optimizers, discrimin
 
 # float32 against a float64 computation of the same few numbers.
 TOLERANCE = 1e-5
-# Adam divides by the root of small squares, which lets sums in another order show.
+# Adam divides by the root of small squares, which enlarges differences between sums in different orders.
 RESUMED_TOLERANCE = 1e-4
-# The smallest images whose discriminator normalises.
+# Smallest images for which the discriminator has batch normalisation.
 LATENT, SHAPE = 4, (16, 16, 1)
 FILES = {"checkpoint.npz", "discriminator.keras", "history.csv", "model.keras", "samples", "settings.json"}
 
@@ -66,7 +66,7 @@ def test_losses_are_cross_entropies():
     expected = -np.log(probability(real)).mean() - np.log(1 - probability(generated)).mean()
     assert float(discriminator_loss(real, generated)) == pytest.approx(expected, rel=TOLERANCE)
     assert float(generator_loss(generated)) == pytest.approx(-np.log(probability(generated)).mean(), rel=TOLERANCE)
-    # The generator's does not vanish where the discriminator is sure.
+    # The generator's loss does not level off where the discriminator is sure.
     assert float(generator_loss(np.array([[-50.0]]))) == pytest.approx(50, rel=TOLERANCE)
 
 
@@ -101,14 +101,14 @@ def test_real_and_generated_images_are_normalised_apart():
     trainer = trainer_of(GANRecipe(), generator, discriminator)
     real = images(6)
     expected = np.asarray(discriminator(real))
-    z = np.asarray(trainer_of(GANRecipe(), generator, discriminator).noise(6))  # the same seed
+    z = np.asarray(trainer_of(GANRecipe(), generator, discriminator).noise(6))  # same seed, so same noise
     made = generator(z)
     together = np.asarray(discriminator(np.concatenate([real, made])))
     expected_made = np.asarray(discriminator(made))
     _, real_scores, made_scores = trainer.discriminator_step(real)
     np.testing.assert_allclose(real_scores, expected, rtol=TOLERANCE, atol=TOLERANCE)
     np.testing.assert_allclose(made_scores, expected_made, rtol=TOLERANCE, atol=TOLERANCE)
-    assert np.abs(real_scores - together[:6]).max() > 100 * TOLERANCE  # so that the test can tell
+    assert np.abs(real_scores - together[:6]).max() > 100 * TOLERANCE  # else the test could not tell
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_leaves_a_run_directory(tmp_path, capsys):
     pictures = [Image.open(tmp_path / "samples" / f"epoch_00{epoch}.png") for epoch in (1, 2)]
     side = 8 * (2 * SHAPE[0] + 2) - 2
     assert [picture.size for picture in pictures] == [(side, side)] * 2
-    # The same noise: what differs is what was learned in an epoch of three steps, which is little.
+    # Both pictures come from the same noise, so they differ only by what was learned in one epoch of three steps.
     difference = np.abs(np.subtract(*(np.asarray(picture, "float32") for picture in pictures)))
     assert 0 < difference.mean() < 16
 
@@ -178,13 +178,13 @@ def test_interrupted_training_ends_as_an_uninterrupted_one(tmp_path, statistics)
     keras.utils.set_random_seed(1)
     with pytest.raises(KeyboardInterrupt):
         run(run_dir=tmp_path, callbacks=[Stop()])
-    keras.utils.set_random_seed(2)  # all must come from the checkpoint
+    keras.utils.set_random_seed(2)  # all random state must come from the checkpoint
     resumed = run(run_dir=tmp_path)
     for model, expected in zip(resumed, whole, strict=True):
         for have, want in zip(model.get_weights(), expected.get_weights(), strict=True):
             np.testing.assert_allclose(have, want, atol=RESUMED_TOLERANCE)
     assert len(list((tmp_path / "samples").iterdir())) == 4
-    # A finished training is found again, and other settings do not go on with it.
+    # A further call finds training finished; with other settings it raises an error.
     found = run(run_dir=tmp_path)
     np.testing.assert_array_equal(found[0].get_weights()[0], resumed[0].get_weights()[0])
     with pytest.raises(CheckpointError, match="noise"):
@@ -195,7 +195,7 @@ def test_divergence_is_an_error_and_keeps_the_files(tmp_path):
     train_gan(*networks(), batches(), epochs=1, run_dir=tmp_path, progress=False)
     before = (tmp_path / "checkpoint.npz").read_bytes()
     broken = images()
-    broken[6] = np.nan  # not in the first batch, which is checked
+    broken[6] = np.nan  # in a later batch, since the first one is checked
     data = tf.data.Dataset.from_tensor_slices(broken).batch(4)
     with pytest.raises(TrainingDivergedError, match=r"discriminator_loss became nan at epoch 2, step 2"):
         train_gan(*networks(), data, epochs=2, run_dir=tmp_path, progress=False)
@@ -237,7 +237,7 @@ def test_conditional_networks_are_told_the_class(tmp_path):
     trainer = trainer_of(GANRecipe(), generator, discriminator)
     trainer.run_eagerly = True
     trainer.fit(labelled([0, 1, 2, 1] * 2), epochs=1, shuffle=False, verbose=0)
-    assert len(seen) == 2 * 3  # a step scores real images, and generated ones twice
+    assert len(seen) == 2 * 3  # a step scores real images once, and generated ones twice
     assert all(np.array_equal(label, np.eye(3)[[0, 1, 2, 1]]) for label in seen)
 
     networks = conditional()
@@ -256,7 +256,7 @@ def test_conditional_networks_are_told_the_class(tmp_path):
 
 
 def test_learns_what_is_bright():
-    """White images: a generator of grey ones goes there."""
+    """A generator that begins with grey images makes brighter ones after training on white images."""
     keras.utils.set_random_seed(0)
     generator, discriminator = networks()
     white = tf.data.Dataset.from_tensors(np.full((16, *SHAPE), 0.9, "float32")).repeat(40)

@@ -1,4 +1,4 @@
-"""REINFORCE: its expectation against enumeration, its gradient against the released code's formula."""
+"""Tests of REINFORCE: its expectation against enumeration, its gradient against the released code's formula."""
 
 import itertools
 
@@ -31,7 +31,7 @@ def annotations(batch=1):
 
 
 def noise_for(locations):
-    """Noise that draws these locations, whatever the weights."""
+    """Make noise with which these locations are drawn, whatever the weights are."""
     noise = np.full((1, len(locations), LOCATIONS), 1e-15, "float32")
     noise[0, np.arange(len(locations)), locations] = np.nextafter(1, 0, dtype="float32")
     return noise
@@ -41,9 +41,9 @@ def test_the_expected_gradient_is_that_of_the_expected_cost():
     model = hard()
     a, drawn = annotations(), np.array([True])
     graph = drawing(model)
-    # Mean costs count as sums, and nothing but the bound counts.
+    # The reward factor turns mean costs into sums. Without the entropy term, only the variational bound remains.
     trainer = HardAttentionTrainer(model, reward=WORDS, entropy=0.0)
-    trainer.baseline.assign(0.7)  # changes no expectation
+    trainer.baseline.assign(0.7)  # the baseline does not change the expectation
     variables = [weight.value for weight in model.trainable_weights]
 
     def costs(outputs):
@@ -67,7 +67,7 @@ def test_the_expected_gradient_is_that_of_the_expected_cost():
     )
     for variable, exact, estimate in zip(model.trainable_weights, exacts, estimates, strict=True):
         np.testing.assert_allclose(estimate, exact, rtol=1e-3, atol=1e-5, err_msg=variable.path)
-    # The attention's weights get a gradient by the draws alone.
+    # The parameters of the attention get their gradient from the draws alone.
     assert np.abs(tape.gradient(mean, model.get_layer("decoder").cell.attention.attention.score_kernel.value)).max() > 0
 
 
@@ -77,7 +77,7 @@ def test_the_gradient_of_the_weights_is_the_released_code_s():
     random = np.random.default_rng(0)
     alpha = tf.constant(random.dirichlet(np.ones(LOCATIONS), (2, WORDS)).astype("float32"))
     single = np.eye(LOCATIONS, dtype="float32")[random.integers(0, LOCATIONS, (1, WORDS))]
-    choices = np.concatenate([single, alpha[1:].numpy()])  # the second picture draws nothing
+    choices = np.concatenate([single, alpha[1:].numpy()])  # no location is drawn for the second picture
     counts, mean_costs = np.array([[1, 1], [1, 0]], "float32"), np.array([2.0, 3.0], "float32")
     with tf.GradientTape() as tape:
         tape.watch(alpha)
@@ -105,7 +105,7 @@ def test_locations_are_drawn_as_often_as_their_weights_say():
     noise = np.random.default_rng(0).random((batch, 1, LOCATIONS)).astype("float32")
     inputs = {"annotations": annotations().repeat(batch, axis=0), "target": np.ones((batch, 1), "int32")}
     found = drawing(model)(inputs | {"noise": noise, "drawn": np.ones(batch, bool)})
-    # Four deviations of a mean of that many.
+    # Four standard deviations of the mean of a batch; 0.5 is the largest standard deviation of one draw.
     limit = 4 * 0.5 / np.sqrt(batch)
     np.testing.assert_allclose(np.mean(found["choices"], axis=0), found["attention"][0], atol=limit)
 

@@ -1,4 +1,4 @@
-"""Training of Mask R-CNN and MNC: targets, regions, losses."""
+"""Tests of the training of Mask R-CNN and MNC: targets, regions, losses."""
 
 import json
 import os
@@ -28,7 +28,7 @@ SIZE = (64, 96)
 
 
 def batch_of(objects=3, slots=4, seed=0):
-    """Two pictures with bright rectangles; slots beyond `objects` are empty."""
+    """Make two pictures with bright rectangles; slots beyond `objects` are empty."""
     random = np.random.default_rng(seed)
     batch = {
         "image": 0.1 * images((*SIZE, 3), batch=2),
@@ -56,9 +56,9 @@ def trainer_of(name, **changes):
 def test_an_anchor_takes_the_object_it_overlaps_most():
     anchors = ops.convert_to_tensor([[0.0, 0, 10, 10], [0, 0, 10, 20], [40, 40, 50, 50], [0, 30, 10, 45]])
     objects = ops.convert_to_tensor([[[0.0, 0, 10, 10], [0, 32, 10, 60], [0, 0, 50, 50]]])
-    classes = ops.convert_to_tensor([[2, 1, 0]])  # the last slot is empty, however well it would fit
+    classes = ops.convert_to_tensor([[2, 1, 0]])  # the last slot is empty, so its box must not count
     found = match(anchors, objects, classes, 0.7, 0.3, best_for_each_object=True)
-    np.testing.assert_array_equal(found.positive, [[True, False, False, True]])  # the last is the second's best
+    np.testing.assert_array_equal(found.positive, [[True, False, False, True]])  # the last is best for object 2
     np.testing.assert_array_equal(found.negative, [[False, False, True, False]])
     np.testing.assert_array_equal(np.asarray(found.objects)[0, [0, 1, 3]], [0, 0, 1])
     strict = match(anchors, objects, classes, 0.7, 0.3)
@@ -128,7 +128,7 @@ def test_every_loss_falls_on_what_it_is_trained_on(name):
 
 
 class Repeated(keras.utils.PyDataset):
-    """The same batch several times."""
+    """Data set that repeats one batch several times."""
 
     def __init__(self, batch, count):
         super().__init__()
@@ -179,7 +179,7 @@ def test_other_models_are_refused():
 
 
 def train_on_two_replicas():
-    """Prints what two replicas, half a batch each, report of a training: needs a process of its own."""
+    """Print results of training on two replicas with half a batch each; this needs a process of its own."""
     import tensorflow as tf
 
     cpu = tf.config.list_physical_devices("CPU")[0]
@@ -207,7 +207,7 @@ def test_replicas_share_a_batch():
     folder = Path(__file__).parent
     code = f"import sys; sys.path[:0] = {[str(folder), str(folder.parent)]}; import test_instance_trainers as tests; "
     code += "tests.train_on_two_replicas()"
-    # oneDNN's kernels corrupt memory when two logical devices of one processor run them at once.
+    # oneDNN's kernels corrupt memory if two logical devices of one processor run them at the same time.
     run = subprocess.run(
         [sys.executable, "-c", code],
         env=os.environ | {"TF_ENABLE_ONEDNN_OPTS": "0"},
@@ -218,7 +218,7 @@ def test_replicas_share_a_batch():
     assert run.returncode == 0, run.stderr
     facts = json.loads(run.stdout.splitlines()[-1])
     assert np.isfinite(facts["loss"])
-    # The loss is a whole batch's, not the sum of the replicas'.
+    # The reported loss is that of the whole batch, not the sum over replicas.
     assert facts["loss"] == pytest.approx(sum(facts["parts"]), rel=0.05)
     assert facts["moved"] > 0
     assert facts["apart"] == 0

@@ -22,7 +22,7 @@ def gradients(seed):
 
 
 def caffe_loop(weights, steps, rate, momentum, decay, multiplier):
-    """Caffe's SGDSolver, written out: L2 in the gradient, local rates inside the momentum."""
+    """Write out Caffe's SGDSolver, with L2 decay in the gradient and local rates inside the momentum."""
     weights = [weight.astype("float64") for weight in weights]
     velocity = [np.zeros_like(weight) for weight in weights]
     for step in steps:
@@ -59,7 +59,7 @@ def test_loss_scaling_changes_nothing():
         optimizer.apply([keras.ops.convert_to_tensor(g) for g in gradients(seed)], plain)
         wrapped.apply([keras.ops.convert_to_tensor(8.0 * g) for g in gradients(seed)], scaled)
     for a, b in zip(plain, scaled, strict=True):
-        np.testing.assert_array_equal(a.numpy(), b.numpy())  # a scale of two to the third is exact
+        np.testing.assert_array_equal(a.numpy(), b.numpy())  # exact, because the scale is a power of two
 
 
 def test_accumulated_gradients_update_like_their_mean():

@@ -33,10 +33,10 @@ def test_killed_training_resumes_to_the_same_weights_bit_for_bit(tmp_path):
         np.load(tmp_path / "uninterrupted" / "checkpoint.npz", allow_pickle=False) as uninterrupted,
     ):
         names = [name for name in uninterrupted.files if name != "header"]
-        assert len(names) == 17  # weights, moving statistics, dropout's seed, momenta, rate and iteration
+        assert len(names) == 17  # weights, moving statistics, dropout's seed, momenta, rate, iteration
         assert sorted(resumed.files) == sorted(uninterrupted.files)
-        for name in names:  # on a CPU with deterministic ops there is no reason for any difference
+        for name in names:  # equal bit for bit, on a CPU with deterministic operators
             np.testing.assert_array_equal(resumed[name], uninterrupted[name])
     histories = [(tmp_path / run / "history.csv").read_text().splitlines() for run in ("resumed", "uninterrupted")]
     assert histories[0][1] == histories[1][1]  # epoch 1
-    assert histories[0][3] == histories[1][3]  # epoch 3; the training scores of epoch 2 are of its rest
+    assert histories[0][3] == histories[1][3]  # epoch 3; in epoch 2 the resumed run scores only the remaining steps

@@ -41,7 +41,7 @@ def test_polynomial_schedule():
 
 @pytest.mark.parametrize("name", SEGMENTATION_RECIPES)
 def test_every_recipe_updates_a_kernel(name):
-    kernel = keras.Variable([[0.0, 0.0]], name="kernel")  # beside 1.0, float32 would lose an update of 1e-10
+    kernel = keras.Variable([[0.0, 0.0]], name="kernel")  # near 1.0, float32 would lose an update of 1e-10
     optimizer = SEGMENTATION_RECIPES[name].make_optimizer(STEPS)
     optimizer.build([kernel])
     before = kernel.numpy().copy()

@@ -45,9 +45,9 @@ def test_learns_and_leaves_a_run_directory(tmp_path, capsys):
 
 def test_more_epochs_continue_a_finished_run(tmp_path):
     first = train_segmenter(toy_model(), ToyBatches(), run_dir=tmp_path, **FAST)
-    (tmp_path / ".partial.1.checkpoint.npz").touch()  # a process was killed while it wrote
+    (tmp_path / ".partial.1.checkpoint.npz").touch()  # left by a process that was killed while it wrote
     model = toy_model()
-    again = train_segmenter(model, ToyBatches(), run_dir=tmp_path, **FAST)  # nothing to do
+    again = train_segmenter(model, ToyBatches(), run_dir=tmp_path, **FAST)  # training is finished already
     assert again.history == first.history
     assert not list(tmp_path.glob(".partial.*"))
     longer = train_segmenter(toy_model(), ToyBatches(), run_dir=tmp_path, epochs=2, progress=False)
@@ -60,7 +60,7 @@ def test_more_epochs_continue_a_finished_run(tmp_path):
 
 
 class NanIn(ToyBatches):
-    """Batches with a NaN pixel from some epoch on."""
+    """Batches with a NaN pixel from epoch `epoch` on."""
 
     def __init__(self, epoch):
         super().__init__()

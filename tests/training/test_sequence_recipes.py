@@ -1,4 +1,4 @@
-"""Recipes of models that write sentences: their numbers, their updates, and a training by each."""
+"""Tests of the recipes of models that write sentences: their numbers, their updates, and training with them."""
 
 import dataclasses
 
@@ -26,7 +26,7 @@ def test_schedules():
 
 
 def test_adadelta_is_the_paper_s():
-    """Two updates of Zeiler's rule (ρ 0.95, ε 1e-6) on a gradient whose norm is clipped to 1."""
+    """Compare two updates with Zeiler's rule (ρ 0.95, ε 1e-6), with the norm of the gradient clipped to 1."""
     optimizer = SEQUENCE_RECIPES["rnnsearch"].make_optimizer(epochs=1, steps=2)
     variable = keras.Variable([0.0, 0.0])
     expected, squares, steps = np.zeros(2), np.zeros(2), np.zeros(2)

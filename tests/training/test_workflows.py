@@ -1,4 +1,4 @@
-"""From the text of `--data` to a trained model, for every task."""
+"""Tests of workflows, which lead from the text of `--data` to a trained model, for every task."""
 
 import inspect
 import json
@@ -34,7 +34,7 @@ def picture(path, size=(20, 24), seed=0):
 
 @pytest.fixture
 def masks(tmp_path):
-    """`folder:` of three pictures with masks of two classes."""
+    """Write a `folder:` of three pictures with masks of two classes."""
     (tmp_path / "masks").mkdir()
     for number in range(3):
         picture(tmp_path / "images" / f"{number}.png", seed=number)
@@ -45,7 +45,7 @@ def masks(tmp_path):
 
 @pytest.fixture
 def flowers(tmp_path):
-    """`folder:` of two classes of two pictures."""
+    """Write a `folder:` of two classes with two pictures each."""
     for place, name in enumerate(("daisy", "tulip")):
         for number in range(2):
             picture(tmp_path / "flowers" / name / f"{number}.png", seed=2 * place + number)
@@ -54,7 +54,7 @@ def flowers(tmp_path):
 
 @pytest.fixture
 def scenes(tmp_path):
-    """`coco:` of two pictures with an object each."""
+    """Write `coco:` data of two pictures with one object each."""
     content = {
         "images": [{"id": i, "file_name": f"{i}.png", "height": 64, "width": 96} for i in (1, 2)],
         "categories": [{"id": 3, "name": "cat"}, {"id": 7, "name": "dog"}],
@@ -78,7 +78,7 @@ def scenes(tmp_path):
 
 @pytest.fixture
 def sentences(tmp_path):
-    """`text:` of four pairs."""
+    """Write `text:` data of four pairs of sentences."""
     (tmp_path / "source.txt").write_text("the cat\nthe dog sleeps\nthe cat sleeps\na dog\n")
     (tmp_path / "target.txt").write_text("die Katze\nder Hund schläft\ndie Katze schläft\nein Hund\n")
     return f"text:{tmp_path}/source.txt,{tmp_path}/target.txt"
@@ -86,7 +86,7 @@ def sentences(tmp_path):
 
 @pytest.fixture
 def described(tmp_path):
-    """`flickr:` of two pictures with captions."""
+    """Write `flickr:` data of two pictures with captions."""
     for name in ("1.jpg", "2.jpg"):
         picture(tmp_path / "described" / name)
     (tmp_path / "tokens.txt").write_text("1.jpg#0\tA cat.\n1.jpg#1\tA small cat sleeps.\n2.jpg#0\tA dog.\n")
@@ -94,12 +94,12 @@ def described(tmp_path):
 
 
 def quick(model, data, run_dir, **options):
-    """A training of one epoch in batches of two, unless the options say otherwise."""
+    """Train one epoch in batches of two, unless the options say otherwise."""
     return train(model, data, run_dir, **{"epochs": 1, "batch_size": 2, "progress": False} | options)
 
 
 def rows(run_dir):
-    """Finished epochs."""
+    """Count the finished epochs of a run."""
     return len((run_dir / "history.csv").read_text().splitlines()) - 1
 
 
@@ -151,7 +151,7 @@ def test_classify(flowers, tmp_path):
 
 @pytest.mark.thorough
 def test_classify_with_a_transformer(flowers, tmp_path):
-    """Other outputs than logits are no obstacle. As published, it reads pictures in grey."""
+    """A classifier may have further outputs beside its logits. This one reads grey pictures, as published."""
     arguments = {"units": 8, "filters": (2, 4), "output_size": (28, 28)}
     path = quick("SpatialTransformerNetwork", flowers, tmp_path / "run", arguments=arguments, size=(28, 32))
     assert set(keras.saving.load_model(path).output) == {"logits", "theta", "transformed"}
@@ -179,7 +179,7 @@ def test_write_translations(sentences, tmp_path):
     path = quick("RNNSearch", sentences, run, arguments=arguments, validation=sentences, recipe="rnnsearch")
     facts = read_facts(path)
     assert facts.vocabularies["source"][4:] == ("the", "cat", "dog", "sleeps", "a")
-    assert len(facts.vocabularies["target"]) == 8  # of the ten that there are, the most frequent
+    assert len(facts.vocabularies["target"]) == 8  # the most frequent of the ten that occur
     assert facts.inputs["source"] == Tokens("source", 9, lower=True)
     assert facts.training == f"{sentences} (4 pairs of sentences), 1 epoch"
     assert read_facts(run / "best.keras") == facts
@@ -192,7 +192,7 @@ def test_write_translations(sentences, tmp_path):
 
 @pytest.mark.thorough
 def test_a_resumed_training_is_that_of_one_call(sentences, tmp_path):
-    """The order of an epoch does not depend on the call that it is trained in."""
+    """The order of the data in an epoch does not depend on the call in which the epoch is trained."""
     options = {"arguments": WRITER, "recipe": "luong"}
     whole = quick("RNNSearch", sentences, tmp_path / "whole", epochs=2, **options)
     quick("RNNSearch", sentences, tmp_path / "parts", epochs=1, **options)

@@ -1,8 +1,8 @@
-"""A small training by each trainer, and a program that is killed in one, goes on, and does it again in one piece.
+"""A small training run for each trainer, and a program that runs one twice: interrupted and resumed, and in one piece.
 
     python toy_trainings.py REQUEST.json
 
-The request holds the `trainer` and a `folder`.
+The request holds the name of the `trainer` and a `folder`.
 """
 
 import json
@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-sys.path.insert(0, str(Path(__file__).parent))  # it is run by its path
+sys.path.insert(0, str(Path(__file__).parent))  # needed if this file is run by its path
 import training_toys
 
 from keras_segattn import model_card, training
@@ -24,7 +24,7 @@ from keras_segattn.attention import RNNSearch, ShowAttendTell, co_localiser
 from keras_segattn.data import CaptionBatches, InstanceBatches, SequenceBatches
 from keras_segattn.generation import DCGANDiscriminator, DCGANGenerator
 
-# Enough for checkpoints before, and steps after the one at which a training is killed.
+# Number of epochs: training is killed in the second, so there are finished epochs before and steps after that.
 EPOCHS = 3
 CHOICE = training.RegionChoice(
     anchors=8, anchor_positives=4, proposals=6, proposals_before_nms=8, regions=6, region_positives=3
@@ -129,12 +129,12 @@ def co_localise(**run):
 TRAINERS = {
     one.__name__: one for one in (segment, classify, regions, cascade, write, write_hard, generate, co_localise)
 }
-# Trainers whose data are a function of the epoch can go on within one.
+# Steps between checkpoints within an epoch, for trainers whose data are a function of the epoch.
 STEPS = {"segment": 2, "classify": 2, "generate": 2, "co_localise": 2}
 
 
 class Kill(keras.callbacks.Callback):
-    """Kills the process as nothing can be cleaned up, after the second last step of the second epoch."""
+    """Kill the process without any cleaning up, after the last step but one of the second epoch."""
 
     def on_epoch_begin(self, epoch, logs=None):  # noqa: ARG002
         self.epoch = epoch
@@ -145,7 +145,7 @@ class Kill(keras.callbacks.Callback):
 
 
 def in_child(name, run_dir, seed, callbacks=()):
-    """Exit status of a training in a fork of this process."""
+    """Train in a fork of this process, and return its exit status."""
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -167,7 +167,7 @@ def main(name, folder):
     assert in_child(name, folder / "resumed", 0, [Kill()]) == -signal.SIGKILL
     assert (folder / "resumed" / "checkpoint.npz").exists()
     assert not (folder / "resumed" / "model.keras").exists()
-    assert in_child(name, folder / "resumed", 1) == 0  # other weights and seeds: all must come from the checkpoint
+    assert in_child(name, folder / "resumed", 1) == 0  # other weights and seeds, so all comes from the checkpoint
     assert in_child(name, folder / "whole", 0) == 0
 
 

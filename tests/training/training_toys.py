@@ -1,4 +1,4 @@
-"""A small model and data set, and the programs that tests start as processes of their own."""
+"""A small model and data set, and programs that tests start as separate processes."""
 
 import json
 import math
@@ -19,12 +19,12 @@ IGNORE = 255
 
 
 class ToyBatches:
-    """Images of noise whose channels decide the class; every epoch's order is a function of the epoch."""
+    """Images of noise whose channels decide the class, in an order that is a function of the epoch."""
 
     def __init__(self, images: int = 12, batch: int = 2) -> None:
         self.image = np.random.default_rng(0).normal(size=(images, 8, 8, 3)).astype("float32")
         self.mask = (self.image[..., 0] > 0).astype("int32") + (self.image[..., 1] > 0.7)
-        self.mask[: images // 2, :3] = IGNORE  # ignored pixels are unevenly spread over the batches
+        self.mask[: images // 2, :3] = IGNORE  # so that batches differ in the number of ignored pixels
         self.batch = batch
 
     def __len__(self) -> int:
@@ -67,7 +67,7 @@ def toy_model(dropout: float = 0.5, normalization: bool = True, classes: int = C
 
 
 class SleepAt(keras.callbacks.Callback):
-    """Says that a step is done and waits to be killed."""
+    """Callback that reports by a file that a step is done, and then waits to be killed."""
 
     def __init__(self, marker: Path, epoch: int, step: int) -> None:
         super().__init__()
@@ -99,18 +99,18 @@ def train_in(run_dir: Path, seed: int, callbacks: tuple[keras.callbacks.Callback
 
 def killed(directory: Path) -> None:
     tf.config.experimental.enable_op_determinism()
-    # Epoch 2, step 5: the checkpoint is that of step 4.
+    # The process is killed after step 5 of epoch 2, when the checkpoint is that of step 4.
     train_in(directory / "resumed", seed=0, callbacks=(SleepAt(directory / "marker", 1, 4),))
 
 
 def resumed(directory: Path) -> None:
     tf.config.experimental.enable_op_determinism()
-    train_in(directory / "resumed", seed=1)  # other weights and seeds: all must come from the checkpoint
+    train_in(directory / "resumed", seed=1)  # with other weights and seeds, so all must come from the checkpoint
     train_in(directory / "uninterrupted", seed=0)
 
 
 def distributed_and_single(strategy: tf.distribute.Strategy, run_dir: Path) -> tuple[dict, dict]:
-    """Histories and final weights of the same training on the strategy's replicas and on one device."""
+    """Return history and final weights of the same training on a strategy's replicas and on one device."""
     results = []
     start = toy_model(dropout=0, normalization=False)
     for scope in (strategy.scope(), None):
@@ -122,7 +122,7 @@ def distributed_and_single(strategy: tf.distribute.Strategy, run_dir: Path) -> t
             model.set_weights(start.get_weights())
         history = training.train_segmenter(
             model,
-            ToyBatches(images=14, batch=3),  # does not divide by two; the last batch is smaller
+            ToyBatches(images=14, batch=3),  # odd batches, of which the last is smaller
             ToyBatches(images=8, batch=3),
             epochs=2,
             learning_rate=0.1,
@@ -136,11 +136,11 @@ def distributed_and_single(strategy: tf.distribute.Strategy, run_dir: Path) -> t
 
 
 def overflow_on_one_replica(strategy: tf.distribute.Strategy) -> list[list[float]]:
-    """Final weights on every local replica when the float16 gradients of only the last replica overflow."""
+    """Return the final weights of every local replica if float16 gradients overflow on the last replica only."""
     with strategy.scope():
         model = toy_model(dropout=0)
     batches = ToyBatches(images=4, batch=4)
-    batches.image[3] *= 300.0  # activations fit in float16, scaled gradients do not
+    batches.image[3] *= 300.0  # activations fit into float16, scaled gradients do not
     training.train_segmenter(model, batches, epochs=2, learning_rate=1e-3, mixed_precision=True, progress=False)
     values = [strategy.experimental_local_results(variable.value) for variable in model.weights]
     return [np.concatenate([np.ravel(value) for value in replica]).tolist() for replica in zip(*values, strict=True)]
@@ -161,7 +161,7 @@ def mirrored(directory: Path) -> None:
 
 def worker(directory: Path) -> None:
     index = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
-    strategy = tf.distribute.MultiWorkerMirroredStrategy()  # before anything else runs
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()  # this must precede all other uses of TensorFlow
     keras.utils.set_random_seed(0)
     report(directory, f"worker{index}", strategy)
 

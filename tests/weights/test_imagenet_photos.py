@@ -15,7 +15,7 @@ from keras_segattn import cli, export
 # implementation of SqueezeNet found 13 and 19, of EfficientNet-Lite0 17 and 20. Photos are resized whole, and the
 # filter decides some. SqueezeNet: bicubic and box 14 and 20, Lanczos 13 and 20, nearest 17 and 19, bilinear 12 and 19;
 # EfficientNet-Lite0: bicubic and bilinear 17 and 20, Lanczos 18 and 20, box and nearest 19 and 19.
-TRUNKS = {
+BACKBONES = {
     "squeezenet1_1": (227, {"padding": "same"}, 13, 19),
     "efficientnet_lite0": (224, {}, 17, 20),
 }
@@ -36,7 +36,7 @@ def photo_folder():
 
 def model_and_photos(name):
     """The model with its packaged weights, the preprocessed photos and their labels."""
-    size, options, _, _ = TRUNKS[name]
+    size, options, _, _ = BACKBONES[name]
     paths = sorted(photo_folder().glob("imagenet_*.jpg"))  # imagenet_INDEX_LABEL.jpg
     assert len(paths) == 20
     labels = np.array([int(path.stem.split("_")[2]) for path in paths])
@@ -46,17 +46,17 @@ def model_and_photos(name):
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize("name", TRUNKS)
+@pytest.mark.parametrize("name", BACKBONES)
 def test_the_photos_are_recognised(name):
     model, photos, labels = model_and_photos(name)
-    _, _, top_1, top_5 = TRUNKS[name]
+    _, _, top_1, top_5 = BACKBONES[name]
     ranked = np.argsort(-np.asarray(model(photos)), axis=-1)
     assert (ranked[:, 0] == labels).sum() >= top_1
     assert (ranked[:, :5] == labels[:, None]).any(axis=-1).sum() >= top_5
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize("name", TRUNKS)
+@pytest.mark.parametrize("name", BACKBONES)
 def test_int8_says_what_float32_says(name, tmp_path):
     """The calibration uses mirrored and shifted views of the same photos, as there are no others; it favours int8."""
     from ai_edge_litert.interpreter import Interpreter
@@ -71,13 +71,13 @@ def test_int8_says_what_float32_says(name, tmp_path):
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize("name", TRUNKS)
-def test_packaged_weights_fill_model_and_trunk(name):
+@pytest.mark.parametrize("name", BACKBONES)
+def test_packaged_weights_fill_model_and_backbone(name):
     """The package holds every layer; a model without its top ignores the classifier."""
     model = ks.get_model(name, weights="imagenet")
-    trunk = ks.get_model(name, include_top=False, weights="imagenet")
-    assert (len(model.weights), len(trunk.weights)) == VARIABLES[name]
-    for ours, theirs in zip(trunk.weights, model.weights, strict=False):
+    backbone = ks.get_model(name, include_top=False, weights="imagenet")
+    assert (len(model.weights), len(backbone.weights)) == VARIABLES[name]
+    for ours, theirs in zip(backbone.weights, model.weights, strict=False):
         np.testing.assert_array_equal(ours, theirs)
 
 

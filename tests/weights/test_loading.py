@@ -217,7 +217,7 @@ def tiny_vgg16():
     return keras_segattn.VGG16(input_shape=(224, 224, 3), alpha=0.03125, classes=3)
 
 
-TRUNK = tuple(f"block{block}_conv{conv}" for block, n in enumerate((2, 2, 3, 3, 3), 1) for conv in range(1, n + 1))
+BACKBONE = tuple(f"block{block}_conv{conv}" for block, n in enumerate((2, 2, 3, 3, 3), 1) for conv in range(1, n + 1))
 
 
 @pytest.mark.parametrize("kind", ["Keras 2", "torchvision", "Caffe"])
@@ -229,12 +229,12 @@ def test_vgg16_classifier_becomes_convolutional_in_fcn(tiny_vgg16, writers, tmp_
         rest = ("predictions.bias", "predictions.kernel")
     else:
         names = dict(
-            zip(TRUNK, (f"features.{i}" for i in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)), strict=True)
+            zip(BACKBONE, (f"features.{i}" for i in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)), strict=True)
         )
         names |= {"fc1": "classifier.0", "fc2": "classifier.3", "predictions": "classifier.6"}
         rest = ("classifier.6.weight", "classifier.6.bias")
         if kind == "Caffe":
-            names = {layer: layer.replace("block", "conv").replace("_conv", "_") for layer in TRUNK}
+            names = {layer: layer.replace("block", "conv").replace("_conv", "_") for layer in BACKBONE}
             names |= {"fc1": "fc6", "fc2": "fc7", "predictions": "fc8"}
             rest = ("fc8.blob0", "fc8.blob1")
         tensors = {}
@@ -253,7 +253,7 @@ def test_vgg16_classifier_becomes_convolutional_in_fcn(tiny_vgg16, writers, tmp_
     fcn = keras_segattn.FCN8s(input_shape=(64, 64, 3), alpha=0.03125, classes=3)
     report = weights.load(fcn, path, partial=True)
     assert sorted(report.unexpected) == sorted(rest)
-    assert {match.layer for match in report.matched} == {*TRUNK, "fc6", "fc7"}
+    assert {match.layer for match in report.matched} == {*BACKBONE, "fc6", "fc7"}
     assert {name.split(".")[0] for name in report.missing} == {
         *("score_fr", "score_pool4", "score_pool3"),
         *("upscore2", "upscore_pool4", "upscore8"),

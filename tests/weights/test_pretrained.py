@@ -62,12 +62,12 @@ def test_unknown_name(network, packaged):
         weights.initialize(network, 3, {})
 
 
-def test_path_and_trunk(network, writers, tmp_path):
+def test_path_and_backbone(network, writers, tmp_path):
     values = writers.random_values(network) | {"head.kernel": np.zeros((2, 2), "float32")}
     writers.write_legacy_h5(tmp_path / "net.h5", values)
     with pytest.raises(weights.WeightsError, match=r"unexpected: head\.kernel"):
         weights.initialize(network, str(tmp_path / "net.h5"), {})
-    assert weights.initialize(network, tmp_path / "net.h5", {}, trunk=True).unexpected == ("head.kernel",)
+    assert weights.initialize(network, tmp_path / "net.h5", {}, backbone=True).unexpected == ("head.kernel",)
     with pytest.raises(FileNotFoundError, match="expected a weight file"):
         weights.initialize(network, "absent.h5", {})
 
@@ -76,8 +76,8 @@ def test_builder_takes_a_path(tmp_path):
     source = keras_segattn.VGG16(input_shape=(32, 32, 3), alpha=0.03125, classes=3)
     path = weights.save(source, tmp_path / "vgg16.safetensors")
     copy = keras_segattn.VGG16(weights=str(path), input_shape=(32, 32, 3), alpha=0.03125, classes=3)
-    trunk = keras_segattn.VGG16(include_top=False, weights=path, alpha=0.03125)
-    for model in (copy, trunk):
+    backbone = keras_segattn.VGG16(include_top=False, weights=path, alpha=0.03125)
+    for model in (copy, backbone):
         for layer in model.layers:
             for ours, theirs in zip(
                 layer.weights, source.get_layer(layer.name).weights if layer.weights else [], strict=True

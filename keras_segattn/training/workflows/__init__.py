@@ -1,6 +1,6 @@
-"""From a name and the text of `--data` to a trained model, and from a trained model to its scores: one table by task.
+"""Training of a model that is given by name on data that are given as text, and its evaluation, for every task.
 
-What a text may be is in `keras_segattn.data.sources`.
+`keras_segattn.data.sources` lists the forms of the text, which is also the value of `--data` on the command line.
 """
 
 import dataclasses
@@ -49,37 +49,39 @@ def train(
     augment: bool = True,
     progress: bool = True,
 ) -> Path:
-    """Build a model and train it by the trainer of its task.
+    """Build a model and train it with the trainer of its task.
 
     The run directory holds `checkpoint.npz`, `history.csv`, `settings.json` and `run.json`, with `validation` also
-    `best.keras`, and at the end `model.keras`; the models say what they are (`keras_segattn.read_facts`). Called again
-    after an interruption, training goes on with the epoch after the checkpoint.
+    `best.keras`, and at the end `model.keras`. Facts about the models are stored in their files
+    (`keras_segattn.read_facts`). After an interruption, the same call goes on with the epoch after the checkpoint.
 
     Args:
         model: name of a builder.
         data: text that names the data, such as `"folder:images,masks"`; see `data.source_forms`.
         run_dir: directory for the files, made if missing.
-        validation: data that are evaluated after every epoch, as `data`.
-        arguments: arguments of the builder. Sizes of vocabularies are the most tokens to keep; what follows from the
-            data, such as the number of classes, may be left out.
+        validation: text that names the data that are evaluated after every epoch.
+        arguments: arguments of the builder. Sizes of vocabularies limit the number of tokens that are kept. Arguments
+            that follow from the data, such as the number of classes, may be left out.
         epochs: passes over the data, those before an interruption included.
-        batch_size: examples an update.
-        size: (height, width) of the pictures; default: that of the data where all are alike, or the published one.
+        batch_size: number of examples per update.
+        size: (height, width) of the pictures; default: the size of the data if all pictures have the same, or the
+            published one.
         recipe: name of a recipe of the task; default: the builder's own, or the first of the task.
-        learning_rate: learning rate instead of the recipe's; of a generator, whose discriminator's stays in proportion.
+        learning_rate: learning rate instead of the recipe's. For a generator, the rate of its discriminator changes in
+            proportion.
         mixed_precision: whether to compute in 16-bit floats; the weights stay float32.
-        seed: seed of weights, order and augmentation.
+        seed: seed of initial weights, order of the examples and augmentation.
         resume: whether to go on with the training in the run directory; `False` starts again and overwrites it.
-        labels: names of the classes, instead of those of the data; a detector's without the background.
-        augment: whether pictures are changed at random: mirrored where they stay plausible, of `segment` also zoomed
-            and coloured.
+        labels: names of the classes, instead of those of the data; for a detector, without the background.
+        augment: whether pictures are changed at random: mirrored if they stay plausible, and for the task `segment`
+            also zoomed and coloured.
         progress: whether to show a progress bar.
 
     Returns:
         Path of the trained model.
 
     Raises:
-        ValueError: if an argument is wrong, or what is given contradicts the data.
+        ValueError: if an argument is wrong or contradicts the data.
         FileNotFoundError: if data are missing.
         CheckpointError: if the run directory holds a training with other settings, or its checkpoint is damaged.
         TrainingDivergedError: if a loss or a weight becomes NaN or infinite.
@@ -152,18 +154,19 @@ def evaluate(
     batch_size: int = 1,
     labels: Sequence[str] | None = None,
 ) -> dict[str, float]:
-    """Scores of a trained model on data.
+    """Compute the scores of a trained model on data.
 
     Args:
         model: trained model, or the path of its `.keras` file.
-        data: text that names the data, as of `train`.
-        size: (height, width) to which pictures are resized; default: that of the model, or of the pictures.
-        batch_size: pictures at once.
+        data: text that names the data, see `train`.
+        size: (height, width) to which pictures are resized; default: the size of the model, or of the pictures.
+        batch_size: number of pictures that are evaluated at once.
         labels: names of the classes, instead of those that are stored with the model.
 
     Returns:
-        Name of a score → value: of `segment` accuracy and IoU, 0..1; of `classify` `top1_error` and `top5_error`, 0..1;
-        of `detect` average precisions, 0..1, such as `"segm AP50"`. NaN where there is nothing to score.
+        Name of a score → value in 0..1, or NaN if there is nothing to score. The scores of `segment` are accuracy and
+        IoU, those of `classify` are `top1_error` and `top5_error`, and those of `detect` are average precisions such as
+        `"segm AP50"`.
 
     Raises:
         ValueError: if the task of the model has no scores, or the data do not fit.
@@ -186,7 +189,7 @@ def evaluate(
 
 
 def _opened(path: Path) -> tuple[keras.Model, Facts]:
-    """A trained model and what is known of it; no code from the file is ever run."""
+    """Open a trained model and its facts; no code from the file is ever run."""
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except (ValueError, TypeError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:

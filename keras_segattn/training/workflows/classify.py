@@ -1,4 +1,4 @@
-"""Training of classifiers, and their errors."""
+"""Training and evaluation of classifiers."""
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ from keras_segattn.training.workflows.job import Job, Workflow, picture_of
 
 
 def train(job: Job) -> None:
-    """Train a classifier of pictures of one size."""
+    """Train a classifier on pictures that are brought to one size."""
     shape = job.shape()
     model = job.card.builder(**job.filled(classes=job.classes(), input_shape=shape))
     facts = facts_of(model, labels=job.names, training=job.sentence)
@@ -45,11 +45,11 @@ def train(job: Job) -> None:
 def evaluate(
     model: keras.Model, facts: Facts, source: Source, size: tuple[int, int] | None, batch_size: int
 ) -> dict[str, float]:
-    """Top-1 and top-5 error on the central crop of every picture."""
+    """Compute the top-1 and top-5 error on the central crop of every picture."""
     if size is not None and size != model.input_shape[1:3]:
         raise ValueError(f"expected no size but that of {model.name!r}, {model.input_shape[1:3]}, received {size}")
     pictures, labels = source.data.examples
-    # Read one by one: a data set of photographs does not fit into memory.
+    # Pictures are read one by one, because a data set of photographs does not fit into memory.
     examples = (
         (picture if isinstance(picture, np.ndarray) else read_image(picture), label)
         for picture, label in zip(pictures, labels, strict=True)

@@ -1,4 +1,4 @@
-"""Training of detectors, and their average precision."""
+"""Training and evaluation of detectors."""
 
 from typing import Any
 
@@ -15,14 +15,14 @@ from keras_segattn.training.instances import train_instances
 from keras_segattn.training.region_trainer import freeze_batch_norm
 from keras_segattn.training.workflows.job import Job, Workflow, picture_of
 
-# Objects of a picture that are trained on, the largest ones.
+# Largest number of objects per picture that are trained on; of more objects, the largest are kept.
 SLOTS = 20
-# By the name on the card (`registry.Training`).
+# Trainers by their name on the card (`registry.Training`).
 TRAINERS: dict[str | None, Any] = {"regions": InstanceTrainer, "cascade": CascadeTrainer}
 
 
 def train(job: Job) -> None:
-    """Train a detector on pictures padded to one size; batch normalisation of a trunk with weights stays as it is."""
+    """Train a detector on pictures padded to one size; if it starts with weights, batch normalisation is frozen."""
     kind = job.card.training.trainer
     if kind not in TRAINERS:
         raise ValueError(f"expected the card of {job.card.name} to name a trainer of {list(TRAINERS)}, found {kind!r}")
@@ -54,7 +54,7 @@ def train(job: Job) -> None:
 def evaluate(
     model: keras.Model, facts: Facts, source: Source, size: tuple[int, int] | None, batch_size: int
 ) -> dict[str, float]:
-    """Average precision of boxes and of masks (COCO), and of regions (SDS); pictures are read one by one."""
+    """Compute the average precision of boxes and masks (COCO) and of regions (SDS); read pictures one by one."""
     del facts, batch_size
     scores = evaluate_instances(model, source.data.examples, size=size)
     return {

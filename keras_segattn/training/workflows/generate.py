@@ -15,12 +15,12 @@ from keras_segattn.training.gan import train_gan
 from keras_segattn.training.gan_recipes import GAN_RECIPES, GANRecipe
 from keras_segattn.training.workflows.job import Job, Workflow, filled
 
-# Arguments that a generator and its discriminator do not have in common, though they are called alike.
+# Arguments that generator and discriminator both have, but with values of their own.
 APART = ("name", "weights", "input_tensor")
 
 
 def train(job: Job) -> None:
-    """Train a generator; the noise is what it is built for, whatever the recipe says."""
+    """Train a generator on the distribution of noise that it is built for, whatever the recipe says."""
     shape = job.shape("image_shape")
     conditional = any(isinstance(kind, OneHot) for kind in job.card.inputs.values())
     if conditional and job.data.data.labels is None:
@@ -55,14 +55,14 @@ def train(job: Job) -> None:
 
 
 def pixels_of(generator: keras.Model, channels: int) -> Picture:
-    """The normalisation of pictures to the range of a generator's images."""
+    """Return the normalisation of pictures to the range of a generator's images."""
     low = black(generator)
     std = 255 / (1 - low)
     return Picture("grey" if channels == 1 else "RGB", mean=(-low * std,) * channels, std=(std,) * channels)
 
 
 def partner_of(job: Job, arguments: dict[str, Any], shape: tuple[int, ...]) -> Any:
-    """The discriminator of a generator, of the same images and with the arguments that both have."""
+    """Build the discriminator of a generator, for the same images and with the arguments that both have."""
     if job.card.training.partner is None:
         raise ValueError(f"{job.card.name} has no discriminator to be trained against")
     card = model_card(job.card.training.partner)
@@ -72,7 +72,7 @@ def partner_of(job: Job, arguments: dict[str, Any], shape: tuple[int, ...]) -> A
 
 
 def with_rate(recipe: GANRecipe, rate: float) -> GANRecipe:
-    """A recipe with another rate of the generator; that of the discriminator stays in proportion."""
+    """Return a recipe with another rate of the generator; the discriminator's rate changes in proportion."""
     ratio = recipe.discriminator_rate / recipe.generator_rate
     return dataclasses.replace(recipe, generator_rate=rate, discriminator_rate=rate * ratio)
 

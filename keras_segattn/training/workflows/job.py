@@ -1,4 +1,4 @@
-"""A training that a user asked for, and what the workflows of all tasks do with it."""
+"""Requests of users to train a model, and functions that the workflows of all tasks share."""
 
 import dataclasses
 import inspect
@@ -23,25 +23,25 @@ SETTINGS_FILE = "run.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A training that a user asked for.
+    """Request of a user to train a model.
 
     Args:
-        card: builder of the model.
-        data: what to train on.
-        validation: what to evaluate on after every epoch, or `None`.
-        run_dir: directory for checkpoint, curves and models.
+        card: card of the model's builder.
+        data: data to train on.
+        validation: data to evaluate on after every epoch, or `None`.
+        run_dir: directory for checkpoint, history and models.
         arguments: arguments of the builder.
         epochs: passes over the data.
-        batch_size: examples an update.
-        size: (height, width) of pictures, or `None` if nobody said.
-        recipe: how to train, one of the workflow's recipes.
+        batch_size: number of examples per update.
+        size: (height, width) of pictures, or `None` if the user gave none.
+        recipe: recipe to train by, one of the workflow's recipes.
         mixed_precision: whether to compute in 16 bits.
         seed: seed of order and augmentation.
         resume: whether to go on with the training in the run directory.
-        labels: names of the classes, where the user gave them.
+        labels: names of the classes, or `None` if the user gave none.
         augment: whether pictures are changed at random.
         progress: whether to show a progress bar.
-        settings: what must not change between the parts of a training.
+        settings: settings that must not change between the parts of an interrupted training run.
     """
 
     card: Card
@@ -63,7 +63,7 @@ class Job:
 
     @property
     def training(self) -> dict[str, Any]:
-        """The arguments that every trainer has."""
+        """Return the arguments that every trainer has."""
         return {
             "epochs": self.epochs,
             "recipe": self.recipe,
@@ -75,24 +75,24 @@ class Job:
 
     @property
     def sentence(self) -> str:
-        """What the weights come from, for the facts."""
+        """Return a text for the facts that names the training data and the number of epochs."""
         return f"{self.data}, {self.epochs} epoch{'s' if self.epochs > 1 else ''}"
 
     @property
     def mirror(self) -> bool:
-        """Whether pictures are mirrored left to right half of the time."""
+        """Return whether pictures are mirrored left to right half of the time."""
         return self.augment and self.data.data.mirrors
 
     @property
     def names(self) -> tuple[str, ...] | None:
-        """Names of the classes: the user's, or else those of the data."""
+        """Return the names of the classes: the user's, or else those of the data."""
         return self.labels or self.data.data.labels
 
     def classes(self, background: int = 0) -> int:
-        """Number of classes, with so many that have no name.
+        """Return the number of classes, including `background` classes without a name.
 
         Raises:
-            ValueError: if nobody said how many there are, or what was said differs.
+            ValueError: if neither data nor user give the number, or if the given numbers differ.
         """
         found = self.data.data
         known = len(found.labels) if found.labels else found.classes
@@ -111,13 +111,13 @@ class Job:
         return count + background
 
     def shape(self, argument: str = "input_shape") -> tuple[int, int, int]:
-        """Shape of the pictures: what the user says, else that of the data where all are alike, else the published.
+        """Return the shape of the pictures: the user's, else the common shape of the data, else the published one.
 
         Args:
-            argument: argument of the builder that says it.
+            argument: name of the builder's argument for the shape.
 
         Raises:
-            ValueError: if no size is said anywhere.
+            ValueError: if no size is given anywhere.
         """
         picture = next((kind for kind in self.card.inputs.values() if isinstance(kind, Picture)), Picture())
         default = inspect.signature(self.card.builder).parameters[argument].default
@@ -131,21 +131,21 @@ class Job:
         return (*size, channels)
 
     def filled(self, **known: Any) -> dict[str, Any]:
-        """Arguments of the builder: the user's, and what follows from the data.
+        """Return the arguments of the builder: the user's, and those that follow from the data.
 
         Raises:
-            ValueError: if both say something else, or the builder does not take an argument.
+            ValueError: if the two contradict each other, or the builder does not take an argument.
         """
         return filled(self.card, self.arguments, self.data.text, **known)
 
     def begin(self) -> None:
-        """Note the settings in the run directory, before the trainer writes its files there."""
+        """Write the settings into the run directory, before the trainer writes its files there."""
         self.run_dir.mkdir(parents=True, exist_ok=True)
         with locked(self.run_dir), replaced(self.run_dir / SETTINGS_FILE) as temporary:
             temporary.write_text(json.dumps(self.settings, indent=2, ensure_ascii=False), encoding="utf-8")
 
     def check_validation(self) -> None:
-        """Raise `ValueError` if the data to evaluate on have other classes or channels."""
+        """Raise `ValueError` if the validation data have other classes or channels than the training data."""
         if self.validation is None:
             return
         for name in ("labels", "classes", "channels"):
@@ -159,15 +159,15 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Workflow:
-    """How models of a task are trained and evaluated.
+    """Functions and recipes that train and evaluate the models of one task.
 
     Args:
-        train: function that does a job.
-        recipes: recipes by name, the usual one first.
+        train: function that trains the model of a job.
+        recipes: recipes by name, the default one first.
         validates: whether the trainer can evaluate after every epoch.
         with_rate: function from a recipe and a learning rate to the recipe with that rate.
-        evaluate: function from model, facts, data, size of the pictures and batch size to scores by name, if there are
-            any.
+        evaluate: function from model, facts, data, size of the pictures and batch size to scores by name, or `None` if
+            the task has no scores.
     """
 
     train: Callable[[Job], Any]
@@ -178,16 +178,16 @@ class Workflow:
 
 
 def filled(card: Card, given: Mapping[str, Any], data: str, **known: Any) -> dict[str, Any]:
-    """Arguments of a builder: those given, and what is known.
+    """Return the arguments of a builder: the given ones, and those that are known from the data.
 
     Args:
-        card: builder.
-        given: arguments by name.
-        data: what the data are called in messages.
-        **known: arguments that follow from the data; of a shape, a given one may leave sizes open.
+        card: card of the builder.
+        given: arguments of the user by name.
+        data: name of the data in messages.
+        **known: arguments that follow from the data. If one is a shape, the user's may leave sizes open (`None`).
 
     Raises:
-        ValueError: if both say something else, or the builder does not take an argument.
+        ValueError: if the two contradict each other, or the builder does not take an argument.
     """
     parameters = inspect.signature(card.builder).parameters
     for name in given:
@@ -202,10 +202,10 @@ def filled(card: Card, given: Mapping[str, Any], data: str, **known: Any) -> dic
 
 
 def picture_of(facts: Facts) -> Picture:
-    """The kind of the picture that a model takes.
+    """Return the field of the picture that a model takes.
 
     Raises:
-        ValueError: if it takes none, or several.
+        ValueError: if it takes no picture, or several.
     """
     found = [kind for kind in facts.inputs.values() if isinstance(kind, Picture)]
     if len(found) != 1:
@@ -214,7 +214,7 @@ def picture_of(facts: Facts) -> Picture:
 
 
 def check_same(run_dir: Path, settings: Mapping[str, Any]) -> None:
-    """Raise `CheckpointError` if a run directory holds a training that was begun with other settings."""
+    """Raise `CheckpointError` if a run directory holds a training run that was begun with other settings."""
     file = run_dir / SETTINGS_FILE
     if not (run_dir / "checkpoint.npz").exists() or not file.exists():
         return
@@ -230,12 +230,12 @@ def check_same(run_dir: Path, settings: Mapping[str, Any]) -> None:
 
 
 def freeze(model: keras.Model, layer: str, source: str) -> None:
-    """Leave the layers from an input to a layer as they are while a model is trained."""
+    """Exclude the layers between the input `source` and a layer, that layer included, from training."""
     keras.Model(model.input[source], model.get_layer(layer).output).trainable = False
 
 
 def _agree(given: Any, known: Any) -> bool:
-    """Whether an argument is what is known, or leaves sizes open that are known."""
+    """Return whether an argument equals the known value, or leaves open sizes that are known."""
     if not isinstance(given, tuple | list) or not isinstance(known, tuple):
         return bool(given == known)
     return len(given) == len(known) and all(one in (None, other) for one, other in zip(given, known, strict=True))

@@ -1,4 +1,4 @@
-"""Training of models that give every pixel a class, and their scores."""
+"""Training and evaluation of models that label every pixel."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ SCORES = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou
 
 
 def train(job: Job) -> None:
-    """Train a model that gives every pixel a class; unless the user says otherwise, it takes pictures of any size."""
+    """Train a model that labels every pixel; unless the user says otherwise, it takes pictures of any size."""
     classes = job.classes()
     shape = job.arguments.get("input_shape", (None, None, 3))
     fixed = None if None in shape[:2] else (shape[0], shape[1])
@@ -48,7 +48,7 @@ def train(job: Job) -> None:
 def evaluate(
     model: keras.Model, facts: Facts, source: Source, size: tuple[int, int] | None, batch_size: int
 ) -> dict[str, float]:
-    """Scores of pixels, and the IoU of every class."""
+    """Compute the scores of pixels, and the IoU of every class."""
     classes = model.output_shape[-1]
     own = model.input_shape[1:3]
     size = size or (None if None in own else own)

@@ -17,7 +17,7 @@ from keras_segattn.training.workflows.job import Job, Workflow, freeze
 
 
 def train(job: Job) -> None:
-    """Train a model on pairs of sentences, or on pictures with captions, by the kind of its first input."""
+    """Train a model on pairs of sentences or, if its first input is a picture, on pictures with captions."""
     first = next(iter(job.card.inputs.values()))
     (captions if isinstance(first, Picture) else translations)(job)
 
@@ -42,7 +42,7 @@ def translations(job: Job) -> None:
 
 
 def captions(job: Job) -> None:
-    """Train a model on pictures with captions; a trunk with packaged weights stays as it is."""
+    """Train a model on pictures with captions; a backbone with packaged weights is not trained."""
     [(name, _)] = [(name, kind) for name, kind in job.card.inputs.items() if isinstance(kind, Picture)]
     [target] = [kind for kind in job.card.inputs.values() if isinstance(kind, Tokens)]
     said = (caption for picture in job.data.data.examples for caption in picture.captions)
@@ -53,8 +53,8 @@ def captions(job: Job) -> None:
     field = facts.inputs.get(name)
     if not isinstance(field, Picture):
         raise ValueError(f"expected a model that takes pictures, {model.name!r} takes {list(facts.inputs)}")
-    if job.card.training.trunk and job.arguments.get("weights") is not None:
-        freeze(model, job.card.training.trunk, name)
+    if job.card.training.backbone and job.arguments.get("weights") is not None:
+        freeze(model, job.card.training.backbone, name)
 
     def batches(captioned: Sequence[Any], shuffle: bool) -> CaptionBatches:
         ids = [[words[target.vocabulary].encode(caption) for caption in picture.captions] for picture in captioned]
@@ -82,15 +82,15 @@ def _train(job: Job, model: Any, facts: Any, batches: Any) -> None:
 
 
 def tokens_of(words: Mapping[str, Vocabulary]) -> dict[str, tuple[str, ...]]:
-    """The tokens of vocabularies by their names."""
+    """Return the tokens of vocabularies by their names."""
     return {name: vocabulary.tokens for name, vocabulary in words.items()}
 
 
 def size_argument(card: Card, kind: Tokens) -> str:
-    """The builder's argument that is the size of a vocabulary: `"source_vocabulary"`, or `"vocabulary"` if it is alone.
+    """Return the name of the builder's argument for a vocabulary's size: `"source_vocabulary"`, or `"vocabulary"`.
 
     Raises:
-        ValueError: if it has none.
+        ValueError: if it has no such argument.
     """
     parameters = inspect.signature(card.builder).parameters
     for name in (f"{kind.vocabulary}_vocabulary", "vocabulary"):
@@ -100,7 +100,7 @@ def size_argument(card: Card, kind: Tokens) -> str:
 
 
 def vocabulary_of(job: Job, kind: Tokens, sentences: Iterable[Sequence[str]]) -> Vocabulary:
-    """The most frequent tokens of sentences, at most as many as the builder's argument or its default says."""
+    """Collect the most frequent tokens of sentences, as many as the builder's argument or its default allows."""
     argument = size_argument(job.card, kind)
     most = job.arguments.get(argument, inspect.signature(job.card.builder).parameters[argument].default)
     if not isinstance(most, int) or most <= UNK + 1:
@@ -109,7 +109,7 @@ def vocabulary_of(job: Job, kind: Tokens, sentences: Iterable[Sequence[str]]) ->
 
 
 def sized(job: Job, words: Mapping[str, Vocabulary], **known: Any) -> dict[str, Any]:
-    """Arguments of the builder with the sizes of the vocabularies, which a user's argument is the limit of."""
+    """Return the builder's arguments with the sizes of the vocabularies, which the user's arguments limit."""
     kinds = {kind.vocabulary: kind for kind in job.card.inputs.values() if isinstance(kind, Tokens)}
     sizes = {size_argument(job.card, kinds[name]): len(tokens) for name, tokens in words.items()}
     return job.filled(**known) | sizes
