@@ -443,6 +443,7 @@ def test_facts_survive_json(miniature):
     assert Facts.from_json(facts.to_json()) == facts
 
 
+@pytest.mark.thorough
 @pytest.mark.one_backend
 def test_models_are_recognised_whatever_is_imported_first(tmp_path):
     configurations, expected = {}, {}

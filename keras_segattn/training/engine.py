@@ -175,7 +175,7 @@ def fit(
             prepare(directory, fixed | {"epochs": run.epochs})
             if optimizer is None and importlib.util.find_spec("tensorboard"):
                 after.append(keras.callbacks.TensorBoard(directory / "tensorboard", write_graph=False))
-        if hasattr(train.data, "epoch"):
+        if isinstance(train.data, keras.utils.PyDataset) and hasattr(train.data, "epoch"):
             before.append(OrderOfEpoch(train.data))
         held_out = None if validation is None else validation.epochs(0, 1)[0]
         for model in models:

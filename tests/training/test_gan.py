@@ -19,8 +19,6 @@ from keras_segattn.training.gan_trainer import GANTrainer, Optimizers, discrimin
 
 # float32 against a float64 computation of the same few numbers.
 TOLERANCE = 1e-5
-# Adam divides by the root of small squares, which enlarges differences between sums in different orders.
-RESUMED_TOLERANCE = 1e-4
 # Smallest images for which the discriminator has batch normalisation.
 LATENT, SHAPE = 4, (16, 16, 1)
 FILES = {"checkpoint.npz", "discriminator.keras", "history.csv", "model.keras", "samples", "settings.json"}
@@ -161,34 +159,16 @@ def test_leaves_a_run_directory(tmp_path, capsys):
     assert 0 < difference.mean() < 16
 
 
-@pytest.mark.parametrize("statistics", ["batch", "moving"])
-def test_interrupted_training_ends_as_an_uninterrupted_one(tmp_path, statistics):
-    class Stop(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch, logs=None):  # noqa: ARG002
-            if epoch == 2:
-                raise KeyboardInterrupt
-
-    def run(**arguments):
-        models = networks(statistics)
-        train_gan(*models, batches(), epochs=4, recipe="dcgan-mnist", progress=False, **arguments)
-        return models
-
-    keras.utils.set_random_seed(1)
-    whole = run()
-    keras.utils.set_random_seed(1)
-    with pytest.raises(KeyboardInterrupt):
-        run(run_dir=tmp_path, callbacks=[Stop()])
-    keras.utils.set_random_seed(2)  # all random state must come from the checkpoint
-    resumed = run(run_dir=tmp_path)
-    for model, expected in zip(resumed, whole, strict=True):
+def test_a_finished_training_is_found_and_other_settings_do_not_go_on_with_it(tmp_path):
+    models = networks("moving")
+    train_gan(*models, batches(), epochs=1, recipe="dcgan-mnist", run_dir=tmp_path, progress=False)
+    found = networks("moving")
+    train_gan(*found, batches(), epochs=1, recipe="dcgan-mnist", run_dir=tmp_path, progress=False)
+    for model, expected in zip(found, models, strict=True):
         for have, want in zip(model.get_weights(), expected.get_weights(), strict=True):
-            np.testing.assert_allclose(have, want, atol=RESUMED_TOLERANCE)
-    assert len(list((tmp_path / "samples").iterdir())) == 4
-    # A further call finds training finished; with other settings it raises an error.
-    found = run(run_dir=tmp_path)
-    np.testing.assert_array_equal(found[0].get_weights()[0], resumed[0].get_weights()[0])
+            np.testing.assert_array_equal(have, want)
     with pytest.raises(CheckpointError, match="noise"):
-        train_gan(*networks(statistics), batches(), epochs=4, recipe="gran", run_dir=tmp_path)
+        train_gan(*networks("moving"), batches(), epochs=1, recipe="gran", run_dir=tmp_path)
 
 
 def test_divergence_is_an_error_and_keeps_the_files(tmp_path):

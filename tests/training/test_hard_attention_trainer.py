@@ -110,6 +110,7 @@ def test_locations_are_drawn_as_often_as_their_weights_say():
     np.testing.assert_allclose(np.mean(found["choices"], axis=0), found["attention"][0], atol=limit)
 
 
+@pytest.mark.thorough
 def test_fit_lowers_the_cost_and_moves_the_baseline():
     keras.utils.set_random_seed(0)
     model, a = hard(), annotations(32)

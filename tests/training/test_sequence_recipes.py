@@ -40,7 +40,7 @@ def test_adadelta_is_the_paper_s():
     np.testing.assert_allclose(variable, expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["rnnsearch", "show-attend-tell"])
+@pytest.mark.parametrize("name", [pytest.param("rnnsearch", marks=pytest.mark.thorough), "show-attend-tell"])
 def test_a_training_by_the_papers(name):
     recipe = SEQUENCE_RECIPES[name]
     if recipe.doubly_stochastic:

@@ -4,7 +4,6 @@ import json
 import math
 import os
 import sys
-import time
 from pathlib import Path
 
 import keras
@@ -66,49 +65,6 @@ def toy_model(dropout: float = 0.5, normalization: bool = True, classes: int = C
     return keras.Model(image, keras.layers.Conv2D(classes, 1, name="score")(x), name="toy")
 
 
-class SleepAt(keras.callbacks.Callback):
-    """Callback that reports by a file that a step is done, and then waits to be killed."""
-
-    def __init__(self, marker: Path, epoch: int, step: int) -> None:
-        super().__init__()
-        self.marker, self.epoch, self.step, self.now = marker, epoch, step, 0
-
-    def on_epoch_begin(self, epoch: int, logs: object = None) -> None:  # noqa: ARG002
-        self.now = epoch
-
-    def on_train_batch_end(self, batch: int, logs: object = None) -> None:  # noqa: ARG002
-        if (self.now, batch) == (self.epoch, self.step):
-            self.marker.touch()
-            time.sleep(300)
-
-
-def train_in(run_dir: Path, seed: int, callbacks: tuple[keras.callbacks.Callback, ...] = ()) -> None:
-    keras.utils.set_random_seed(seed)
-    training.train_segmenter(
-        toy_model(),
-        ToyBatches(),
-        ToyBatches(images=4),
-        epochs=3,
-        learning_rate=0.05,
-        run_dir=run_dir,
-        checkpoint_steps=2,
-        callbacks=callbacks,
-        progress=False,
-    )
-
-
-def killed(directory: Path) -> None:
-    tf.config.experimental.enable_op_determinism()
-    # The process is killed after step 5 of epoch 2, when the checkpoint is that of step 4.
-    train_in(directory / "resumed", seed=0, callbacks=(SleepAt(directory / "marker", 1, 4),))
-
-
-def resumed(directory: Path) -> None:
-    tf.config.experimental.enable_op_determinism()
-    train_in(directory / "resumed", seed=1)  # with other weights and seeds, so all must come from the checkpoint
-    train_in(directory / "uninterrupted", seed=0)
-
-
 def distributed_and_single(strategy: tf.distribute.Strategy, run_dir: Path) -> tuple[dict, dict]:
     """Return history and final weights of the same training on a strategy's replicas and on one device."""
     results = []
@@ -166,7 +122,7 @@ def worker(directory: Path) -> None:
     report(directory, f"worker{index}", strategy)
 
 
-PROGRAMS = {"killed": killed, "resumed": resumed, "mirrored": mirrored, "worker": worker}
+PROGRAMS = {"mirrored": mirrored, "worker": worker}
 
 if __name__ == "__main__":
     PROGRAMS[sys.argv[1]](Path(sys.argv[2]))
