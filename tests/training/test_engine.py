@@ -1,5 +1,9 @@
 """Tests for every trainer: resumption after a kill, computation in 16 bits, and the lock of its run directory."""
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
@@ -56,6 +60,22 @@ def test_16_bits_are_for_the_computation_only(trainer, tmp_path):
     assert {layer.compute_dtype for layer in saved.layers} == {"float32"}
     for have, want in zip(saved.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(have, want)
+
+
+@pytest.mark.thorough
+def test_two_replicas_train_alike_or_are_refused():
+    # oneDNN's kernels corrupt memory when two logical devices of one processor run them at once.
+    environment = os.environ | {"TF_ENABLE_ONEDNN_OPTS": "0"}
+    program = [sys.executable, toy_trainings.__file__, "replicas"]
+    done = subprocess.run(program, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    refused = {name for name, result in found.items() if "refused" in result}
+    # Their losses compare all examples of a batch, or a running mean of all.
+    assert refused == {"write_hard", "generate", "co_localise"}
+    assert all("on one device, received MirroredStrategy" in found[name]["refused"] for name in refused)
+    for name in set(found) - refused:
+        assert found[name] == {"finite": True, "apart": 0.0}, name
 
 
 def test_a_run_directory_is_for_one_process(tmp_path):

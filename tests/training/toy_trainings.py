@@ -171,6 +171,31 @@ def main(name, folder):
     assert in_child(name, folder / "whole", 0) == 0
 
 
-if __name__ == "__main__":
+def on_replicas(name, strategy):
+    """Return how far the weights of two replicas are apart after a training, or why the trainer refuses them."""
+    with strategy.scope():
+        keras.utils.set_random_seed(0)
+        try:
+            model = TRAINERS[name](epochs=1, progress=False)
+        except ValueError as error:
+            return {"refused": str(error)}
+        kernels = [variable for variable in model.trainable_variables if len(variable.shape) > 1]
+        copies = [[copy.numpy() for copy in strategy.experimental_local_results(one.value)] for one in kernels]
+    return {
+        "finite": all(bool(np.isfinite(one).all()) for pair in copies for one in pair),
+        "apart": max(float(np.abs(one - other).max()) for one, other in copies),
+    }
+
+
+def replicas():
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    print(json.dumps({name: on_replicas(name, strategy) for name in TRAINERS}))  # noqa: T201
+
+
+if __name__ == "__main__" and sys.argv[1] == "replicas":
+    replicas()
+elif __name__ == "__main__":
     request = json.loads(Path(sys.argv[1]).read_text())
     main(request["trainer"], Path(request["folder"]))
