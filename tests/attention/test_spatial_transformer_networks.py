@@ -29,9 +29,15 @@ def share_weights(model, baseline):
             model.get_layer(layer.name).set_weights(layer.get_weights())
 
 
-@pytest.mark.parametrize("classifier", ["fcn", "cnn"])
-@pytest.mark.parametrize("transform", TRANSFORMATIONS)
-def test_a_digit_network_begins_as_its_baseline(classifier, transform):
+@pytest.mark.parametrize(
+    ("transform", "classifier"),
+    [
+        *((transform, "fcn") for transform in TRANSFORMATIONS),
+        ("affine", "cnn"),
+        *(pytest.param(name, "cnn", marks=pytest.mark.thorough) for name in TRANSFORMATIONS if name != "affine"),
+    ],
+)
+def test_a_digit_network_begins_as_its_baseline(transform, classifier):
     sizes = {"classifier": classifier, "units": 8, "filters": (4, 4)}
     baseline = SpatialTransformerNetwork(transform=None, **sizes)
     model = SpatialTransformerNetwork(transform=transform, **sizes)
@@ -82,7 +88,7 @@ def test_house_numbers_have_the_parameters_of_the_appendix(transformers, localis
     assert model.count_params() == CONVOLUTIONS + HEAD + localisation
 
 
-@pytest.mark.parametrize("transformers", ["single", "multi"])
+@pytest.mark.parametrize("transformers", [pytest.param("single", marks=pytest.mark.thorough), "multi"])
 def test_house_numbers_begin_as_their_baseline(transformers):
     sizes = {"input_shape": (32, 32, 3), "alpha": 0.1, "units": (8,)}
     baseline = SpatialTransformerHouseNumbers(transformers=None, **sizes)
