@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from harness import images
+from harness import images, without_weights
 from keras import ops
 
 from keras_segattn import (
@@ -29,9 +29,15 @@ def share_weights(model, baseline):
             model.get_layer(layer.name).set_weights(layer.get_weights())
 
 
-@pytest.mark.parametrize("classifier", ["fcn", "cnn"])
-@pytest.mark.parametrize("transform", TRANSFORMATIONS)
-def test_a_digit_network_begins_as_its_baseline(classifier, transform):
+@pytest.mark.parametrize(
+    ("transform", "classifier"),
+    [
+        *((transform, "fcn") for transform in TRANSFORMATIONS),
+        ("affine", "cnn"),
+        *(pytest.param(name, "cnn", marks=pytest.mark.thorough) for name in TRANSFORMATIONS if name != "affine"),
+    ],
+)
+def test_a_digit_network_begins_as_its_baseline(transform, classifier):
     sizes = {"classifier": classifier, "units": 8, "filters": (4, 4)}
     baseline = SpatialTransformerNetwork(transform=None, **sizes)
     model = SpatialTransformerNetwork(transform=transform, **sizes)
@@ -77,11 +83,12 @@ def test_parallel_transformers_give_their_pictures_as_channels():
     ],
 )
 def test_house_numbers_have_the_parameters_of_the_appendix(transformers, localisation):
-    model = SpatialTransformerHouseNumbers(transformers=transformers)
+    with without_weights():
+        model = SpatialTransformerHouseNumbers(transformers=transformers)
     assert model.count_params() == CONVOLUTIONS + HEAD + localisation
 
 
-@pytest.mark.parametrize("transformers", ["single", "multi"])
+@pytest.mark.parametrize("transformers", [pytest.param("single", marks=pytest.mark.thorough), "multi"])
 def test_house_numbers_begin_as_their_baseline(transformers):
     sizes = {"input_shape": (32, 32, 3), "alpha": 0.1, "units": (8,)}
     baseline = SpatialTransformerHouseNumbers(transformers=None, **sizes)

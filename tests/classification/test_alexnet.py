@@ -1,18 +1,22 @@
 """CaffeNet has the sizes and counts of the Caffe release."""
 
 import pytest
+from harness import without_weights
 
 from keras_segattn import CaffeNet
 
 
 def test_sizes_of_the_release():
-    model = CaffeNet(alpha=0.0625)
+    with without_weights():
+        model = CaffeNet(alpha=0.0625)
     sizes = {"conv1": 55, "pool1": 27, "conv2": 27, "pool2": 13, "conv5": 13, "pool5": 6}
     assert {name: model.get_layer(name).output.shape[1] for name in sizes} == sizes
 
 
 def test_parameters_by_layer():
-    counts = {layer.name: layer.count_params() for layer in CaffeNet().layers if layer.weights}
+    with without_weights():
+        model = CaffeNet()
+    counts = {layer.name: layer.count_params() for layer in model.layers if layer.weights}
     assert counts == {
         "conv1": 34_944,
         "conv2": 307_456,
@@ -28,6 +32,8 @@ def test_parameters_by_layer():
 @pytest.mark.parametrize(("padding", "smallest"), [("valid", 39), ("same", 1)])
 def test_smallest_image(padding, smallest):
     arguments = {"include_top": False, "alpha": 0.0625, "padding": padding}
-    assert CaffeNet(input_shape=(smallest, smallest, 3), **arguments).output_shape == (None, 1, 1, 16)
+    with without_weights():
+        model = CaffeNet(input_shape=(smallest, smallest, 3), **arguments)
+    assert model.output_shape == (None, 1, 1, 16)
     with pytest.raises(ValueError, match=f"image height must be an integer of at least {smallest}, received"):
         CaffeNet(input_shape=(smallest - 1, smallest, 3), **arguments)

@@ -5,7 +5,7 @@ import re
 import keras
 import numpy as np
 import pytest
-from harness import images, randomise
+from harness import images, randomise, without_weights
 
 import keras_segattn as ks
 
@@ -109,7 +109,8 @@ def assert_maps(model, maps):
     ],
 )
 def test_every_stage(name, stages, maps, total, trainable):
-    model = getattr(ks, name)(input_shape=(299, 299, 3))
+    with without_weights():
+        model = getattr(ks, name)(input_shape=(299, 299, 3))
     assert stage_parameters(model) == stages
     assert sum(stages.values()) == total
     assert trainable_parameters(model) == trainable
@@ -117,7 +118,8 @@ def test_every_stage(name, stages, maps, total, trainable):
 
 
 def test_version_1_and_the_parts_that_facenet_adds():
-    model = ks.InceptionResNetV1(input_shape=(299, 299, 3), sixth_block=True, bottleneck=512)
+    with without_weights():
+        model = ks.InceptionResNetV1(input_shape=(299, 299, 3), sixth_block=True, bottleneck=512)
     counts = stage_parameters(model, r"(conv2d_\d\w|mixed_\d\w|block\d+|bottleneck|predictions)")
     assert {stage: counts[stage] for stage in FACENET} == FACENET
     assert sum(counts.values()) == 23_995_624
@@ -129,18 +131,23 @@ SIDE_HEAD = {"aux_logits": True, "classes": 1001, "input_shape": (299, 299, 3)}
 VARIANTS = [
     ("InceptionV4", SIDE_HEAD, 46_009_106),
     ("InceptionResNetV2", SIDE_HEAD, 59_182_258),
-    ("InceptionResNetV2", {"variant": "paper"}, 32_417_496),
-    ("InceptionResNetV2", {"variant": "paper", "blocks": (10, 20, 10)}, 55_255_816),
+    pytest.param(
+        "InceptionResNetV2", {"variant": "paper", "blocks": (10, 20, 10)}, 55_255_816, marks=pytest.mark.thorough
+    ),
 ]
 
 
 @pytest.mark.parametrize(("name", "options", "trainable"), VARIANTS)
 def test_parameters_of_variants(name, options, trainable):
-    assert trainable_parameters(getattr(ks, name)(**options)) == trainable
+    with without_weights():
+        model = getattr(ks, name)(**options)
+    assert trainable_parameters(model) == trainable
 
 
 def test_paper_form_has_the_stem_of_v4_and_maps_that_add_up():
-    model = ks.InceptionResNetV2(variant="paper", input_shape=(299, 299, 3))
+    with without_weights():
+        model = ks.InceptionResNetV2(variant="paper", input_shape=(299, 299, 3))
+    assert trainable_parameters(model) == 32_417_496
     shapes = [model.get_layer(name).output.shape[1:] for name in ("mixed_5b", "block35_5", "block17_10", "block8_5")]
     assert shapes == [(35, 35, 384), (35, 35, 384), (17, 17, 1152), (8, 8, 2144)]
     assert [layer.name for layer in model.layers if "conv2d_7b" in layer.name] == []
@@ -148,7 +155,7 @@ def test_paper_form_has_the_stem_of_v4_and_maps_that_add_up():
     assert ks.preprocessing_of(model) == ks.model_card("InceptionV4").inputs["image"]
 
 
-@pytest.mark.parametrize("scale", [None, 0.3, (0.1, 0.2, 0.3)])
+@pytest.mark.parametrize("scale", [None, pytest.param(0.3, marks=pytest.mark.thorough), (0.1, 0.2, 0.3)])
 def test_residuals_are_scaled(scale):
     """Only the sums' inputs change: out = relu(shortcut + scale · residual), in the last block without relu."""
     model = ks.InceptionResNetV2(residual_scale=scale, blocks=(1, 1, 2), **TINY)
@@ -166,7 +173,13 @@ def test_residuals_are_scaled(scale):
     assert (values["block8_2"] < 0).any()
 
 
-@pytest.mark.parametrize("name", SMALL_BLOCKS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "InceptionV4",
+        *(pytest.param(name, marks=pytest.mark.thorough) for name in ("InceptionResNetV1", "InceptionResNetV2")),
+    ],
+)
 def test_side_classifier_is_a_named_output(name):
     builder = getattr(ks, name)
     plain = builder(blocks=SMALL_BLOCKS[name], **TINY)
@@ -185,13 +198,22 @@ def test_side_classifier_is_a_named_output(name):
 @pytest.mark.parametrize("name", SMALL_BLOCKS)
 def test_any_number_of_channels_and_minimum_size(name):
     builder, blocks = getattr(ks, name), SMALL_BLOCKS[name]
-    for channels in (1, 4):
-        model = builder(blocks=blocks, alpha=0.0625, classes=5, input_shape=(75, 90, channels))
-        assert model(np.zeros((1, 75, 90, channels), "float32")).shape == (1, 5)
+    with without_weights():
+        for channels in (1, 4):
+            model = builder(blocks=blocks, alpha=0.0625, classes=5, input_shape=(75, 90, channels))
+            assert model.output.shape == (None, 5)
+        smallest = builder(blocks=blocks, alpha=0.0625, classes=5, input_shape=(1, 1, 3), padding="same")
+        assert smallest.output.shape == (None, 5)
     with pytest.raises(ValueError, match="image height must be an integer of at least 75, received 74"):
         builder(blocks=blocks, input_shape=(74, 75, 3))
-    smallest = builder(blocks=blocks, alpha=0.0625, classes=5, input_shape=(1, 1, 3), padding="same")
-    assert smallest(np.zeros((1, 1, 1, 3), "float32")).shape == (1, 5)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(("shape", "padding"), [((75, 90, 1), "valid"), ((75, 90, 4), "valid"), ((1, 1, 3), "same")])
+@pytest.mark.parametrize("name", SMALL_BLOCKS)
+def test_an_image_of_minimum_size_is_classified(name, shape, padding):
+    model = getattr(ks, name)(blocks=SMALL_BLOCKS[name], alpha=0.0625, classes=5, input_shape=shape, padding=padding)
+    assert model(np.zeros((1, *shape), "float32")).shape == (1, 5)
 
 
 @pytest.mark.parametrize(
@@ -213,5 +235,5 @@ def test_any_number_of_channels_and_minimum_size(name):
     ],
 )
 def test_bad_arguments(name, options, message):
-    with pytest.raises(ValueError, match=message):
+    with without_weights(), pytest.raises(ValueError, match=message):
         getattr(ks, name)(**options)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from harness import without_weights
 
 import keras_segattn as ks
 from keras_segattn.facts import facts_of
@@ -16,10 +17,18 @@ TABLE = {
 }
 
 
-@pytest.mark.parametrize("name", TABLE)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ResNet18",
+        "ResNet50",
+        *(pytest.param(name, marks=pytest.mark.thorough) for name in ("ResNet34", "ResNet101", "ResNet152")),
+    ],
+)
 def test_table_1(name):
     blocks, channels = TABLE[name]
-    model = getattr(ks, name)(include_top=False, input_shape=(224, 224, 3))
+    with without_weights():
+        model = getattr(ks, name)(include_top=False, input_shape=(224, 224, 3))
     for stage, (count, size) in enumerate(zip(blocks, (56, 28, 14, 7), strict=True), 2):
         assert model.get_layer(f"conv{stage}_block{count}_out").output.shape[1:3] == (size, size)
         assert f"conv{stage}_block{count + 1}_out" not in [layer.name for layer in model.layers]
@@ -31,7 +40,8 @@ def test_table_1(name):
 
 @pytest.mark.parametrize("stride_in_1x1", [False, True])
 def test_where_the_stride_is(stride_in_1x1):
-    model = ks.ResNet50(stride_in_1x1=stride_in_1x1, alpha=0.0625)
+    with without_weights():
+        model = ks.ResNet50(stride_in_1x1=stride_in_1x1, alpha=0.0625, blocks=(1, 1, 1, 1))
     strides = [model.get_layer(f"conv3_block1_{part}_conv").strides for part in (0, 1, 2, 3)]
     assert strides == ([(2, 2), (2, 2), (1, 1), (1, 1)] if stride_in_1x1 else [(2, 2), (1, 1), (2, 2), (1, 1)])
     assert model.get_layer("conv2_block1_1_conv").strides == (1, 1)
@@ -41,7 +51,8 @@ def test_where_the_stride_is(stride_in_1x1):
 def test_first_pooling(padding, sizes):
     """PyTorch's pooling pads by 1 and rounds down; Caffe's does not pad and rounds up."""
     for image, size in zip((224, 225), sizes, strict=True):
-        model = ks.ResNet18(padding=padding, alpha=0.0625, input_shape=(image, image, 3))
+        with without_weights():
+            model = ks.ResNet18(padding=padding, alpha=0.0625, input_shape=(image, image, 3))
         assert model.get_layer("pool1_pool").output.shape[1:3] == (size, size)
 
 

@@ -47,9 +47,16 @@ def assert_equal_weights(ours, theirs):
             np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("version", [1, 2])
-@pytest.mark.parametrize("aux_logits", [False, True])
-def test_googlenet(version, aux_logits, writers, tmp_path):
+@pytest.mark.parametrize(
+    ("aux_logits", "version"),
+    [
+        (False, 1),
+        (True, 2),
+        pytest.param(False, 2, marks=pytest.mark.thorough),
+        pytest.param(True, 1, marks=pytest.mark.thorough),
+    ],
+)
+def test_googlenet(aux_logits, version, writers, tmp_path):
     options = {"alpha": 0.125, "classes": 5, "input_shape": (224, 224, 3)}
     source = ks.GoogLeNet(aux_logits=True, **options)
     randomise(source)
@@ -96,6 +103,16 @@ def msra_names(depth):
 
 
 @pytest.mark.parametrize("depth", [50, 101, 152])
+def test_msra_s_names_of_blocks_are_known(depth):
+    known = ks.model_card(f"ResNet{depth}").weight_names
+    for ours, theirs in msra_names(depth).items():
+        for number in (1, 2, 3):
+            branch = f"branch2{'abc'[number - 1]}"
+            assert f"res{theirs}_{branch}" in known[f"{ours}_{number}_conv"]
+            assert f"bn{theirs}_{branch}" in known[f"{ours}_{number}_bn"]
+
+
+@pytest.mark.parametrize("depth", [50, *(pytest.param(depth, marks=pytest.mark.thorough) for depth in (101, 152))])
 def test_resnets_of_msra(depth, writers, tmp_path):
     """Statistics and scales are in separate layers, and the first convolution of ResNet-50 has a bias."""
     builder = getattr(ks, f"ResNet{depth}")
