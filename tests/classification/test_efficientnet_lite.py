@@ -42,15 +42,9 @@ def test_paddings_lie_apart_on_even_maps_only():
     x = {size: images((size, size, 3)) for size in (33, 32)}  # 33, 17, 9, 5, 3 and 32, 16, 8, 4, 2
     outputs = []
     for padding in ("same", "symmetric"):
-<<<<<<< HEAD
-        backbone = EfficientNetLite0(include_top=False, alpha=0.125, padding=padding)
+        backbone = EfficientNetLite0(include_top=False, padding=padding, **SMALL)
         randomise(backbone)
         for layer in backbone.layers:
-=======
-        trunk = EfficientNetLite0(include_top=False, padding=padding, **SMALL)
-        randomise(trunk)
-        for layer in trunk.layers:
->>>>>>> economy-a
             if isinstance(layer, layers.BatchNormalization):
                 assert layer.epsilon == {"same": 1e-3, "symmetric": 1e-5}[padding]
                 layer.epsilon = 1e-3
@@ -62,11 +56,7 @@ def test_paddings_lie_apart_on_even_maps_only():
 
 @pytest.mark.parametrize("padding", ["same", "symmetric"])
 def test_any_size_down_to_one_pixel(padding):
-<<<<<<< HEAD
-    backbone = EfficientNetLite0(include_top=False, alpha=0.125, padding=padding)
-=======
-    trunk = EfficientNetLite0(include_top=False, padding=padding, **SMALL)
->>>>>>> economy-a
+    backbone = EfficientNetLite0(include_top=False, padding=padding, **SMALL)
     for size in ((1, 1), (33, 65), (224, 97)):
         features = np.asarray(backbone(images((*size, 3), batch=1)))
         assert features.shape == (1, -(-size[0] // 32), -(-size[1] // 32), 160)
