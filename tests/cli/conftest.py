@@ -11,21 +11,28 @@ import keras_segattn as ks
 from keras_segattn import weights
 from keras_segattn.application import save
 
+# Arguments of the small segmentation model's builder.
+SEGMENTER = {"backbone": "squeezenet1_1", "classes": 3, "alpha": 0.125}
+
 
 def pytest_collection_modifyitems(items):
-    """Run all tests of the command in one worker, so that their files are made once."""
+    """Run all tests of the command in one worker, so that their files are made once.
+
+    Tests that read the written models of `tests/export/test_saved_sequences.py` run in that file's worker instead.
+    """
     for item in items:
-        if "tests/cli/" in item.nodeid:
+        if "tests/cli/" in item.nodeid and item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group("cli"))
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """Make a folder with a small segmentation model of three named classes, pictures and masks."""
+    """Make a folder with a small segmentation model of three named classes, its weight file, pictures and masks."""
     folder = tmp_path_factory.mktemp("trained")
-    model = ks.FCN8s(backbone="squeezenet1_1", classes=3, alpha=0.125)
+    model = ks.FCN8s(**SEGMENTER)
     randomise(model)
     save(model, folder / "model.keras", facts=ks.facts_of(model, labels=["sea", "land", "lake"]))
+    weights.save(model, folder / "model.safetensors")
     rng = np.random.default_rng(0)
     for kind in ("images", "masks"):
         (folder / kind).mkdir()
@@ -59,6 +66,20 @@ def detector(tmp_path_factory):
     weights.save(model, folder / "model.safetensors")
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 90, 3), dtype=np.uint8)).save(folder / "scene.png")
     return folder
+
+
+@pytest.fixture(scope="session")
+def segmenter_options():
+    """Return the options of commands that build the small segmentation model."""
+    return [f"--argument={name}={value!r}" for name, value in SEGMENTER.items()]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_openvino_on_phones():
+    """Verify `.tflite` files in LiteRT only: no check depends on OpenVINO, which takes seconds for each file."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("keras_segattn.export.mobile.verification.run_openvino", lambda *_: None)
+        yield
 
 
 @pytest.fixture

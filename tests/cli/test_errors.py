@@ -27,6 +27,9 @@ def test_errors_are_a_line_and_an_exit_code(segattn, arguments, code, message):
     done = segattn(*arguments, code=code)
     assert message in done.err
     assert "Traceback" not in done.err
+    if code == 1:
+        assert done.err.startswith("error: ")
+        assert len(done.err.splitlines()) == 1
 
 
 @pytest.mark.parametrize("arguments", [["--debug", "info", "fcn4s"], ["info", "fcn4s", "--debug"]])
@@ -36,11 +39,15 @@ def test_debug_shows_the_traceback(monkeypatch, arguments):
         cli.main()
 
 
-def test_the_installed_command_prints_its_own_line_only(classifier, photo):
+@pytest.mark.thorough
+def test_an_error_of_the_installed_command_is_one_line():
     failed = subprocess.run([COMMAND, "info", "fcn4s"], capture_output=True, text=True, check=False)
     assert failed.returncode == 1
     assert failed.stderr.startswith("error: unknown model 'fcn4s'")
     assert len(failed.stderr.splitlines()) == 1
+
+
+def test_the_installed_command_prints_its_own_lines_only(classifier, photo):
     done = subprocess.run([COMMAND, "predict", classifier, photo], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "probability" in done.stdout

@@ -8,6 +8,7 @@ from harness import randomise
 from sequence_exports import LETTERS, RULES, WORDS
 
 import keras_segattn as ks
+from keras_segattn import export
 from keras_segattn.application import save
 
 
@@ -39,10 +40,13 @@ def test_a_damaged_model_is_named(segattn, trained, tmp_path):
     assert "bad.keras is not a readable Keras model" in done.err
 
 
-def test_a_phone_file_is_verified_and_holds_the_facts(segattn, objects, trained, tmp_path):
+def test_somebody_s_weights_become_a_phone_file_that_is_verified_and_holds_the_facts(
+    segattn, objects, trained, segmenter_options, tmp_path
+):
     phone = tmp_path / "model.tflite"
+    model = ["fcn8s", "--weights", trained / "model.safetensors", *segmenter_options, "--labels", "sea,land,lake"]
     calibration = ["--calibration", trained / "images"]
-    segattn("export", trained / "model.keras", "-o", phone, "--size", "32x48", "--quantize", "int8", *calibration)
+    segattn("export", *model, "-o", phone, "--size", "32x48", "--quantize", "int8", *calibration)
     facts = ks.read_facts(phone)
     assert (facts.labels, facts.quantization) == (("sea", "land", "lake"), "int8")
     (report,) = objects("verify", phone)
@@ -55,9 +59,12 @@ def test_a_phone_file_is_verified_and_holds_the_facts(segattn, objects, trained,
 def test_a_server_s_folder_is_named_and_numbered(segattn, trained, tmp_path):
     segattn("export", trained / "model.keras", "-o", tmp_path / "models", "--name", "lakes", "--size", "32x48")
     assert (tmp_path / "models" / "lakes" / "1" / "assets.extra" / "facts.json").is_file()
+    assert ks.read_facts(tmp_path / "models" / "lakes").labels == ("sea", "land", "lake")
 
 
-def test_a_translator_is_exported_with_its_vocabularies_and_rules(segattn, objects, tmp_path):
+@pytest.fixture
+def translation(tmp_path):
+    """Make a file of a small translator; return it with options that name its vocabularies and the search's rules."""
     model = ks.RNNSearch(len(LETTERS), len(WORDS), units=6, embedding=5, maxout=4, alignment=7)
     randomise(model)  # initial weights make all sentences equally likely, so that rounding would decide
     LETTERS.save(tmp_path / "letters.txt")
@@ -65,11 +72,33 @@ def test_a_translator_is_exported_with_its_vocabularies_and_rules(segattn, objec
     save(model, tmp_path / "speller.keras")
     words = ("--vocabulary", f"source={tmp_path / 'letters.txt'}", "--vocabulary", f"target={tmp_path / 'words.txt'}")
     rules = ("--option", f"beams={RULES.beams}", "--option", f"length={RULES.length}")
-    phone = tmp_path / "speller.tflite"
-    segattn("export", tmp_path / "speller.keras", "-o", phone, *words, *rules)
-    facts = ks.read_facts(phone)
+    return (tmp_path / "speller.keras", *words, *rules)
+
+
+def assert_vocabularies_and_rules(facts):
     assert facts.options["beams"] == RULES.beams
-    assert facts.vocabularies["target"] == WORDS.tokens
+    assert facts.options["length"] == RULES.length
+    assert facts.vocabularies == {"source": LETTERS.tokens, "target": WORDS.tokens}
+
+
+def test_vocabularies_and_rules_reach_the_export(segattn, translation, tmp_path, monkeypatch):
+    given = {}
+
+    def refuse(_, path, **arguments):
+        given[path] = arguments["facts"]
+        raise export.ExportError("seen")
+
+    monkeypatch.setattr(export, "tflite", refuse)
+    phone = tmp_path / "speller.tflite"
+    assert segattn("export", *translation, "-o", phone, code=1).err == "error: seen\n"
+    assert_vocabularies_and_rules(given[phone])
+
+
+@pytest.mark.thorough
+def test_a_translator_is_exported_with_its_vocabularies_and_rules(segattn, objects, translation, tmp_path):
+    phone = tmp_path / "speller.tflite"
+    segattn("export", *translation, "-o", phone)
+    assert_vocabularies_and_rules(ks.read_facts(phone))
     (found,) = objects("predict", phone, "bad", "--best", 3)
     assert len(found["sentences"]) == 3
     assert json.dumps(found)

@@ -17,7 +17,7 @@ def checkerboard(height, width, cell=16):
     return np.repeat(labels * 100, 3, axis=-1), labels
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     seed=st.tuples(st.integers(0, 2**31 - 1), st.integers(0, 2**31 - 1)),
     height=st.integers(1, 90),
@@ -42,7 +42,7 @@ def test_image_and_mask_stay_aligned_and_no_label_is_invented(seed, height, widt
     np.testing.assert_allclose(shown[flat], mask[..., 0][flat], atol=TOLERANCE)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     seed=st.tuples(st.integers(0, 2**31 - 1), st.integers(0, 2**31 - 1)),
     stripes=st.lists(st.integers(0, 1), min_size=1, max_size=60),

@@ -58,7 +58,7 @@ def test_batches_are_pictures_and_labels():
             batches[index]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(fewest=st.integers(1, 5), more=st.integers(0, 4), seed=st.integers(0, 2**40))
 def test_labels_are_digits_then_blanks(fewest, more, seed):
     most = min(5, fewest + more)
@@ -95,7 +95,7 @@ def test_scenes_of_a_test_stay():
         np.testing.assert_array_equal(one, other)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     size=st.integers(24, 80),
@@ -219,7 +219,7 @@ def test_wrong_arguments_are_told(argument, value):
         data.DigitStrings(**arguments)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**32), count=st.integers(1, 20), places=st.integers(1, 5), share=st.floats(0, 1))
 def test_a_string_counts_as_right_only_if_all_of_it_is(seed, count, places, share):
     random = np.random.default_rng(seed)

@@ -65,10 +65,11 @@ def test_preprocessing_is_applied():
 def test_an_epoch_is_a_function_of_its_number():
     options = {"batch_size": 2, "classes": 3, "shuffle": True, "augmentation": Augmentation(crop=(8, 8))}
     first, second = MaskBatches(source(), **options), MaskBatches(source(), **options)
-    assert equal(arrays(first(3)), arrays(second(3)))
-    assert equal(arrays(first(3)), arrays(first(tf.constant(3))))
-    assert not equal(arrays(first(3)), arrays(first(4)))
-    assert not equal(arrays(first(3)), arrays(MaskBatches(source(), **options, seed=1)(3)))
+    third = arrays(first(3))
+    assert equal(third, arrays(second(3)))
+    assert equal(third, arrays(first(tf.constant(3))))
+    assert not equal(third, arrays(first(4)))
+    assert not equal(third, arrays(MaskBatches(source(), **options, seed=1)(3)))
 
 
 def test_epochs_can_be_chained_in_one_data_set():

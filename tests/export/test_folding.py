@@ -135,6 +135,7 @@ def test_exported_graphs_hold_no_batch_norm(tmp_path):
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
 
 
+@pytest.mark.thorough
 def test_side_heads_are_outputs_of_both_formats(tmp_path):
     model = model_card("InceptionV4").builder(aux_logits=True, **model_card("InceptionV4").tiny)
     randomise(model)

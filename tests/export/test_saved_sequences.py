@@ -56,11 +56,13 @@ def test_facts_hold_vocabularies_and_the_rules_of_the_search(written_models, nam
 def test_a_c_client_gets_keras_s_tokens_for_any_batch(written_models):
     model, report = written_models["speller"]
     random = np.random.default_rng(3)
-    for batch, length in ((1, 3), (37, 6)):
-        source = random.integers(4, len(LETTERS), (batch, length)).astype("int32")
+    sources = [random.integers(4, len(LETTERS), shape).astype("int32") for shape in ((1, 3), (37, 6))]
+    for source in sources:
         source[:, -1] = 2
-        _, (answer,) = run_saved_model(report.path, [Call("decode_beam", {"source": source})])
-        expected = translator(model, RULES)(source)
+    _, answers = run_saved_model(report.path, [Call("decode_beam", {"source": source}) for source in sources])
+    search = translator(model, RULES)
+    for source, answer in zip(sources, answers, strict=True):
+        expected = search(source)
         np.testing.assert_array_equal(answer.outputs["tokens"], expected["tokens"])
         np.testing.assert_allclose(answer.outputs["scores"], expected["scores"], atol=1e-5)
 

@@ -29,14 +29,23 @@ def show_attend_tell(attention):
     return model, {"annotations": np.random.default_rng(0).normal(size=(2, 4, 6)).astype("float32")}
 
 
-MODELS = [
-    (rnnsearch, "location"),
-    (rnnsearch, "local-p", "luong"),
-    (show_attend_tell, "hard"),
-]
+MODELS = {
+    "rnnsearch-location": (rnnsearch, "location"),
+    "rnnsearch-local-p": (rnnsearch, "local-p", "luong"),
+    "show_attend_tell-hard": (show_attend_tell, "hard"),
+}
 
 
-@pytest.fixture(params=MODELS, ids=lambda param: f"{param[0].__name__}-{param[1]}")
+def of_models(*slow):
+    """Run a test for every model, for some of them only by `make thorough`."""
+    params = [
+        pytest.param(model, id=name, marks=[pytest.mark.thorough] if name in slow else [])
+        for name, model in MODELS.items()
+    ]
+    return pytest.mark.parametrize("trained", params, indirect=True)
+
+
+@pytest.fixture
 def trained(request):
     make, *variant = request.param
     model, inputs = make(*variant)
@@ -85,6 +94,7 @@ def assert_all_signatures(signatures, model, inputs):
     np.testing.assert_allclose(scores, expected, rtol=TOLERANCE, atol=TOLERANCE)
 
 
+@of_models("rnnsearch-location", "show_attend_tell-hard")
 def test_a_served_model_of_any_batch(trained, tmp_path):
     model, inputs = trained
     endpoints = prepared(model, facts_of(model, options=RULES), None, None, batch=None).endpoints
@@ -96,6 +106,7 @@ def test_a_served_model_of_any_batch(trained, tmp_path):
         assert_all_signatures(served.signatures, model, given)
 
 
+@of_models("rnnsearch-location")
 def test_a_phone_s_file(trained, tmp_path):
     model, inputs = trained
     one = {name: value[:1] for name, value in inputs.items()}
@@ -109,6 +120,7 @@ def test_a_phone_s_file(trained, tmp_path):
     assert_all_signatures(signatures, model, one)
 
 
+@of_models()
 def test_python_and_servers_search_by_one_function(trained):
     """Their outputs are equal bit for bit: `decode_beam` calls what `translator` and `captioner` call."""
     model, inputs = trained

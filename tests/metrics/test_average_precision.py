@@ -107,7 +107,7 @@ boxes = st.tuples(st.integers(0, 20), st.integers(0, 12), st.integers(2, 9), st.
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=15)
 @given(
     objects=st.lists(st.tuples(boxes, st.integers(1, 2)), min_size=1, max_size=4),
     jitter=st.lists(st.tuples(st.integers(0, 3), boxes, st.integers(1, 3)), max_size=6, unique_by=lambda one: one[1]),

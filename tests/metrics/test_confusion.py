@@ -11,7 +11,7 @@ from keras_segattn.metrics import confusion_matrix, segmentation_scores
 TOLERANCE = 1e-12  # both sides are float64
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10**6), classes=st.integers(2, 6), size=st.integers(1, 60))
 def test_against_scikit_learn(seed, classes, size):
     rng = np.random.default_rng(seed)

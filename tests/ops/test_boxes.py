@@ -19,7 +19,7 @@ def boxes_of(random, count):
     return np.concatenate([corner, corner + random.uniform(1, 50, (count, 2))], axis=1).astype("float32")
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 1.0]))
 def test_decoding_undoes_encoding(seed, offset):
     random = np.random.default_rng(seed)

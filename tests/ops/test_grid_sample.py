@@ -54,7 +54,7 @@ def test_values_and_gradients_are_the_papers(padding, align_corners):
         assert max(map(relative, found, expected)) <= TOLERANCE
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     shape=st.tuples(st.integers(1, 3), st.integers(1, 7), st.integers(1, 7), st.integers(1, 6)),
@@ -176,8 +176,14 @@ def test_quarter_turns_are_those_of_numpy(align_corners):
     np.testing.assert_allclose(found, np.rot90(images, axes=(1, 2)), atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize(
+    ("form", "padding"),
+    [
+        *((form, padding) for form in FORMS for padding in ("zeros", "reflection")),
+        (portable_operators, "border"),
+        *([pytest.param(contextlib.nullcontext, "border", marks=pytest.mark.thorough)] if TENSORFLOW else []),
+    ],
+)
 def test_points_that_are_no_numbers_read_what_is_outside(form, padding):
     images = np.random.default_rng(0).uniform(1, 2, (1, 4, 4, 2)).astype("float32")
     far, inside = [np.nan, np.inf, -np.inf, 1e30, -1e30, 3e9], [0.1, -0.3]
@@ -216,8 +222,17 @@ def test_mixed_precision_keeps_coordinates_apart(form, dtype):
 
 
 @pytest.mark.skipif(not TENSORFLOW, reason="compares TensorFlow's kernels with keras.ops")
-@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
-@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize(
+    ("padding", "interpolation"),
+    [
+        ("zeros", "bilinear"),
+        ("reflection", "bilinear"),
+        ("zeros", "nearest"),
+        pytest.param("border", "bilinear", marks=pytest.mark.thorough),
+        pytest.param("border", "nearest", marks=pytest.mark.thorough),
+        pytest.param("reflection", "nearest", marks=pytest.mark.thorough),
+    ],
+)
 def test_compiled_and_portable_forms_agree(interpolation, padding):
     inputs = [x.astype("float32") for x in case(0, *SHAPES[2], True)]
     compiled = sampled(*inputs, interpolation, padding, True)

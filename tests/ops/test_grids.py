@@ -31,7 +31,7 @@ def homogeneous(theta):
     return np.concatenate([theta, np.broadcast_to(np.float32([[0, 0, 1]]), (len(theta), 1, 3))], axis=1)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), size=sizes, align_corners=st.booleans())
 def test_arrays_of_all_sizes_are_mapped_point_by_point(seed, size, align_corners):
     affine, square = matrices(seed), matrices(seed, 3)
@@ -93,7 +93,7 @@ def test_a_vanishing_denominator_gives_finite_values_and_gradients():
     assert np.abs(found[0][0, :, 0]).max() >= 1e5
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     size=sizes,

@@ -9,8 +9,8 @@ from region_oracles import greedy_nms
 
 from keras_segattn.ops.nms import nms
 
-# Cases per call, and number of calls: about a thousand cases in all.
-BATCH, EXAMPLES = 32, 60
+# Cases per call, and number of calls: some hundred cases in all.
+BATCH, EXAMPLES = 32, 15
 KINDS = ("plain", "ties", "broken", "degenerate", "crowd")
 
 

@@ -34,7 +34,7 @@ def feature_map(random, channels=2):
     return random.normal(size=(1, *SIZE, channels)).astype("float32")
 
 
-@settings(max_examples=50, deadline=None)  # a thousand cases, REGIONS in each example
+@settings(max_examples=15, deadline=None)  # three hundred cases, REGIONS in each example
 @given(st.integers(0, 2**32 - 1), st.booleans(), st.sampled_from([0, 1, 2]))
 def test_roi_align_is_the_loop(seed, aligned, ratio):
     random = np.random.default_rng(seed)
@@ -63,7 +63,7 @@ def _near_discontinuity(box, aligned, ratio):
     return False
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.booleans())
 def test_roi_warp_is_the_loop(seed, quantize):
     random = np.random.default_rng(seed)
@@ -75,7 +75,7 @@ def test_roi_warp_is_the_loop(seed, quantize):
         np.testing.assert_allclose(crop, expected, atol=TOLERANCE)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_roi_pool_is_the_loop(seed):
     random = np.random.default_rng(seed)

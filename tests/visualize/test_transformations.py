@@ -202,7 +202,7 @@ def fit(model, film, epochs=2):
     return model.fit(PICTURES, {"logits": LABELS}, batch_size=2, epochs=epochs, verbose=0, callbacks=[film])
 
 
-@pytest.mark.parametrize(("every", "frames"), [(None, 3), (3, 4), (100, 2)])
+@pytest.mark.parametrize(("every", "frames"), [(None, 3), (3, 4), pytest.param(100, 2, marks=pytest.mark.thorough)])
 def test_training_is_filmed(every, frames, tmp_path):
     """In two epochs of four updates: one frame before, then one per epoch, or after 3, 6 and 8, or at the end."""
     film = TransformerFrames(PICTURES[:2], tmp_path / "film.gif", every=every, labels=LABELS[:2], size=50)
