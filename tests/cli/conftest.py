@@ -74,14 +74,6 @@ def segmenter_options():
     return [f"--argument={name}={value!r}" for name, value in SEGMENTER.items()]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _no_openvino_on_phones():
-    """Verify `.tflite` files in LiteRT only: no check depends on OpenVINO, which takes seconds for each file."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("keras_segattn.export.mobile.verification.run_openvino", lambda *_: None)
-        yield
-
-
 @pytest.fixture
 def objects(segattn):
     """Return a function that runs `segattn … --json` and returns the objects that it prints, one per line."""

@@ -23,7 +23,7 @@ from keras_segattn.fields import Vectors
 from keras_segattn.tasks import closeness
 
 # All tests run in one worker, so that the files which many of them read are made once.
-pytestmark = pytest.mark.xdist_group("tflite")
+pytestmark = [pytest.mark.xdist_group("tflite"), pytest.mark.all_runtimes]
 
 CLASSES, SIZE = 4, 32
 LABELS = ("sea", "land", "lake", "ice")
