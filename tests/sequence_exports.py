@@ -30,7 +30,7 @@ def write(folder):
             weight.assign(random.normal(0, 0.3, weight.shape))
     vocabularies = {"source": LETTERS, "target": WORDS}
     with pytest.MonkeyPatch.context() as patch:
-        # Without OpenVINO, which runs only the first of the signatures: `test_every_model.py` exports with it.
+        # Without OpenVINO, which runs only the first of the signatures; `make thorough` runs it on every model.
         patch.setattr("keras_segattn.export.serving.verification.run_openvino", lambda *_: None)
         reports = [
             export.saved_model(
