@@ -89,13 +89,10 @@ def load_checkpoint(path: Path, model: keras.Model, optimizer: Stateful, setting
     before, now = leaves(header["settings"]), leaves(settings)
     planned, epochs = before.pop(EPOCHS, None), now.pop(EPOCHS, None)
     # Settings that the user gave by name come first, then the parts of optimizers and augmentations.
-    names = sorted({*before, *now}, key=lambda name: (name.count("."), name))
-    changed = [
-        f"{name}: {before.get(name)!r} in the file, {now.get(name)!r} now"
-        for name in names
-        if before.get(name) != now.get(name)
-    ]
-    if changed and planned != epochs and all("learning_rate" in change.partition(":")[0] for change in changed):
+    differing = {name for name in {*before, *now} if before.get(name) != now.get(name)}
+    names = sorted(differing, key=lambda name: (name.count("."), name))
+    changed = [f"{name}: {before.get(name)!r} in the file, {now.get(name)!r} now" for name in names]
+    if planned != epochs and only_schedule(names):
         raise CheckpointError(
             f"epochs: {planned} in {path}, {epochs} now, and its learning rate falls over all epochs: train "
             f"with epochs={planned}, in another run_dir, or from the start (resume=False, --restart)"
@@ -120,6 +117,12 @@ def load_checkpoint(path: Path, model: keras.Model, optimizer: Stateful, setting
     for (_, variable), array in zip(variables, arrays, strict=True):
         variable.assign(array)
     return Progress(header["epoch"], header["step"], tuple(header["history"]), header["best"], settings)
+
+
+def only_schedule(names: Sequence[str]) -> bool:
+    """Return whether the settings are parts of learning-rate schedules, and among them numbers of steps."""
+    schedule = all("learning_rate." in name for name in names)
+    return schedule and any(name.endswith(("steps", "boundaries")) for name in names)
 
 
 def read_archive(path: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
