@@ -1,19 +1,27 @@
 import json
+import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 import training_toys
-from test_resume import ENVIRONMENT, LIMIT
 
+import keras_segattn
 from keras_segattn.training.distribution import KERAS_INTERNALS, is_chief, is_multi_worker, replicated_model
 
 # float32 sums over two replicas are taken in another order; in a few steps of a small network, differences stay below.
 TOLERANCE = 1e-6
+ENVIRONMENT = os.environ | {
+    "PYTHONPATH": os.pathsep.join([str(Path(keras_segattn.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]),
+    "CUDA_VISIBLE_DEVICES": "-1",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
+LIMIT = 120  # seconds
 
 
 def check_equal_to_one_device(facts):

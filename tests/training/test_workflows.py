@@ -144,6 +144,11 @@ def test_classify(flowers, tmp_path):
     assert read_facts(run / "best.keras").labels == ("daisy", "tulip")
     quick("SqueezeNet1_1", flowers, run, epochs=2, **options)
     assert rows(run) == 2
+    # A run with other settings is left as it is.
+    before = path.read_bytes()
+    with pytest.raises(CheckpointError, match=r"batch_size was 2, now 4"):
+        quick("SqueezeNet1_1", flowers, run, epochs=2, batch_size=4, **options)
+    assert path.read_bytes() == before
     assert set(evaluate(path, flowers, batch_size=2)) == {"top1_error"}
     with pytest.raises(ValueError, match="labels must name"):
         evaluate(path, flowers, labels=["daisy"])
@@ -161,6 +166,7 @@ def test_classify_with_a_transformer(flowers, tmp_path):
         quick("SpatialTransformerNetwork", flowers, tmp_path / "other", arguments=wrong, size=(28, 32))
 
 
+@pytest.mark.thorough
 def test_detect(scenes, tmp_path):
     run = tmp_path / "run"
     path = quick("MaskRCNN", scenes, run, arguments=DETECTOR, size=(64, 96))
@@ -238,15 +244,6 @@ def test_generate_of_classes(flowers, tmp_path):
     assert read_facts(path).labels == ("daisy", "tulip")
     with pytest.raises(ValueError, match="has no classes"):
         quick("ConditionalDCGANGenerator", f"{flowers}/daisy", tmp_path / "other", arguments=arguments)
-
-
-def test_a_run_of_other_settings_is_left_alone(flowers, tmp_path):
-    options = {"arguments": {"alpha": 0.125}, "size": (33, 33)}
-    path = quick("SqueezeNet1_1", flowers, tmp_path / "run", **options)
-    before = path.read_bytes()
-    with pytest.raises(CheckpointError, match=r"batch_size was 2, now 4"):
-        quick("SqueezeNet1_1", flowers, tmp_path / "run", batch_size=4, **options)
-    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize(
