@@ -16,7 +16,7 @@ import keras
 from keras_segattn.arguments import check_choice, check_positive_integer
 from keras_segattn.facts import Facts
 from keras_segattn.files import locked
-from keras_segattn.training.checkpoint import Stateful
+from keras_segattn.training.checkpoint import EPOCHS, Stateful
 from keras_segattn.training.distribution import (
     AverageStatistics,
     ReplicatedLossScaleOptimizer,
@@ -139,7 +139,7 @@ def fit(
         raise ValueError("checkpoint_steps needs train_data that are a function of the epoch")
     strategy = strategy_of(models[0])
     chief = is_chief(strategy)
-    fixed = {**settings, "mixed_precision": run.policy, "steps_per_epoch": train.steps}
+    fixed = {**settings, "mixed_precision": run.policy, "steps_per_epoch": train.steps, EPOCHS: run.epochs}
     state = optimizer
     if state is None:
         state = trainer.optimizer
@@ -155,7 +155,7 @@ def fit(
             trainer,
             models[0],
             state,
-            fixed | {"epochs": run.epochs},
+            fixed,
             directory,
             writes=chief,
             monitor=run.monitor,
@@ -172,7 +172,7 @@ def fit(
             before.append(keras.callbacks.SwapEMAWeights())
         after: list[keras.callbacks.Callback] = [recorder, *watchers]
         if directory is not None and chief:
-            prepare(directory, fixed | {"epochs": run.epochs})
+            prepare(directory, fixed)
             if optimizer is None and importlib.util.find_spec("tensorboard"):
                 after.append(keras.callbacks.TensorBoard(directory / "tensorboard", write_graph=False))
         if isinstance(train.data, keras.utils.PyDataset) and hasattr(train.data, "epoch"):
