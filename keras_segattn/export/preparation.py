@@ -1,5 +1,6 @@
 """Preparation of a model for both export formats: float32, checks, folding, and endpoints with settled sizes."""
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -43,6 +44,12 @@ class Prepared:
         """Number of bytes of the weights that are written."""
         return sum(weight.value.numpy().nbytes for weight in self.folded.weights)
 
+    @functools.cached_property
+    def references(self) -> dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]]:
+        """Signature → compiled function of `model`, which is traced at its first call only."""
+        runs = {id(endpoint): compiled(endpoint) for endpoint in self.endpoints.values()}
+        return {name: runs[id(endpoint)] for name, endpoint in self.endpoints.items()}
+
     def kind(self, name: str, spec: Spec) -> Field:
         """Return the kind of an endpoint's input; `Vectors` if the facts do not say it."""
         return self.facts.inputs.get(spec.like or name, Vectors())
@@ -81,27 +88,32 @@ def prepared(
         network = model
     else:
         network = fold_affine(model)
-        both, folded = (dict(endpoints_of(one, facts)) for one in (model, network))
-    ours, theirs = (settled(some, sizes or {}, batch) for some in (both, folded))
-    return Prepared(model, network, facts, ours, theirs)
+        both = dict(endpoints_of(model, facts))
+        folded = both if network is model else dict(endpoints_of(network, facts))
+    inputs = settled_inputs(both, sizes or {}, batch)
+    return Prepared(model, network, facts, with_inputs(both, inputs), with_inputs(folded, inputs))
 
 
-def settled(endpoints: Mapping[str, Endpoint], sizes: Sizes, batch: int | None) -> dict[str, Endpoint]:
-    """Return the endpoints with the given sizes, and with the inputs that they take from another endpoint."""
+def settled_inputs(endpoints: Mapping[str, Endpoint], sizes: Sizes, batch: int | None) -> dict[str, Mapping[str, Spec]]:
+    """Return signature → inputs with the given sizes, and with those that the endpoint takes from another one."""
     known = {name for endpoint in endpoints.values() for name in endpoint.inputs}
     if strange := set(sizes) - known:
         raise ValueError(f"sizes are of the inputs {sorted(known)}, received some of {sorted(strange)}")
-    found: dict[str, Endpoint] = {}
+    found: dict[str, Mapping[str, Spec]] = {}
     for name, endpoint in endpoints.items():
         inputs = {key: sized(key, spec, sizes.get(key), batch) for key, spec in endpoint.inputs.items()}
-        if endpoint.follows is not None:
-            inputs |= outputs_as_inputs(found[endpoint.follows])
-        found[name] = replace(endpoint, inputs=inputs)
-    # An endpoint with two names stays one object, so that its graph is written once.
-    places: dict[int, str] = {}
+        if (before := endpoint.follows) is not None:
+            inputs |= outputs_as_inputs(replace(endpoints[before], inputs=found[before]))
+        found[name] = inputs
+    return found
+
+
+def with_inputs(endpoints: Mapping[str, Endpoint], inputs: Mapping[str, Mapping[str, Spec]]) -> dict[str, Endpoint]:
+    """Return the endpoints with other inputs; one with two names stays one object, to be written once."""
+    places: dict[int, Endpoint] = {}
     for name, endpoint in endpoints.items():
-        places.setdefault(id(endpoint), name)
-    return {name: found[places[id(endpoint)]] for name, endpoint in endpoints.items()}
+        places.setdefault(id(endpoint), replace(endpoint, inputs=inputs[name]))
+    return {name: places[id(endpoint)] for name, endpoint in endpoints.items()}
 
 
 def sized(name: str, spec: Spec, given: tuple[int, ...] | None, batch: int | None) -> Spec:
@@ -156,12 +168,11 @@ def drawn(
         Signature → input → array.
     """
     found: dict[str, dict[str, Any]] = {}
-    runs: dict[str, Callable[..., Any]] = {}
     for signature, endpoint in prepared.endpoints.items():
         before: dict[str, Any] = {}
         if endpoint.follows is not None:
             given = prepared_values(prepared, endpoint.follows, found[endpoint.follows], pixels)
-            before = runs.setdefault(endpoint.follows, compiled(prepared.endpoints[endpoint.follows]))(given)
+            before = prepared.references[endpoint.follows](given)
         found[signature] = {
             name: before[name] if name in before else value_of(prepared, name, spec, batch, seed, pixels, smaller)
             for name, spec in endpoint.inputs.items()

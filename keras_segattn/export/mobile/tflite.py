@@ -102,7 +102,7 @@ def tflite(
         convert(ready.written, temporary, Path(folder), quantize, samples, **quantized_parts(ready.model))
         write_facts(temporary, dataclasses.replace(ready.facts, quantization=quantize or "float32"))
         run = litert.run_file(temporary, spread(samples) or drawn_samples(ready))
-        expected = {name: outputs_of(endpoint, run.inputs[name]) for name, endpoint in ready.endpoints.items()}
+        expected = {name: outputs_of(run.inputs[name], reference) for name, reference in ready.references.items()}
         report = litert.report_on(
             temporary,
             run,

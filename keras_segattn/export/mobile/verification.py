@@ -1,7 +1,8 @@
 """Verification of a `.tflite` file, whoever wrote it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -109,7 +110,9 @@ def reference_outputs(model: keras.Model, run: litert.LiteRTRun) -> dict[str, li
         inputs = dict(zip(endpoint.inputs, inputs.values(), strict=True))
     if sorted(inputs) != sorted(endpoint.inputs):
         raise ValueError(f"the file's inputs are {sorted(inputs)}, the model's are {sorted(endpoint.inputs)}")
-    outputs, names = outputs_of(endpoint, inputs), list(run.default[signature])
+    static = {name: spec._replace(shape=inputs[name].shape[1:]) for name, spec in endpoint.inputs.items()}
+    outputs = outputs_of(inputs, compiled(Endpoint(endpoint.function, static)))
+    names = list(run.default[signature])
     if len(outputs) == len(names) == 1:
         outputs = dict(zip(names, outputs.values(), strict=True))
     if sorted(outputs) != sorted(names):
@@ -117,9 +120,7 @@ def reference_outputs(model: keras.Model, run: litert.LiteRTRun) -> dict[str, li
     return {signature: outputs}
 
 
-def outputs_of(endpoint: Endpoint, inputs: litert.Arrays) -> litert.Arrays:
-    """Run an endpoint in Keras on samples `(n, *input shape)`; return output name → `(n, *output shape)`."""
-    static = {name: spec._replace(shape=inputs[name].shape[1:]) for name, spec in endpoint.inputs.items()}
-    run = compiled(Endpoint(endpoint.function, static))
+def outputs_of(inputs: litert.Arrays, run: Callable[[Mapping[str, Any]], dict[str, Any]]) -> litert.Arrays:
+    """Call a function with one of the samples `(n, *input shape)` at a time; return name → `(n, *output shape)`."""
     calls = [run(dict(zip(inputs, sample, strict=True))) for sample in zip(*inputs.values(), strict=True)]
     return {name: np.stack([call[name] for call in calls]) for name in calls[0]}

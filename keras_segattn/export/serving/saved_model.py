@@ -123,6 +123,7 @@ def calls_of(
 def verification_samples(ready: Prepared, signatures: Mapping[str, Endpoint], preprocess: bool) -> Iterator[Sample]:
     """Yield calls of every signature: a timed batch of 1, and a batch of 3 with smaller pictures if sizes are open."""
     references = {id(endpoint): compiled(endpoint) for endpoint in signatures.values()}
+    references |= {id(endpoint): ready.references[name] for name, endpoint in ready.endpoints.items()}
     for batch in BATCHES:
         calls = calls_of(ready, signatures, batch, preprocess, smaller=batch > 1)
         for signature, inputs in calls.items():
