@@ -9,6 +9,13 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import keras
 import pytest
 
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+    # Optimising each graph takes a seventh of the time of trainings that run a few steps. Exports, and trainings in
+    # processes of their own, are tested with it.
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
 
 def pytest_collection_modifyitems(config, items):
     """Leave out the cases of `of_cards(condition)` whose card and other parameters do not satisfy it.
@@ -87,21 +94,24 @@ def quick_conversion(forked_scripts):
         yield
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_verification(request):
-    """Let exports be verified without OpenVINO, and with one timed call, except in modules marked `all_runtimes`."""
-    if keras.backend.backend() != "tensorflow" or request.node.get_closest_marker("all_runtimes"):
+@pytest.fixture(scope="session", autouse=True)
+def quick_verification():
+    """Let exports be verified without OpenVINO, and with one timed call, except within `all_runtimes`."""
+    if keras.backend.backend() != "tensorflow":
         yield
         return
-    from keras_segattn.export.mobile import verification as mobile
-    from keras_segattn.export.runtimes import scripts
-    from keras_segattn.export.serving import verification as serving
+    from quick_scripts import verified_by
 
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (mobile, serving):
-            patch.setattr(module, "run_openvino", lambda *_: None)
-        patch.setattr(scripts, "TIMED_CALLS", 1)
+    with verified_by(openvino=lambda *_: None, timed_calls=1):
         yield
+
+
+@pytest.fixture(scope="session")
+def all_runtimes(quick_verification):
+    """Return a context in which exports are verified as users have it: in OpenVINO too, with many timed calls."""
+    from quick_scripts import verified_by
+
+    return verified_by
 
 
 @pytest.fixture(scope="session")

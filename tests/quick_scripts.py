@@ -1,11 +1,29 @@
 """Runs the scripts of `keras_segattn.export.runtimes` without a new import of TensorFlow for each run."""
 
+import contextlib
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from keras_segattn.export.mobile import verification as mobile
 from keras_segattn.export.runtimes import scripts
+from keras_segattn.export.runtimes.openvino import run_openvino
+from keras_segattn.export.serving import verification as serving
+
+TIMED_CALLS = scripts.TIMED_CALLS
+
+
+@contextlib.contextmanager
+def verified_by(openvino=run_openvino, timed_calls=TIMED_CALLS):
+    """Verify exports with this runner of OpenVINO and so many timed calls; the defaults are what users have."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (mobile, serving):
+            patch.setattr(module, "run_openvino", openvino)
+        patch.setattr(scripts, "TIMED_CALLS", timed_calls)
+        yield
 
 
 class ForkedScripts:

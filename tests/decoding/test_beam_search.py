@@ -39,7 +39,7 @@ def test_a_beam_of_everything_finds_the_best_of_everything(finished):
 
 
 @pytest.mark.parametrize("finished", ["keep", "shrink"])
-@pytest.mark.parametrize("beams", [1, 2, 4])
+@pytest.mark.parametrize("beams", [1, pytest.param(2, marks=pytest.mark.thorough), 4])
 @pytest.mark.parametrize(
     "changes",
     [

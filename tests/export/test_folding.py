@@ -110,9 +110,8 @@ def test_other_models_are_returned_as_they_are():
     assert fold_affine(sequential) is sequential
 
 
-@pytest.mark.parametrize("name", list_models())
-def test_every_builder_folds_completely(name):
-    card = model_card(name)
+@pytest.mark.parametrize("card", [model_card(name) for name in list_models()], ids=lambda card: card.name)
+def test_every_builder_folds_completely(card):
     model = tiny_model(card, **smooth_part(card))
     folded = fold_affine(model)
     assert not normalisations(folded)

@@ -19,7 +19,7 @@ from keras_segattn.export.serving.saved_model import publish
 from keras_segattn.export.serving.warmup import read_warmup
 
 # All tests run in one worker, so that the files which many of them read are made once.
-pytestmark = [pytest.mark.xdist_group("saved_model"), pytest.mark.all_runtimes]
+pytestmark = pytest.mark.xdist_group("saved_model")
 
 LABELS = ["sea", "land", "lake"]
 # float32 sums in another order.
@@ -51,11 +51,12 @@ def assert_close(ours, reference):
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
+def exported(tmp_path_factory, all_runtimes):
     keras.utils.set_random_seed(0)
     model = network()
     base = tmp_path_factory.mktemp("models")
-    return model, base, export.saved_model(model, base, facts=facts_of(model, labels=LABELS))
+    with all_runtimes():
+        return model, base, export.saved_model(model, base, facts=facts_of(model, labels=LABELS))
 
 
 OWN = Picture("RGB", mean=(127.0,) * 3, std=(128.0,) * 3)
@@ -243,12 +244,13 @@ def test_bad_arguments_write_nothing(fixed, tmp_path, arguments, message):
     assert not base.exists()
 
 
-def test_several_inputs_of_their_own_sizes(tmp_path):
+def test_several_inputs_of_their_own_sizes(tmp_path, all_runtimes):
     image, code = keras.Input((8, 8, 3), name="image"), keras.Input((4,), name="code")
     pixels = keras.layers.Flatten()(image)
     outputs = {"scores": keras.layers.Dense(3)(keras.layers.Concatenate()([pixels, code])), "code": code * 2}
     model = keras.Model([image, code], outputs, name="both")
-    report = export.saved_model(model, tmp_path, preprocess=False)
+    with all_runtimes():
+        report = export.saved_model(model, tmp_path, preprocess=False)
     assert report.signatures["serving_default"] == {
         "inputs": {"code": "float32[?, 4]", "image": "float32[?, 8, 8, 3]"},
         "outputs": {"code": "float32[?, 4]", "scores": "float32[?, 3]"},

@@ -94,7 +94,7 @@ def assert_all_signatures(signatures, model, inputs):
     np.testing.assert_allclose(scores, expected, rtol=TOLERANCE, atol=TOLERANCE)
 
 
-@of_models("rnnsearch-location", "show_attend_tell-hard")
+@of_models("rnnsearch-location", "rnnsearch-local-p")
 def test_a_served_model_of_any_batch(trained, tmp_path):
     model, inputs = trained
     endpoints = prepared(model, facts_of(model, options=RULES), None, None, batch=None).endpoints
@@ -106,7 +106,7 @@ def test_a_served_model_of_any_batch(trained, tmp_path):
         assert_all_signatures(served.signatures, model, given)
 
 
-@of_models("rnnsearch-location")
+@of_models("rnnsearch-location", "rnnsearch-local-p")
 def test_a_phone_s_file(trained, tmp_path):
     model, inputs = trained
     one = {name: value[:1] for name, value in inputs.items()}

@@ -23,7 +23,7 @@ from keras_segattn.fields import Vectors
 from keras_segattn.tasks import closeness
 
 # All tests run in one worker, so that the files which many of them read are made once.
-pytestmark = [pytest.mark.xdist_group("tflite"), pytest.mark.all_runtimes]
+pytestmark = pytest.mark.xdist_group("tflite")
 
 CLASSES, SIZE = 4, 32
 LABELS = ("sea", "land", "lake", "ice")
@@ -62,22 +62,23 @@ def photos(count=MIN_SAMPLES) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
+def exported(tmp_path_factory, all_runtimes):
     """Return quantisation → report of one model's export, which is made when it is first asked for."""
-    return Exports(tmp_path_factory.mktemp("tflite"))
+    return Exports(tmp_path_factory.mktemp("tflite"), all_runtimes)
 
 
 class Exports(dict):
     """Reports by quantisation, of files in one folder."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, all_runtimes):
         super().__init__()
-        self.folder = folder
+        self.folder, self.all_runtimes = folder, all_runtimes
 
     def __missing__(self, quantize):
         model = small_fcn()
         options = {"calibration": photos(), "facts": facts_of(model, labels=LABELS)}
-        self[quantize] = tflite(model, self.folder / f"{quantize}.tflite", quantize=quantize, **options)
+        with self.all_runtimes():
+            self[quantize] = tflite(model, self.folder / f"{quantize}.tflite", quantize=quantize, **options)
         return self[quantize]
 
 

@@ -183,7 +183,7 @@ def test_divergence_is_an_error_and_keeps_the_files(tmp_path):
     assert [path.name for path in (tmp_path / "samples").iterdir()] == ["epoch_001.png"]
 
 
-@pytest.mark.parametrize("noise", ["shared", "per_step"])
+@pytest.mark.parametrize("noise", [pytest.param("shared", marks=pytest.mark.thorough), "per_step"])
 def test_gran_on_labelled_batches_by_epoch(noise):
     class ByEpoch:
         def __len__(self):

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # needed if this file is run by 
 import training_toys
 
 from keras_segattn import model_card, training
-from keras_segattn.attention import RNNSearch, ShowAttendTell, co_localiser
+from keras_segattn.attention import ShowAttendTell, co_localiser
 from keras_segattn.data import CaptionBatches, InstanceBatches, SequenceBatches
 from keras_segattn.generation import DCGANDiscriminator, DCGANGenerator
 
@@ -95,7 +95,10 @@ def cascade(**run):
 
 
 def write(**run):
-    model = RNNSearch(11, 9, units=8, embedding=6, maxout=5, alignment=7)
+    source, target = (keras.Input((None,), dtype="int32", name=name) for name in ("source", "target"))
+    state = keras.layers.GRU(8)(keras.layers.Embedding(11, 6)(source))
+    x = keras.layers.GRU(8, return_sequences=True)(keras.layers.Embedding(9, 6)(target), initial_state=state)
+    model = keras.Model({"source": source, "target": target}, {"logits": keras.layers.Dense(9, name="logits")(x)})
     pairs = [([4 + i % 3, 5, 6][: 1 + i % 3], [7, 8][: 1 + i % 2]) for i in range(8)]
     training.train_sequences(model, SequenceBatches(pairs, batch_size=2, shuffle=True), **run)
     return model
