@@ -33,6 +33,17 @@ def representatives() -> set[str]:
 
 
 REPRESENTATIVES = representatives()
+# Cards whose exports and values on JAX take long, and the card with the same kinds of layers that guards them in every
+# run; `make thorough` runs them all. Captioners are exported by `test_saved_sequences.py`, too.
+GUARDED = {
+    "MNC": "MaskRCNN",
+    "ShowAttendTell": "RNNSearch",
+    "GoogLeNet": "InceptionResNetV2",
+    "InceptionResNetV1": "InceptionResNetV2",
+    "InceptionV4": "InceptionResNetV2",
+    "SpatialTransformerHouseNumbers": "SpatialTransformerNetwork",
+    "SpatialTransformerInception": "SpatialTransformerNetwork",
+}
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 from agreement import assert_agree
-from harness import REPRESENTATIVES, tame, tiny_model
+from harness import GUARDED, REPRESENTATIVES, tame, tiny_model
 
 from keras_segattn import export, facts_of, list_models, load, model_card, read_facts, save
 from keras_segattn.endpoints import whole_model
@@ -25,17 +25,6 @@ PRECISIONS = (None, "float16", "dynamic", "int8")
 # Cards that every run quantises: one for each quick task, and one with a layer that int8 leaves alone. The quantiser is
 # the same for all cards, and `make thorough` runs it on each.
 QUANTISED = {"SqueezeNet1_1", "FCN8s", "DCGANGenerator", "SpatialTransformerNetwork"}
-# Cards that every run leaves out here, since their exports take long, and the card with the same kinds of layers that
-# it keeps. Captioners are exported by `test_saved_sequences.py`, too.
-KEPT = {
-    "MNC": "MaskRCNN",
-    "ShowAttendTell": "RNNSearch",
-    "GoogLeNet": "InceptionResNetV2",
-    "InceptionResNetV1": "InceptionResNetV2",
-    "InceptionV4": "InceptionResNetV2",
-    "SpatialTransformerHouseNumbers": "SpatialTransformerNetwork",
-    "SpatialTransformerInception": "SpatialTransformerNetwork",
-}
 
 
 def precisions_of(card):
@@ -47,15 +36,16 @@ def param(card, *more):
     """Return a test parameter; all tests of a model run in one worker."""
     name = "-".join(map(str, (card.name, *more)))
     rare = {"float16", "dynamic"} if card.name in QUANTISED else {"float16", "dynamic", "int8"}
-    marks = [pytest.mark.thorough] if card.name in KEPT or rare & set(more) else []
+    marks = [pytest.mark.thorough] if card.name in GUARDED or rare & set(more) else []
     return pytest.param(card, *more, id=name, marks=[pytest.mark.xdist_group(card.name), *marks])
 
 
 def test_what_every_run_leaves_out_is_guarded_by_another_card():
     assert QUANTISED <= REPRESENTATIVES
-    for left_out, kept in KEPT.items():
-        assert model_card(left_out).task == model_card(kept).task
-        assert kept in REPRESENTATIVES - set(KEPT)
+    for card, guard in GUARDED.items():
+        assert model_card(card).task == model_card(guard).task
+        assert {card, guard} <= REPRESENTATIVES
+        assert guard not in GUARDED
 
 
 # Builds the miniature of a card once for all its tests.
