@@ -112,7 +112,12 @@ def parse_labels(text: str | None) -> list[str] | None:
         return list(imagenet_names())
     # A text with commas is a list, not a path; `is_file` would fail on a long one.
     path = None if "," in text else Path(text)
-    names = path.read_text(encoding="utf-8").splitlines() if path and path.is_file() else text.split(",")
+    if path and path.is_file():
+        from keras_segattn.data.text import read_lines
+
+        names = read_lines(path, "class names")
+    else:
+        names = text.split(",")
     return [name.strip() for name in names if name.strip()]
 
 

@@ -36,7 +36,7 @@ def cmudict(path: str | PathLike[str], split: str) -> list[Entry]:
     """
     check_choice("split", split, ("train", "validation", "test"))
     words: dict[str, list[list[str]]] = {}
-    for line in _text(Path(path)).splitlines():
+    for line in _text(Path(path)).split("\n"):
         fields = line.split("#")[0].split()
         if not fields:
             continue

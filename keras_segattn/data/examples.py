@@ -11,6 +11,7 @@ from PIL import Image
 
 from keras_segattn.data.fitting import Frame, fitted
 from keras_segattn.data.pictures import read_image
+from keras_segattn.data.text import normalized
 from keras_segattn.data.vocabulary import Vocabulary
 from keras_segattn.fields import EOS, PAD, UNK, Field, OneHot, Picture, PictureSize, Tokens, Vectors
 
@@ -73,7 +74,7 @@ def _(field: Tokens, shape: Shape, value: Any, vocabularies: Words) -> Reading:
     known = vocabularies.get(field.vocabulary)
     given = list(value) if isinstance(value, Sequence | np.ndarray) else []
     if isinstance(value, str):
-        words = (value.lower() if field.lower else value).split()
+        words = normalized(value, lower=field.lower).split()
         given = words if field.unit == "word" else list("".join(words))
     if not given:
         raise ValueError(f"expected a text, its tokens or their ids, received {_words(value)}")

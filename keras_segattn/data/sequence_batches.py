@@ -1,6 +1,7 @@
 """Training batches for sequence models, from pairs of lists of token ids."""
 
 import math
+import warnings
 from collections.abc import Sequence
 
 import keras
@@ -27,8 +28,8 @@ class SequenceBatches(keras.utils.PyDataset):
     Args:
         pairs: ids of source and target, without beginning and end.
         batch_size: number of pairs per batch; the last batches of an epoch may be smaller.
-        longest: greatest number of tokens on a side; longer pairs are left out, and the attribute `left_out` counts
-            them.
+        longest: greatest number of tokens on a side; longer pairs are left out with a warning, and the attribute
+            `left_out` counts them.
         buckets: number of batches that are sorted together.
         multiple: number to whose multiples S and T are rounded up, so that there are few shapes to compile.
         shuffle: whether each epoch has an order of its own.
@@ -61,12 +62,19 @@ class SequenceBatches(keras.utils.PyDataset):
         check_positive_integer("multiple", multiple)
         check_choice("shuffle", shuffle, (True, False))
         for index, (source, target) in enumerate(pairs):
+            if isinstance(source, str) or isinstance(target, str):
+                raise ValueError(f"pair {index}: expected ids of tokens, received {source!r:.100} and {target!r:.100}")
             if not len(source) or not len(target):
                 raise ValueError(f"pair {index}: expected tokens on both sides, received {source!r} and {target!r}")
         self.pairs = [pair for pair in pairs if max(map(len, pair)) <= longest]
         self.left_out = len(pairs) - len(self.pairs)
         if not self.pairs:
             raise ValueError(f"no pairs of at most {longest} tokens among {len(pairs)}")
+        if self.left_out:
+            warnings.warn(
+                f"{self.left_out} of {len(pairs)} pairs are left out, as they are longer than longest={longest} tokens",
+                stacklevel=2,
+            )
         self.batch_size, self.buckets, self.multiple = batch_size, buckets, multiple
         self.shuffle, self.seed, self.epoch = shuffle, seed, 0
         self._arranged: tuple[int, list[np.ndarray]] | None = None

@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from os import PathLike
-from pathlib import Path
 
+from keras_segattn.data.text import normalized, read_lines
 from keras_segattn.fields import BOS, EOS, PAD, UNK
 from keras_segattn.files import replaced
 
@@ -13,6 +13,9 @@ SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
 
 class Vocabulary:
     """A fixed list of tokens; id 0 is padding, 1 begins and 2 ends a sentence, 3 is every unknown token.
+
+    Tokens are compared in Unicode's normal form C (NFC), in which `Vocabulary.of` keeps them. No token of a sentence is
+    encoded as a special one but the unknown token: `<eos>` in a text is an unknown word.
 
     Args:
         tokens: all tokens except these special ones, in the order of their ids from 4.
@@ -28,41 +31,52 @@ class Vocabulary:
 
     def __init__(self, tokens: Iterable[str]) -> None:
         self.tokens = (*SPECIAL, *tokens)
-        self._ids: dict[str, int] = {}
+        places: dict[str, int] = {}
         for index, token in enumerate(self.tokens):
             if not token or token.split() != [token]:
                 raise ValueError(f"token {index}: expected a word without white space, received {token!r}")
-            if token in self._ids:
-                raise ValueError(f"token {index}: {token!r} is token {self._ids[token]} already")
-            self._ids[token] = index
+            if token in places:
+                raise ValueError(f"token {index}: {token!r} is token {places[token]} already")
+            places[token] = index
+        # A stored vocabulary may hold a token in several Unicode forms, of which the first one is used.
+        self._ids: dict[str, int] = {}
+        for token in self.tokens[len(SPECIAL) :]:
+            self._ids.setdefault(normalized(token), places[token])
 
     @classmethod
     def of(cls, sentences: Iterable[Sequence[str]], size: int | None = None, at_least: int = 1) -> "Vocabulary":
         """Make a vocabulary of the tokens of sentences, most frequent first, equally frequent ones alphabetically.
 
         Args:
-            sentences: lists of tokens.
+            sentences: lists of tokens, or words whose letters are the tokens.
             size: greatest number of tokens to keep, without the four special ones.
             at_least: least number of times that a token must occur.
 
         Returns:
             The vocabulary.
+
+        Raises:
+            ValueError: if a sentence is a text with white space rather than a list.
         """
-        counts = Counter(token for sentence in sentences for token in sentence)
-        ranked = sorted((token for token, n in counts.items() if n >= at_least), key=lambda t: (-counts[t], t))
-        return cls(token for token in ranked[:size] if token not in SPECIAL)
+        counts = Counter(normalized(token) for sentence in sentences for token in _checked(sentence))
+        known = (token for token, n in counts.items() if n >= at_least and token not in SPECIAL)
+        return cls(sorted(known, key=lambda token: (-counts[token], token))[:size])
 
     def __len__(self) -> int:
         """Number of tokens, the special ones included."""
         return len(self.tokens)
 
     def __contains__(self, token: object) -> bool:
-        """Return whether a token has an id of its own."""
-        return token in self._ids
+        """Return whether a token of a sentence has an id of its own."""
+        return isinstance(token, str) and normalized(token) in self._ids
 
     def encode(self, tokens: Iterable[str]) -> list[int]:
-        """Return the ids of tokens; 3 for tokens that are not in the vocabulary."""
-        return [self._ids.get(token, UNK) for token in tokens]
+        """Return the ids of tokens; 3 for tokens that are not in the vocabulary, and for all special ones.
+
+        Raises:
+            ValueError: if the tokens are a text with white space rather than a list.
+        """
+        return [self._ids.get(normalized(token), UNK) for token in _checked(tokens)]
 
     def decode(self, ids: Iterable[int]) -> list[str]:
         """Return the tokens of ids up to the end of the sentence, without padding and beginning."""
@@ -84,12 +98,10 @@ class Vocabulary:
         """Read a vocabulary that `save` wrote.
 
         Raises:
+            FileNotFoundError: if there is no such file.
             ValueError: if the file is no such vocabulary; the message says where it differs.
         """
-        try:
-            tokens = Path(path).read_text(encoding="utf-8").splitlines()
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path}: expected UTF-8: {error}") from error
+        tokens = read_lines(path, "a vocabulary")
         if tuple(tokens[: len(SPECIAL)]) != SPECIAL:
             raise ValueError(
                 f"{path}: expected {', '.join(SPECIAL)} on the first lines, found {tokens[: len(SPECIAL)]}"
@@ -98,3 +110,10 @@ class Vocabulary:
             return cls(tokens[len(SPECIAL) :])
         except ValueError as error:
             raise ValueError(f"{path}: {error} (line = token + 1)") from error
+
+
+def _checked(sentence: Iterable[str]) -> Iterable[str]:
+    """Return a list of tokens, or a word of letters; raise `ValueError` if it is a text that is not split yet."""
+    if isinstance(sentence, str) and any(map(str.isspace, sentence)):
+        raise ValueError(f"expected a list of tokens, received the text {sentence!r:.100}")
+    return sentence

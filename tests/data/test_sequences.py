@@ -2,6 +2,7 @@
 
 import gzip
 import itertools
+import unicodedata
 import zipfile
 
 import numpy as np
@@ -9,7 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_segattn.data import SequenceBatches, Vocabulary, cmudict, parallel_text
+from keras_segattn.data import SequenceBatches, Vocabulary, cmudict, flickr_captions, parallel_text
+from keras_segattn.data.examples import read
+from keras_segattn.data.text import read_lines
+from keras_segattn.fields import Tokens
 
 WORDS = st.lists(st.text("abcdeä", min_size=1, max_size=3), max_size=8)
 
@@ -27,7 +31,43 @@ def test_the_most_frequent_words_are_kept():
     assert Vocabulary.of(sentences).tokens == ("<pad>", "<bos>", "<eos>", "<unk>", "b", "a", "c", "d")
     assert Vocabulary.of(sentences, size=1).encode(["b", "a"]) == [4, 3]
     assert Vocabulary.of(sentences, at_least=2).tokens[4:] == ("b", "a")
-    assert "<unk>" in Vocabulary.of([["<unk>"]])
+
+
+@pytest.mark.parametrize("token", ["<pad>", "<bos>", "<eos>", "<unk>"])
+def test_no_text_writes_a_control_token(token):
+    vocabulary = Vocabulary(["press", "key"])
+    assert vocabulary.encode(["press", token, "key"]) == [4, 3, 5]
+    assert token not in vocabulary
+    counted = Vocabulary.of([[token] * 9, ["a", "b", "b", "c"]], size=2)
+    assert counted.tokens[4:] == ("b", "a")
+    field = Tokens("words", len(vocabulary))
+    assert read(field, (None,), f"press {token} key", {"words": vocabulary.tokens}).array.tolist() == [4, 3, 5, 2]
+    with pytest.raises(ValueError, match="already"):
+        Vocabulary([token])
+
+
+def test_tokens_are_compared_in_one_unicode_form(tmp_path):
+    nfc, nfd = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
+    vocabulary = Vocabulary.of([[nfc, nfd], ["x"]])
+    assert vocabulary.tokens[4:] == (nfc, "x")
+    assert vocabulary.encode([nfc, nfd]) == [4, 4]
+    assert nfd in vocabulary
+    vocabulary.save(tmp_path / "words.txt")
+    assert Vocabulary.load(tmp_path / "words.txt").tokens == vocabulary.tokens
+    field = Tokens("words", len(vocabulary), unit="letter")
+    letters = Vocabulary(["c", "a", "f", "é"])
+    for text in (nfc, nfd):
+        assert read(field, (None,), text, {"words": letters.tokens}).array.tolist() == [4, 5, 6, 7, 2]
+    # A vocabulary that was stored before keeps its ids; of equal tokens, the first one is used.
+    stored = Vocabulary(["x", nfd, nfc])
+    assert stored.encode([nfc, nfd]) == [5, 5]
+    assert stored.decode([5, 6]) == [nfd, nfc]
+
+
+@pytest.mark.parametrize("use", [Vocabulary(["a"]).encode, lambda text: Vocabulary.of([text])])
+def test_texts_that_are_no_lists_of_tokens_are_refused(use):
+    with pytest.raises(ValueError, match="expected a list of tokens, received the text 'a dog runs'"):
+        use("a dog runs")
 
 
 def test_vocabularies_are_kept_in_files(tmp_path):
@@ -57,6 +97,29 @@ def test_parallel_text(tmp_path):
         parallel_text(tmp_path / "a.en", tmp_path / "b.de")
     with pytest.raises(FileNotFoundError, match="found nothing"):
         parallel_text(tmp_path / "a.en", tmp_path / "c.de")
+
+
+@pytest.mark.parametrize("sign", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\r"])
+def test_only_newlines_end_a_line(tmp_path, sign):
+    path = tmp_path / "lines.txt"
+    path.write_bytes(f"\ufeffone {sign} two\r\n\nthree".encode())
+    assert read_lines(path, "lines") == [f"one {sign} two", "", "three"]
+    assert parallel_text(path, path)[0] == (["one", "two"],) * 2
+    path.write_bytes(f"1.jpg#0\tA dog {sign} runs\n".encode())
+    assert flickr_captions(path, "p")[0].captions == [["a", "dog", "runs"]]
+
+
+@pytest.mark.parametrize(
+    "content", [b"plain\n", gzip.compress(b"x\n" * 1000)[:-20], gzip.compress(b"x\n")[:-8] + bytes(8)]
+)
+@pytest.mark.parametrize(
+    "use", [lambda path: parallel_text(path, path), lambda path: flickr_captions(path, "p"), Vocabulary.load]
+)
+def test_damaged_gzip_files_are_named(tmp_path, content, use):
+    path = tmp_path / "a.gz"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.gz, line \d+: expected an intact gzip file"):
+        use(path)
 
 
 def test_cmudict(tmp_path):
@@ -124,7 +187,10 @@ def test_sorting_spares_padding_and_orders_are_repeatable():
 
 def test_pairs_that_cannot_be_learnt_from():
     pairs = [([4], [5]), ([4] * 9, [5])]
-    assert SequenceBatches(pairs, 2, longest=8).left_out == 1
+    with pytest.warns(UserWarning, match="1 of 2 pairs are left out, as they are longer than longest=8 tokens"):
+        assert SequenceBatches(pairs, 2, longest=8).left_out == 1
+    with pytest.raises(ValueError, match="pair 0: expected ids of tokens, received 'a dog'"):
+        SequenceBatches([("a dog", [5])], 2)
     with pytest.raises(ValueError, match="pair 1: expected tokens on both sides"):
         SequenceBatches([([4], [5]), ([], [5])], 2)
     with pytest.raises(ValueError, match="no pairs of at most 3 tokens among 1"):
