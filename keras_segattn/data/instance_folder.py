@@ -1,19 +1,21 @@
 """A reader of pictures in one folder and their instance masks, with one number per object, in another."""
 
-import json
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from keras_segattn.data.folder import IMAGE_SUFFIXES, MASK_SUFFIXES, _by_stem
-from keras_segattn.data.instances import Example, Instances, boxes_of, class_names_of
-from keras_segattn.data.pictures import read_image
+from keras_segattn.arguments import check_choice
+from keras_segattn.data.coco_json import BrokenEntryError, positive_number, read_json, whole_number
+from keras_segattn.data.folder import MASK_SUFFIXES, _by_stem
+from keras_segattn.data.instances import Example, Instances, boxes_of, check_names, class_names_of
+from keras_segattn.data.pictures import SUFFIXES, check_sizes, read_image, read_numbers
+from keras_segattn.data.text import normalized
 
 Labels = Mapping[str, Mapping[int, int]]
+NUMBERS = "instance numbers"
 
 
 def instance_folder(
@@ -23,11 +25,12 @@ def instance_folder(
     *,
     void: int | None = None,
     class_names: Mapping[int, str] | Sequence[str] | None = None,
+    upright: bool = True,
 ) -> Instances:
     """Open pictures and instance masks whose names share a stem: `images/cat.jpg` and `instances/cat.png`.
 
     Args:
-        images: folder of `.jpg`, `.jpeg` or `.png` files.
+        images: folder of pictures: `.jpg`, `.png`, `.webp`, `.bmp`, `.gif` or `.tif` files.
         instances: folder of `.png` files of 8, 16 or 32 bits, whose pixels, or palette indices, are 0 for background
             and otherwise the number of an instance.
         classes: labels of the instances, from 1: a folder of class `.png` files, in which all pixels of an instance,
@@ -36,6 +39,8 @@ def instance_folder(
             labels are 1.
         void: value of pixels, in instance and class files, that belong to nothing, such as VOC's 255.
         class_names: name of every label, as a mapping or as names counted from 1.
+        upright: whether pictures and masks are turned as their EXIF orientations say. Give `False` if the masks were
+            drawn on the raw pixels.
 
     Returns:
         Examples in the order of the names; `image/id` counts from 1. Objects are in the order of their numbers;
@@ -49,7 +54,8 @@ def instance_folder(
     Example:
         >>> voc = instance_folder("JPEGImages", "SegmentationObject", "SegmentationClass", void=255)
     """
-    pictures = _by_stem(Path(images), IMAGE_SUFFIXES)
+    check_choice("upright", upright, (True, False))
+    pictures = _by_stem(Path(images), SUFFIXES)
     numbers = _by_stem(Path(instances), MASK_SUFFIXES)
     stems = sorted(numbers)
     alone = sorted(numbers.keys() - pictures.keys())
@@ -57,9 +63,9 @@ def instance_folder(
         raise ValueError(f"{numbers[alone[0]]} and {len(alone) - 1} others have no partner in {images}")
     labels: Mapping[str, Any] | None = None
     if isinstance(classes, Mapping):
-        labels = classes
+        labels = _checked_labels(classes, "classes")
     elif classes is not None and Path(classes).suffix == ".json":
-        labels = _read_labels(Path(classes))
+        labels = _checked_labels(read_json(Path(classes), "a JSON file of labels"), str(classes))
     elif classes is not None:
         labels = _by_stem(Path(classes), MASK_SUFFIXES)
     if labels is not None:
@@ -67,19 +73,25 @@ def instance_folder(
         if without:
             raise ValueError(f"{numbers[without[0]]} and {len(without) - 1} others have no labels in classes")
 
+    names = class_names_of(class_names)
+
     def read(key: tuple[int, str]) -> Example:
         place, stem = key
-        image, ids = read_image(pictures[stem]), read_numbers(numbers[stem])
-        if image.shape[:2] != ids.shape:
-            raise ValueError(f"{numbers[stem]}: is {ids.shape} (height, width), its image {image.shape[:2]}")
+        image = read_image(pictures[stem], upright=upright)
+        ids = read_numbers(numbers[stem], NUMBERS, upright=upright)
+        check_sizes(image, ids, pictures[stem], numbers[stem], upright=upright)
         found = [int(one) for one in np.unique(ids) if one not in (0, void)]
         mask = np.stack([ids == one for one in found]) if found else np.zeros((0, *ids.shape), bool)
         if labels is None:
             label = [1] * len(found)
         elif isinstance(labels[stem], Path):
-            label = _labels_in(Path(labels[stem]), mask, found, void)
+            label = _labels_in(labels[stem], mask, found, void, upright)
         else:
-            label = [_label_of(labels[stem], one, numbers[stem]) for one in found]
+            unknown = [one for one in found if one not in labels[stem]]
+            if unknown:
+                raise ValueError(f"{numbers[stem]}: instance {unknown[0]} needs a label from 1 in classes, found none")
+            label = [labels[stem][one] for one in found]
+        check_names(np.array(label), names, str(numbers[stem]))
         return {
             "image": image,
             "image/id": place,
@@ -92,57 +104,31 @@ def instance_folder(
             },
         }
 
-    return Instances(list(enumerate(stems, 1)), read, class_names_of(class_names))
+    return Instances(list(enumerate(stems, 1)), read, names)
 
 
-def read_numbers(path: Path) -> np.ndarray:
-    """Read the whole numbers in a one-channel picture of 8, 16 or 32 bits.
-
-    Args:
-        path: path of the file.
-
-    Returns:
-        int64 `(height, width)`.
+def _checked_labels(content: Any, name: str) -> Labels:
+    """Return stem → instance number → label; the numbers are strings in JSON.
 
     Raises:
-        ValueError: if the file is damaged, holds colours or negative numbers.
+        ValueError: if something has another form; the message names it.
     """
-    try:
-        with Image.open(path) as picture:
-            picture.load()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path}: not a readable picture: {error}") from error
-    if picture.mode not in ("P", "L", "1", "I", "I;16"):
-        raise ValueError(f"{path}: expected instance numbers (modes P, L, I, I;16), found mode {picture.mode}")
-    numbers = np.asarray(picture).astype(np.int64)
-    if numbers.min() < 0:
-        raise ValueError(f"{path}: expected numbers from 0, found {numbers.min()}")
-    return numbers
+    if not isinstance(content, Mapping) or not all(isinstance(entry, Mapping) for entry in content.values()):
+        raise ValueError(
+            f'{name}: expected {{"picture\'s stem": {{"instance number": label}}}}, found {content!r:.200}'
+        )
+    found: dict[str, dict[int, int]] = {}
+    for stem, entry in content.items():
+        try:
+            found[normalized(stem)] = {whole_number(number): positive_number(label) for number, label in entry.items()}
+        except BrokenEntryError as error:
+            raise ValueError(f"{name}: instances and labels of {stem!r}: {error}") from error
+    return found
 
 
-def _read_labels(path: Path) -> Labels:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected a JSON file of labels, found nothing")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: not a JSON file: {error}") from error
-    if not isinstance(content, dict) or not all(isinstance(entry, dict) for entry in content.values()):
-        raise ValueError(f'{path}: expected {{"picture\'s stem": {{"instance number": label}}}}')
-    return content
-
-
-def _label_of(labels: Mapping[Any, int], number: int, path: Path) -> int:
-    """Return the label of an instance; the keys of `labels` are integers, or strings as in JSON."""
-    label = labels.get(number, labels.get(str(number)))
-    if isinstance(label, bool) or not isinstance(label, int) or label < 1:
-        raise ValueError(f"{path}: instance {number} needs a label from 1 in classes, found {label!r}")
-    return label
-
-
-def _labels_in(path: Path, masks: np.ndarray, numbers: list[int], void: int | None) -> list[int]:
+def _labels_in(path: Path, masks: np.ndarray, numbers: list[int], void: int | None, upright: bool) -> list[int]:
     """Return the labels of instances according to a class file."""
-    classes = read_numbers(path)
+    classes = read_numbers(path, NUMBERS, upright=upright)
     if classes.shape != masks.shape[1:]:
         raise ValueError(f"{path}: is {classes.shape} (height, width), its instances {masks.shape[1:]}")
     labels = []

@@ -86,6 +86,13 @@ def check_example(example: Any, name: str) -> None:
         raise ValueError(f"{name}: expected masks of 0 and 1, received {mask.max()}")
 
 
+def check_names(labels: np.ndarray, class_names: Mapping[int, str], name: str) -> None:
+    """Raise `ValueError` unless all labels of a picture have a name, or there are no names; the message names it."""
+    unknown = [label for label in labels.tolist() if class_names and label not in class_names]
+    if unknown:
+        raise ValueError(f"{name}: label {unknown[0]} is not among the class_names {dict(class_names)!r:.200}")
+
+
 def class_names_of(labels: Mapping[int, str] | Sequence[str] | None) -> dict[int, str]:
     """Return label → name, from such a mapping or from names counted from 1."""
     if labels is None:

@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras_segattn.arguments import check_choice, check_positive_integer
 from keras_segattn.data.augmentation import check_integer
 from keras_segattn.data.examples import read
-from keras_segattn.data.folder import IMAGE_SUFFIXES
+from keras_segattn.data.pictures import SUFFIXES
 from keras_segattn.fields import Picture
 
 
@@ -37,7 +37,7 @@ def class_folder(root: str | PathLike[str]) -> tuple[LabelledPictures, tuple[str
         The pictures, with the classes in the order of their names, and these names.
 
     Raises:
-        FileNotFoundError: if the folder is missing, or has no folders of `.jpg`, `.jpeg` or `.png` files.
+        FileNotFoundError: if the folder is missing, or has no folders of pictures.
         ValueError: if a class has no pictures.
 
     Example:
@@ -50,7 +50,7 @@ def class_folder(root: str | PathLike[str]) -> tuple[LabelledPictures, tuple[str
     files = [_pictures_in(folder) for folder in folders]
     for folder, found in zip(folders, files, strict=True):
         if not found:
-            raise ValueError(f"{folder}: expected {', '.join(IMAGE_SUFFIXES)} files, found none")
+            raise ValueError(f"{folder}: expected {', '.join(SUFFIXES)} files, found none")
     labels = np.repeat(np.arange(len(folders)), [len(found) for found in files])
     return LabelledPictures([path for found in files for path in found], labels), tuple(f.name for f in folders)
 
@@ -65,7 +65,7 @@ def picture_folder(root: str | PathLike[str]) -> tuple[LabelledPictures, tuple[s
         The pictures, and the names of the classes or `None`.
 
     Raises:
-        FileNotFoundError: if the folder is missing, or there are no `.jpg`, `.jpeg` or `.png` files.
+        FileNotFoundError: if the folder is missing, or there are no pictures.
         ValueError: if a class has no pictures.
     """
     root = Path(root)
@@ -73,7 +73,7 @@ def picture_folder(root: str | PathLike[str]) -> tuple[LabelledPictures, tuple[s
         return class_folder(root)
     found = _pictures_in(root)
     if not found:
-        raise FileNotFoundError(f"{root}: expected {', '.join(IMAGE_SUFFIXES)} files, found none")
+        raise FileNotFoundError(f"{root}: expected {', '.join(SUFFIXES)} files, found none")
     return LabelledPictures(found, None), None
 
 
@@ -119,6 +119,8 @@ class PictureBatches:
         check_integer("seed", seed)
         if not len(source.pictures):
             raise ValueError("there are no pictures")
+        if source.labels is not None:
+            _check_labels(source.labels, source.pictures)
         self.source, self.field, self.shape, self.batch_size = source, field, shape, batch_size
         self.mirror, self.shuffle, self.seed = mirror, shuffle, seed
         self.drop_remainder = drop_remainder and len(source.pictures) >= batch_size
@@ -168,6 +170,17 @@ class PictureBatches:
         return image if label is None else (image, label)
 
 
+def _check_labels(labels: np.ndarray, pictures: Sequence[Any] | np.ndarray) -> None:
+    """Raise `ValueError` unless there is one class from 0 for each picture."""
+    labels = np.asarray(labels)
+    if labels.dtype.kind not in "iu" or labels.shape != (len(pictures),):
+        raise ValueError(f"expected labels to be integers ({len(pictures)},), received {labels.dtype} {labels.shape}")
+    if labels.min() < 0:
+        place = int(labels.argmin())
+        name = pictures[place] if isinstance(pictures[place], str | PathLike) else f"picture {place}"
+        raise ValueError(f"{name}: expected a label from 0, received {labels[place]}")
+
+
 def _class_folders(root: Path) -> list[Path]:
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: expected a folder of pictures, found none")
@@ -175,4 +188,4 @@ def _class_folders(root: Path) -> list[Path]:
 
 
 def _pictures_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
+
+from keras_segattn.arguments import check_choice
 
 ELEMENT_SPEC = {
     "image": tf.TensorSpec((None, None, 3), tf.uint8),
@@ -15,6 +17,8 @@ ELEMENT_SPEC = {
 }
 # Suffixes by which pictures in a folder are recognised.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+# Orientations of EXIF that exchange height and width.
+QUARTER_TURNS = (5, 6, 7, 8)
 Palette = Sequence[tuple[int, int, int]]
 
 
@@ -34,11 +38,12 @@ def pictures_in(folder: str | PathLike[str]) -> list[Path]:
     return paths
 
 
-def read_image(path: str | PathLike[str]) -> np.ndarray:
-    """Read a picture of any format and mode as RGB, turned as its EXIF orientation says, without transparency.
+def read_image(path: str | PathLike[str], *, upright: bool = True) -> np.ndarray:
+    """Read a picture of any format and mode as RGB, without transparency.
 
     Args:
         path: path of the file.
+        upright: whether the picture is turned as its EXIF orientation says; `False` keeps the raw pixels.
 
     Returns:
         uint8 `(height, width, 3)`, 0..255.
@@ -51,7 +56,7 @@ def read_image(path: str | PathLike[str]) -> np.ndarray:
         >>> read_image("photo.jpg").shape
         (480, 640, 3)
     """
-    picture = _open(path, upright=True)
+    picture = _open(path, upright)
     if picture.mode.startswith("I;16"):  # Pillow would clip at 255 instead of scaling
         grey = np.round(np.asarray(picture) / 257).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=-1)
@@ -60,12 +65,13 @@ def read_image(path: str | PathLike[str]) -> np.ndarray:
     return _rgb(picture)
 
 
-def read_mask(path: str | PathLike[str], palette: Palette | None = None) -> np.ndarray:
+def read_mask(path: str | PathLike[str], palette: Palette | None = None, *, upright: bool = True) -> np.ndarray:
     """Read a mask as class indices.
 
     Args:
         path: path of a picture whose pixels, or palette indices, are the classes; with `palette`, of a colour picture.
         palette: RGB colour of every class, 0..255; a class is the index of its colour.
+        upright: whether the mask is turned as its EXIF orientation says, as `read_image` does.
 
     Returns:
         uint8 `(height, width, 1)`.
@@ -79,17 +85,12 @@ def read_mask(path: str | PathLike[str], palette: Palette | None = None) -> np.n
         >>> read_mask("mask.png", palette=[(0, 0, 0), (128, 0, 0)]).max()
         1
     """
-    picture = _open(path)
     if palette is None:
-        if picture.mode not in ("P", "L", "1", "I", "I;16"):
-            raise ValueError(
-                f"{path}: expected a mask of class indices (modes P, L, I), found mode {picture.mode}; "
-                "give the palette of its colours"
-            )
-        labels = np.asarray(picture).astype(np.int64)
-        if labels.min() < 0 or labels.max() > 255:
+        labels = read_numbers(path, "a mask of class indices", "; give the palette of its colours", upright=upright)
+        if labels.max() > 255:
             raise ValueError(f"{path}: expected labels 0..255, found {labels.min()}..{labels.max()}")
         return labels.astype(np.uint8)[..., None]
+    picture = _open(path, upright)
     colours, known = _rgb(picture).astype(np.int64) @ (65536, 256, 1), _codes(palette)
     order = np.argsort(known)
     place = order[np.minimum(np.searchsorted(known[order], colours), len(known) - 1)]
@@ -100,7 +101,51 @@ def read_mask(path: str | PathLike[str], palette: Palette | None = None) -> np.n
     return place.astype(np.uint8)[..., None]
 
 
-def pairs(images: Sequence[Path], masks: Sequence[Path], palette: Palette | None = None) -> tf.data.Dataset:
+def read_numbers(path: str | PathLike[str], expected: str, remedy: str = "", *, upright: bool = True) -> np.ndarray:
+    """Read the whole numbers in a picture of one channel of 8, 16 or 32 bits, or its palette indices.
+
+    Args:
+        path: path of the file.
+        expected: name for the picture in messages.
+        remedy: end of the message if the picture has colours.
+        upright: whether the picture is turned as its EXIF orientation says, as `read_image` does.
+
+    Returns:
+        int64 `(height, width)`, at least 0.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is damaged, or holds colours or negative numbers.
+    """
+    picture = _open(path, upright)
+    if picture.mode not in ("P", "L", "1", "I") and not picture.mode.startswith("I;16"):
+        raise ValueError(f"{path}: expected {expected} (modes P, L, I, I;16), found mode {picture.mode}{remedy}")
+    numbers = np.asarray(picture).astype(np.int64)
+    if numbers.min() < 0:
+        raise ValueError(f"{path}: expected numbers from 0, found {numbers.min()}")
+    return numbers
+
+
+def exif_hint(path: str | PathLike[str], size: tuple[int, ...], *, upright: bool) -> str:
+    """Return the end of an error about a picture's size: what to do if its EXIF orientation is the cause, or `""`.
+
+    Args:
+        path: path of the picture.
+        size: (height, width) that was expected.
+        upright: whether the picture was turned as its EXIF orientation says.
+    """
+    picture = _open(path, upright=False)
+    turned = picture.getexif().get(ExifTags.Base.Orientation) in QUARTER_TURNS
+    if not turned or size != (picture.size[::-1] if upright else picture.size):
+        return ""
+    if upright:
+        return "; it was turned as its EXIF orientation says: give upright=False if the raw pixels were annotated"
+    return "; it was not turned as its EXIF orientation says: give upright=True if the turned picture was annotated"
+
+
+def pairs(
+    images: Sequence[Path], masks: Sequence[Path], palette: Palette | None = None, *, upright: bool = True
+) -> tf.data.Dataset:
     """Make a data set of pictures with their masks, in the order given, read when they are needed.
 
     Raises:
@@ -110,11 +155,9 @@ def pairs(images: Sequence[Path], masks: Sequence[Path], palette: Palette | None
     """
 
     def read(image_path: bytes, mask_path: bytes) -> tuple[np.ndarray, np.ndarray]:
-        image, mask = read_image(image_path.decode()), read_mask(mask_path.decode(), palette)
-        if image.shape[:2] != mask.shape[:2]:
-            raise ValueError(
-                f"{mask_path.decode()}: mask is {mask.shape[:2]} (height, width), its image {image.shape[:2]}"
-            )
+        image = read_image(image_path.decode(), upright=upright)
+        mask = read_mask(mask_path.decode(), palette, upright=upright)
+        check_sizes(image, mask[..., 0], image_path.decode(), mask_path.decode(), upright=upright)
         return image, mask
 
     def features(image_path: tf.Tensor, mask_path: tf.Tensor, name: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -125,11 +168,28 @@ def pairs(images: Sequence[Path], masks: Sequence[Path], palette: Palette | None
             "file_name": name,
         }
 
+    check_choice("upright", upright, (True, False))
     if palette is not None:
         _codes(palette)  # raises now rather than at the first file
     names = [path.name for path in images]
     paths = tf.data.Dataset.from_tensor_slices((list(map(str, images)), list(map(str, masks)), names))
     return paths.map(features, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+def check_sizes(
+    image: np.ndarray,
+    mask: np.ndarray,
+    image_path: str | PathLike[str],
+    mask_path: str | PathLike[str],
+    *,
+    upright: bool,
+) -> None:
+    """Raise `ValueError` unless a mask is as large as its picture; the message names the mask."""
+    if image.shape[:2] != mask.shape:
+        raise ValueError(
+            f"{mask_path}: mask is {mask.shape} (height, width), its image {image.shape[:2]}"
+            f"{exif_hint(image_path, mask.shape, upright=upright)}"
+        )
 
 
 def _codes(palette: Palette) -> np.ndarray:
@@ -153,7 +213,7 @@ def _rgb(picture: Image.Image) -> np.ndarray:
     return np.asarray(picture.convert("RGB"))
 
 
-def _open(path: str | PathLike[str], *, upright: bool = False) -> Image.Image:
+def _open(path: str | PathLike[str], upright: bool) -> Image.Image:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: expected a picture, found {'a folder' if path.is_dir() else 'nothing'}")

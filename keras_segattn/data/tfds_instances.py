@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from keras_segattn.arguments import check_choice
-from keras_segattn.data.instances import Example, Instances, check_example, class_names_of
+from keras_segattn.data.instances import Example, Instances, check_example, check_names, class_names_of
 
 
 def tfds_instances(
@@ -37,6 +37,7 @@ def tfds_instances(
         >>> train = tfds_instances(tfds.data_source("coco/2017", split="train"), box_masks=True)
     """
     check_choice("box_masks", box_masks, (True, False))
+    names = class_names_of(class_names)
 
     def read(key: int) -> Example:
         example = source[key]
@@ -47,16 +48,28 @@ def tfds_instances(
             )
         image = np.asarray(example["image"])
         shares, label = np.asarray(objects["bbox"], np.float32).reshape(-1, 4), np.asarray(objects["label"])
+        if label.dtype.kind not in "iu" and label.size:
+            raise ValueError(f"example {key}: expected objects/label to be integers, received {label.dtype}")
         if image.ndim != 3 or len(shares) != len(label):
             raise ValueError(
                 f"example {key}: expected an image (height, width, 3) and one bbox a label, received {image.shape}, "
                 f"{len(shares)} and {len(label)}"
             )
+        crowd = np.asarray(objects.get("is_crowd", np.zeros(len(label), bool)))
+        if crowd.shape != label.shape or not np.isin(crowd, (0, 1)).all():
+            raise ValueError(
+                f"example {key}: expected objects/is_crowd to be one bool per label, received {crowd!r:.200}"
+            )
         height, width = image.shape[:2]
         bbox = shares[:, [1, 0, 3, 2]] * np.array([width, height, width, height], np.float32)
         masks = objects.get("segmentation", objects.get("mask"))
         if masks is not None:
-            mask = (np.asarray(masks).reshape(len(label), height, width) > 0).astype(np.uint8)
+            mask = np.asarray(masks)
+            if mask.shape not in ((len(label), height, width), (len(label), height, width, 1)):
+                raise ValueError(
+                    f"example {key}: expected masks {(len(label), height, width, 1)}, received {mask.shape}"
+                )
+            mask = (mask.reshape(len(label), height, width) > 0).astype(np.uint8)
         elif box_masks:
             mask = np.zeros((len(label), height, width), np.uint8)
             for one, (x1, y1, x2, y2) in zip(mask, bbox.round().astype(int), strict=True):
@@ -71,11 +84,12 @@ def tfds_instances(
             "objects": {
                 "bbox": bbox,
                 "label": (label + 1).astype(np.int32),
-                "is_crowd": np.asarray(objects.get("is_crowd", np.zeros(len(label))), bool),
+                "is_crowd": crowd.astype(bool),
                 "mask": mask,
             },
         }
         check_example(found, f"example {key}")
+        check_names(found["objects"]["label"], names, f"example {key} ({found['image/filename']})")
         return found
 
-    return Instances(range(len(source)), read, class_names_of(class_names))
+    return Instances(range(len(source)), read, names)

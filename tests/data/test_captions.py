@@ -1,10 +1,13 @@
 """Readers of captions, and batches of captions."""
 
 import json
+import unicodedata
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from keras_segattn.data import (
     CaptionBatches,
@@ -47,6 +50,46 @@ def test_words_of_a_caption(text, tokens):
     assert tokenize_caption(text) == tokens
 
 
+SENTENCES = {
+    "Hindi": ("एक कुत्ता दौड़ रहा है।", 5),
+    "Thai": ("หมา วิ่ง", 2),
+    "Tamil": ("நாய் ஓடுகிறது", 2),
+    "Arabic": ("كَلْبٌ كبير،", 2),
+    "Hebrew": ("כֶּלֶב גדול", 2),
+    "Vietnamese": ("Một người đàn ông", 4),
+    "Korean": ("개가 달린다", 2),
+    "Persian": ("می‌خواهم بروم", 2),
+    "Bengali": ("র‍্যাব দল", 2),
+    "Turkish": ("İstanbul'da ISPANAK", 2),
+    "Greek": ("ΣΚΎΛΟΣ τρέχει", 2),
+    "emoji": ("A dog ❤️ runs 🐕‍🦺", 3),
+}
+
+
+@pytest.mark.parametrize("language", SENTENCES)
+def test_combining_marks_stay_with_their_letters(language):
+    text, count = SENTENCES[language]
+    forms = [tokenize_caption(unicodedata.normalize(form, text)) for form in ("NFC", "NFD")]
+    assert forms[0] == forms[1]
+    assert len(forms[0]) == count
+    assert all(unicodedata.is_normalized("NFC", token) for token in forms[0])
+    if language != "emoji":  # whose marks belong to no letter
+        whole = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).lower())
+        assert marked_letters("".join(forms[0])) == marked_letters(whole)
+
+
+def marked_letters(text):
+    return [character for character in text if unicodedata.category(character)[0] in "LMN"]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=12))
+def test_the_unicode_form_of_a_text_does_not_matter(text):
+    nfc, nfd = (tokenize_caption(unicodedata.normalize(form, text)) for form in ("NFC", "NFD"))
+    assert nfc == nfd
+    assert all(token == unicodedata.normalize("NFC", token) for token in nfc)
+
+
 def test_coco_captions_are_gathered_by_picture(tmp_path):
     path = tmp_path / "captions.json"
     path.write_text(json.dumps(COCO))
@@ -60,9 +103,15 @@ def test_coco_captions_are_gathered_by_picture(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"annotations": [{"id": 1, "image_id": 8, "caption": "x"}]}, "annotation 1 has the unknown image_id 8"),
-        ({"annotations": [{"id": 1, "image_id": 3, "caption": "!"}]}, "annotation 1: expected a caption with words"),
-        ({"annotations": [{"id": 1, "image_id": 3}]}, "missing or wrong caption"),
+        (
+            {"annotations": [{"id": 1, "image_id": 8, "caption": "x"}]},
+            "annotation 1: expected a known image_id, found 8",
+        ),
+        (
+            {"annotations": [{"id": 1, "image_id": 3, "caption": "!"}]},
+            "annotation 1: expected caption to be a caption with words",
+        ),
+        ({"annotations": [{"id": 1, "image_id": 3}]}, "annotation 1: expected caption to be a text, found None"),
         ({"images": None}, "expected a COCO file with a list 'images'"),
     ],
 )
@@ -96,9 +145,39 @@ def test_karpathy_splits(tmp_path):
     assert karpathy_captions(path, "p", "train") == [(Path("p/b.jpg"), [["a", "cat"], ["cat"]])]
     with pytest.raises(ValueError, match=r"expected split to be one of \['test', 'train'\], received 'val'"):
         karpathy_captions(path, "p", "val")
-    path.write_text(json.dumps({"images": [{"filename": "a.jpg", "split": "test", "sentences": [{}]}]}))
-    with pytest.raises(ValueError, match=r"images\[0\]: expected filename, split and sentences"):
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sentences": [{}]}, "tokens to be a list of words, found None"),
+        ({"sentences": [{"tokens": "a dog"}]}, "tokens to be a list of words, found 'a dog'"),
+        ({"sentences": [{"tokens": ["a", 2]}]}, "tokens to be a list of words"),
+        ({"sentences": [{"tokens": []}]}, "tokens to be a list of words"),
+        ({"sentences": "a dog"}, "a list of sentences"),
+        ({"sentences": ["a dog"]}, "an object with fields"),
+        ({"filename": 3}, "filename to be a text"),
+        ({"filepath": None}, "filepath to be a text"),
+        ({"split": ["test"]}, "split to be a text"),
+    ],
+)
+def test_broken_entries_of_karpathy_are_named_or_skipped(tmp_path, change, message):
+    path = tmp_path / "dataset.json"
+    path.write_text(json.dumps({"images": [*KARPATHY["images"], KARPATHY["images"][0] | change]}))
+    with pytest.raises(ValueError, match=rf"dataset\.json: images\[2\]: expected .*{message}.*skip_broken=True"):
         karpathy_captions(path, "p", "test")
+    with pytest.warns(UserWarning, match=r"skipped broken entries: 1 × expected .* \(first: images\[2\]\)"):
+        assert len(karpathy_captions(path, "p", "test", skip_broken=True)) == 1
+
+
+def test_broken_captions_are_skipped_and_counted(tmp_path):
+    path = tmp_path / "captions.json"
+    broken = [{"id": 8, "image_id": 3, "caption": "!"}, {"id": 9, "image_id": 3, "caption": None}]
+    path.write_text(json.dumps(COCO | {"annotations": [*COCO["annotations"], *broken]}), encoding="utf-8-sig")
+    with pytest.warns(
+        UserWarning, match=r"captions\.json: skipped broken entries: 1 × .*words \(first: annotation 8\); 1 × "
+    ):
+        assert len(coco_captions(path, tmp_path, skip_broken=True)) == 2
 
 
 @pytest.mark.parametrize("read", [coco_captions, flickr_captions, lambda a, b: karpathy_captions(a, b, "test")])

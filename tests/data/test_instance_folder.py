@@ -42,7 +42,7 @@ def test_one_class(folders):
 def test_class_pictures_mappings_and_json_agree(folders, tmp_path):
     images, numbers, classes = folders
     mapping = {"a": {1: 8, 700: 3}, "b": {}}
-    (tmp_path / "labels.json").write_text(json.dumps(mapping))
+    (tmp_path / "labels.json").write_text(json.dumps(mapping | {"a": {"1": 8.0, "700": "3"}}), encoding="utf-8-sig")
     for form in (classes, mapping, tmp_path / "labels.json"):
         assert instance_folder(images, numbers, form, void=255)[0]["objects"]["label"].tolist() == [8, 3]
 
@@ -55,10 +55,20 @@ def test_what_does_not_fit_is_told(folders, tmp_path):
         instance_folder(images, numbers, classes)[0]
     with pytest.raises(ValueError, match="have no labels in classes"):
         instance_folder(images, numbers, {"a": {}})
-    for content, message in (("{", "not a JSON file"), ('{"a": 1}', "expected")):
+    for content, message in (
+        ("{", "not a JSON file"),
+        ('{"a": 1}', "expected"),
+        ("[]", "expected"),
+        ('{"a": {"1": 0}, "b": {}}', "'a': expected a whole number of at least 1, found 0"),
+        ('{"a": {"1": "cat"}, "b": {}}', "'a': expected a whole number, found 'cat'"),
+        ('{"a": {"one": 8}, "b": {}}', "'a': expected a whole number, found 'one'"),
+        ('{"a": {"1": true}, "b": {}}', "'a': expected a whole number, found True"),
+    ):
         (tmp_path / "labels.json").write_text(content)
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(ValueError, match=rf"labels\.json: .*{message}"):
             instance_folder(images, numbers, tmp_path / "labels.json")
+    with pytest.raises(ValueError, match=r"a\.png: label 8 is not among the class_names"):
+        instance_folder(images, numbers, classes, void=255, class_names=["cell"])[0]
     with pytest.raises(FileNotFoundError, match=r"none\.json"):
         instance_folder(images, numbers, tmp_path / "none.json")
     Image.fromarray(NUMBERS[:2]).save(numbers / "a.png")

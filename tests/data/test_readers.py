@@ -2,7 +2,9 @@
 
 import gzip
 import importlib
+import json
 import socket
+import unicodedata
 
 import numpy as np
 import pytest
@@ -11,9 +13,11 @@ import tensorflow_datasets as tfds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from pycocotools import mask as coco_mask
 
 from keras_segattn import data
 from keras_segattn.data.pictures import ELEMENT_SPEC
+from keras_segattn.fields import Picture
 
 blue_marble_module = importlib.import_module("keras_segattn.data.blue_marble")
 
@@ -98,7 +102,10 @@ def test_coloured_masks_need_their_palette(folders):
     np.testing.assert_array_equal(decoded["segmentation_mask"][..., 0], labels())
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"a\.png: colour \(0, 0, 255\) is not in the palette"):
         list(data.folder(images, masks, palette=PALETTE[:2]))
-    with pytest.raises(tf.errors.InvalidArgumentError, match="give the palette of its colours"):
+    with pytest.raises(
+        tf.errors.InvalidArgumentError,
+        match=r"a\.png: expected a mask of class indices .* found mode RGB; give the palette of its colours",
+    ):
         list(data.folder(images, masks))
 
 
@@ -336,6 +343,111 @@ def test_read_image_turns_as_exif_says(tmp_path):
     exif[0x0112] = 6  # a quarter turn
     Image.fromarray(picture()).save(tmp_path / "x.png", exif=exif)
     np.testing.assert_array_equal(data.read_image(tmp_path / "x.png"), np.rot90(picture(), -1))
+
+
+def written(tmp_path, orientation, *, mask_turned):
+    """Write a picture with an EXIF orientation, and a mask of it in the forms that the readers of masks take."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for name in ("images", "JPEGImages", "masks", "SegmentationClass", "ImageSets/Segmentation"):
+        (tmp_path / name).mkdir(parents=True)
+    mask = (labels() > 0).astype(np.uint8)
+    Image.fromarray(mask[..., None].repeat(3, -1) * 255).save(tmp_path / "images" / "a.png", exif=exif)
+    (tmp_path / "JPEGImages" / "a.jpg").write_bytes((tmp_path / "images" / "a.png").read_bytes())
+    for name in ("masks", "SegmentationClass"):
+        Image.fromarray(mask).save(tmp_path / name / "a.png", **({"exif": exif} if mask_turned else {}))
+    (tmp_path / "ImageSets" / "Segmentation" / "train.txt").write_text("a\n")
+    runs = coco_mask.encode(np.asfortranarray(mask))
+    annotation = {
+        "id": 1,
+        "image_id": 1,
+        "category_id": 1,
+        "bbox": [0, 0, 8, 6],
+        "segmentation": {"size": [6, 8], "counts": runs["counts"].decode()},
+    }
+    content = {
+        "images": [{"id": 1, "file_name": "a.png", "height": 6, "width": 8}],
+        "categories": [{"id": 1, "name": "x"}],
+        "annotations": [annotation],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    return tmp_path
+
+
+def segments(examples):
+    (example,) = examples.as_numpy_iterator()
+    return example["image"], example["segmentation_mask"][..., 0]
+
+
+def objects(examples):
+    return examples[0]["image"], examples[0]["objects"]["mask"][0]
+
+
+READERS = {
+    "folder": lambda root, **options: segments(data.folder(root / "images", root / "masks", **options)),
+    "voc": lambda root, **options: segments(data.voc(root, **options)),
+    "instance_folder": lambda root, **options: objects(
+        data.instance_folder(root / "images", root / "masks", **options)
+    ),
+    "coco_instances": lambda root, **options: objects(data.coco_instances(root / "a.json", root / "images", **options)),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_annotations_of_raw_pixels_of_turned_photographs(tmp_path, reader, orientation):
+    root = written(tmp_path, orientation, mask_turned=False)
+    image, mask = READERS[reader](root, upright=False)
+    np.testing.assert_array_equal(image[..., 0] > 0, mask > 0)
+    if orientation in (6, 8):
+        with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match=r"a\..*EXIF.*give upright=False"):
+            READERS[reader](root)
+
+
+@pytest.mark.parametrize("reader", ["folder", "voc", "instance_folder"])
+@pytest.mark.parametrize("orientation", [2, 3, 6])
+def test_masks_with_the_orientation_of_their_pictures_are_turned_with_them(tmp_path, reader, orientation):
+    root = written(tmp_path, orientation, mask_turned=True)
+    for upright in (True, False):
+        image, mask = READERS[reader](root, upright=upright)
+        np.testing.assert_array_equal(image[..., 0] > 0, mask > 0)
+
+
+def test_annotations_of_turned_pictures_read_raw(tmp_path):
+    root = written(tmp_path, 6, mask_turned=False)
+    Image.fromarray(np.rot90(labels(), -1)).save(root / "masks" / "a.png")
+    with pytest.raises(tf.errors.InvalidArgumentError, match="EXIF orientation says: give upright=True"):
+        list(data.folder(root / "images", root / "masks", upright=False))
+    with pytest.raises(ValueError, match="upright must be one of True, False"):
+        data.folder(root / "images", root / "masks", upright=1.5)
+
+
+def test_names_are_paired_in_one_unicode_form(folders):
+    images, masks = folders
+    (images / "a.png").rename(images / f"{unicodedata.normalize('NFC', 'é')}.png")
+    (masks / "a.png").rename(masks / f"{unicodedata.normalize('NFD', 'é')}.png")
+    assert len(data.folder(images, masks)) == 2
+
+
+def test_pictures_of_any_usual_format_are_found(tmp_path):
+    (tmp_path / "cat").mkdir()
+    for suffix in ("png", "webp", "bmp", "tif", "gif", "JPEG"):
+        Image.fromarray(picture()).save(tmp_path / "cat" / f"{suffix}.{suffix}")
+    assert len(data.class_folder(tmp_path)[0].pictures) == 6
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0.0, 1.0], r"expected labels to be integers \(2,\), received float64 \(2,\)"),
+        ([0], r"expected labels to be integers \(2,\), received int64 \(1,\)"),
+        ([0, -1], r"b\.png: expected a label from 0, received -1"),
+    ],
+)
+def test_labels_of_pictures_are_checked(folders, labels, message):
+    pictures = data.LabelledPictures(sorted(folders[0].iterdir()), np.array(labels))
+    with pytest.raises(ValueError, match=message):
+        data.PictureBatches(pictures, Picture(), (6, 8, 3), batch_size=2)
 
 
 def test_read_image_errors(tmp_path):

@@ -55,3 +55,14 @@ def test_what_does_not_fit_is_told():
         tfds_instances([example(label=np.array([1, 2]))], box_masks=True)[0]
     with pytest.raises(ValueError, match="holds NaN"):
         tfds_instances([example(bbox=np.full((1, 4), np.nan), mask=MASK)])[0]
+    for objects, message in (
+        ({"label": np.array([4.5])}, "objects/label to be integers"),
+        ({"is_crowd": np.array(["0"])}, "objects/is_crowd to be one bool per label"),
+        ({"is_crowd": np.array([True, False])}, "objects/is_crowd to be one bool per label"),
+        ({"mask": MASK.transpose(0, 2, 1, 3)}, r"masks \(1, 4, 10, 1\), received \(1, 10, 4, 1\)"),
+        ({"label": np.array([-1]), "mask": MASK}, "labels from 1"),
+    ):
+        with pytest.raises(ValueError, match=f"example 0: expected {message}"):
+            tfds_instances([example(**objects)])[0]
+    with pytest.raises(ValueError, match=r"example 0 \(x\.jpg\): label 5 is not among the class_names"):
+        tfds_instances([example(mask=MASK)], class_names=["a", "b"])[0]
