@@ -1,7 +1,10 @@
 """Training batches from a data set of pictures and masks."""
 
+import warnings
+from collections import Counter
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from keras_segattn.arguments import check_positive_integer
@@ -10,6 +13,8 @@ from keras_segattn.fields import Picture
 
 # Number of decoded pictures kept in memory to draw from; a data set below this size is shuffled perfectly.
 SHUFFLE_BUFFER = 1000
+# Number of masks that are looked at before training, to warn if all objects are ignored.
+FIRST_MASKS = 16
 
 
 class MaskBatches:
@@ -25,7 +30,8 @@ class MaskBatches:
             their sizes, which must then be equal within a batch.
         augmentation: random changes, whose crop is the size; not together with `size`. Its `ignore_label`, which
             padded pixels get, must equal the one here.
-        ignore_label: label of pixels that do not count; `None` if there is none.
+        ignore_label: label of pixels that do not count; `None` if there is none. The first masks are read to warn if
+            nothing but one class is left without this label, as in masks of 0 and 255.
         shuffle: whether each epoch has an order of its own.
         seed: seed of order and augmentation.
         drop_remainder: whether to leave out a last, smaller batch.
@@ -78,6 +84,7 @@ class MaskBatches:
         self.source, self.count, self.batch_size, self.classes = source, count, batch_size, classes
         self.preprocessing, self.size, self.augmentation = preprocessing, size, augmentation
         self.ignore_label, self.shuffle, self.seed, self.drop_remainder = ignore_label, shuffle, seed, drop_remainder
+        self._warn_if_all_is_ignored()
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""
@@ -96,7 +103,7 @@ class MaskBatches:
 
         Raises:
             tf.errors.InvalidArgumentError: while iterating, if a picture is not finite, its mask is of another size
-                or a label is out of range (the message names the file), or if pictures of one batch differ in size.
+                or a label is out of range, or if pictures of one batch differ in size; the message names the files.
         """
         epoch = tf.cast(epoch, tf.int64)
         pictures = self.source
@@ -107,12 +114,36 @@ class MaskBatches:
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,  # whatever the options of the source
         )
-        batches = prepared.batch(self.batch_size, drop_remainder=self.drop_remainder)
+        if self._resizes:
+            batches = prepared.batch(self.batch_size, drop_remainder=self.drop_remainder)
+        else:  # where pictures differ in size, `batch` would fail without naming them
+            batches = prepared.padded_batch(self.batch_size, drop_remainder=self.drop_remainder).map(_of_one_size)
         return batches.apply(tf.data.experimental.assert_cardinality(len(self))).prefetch(tf.data.AUTOTUNE)
 
-    def _prepare(self, features: dict[str, tf.Tensor], seed: tuple[Any, Any]) -> tuple[tf.Tensor, tf.Tensor]:
-        image, mask = features["image"], features["segmentation_mask"]
-        with tf.control_dependencies(self._checks(image, mask, features["file_name"])):
+    def _warn_if_all_is_ignored(self) -> None:
+        names, pixels = [], Counter[int]()
+        for features in self.source.take(FIRST_MASKS).as_numpy_iterator() if self.ignore_label is not None else ():
+            names.append(features["file_name"].decode())
+            labels, counts = np.unique(features["segmentation_mask"], return_counts=True)
+            pixels.update(dict(zip(labels.tolist(), counts.tolist(), strict=True)))
+        ignored = pixels.pop(self.ignore_label, 0)
+        if ignored and len(pixels) < 2 and self.classes > 1:
+            warnings.warn(
+                f"the masks of {names[0]} and {len(names) - 1} other pictures hold no labels but {[*pixels]} and the "
+                f"ignored label {self.ignore_label} ({ignored / (ignored + pixels.total()):.0%} of the pixels): if it "
+                "is a class, as in masks of 0 and 255, give the reader palette=[(0, 0, 0), (255, 255, 255)], or make "
+                f"its label less than {self.classes}",
+                stacklevel=3,
+            )
+
+    @property
+    def _resizes(self) -> bool:
+        return self.size is not None or self.augmentation is not None
+
+    def _prepare(self, features: dict[str, tf.Tensor], seed: tuple[Any, Any]) -> tuple[tf.Tensor, ...]:
+        """Return picture and mask and, if pictures keep their sizes, their name and shape for `_of_one_size`."""
+        image, mask, name = features["image"], features["segmentation_mask"], features["file_name"]
+        with tf.control_dependencies(self._checks(image, mask, name)):
             image, mask = tf.identity(image), tf.identity(mask)
         if self.augmentation is not None:
             image, mask = self.augmentation(image, mask, tf.stack(seed))
@@ -120,13 +151,18 @@ class MaskBatches:
             image = tf.image.resize(image, self.size)
             mask = tf.image.resize(mask, self.size, method="nearest")
         image = tf.cast(image, tf.float32) if self.preprocessing is None else self.preprocessing(image)
-        return image, tf.cast(mask[..., 0], tf.int32)
+        image, mask = tf.ensure_shape(image, (None, None, None)), tf.cast(mask[..., 0], tf.int32)
+        return (image, mask) if self._resizes else (image, mask, name, tf.shape(image))
 
     def _checks(self, image: tf.Tensor, mask: tf.Tensor, name: tf.Tensor) -> list[tf.Operation]:
-        wrong = (mask < 0) | (tf.cast(mask, tf.int32) >= self.classes)
+        labels = tf.cast(mask, tf.int64)
+        wrong = (labels < 0) | (labels >= self.classes)
         if self.ignore_label is not None:
-            wrong &= tf.not_equal(tf.cast(mask, tf.int32), self.ignore_label)
-        expected = f"expected 0..{self.classes - 1} or the ignored label {self.ignore_label}"
+            wrong &= labels != self.ignore_label
+        expected = (
+            f"expected 0..{self.classes - 1} or the ignored label {self.ignore_label}; if masks hold grey levels or "
+            "colours rather than classes, give the reader their palette"
+        )
         image_size, mask_size = tf.shape(image)[:2], tf.shape(mask)[:2]
         checks = [
             tf.debugging.Assert(
@@ -142,6 +178,22 @@ class MaskBatches:
             finite = tf.reduce_all(tf.math.is_finite(image))
             checks.append(tf.debugging.Assert(finite, ["image of", name, "holds NaN or infinity"]))
         return checks
+
+
+def _of_one_size(image: tf.Tensor, mask: tf.Tensor, name: tf.Tensor, shape: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return images and masks of a padded batch, and check that nothing was padded."""
+    differs = tf.reduce_any(shape != shape[0], axis=-1)
+    other = tf.argmax(tf.cast(differs, tf.int32))
+    message = [
+        "pictures of one batch differ in (height, width, channels):",
+        name[0],
+        shape[0],
+        name[other],
+        shape[other],
+    ]
+    remedy = "; give size= or augmentation=, which make them equal, or batch_size=1"
+    with tf.control_dependencies([tf.debugging.Assert(~tf.reduce_any(differs), [*message, remedy])]):
+        return tf.identity(image), tf.identity(mask)
 
 
 def _check_features(source: tf.data.Dataset) -> None:

@@ -130,9 +130,52 @@ def test_an_image_that_is_not_finite_names_the_file(bad):
 
 def test_the_ignored_label_passes():
     ignored = source().map(lambda f: {**f, "segmentation_mask": tf.fill((12, 16, 1), tf.constant(255, tf.uint8))})
-    assert (arrays(MaskBatches(ignored, batch_size=7, classes=3)(0))[0][1] == 255).all()
+    with pytest.warns(UserWarning, match="hold no labels but"):
+        assert (arrays(MaskBatches(ignored, batch_size=7, classes=3)(0))[0][1] == 255).all()
     with pytest.raises(tf.errors.InvalidArgumentError, match="holds label"):
         arrays(MaskBatches(ignored, batch_size=7, classes=3, ignore_label=None)(0))
+
+
+def labelled(*labels, dtype=tf.uint8):
+    """Return pictures of which each row has one of the labels."""
+    mask = tf.constant([labels[row % len(labels)] for row in range(12)], dtype)[:, None, None] + tf.zeros(
+        (12, 16, 1), dtype
+    )
+    return source().map(lambda f: {**f, "segmentation_mask": mask})
+
+
+@pytest.mark.parametrize(("labels", "ignore_label"), [((0, 255), 255), ((255,), 255), ((1, 255), 255), ((0, 1), 1)])
+def test_a_class_that_is_ignored_in_bulk_is_told(labels, ignore_label):
+    message = (
+        rf"masks of picture_0 and 6 other pictures hold no labels but .* the ignored label {ignore_label} \(.*palette="
+    )
+    with pytest.warns(UserWarning, match=message):
+        MaskBatches(labelled(*labels), batch_size=7, classes=2, ignore_label=ignore_label)
+
+
+@pytest.mark.parametrize(("labels", "ignore_label"), [((0, 1, 255), 255), ((0,), 255), ((0, 1), None)])
+def test_masks_of_which_something_is_left_are_no_concern(labels, ignore_label):
+    MaskBatches(labelled(*labels), batch_size=7, classes=2, ignore_label=ignore_label)  # warnings are errors here
+
+
+@pytest.mark.parametrize("label", [2**32 + 1, -(2**32), 2**31])
+def test_labels_are_checked_before_they_are_cut_to_32_bits(label):
+    batches = MaskBatches(labelled(0, 1, label, dtype=tf.int64), batch_size=1, classes=2)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"picture_0.*holds label.*expected 0\.\.1.*palette"):
+        arrays(batches(0))
+
+
+@pytest.mark.parametrize("options", [{}, {"shuffle": True}, {"preprocessing": Picture()}])
+def test_pictures_of_one_batch_that_differ_in_size_are_named(options):
+    def cut(features):
+        height = tf.where(features["file_name"] == "picture_2", 11, 12)
+        parts = {key: features[key][:height] for key in ("image", "segmentation_mask")}
+        return {**features, **parts}
+
+    batches = MaskBatches(source().map(cut), batch_size=7, classes=3, **options)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"(?s)differ in .*picture_.*\[1[12] 16 3\].*give size="):
+        arrays(batches(0))
+    assert [image.shape[1] for image, _ in arrays(MaskBatches(source().map(cut), batch_size=1, classes=3)(0))][2] == 11
 
 
 @pytest.mark.parametrize("options", [{"size": (4, 4)}, {"augmentation": Augmentation((4, 4))}, {}])
