@@ -6,9 +6,8 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from keras_segattn.data.coco_json import BrokenEntryError, coordinates, field, whole_number
+from keras_segattn.metrics.run_lengths import decode_runs
 
-# Greatest number of characters of one compressed run length: 35 bits, of which pycocotools keeps 32.
-LONGEST_RUN = 7
 # Polygons, or compressed run lengths as `pycocotools.mask` takes them.
 Mask = list[list[float]] | dict[str, Any]
 
@@ -42,7 +41,7 @@ def read_segmentation(value: Any, height: int, width: int) -> Mask:
     if size != [height, width]:
         raise BrokenEntryError("a mask of its picture's size", {"mask": size, "picture": [height, width]})
     counts = value.get("counts")
-    runs = decode_runs(counts).tolist() if isinstance(counts, str) else field(value, "counts", _whole_numbers)
+    runs = _compressed(counts) if isinstance(counts, str) else field(value, "counts", _whole_numbers)
     if min(runs, default=0) < 0 or sum(runs) != height * width:
         found = {"sum": sum(runs), "height × width": height * width, "shortest": min(runs, default=None)}
         raise BrokenEntryError("run lengths that sum to height × width", found)
@@ -52,34 +51,11 @@ def read_segmentation(value: Any, height: int, width: int) -> Mask:
     return compressed
 
 
-def decode_runs(code: str) -> np.ndarray:
-    """Decode the compressed run lengths of a mask.
-
-    A character is 48 plus six bits: five of a number in two's complement, the least significant first, and a bit that
-    is set if the number goes on. From the fourth number on, a number is the difference to the run before the last one.
-
-    Args:
-        code: compressed run lengths.
-
-    Returns:
-        int64 `(n,)`, alternately outside and inside the mask; neither the signs nor the sum are checked.
-
-    Raises:
-        BrokenEntryError: if the code has a wrong character, ends within a number, or has a number of over 35 bits.
-    """
-    digits = np.frombuffer(code.encode("utf-8", "surrogatepass"), np.uint8).astype(np.int64) - 48
-    if not digits.size or digits.min() < 0 or digits.max() > 63 or digits[-1] & 32:
-        raise BrokenEntryError("well-formed compressed run lengths", code)
-    last = np.flatnonzero(digits < 32)
-    first = np.concatenate([[0], last[:-1] + 1])
-    lengths = last - first + 1
-    if lengths.max() > LONGEST_RUN:
-        raise BrokenEntryError(f"compressed run lengths of at most {LONGEST_RUN} characters", code)
-    places = np.arange(digits.size) - np.repeat(first, lengths)
-    runs = np.add.reduceat((digits & 31) << (5 * places), first)
-    runs -= np.where(digits[last] & 16, 1 << (5 * lengths), 0)
-    for start in (1, 2):
-        runs[start::2] = np.cumsum(runs[start::2])
+def _compressed(code: str) -> list[int]:
+    try:
+        runs: list[int] = decode_runs(code).tolist()
+    except ValueError as error:
+        raise BrokenEntryError("well-formed compressed run lengths", code) from error
     return runs
 
 

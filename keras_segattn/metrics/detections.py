@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from keras_segattn.metrics.run_lengths import check_run_lengths
+
 Rle = dict[str, Any]
 
 
@@ -109,8 +111,10 @@ def _masks(masks: Any, used: np.ndarray, size: tuple[int, int], name: str) -> li
     if isinstance(masks[0], Mapping):
         chosen = [dict(mask) for mask, use in zip(masks, used, strict=True) if use]
         for mask in chosen:
-            if tuple(mask["size"]) != tuple(size):
-                raise ValueError(f"{name}: expected masks of {size} (height, width), received {mask['size']}")
+            try:
+                check_run_lengths(mask, size)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
         return chosen
     array = np.asarray(masks)
     if array.shape != (len(used), *size):

@@ -141,6 +141,9 @@ def test_both_agree_where_the_definitions_do(objects, jitter):
         ({"masks": np.zeros((2, 28, 28))}, "in the picture's frame"),
         ({"masks": np.full((2, *SIZE), 0.7)}, "threshold probabilities at 0.5"),
         ({"masks": [{"size": [5, 5], "counts": b"0"}] * 2}, "expected masks of"),
+        ({"masks": [{"size": SIZE, "counts": b"5"}] * 2}, "expected run lengths that sum to .*, received the sum 5"),
+        ({"masks": [{"size": SIZE, "counts": b"o"}] * 2}, "malformed compressed run lengths"),
+        ({"masks": [{"size": SIZE, "counts": [5]}] * 2}, "expected compressed run lengths, received list"),
     ],
 )
 def test_wrong_detections_are_told(metric, changes, message):
