@@ -1,5 +1,6 @@
 """Scores of a trained segmentation model on a data set, and its prediction for one picture."""
 
+import warnings
 from typing import Any
 
 import keras
@@ -19,7 +20,8 @@ def evaluate_segmenter(model: keras.Model, data: Data, classes: int, ignore_labe
             `(batch, height, width, classes)`.
         data: batches `(image float32, mask integer)`, as `train_segmenter` takes them; one pass is made.
         classes: number of classes of model and masks.
-        ignore_label: label of pixels that do not count, or `None`.
+        ignore_label: label of pixels that do not count, or `None`. If no more than one class occurs beside it, as in
+            masks of 0 and 255, there is a warning.
 
     Returns:
         `pixel_accuracy`, `mean_accuracy`, `mean_iou`, `frequency_weighted_iou`: floats 0..1, NaN if no pixel is
@@ -42,11 +44,20 @@ def evaluate_segmenter(model: keras.Model, data: Data, classes: int, ignore_labe
     steps = steps or source.steps
     if isinstance(batches, keras.utils.PyDataset):
         batches = map(batches.__getitem__, range(batches.num_batches))
-    matrix = np.zeros((classes, classes), np.int64)
+    matrix, pixels = np.zeros((classes, classes), np.int64), 0
     for image, mask in track(batches, "evaluating", total=steps, transient=True):
         labels = keras.ops.convert_to_numpy(mask)
         check_labels(labels, classes, ignore_label, source.name)
         matrix += confusion_matrix(labels, class_map(model, image), classes, ignore_label)
+        pixels += labels.size
+    occurring = np.flatnonzero(matrix.sum(axis=1))
+    if len(occurring) == 1 and matrix.sum() < pixels:
+        warnings.warn(
+            f"the masks of {source.name} hold no labels but {occurring[0]} and the ignored label {ignore_label} "
+            f"({1 - matrix.sum() / pixels:.0%} of the pixels): if it is a class, as in masks of 0 and 255, make its "
+            f"label less than {classes}",
+            stacklevel=2,
+        )
     return segmentation_scores(matrix) | {"confusion_matrix": matrix}
 
 

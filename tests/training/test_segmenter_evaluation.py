@@ -37,6 +37,14 @@ def test_absent_classes_do_not_count():
     assert np.isnan(evaluate_segmenter(toy_model(), ignored, classes=3)["mean_iou"])
 
 
+def test_a_class_that_is_ignored_in_bulk_is_told():
+    mask = np.zeros((1, 4, 4), "int32")
+    mask[:, 1:3] = 255
+    data = tf.data.Dataset.from_tensors((np.zeros((1, 4, 4, 3), "float32"), mask))
+    with pytest.warns(UserWarning, match=r"hold no labels but 0 and the ignored label 255 \(50% of the pixels\)"):
+        evaluate_segmenter(toy_model(), data, classes=3)
+
+
 def test_late_bad_label_is_an_error():
     data = tf.data.Dataset.from_tensors((np.zeros((1, 4, 4, 3), "float32"), np.zeros((1, 4, 4), "int32")))
     late = data.concatenate(data.map(lambda image, mask: (image, mask + 7)))
