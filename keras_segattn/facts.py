@@ -8,6 +8,7 @@ this package: `unzip -p model.tflite facts.json`. `docs/facts.md` describes the 
 
 import importlib.metadata
 import json
+import unicodedata
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
@@ -332,12 +333,13 @@ def _checked_lines(labels: Sequence[str]) -> tuple[str, ...]:
 
 
 def _spelt(kind: Field, words: Mapping[str, tuple[str, ...]]) -> Field:
-    """Read from a vocabulary how texts are split, into letters if no token is longer, and whether all is lower case."""
+    """Read from a vocabulary how texts are split, into letters if no token is longer, their case and Unicode form."""
     if not isinstance(kind, Tokens) or kind.vocabulary not in words:
         return kind
     own = words[kind.vocabulary][UNK + 1 :]
     unit: Literal["word", "letter"] = "word" if any(len(token) > 1 for token in own) else "letter"
-    return replace(kind, unit=unit, lower=all(token == token.lower() for token in own))
+    form: Literal["NFC"] | None = "NFC" if all(unicodedata.is_normalized("NFC", token) for token in own) else None
+    return replace(kind, unit=unit, lower=all(token == token.lower() for token in own), form=form)
 
 
 def _place(name: str, order: Mapping[str, Any]) -> int:

@@ -153,6 +153,7 @@ class Tokens(Field):
         unit: `"word"` if a text is split at white space, or `"letter"` if it is split into letters.
         lower: whether a text is turned to lower case first.
         target: whether this is the sentence that the model writes, which is an input for training and scoring only.
+        form: Unicode normal form of the tokens, to which a text is converted first, or `None` if they have none.
 
     Raises:
         ValueError: if a value is wrong.
@@ -165,10 +166,12 @@ class Tokens(Field):
     unit: Literal["word", "letter"] = "word"
     lower: bool = False
     target: bool = False
+    form: Literal["NFC"] | None = "NFC"
 
     def __post_init__(self) -> None:
         check_positive_integer("size", self.size)
         check_choice("unit", self.unit, ("word", "letter"))
+        check_choice("form", self.form, ("NFC", None))
 
     @property
     def given(self) -> bool:  # type: ignore[override]

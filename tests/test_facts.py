@@ -237,8 +237,10 @@ def test_vocabularies_say_how_texts_are_split():
     given = {"source": words(11, "Word"), "target": Vocabulary("abcde")}
     facts = facts_of(model, vocabularies=given, options=BeamRules(beams=12))
     assert facts.vocabularies == {"source": words(11, "Word"), "target": letters}
-    assert facts.inputs["source"] == Tokens("source", 11, unit="word", lower=False)
+    assert facts.inputs["source"] == Tokens("source", 11, unit="word", lower=False, form="NFC")
     assert facts.inputs["target"] == Tokens("target", 9, unit="letter", lower=True, target=True)
+    apart = facts_of(model, vocabularies=given | {"source": (*words(11, "Word")[:-1], "e\u0301")})
+    assert apart.inputs["source"].form is None
     assert facts.options["beams"] == 12
     assert facts.options["length"] == BeamRules().length
     assert Facts.from_json(facts.to_json()) == facts
