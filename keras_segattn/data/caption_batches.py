@@ -26,8 +26,8 @@ class CaptionBatches(SequenceBatches):
         name: name of the input, `"annotations"` if `read` returns the features that a backbone computed.
 
     Raises:
-        ValueError: if an argument is wrong, a caption is empty or no caption is left; for a batch, if the array that
-            `read` returned is not finite.
+        ValueError: if an argument is wrong, a caption is empty or no caption is left; for a batch, if what `read`
+            returned differs in shape or is not finite.
 
     Example:
         >>> batches = CaptionBatches(captions, features.__getitem__, batch_size=64, shuffle=True, name="annotations")
@@ -64,7 +64,14 @@ class CaptionBatches(SequenceBatches):
         """Return the batch of pairs, each of a picture's index (in a list) and a caption."""
         inputs, targets = super().batch(pairs)
         places = np.array([place for (place,), _ in pairs])
-        pictures = np.asarray(self.read(places))
+        pictures = self.read(places)
+        if len({np.shape(picture) for picture in pictures}) != 1 or len(pictures) != len(places):
+            found = ", ".join(sorted({str(np.shape(picture)) for picture in pictures}))
+            raise ValueError(
+                f"expected read to return {len(places)} {self.name} of one shape for pictures {places.tolist()}, "
+                f"received {len(pictures)} of {found}"
+            )
+        pictures = np.asarray(pictures)
         if pictures.dtype.kind == "f":
             finite = np.isfinite(pictures).reshape(len(places), -1).all(axis=1)
             if not finite.all():

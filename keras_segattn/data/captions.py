@@ -74,12 +74,15 @@ def coco_captions(
     return [Captioned(Path(images) / pictures[key], said) for key, said in found.items() if said]
 
 
-def flickr_captions(tokens: str | PathLike[str], images: str | PathLike[str]) -> list[Captioned]:
+def flickr_captions(
+    tokens: str | PathLike[str], images: str | PathLike[str], *, skip_broken: bool = False
+) -> list[Captioned]:
     r"""Read captions of `Flickr8k.token.txt` or Flickr30k's `results_20130124.token`: `NAME.jpg#0<TAB>caption`.
 
     Args:
         tokens: text file of the captions.
         images: folder of the pictures, which are not opened.
+        skip_broken: whether broken lines are left out and counted in one warning, rather than an error.
 
     Returns:
         The pictures, in the order of the file.
@@ -92,16 +95,17 @@ def flickr_captions(tokens: str | PathLike[str], images: str | PathLike[str]) ->
     Example:
         >>> everything = flickr_captions("Flickr8k.token.txt", "Flicker8k_Dataset")
     """
-    path = Path(tokens)
+    broken = BrokenEntries(Path(tokens), skip_broken)
     found: dict[str, list[list[str]]] = {}
-    for number, line in enumerate(read_lines(path, "a Flickr token file"), 1):
-        parts = re.fullmatch(r"([^\t/\\]+)#\d+\t(.*)", line)
-        if parts is None:
-            raise ValueError(f"{path}, line {number}: expected NAME#NUMBER<TAB>caption, found {line!r:.100}")
+    for number, line in enumerate(read_lines(tokens, "a Flickr token file"), 1):
         try:
+            parts = re.fullmatch(r"([^\t/\\]+)#\d+\t(.*)", line)
+            if parts is None:
+                raise BrokenEntryError("NAME#NUMBER<TAB>caption", line)
             found.setdefault(parts[1], []).append(_words(parts[2]))
         except BrokenEntryError as error:
-            raise ValueError(f"{path}, line {number}: {error}") from error
+            broken.take(f"line {number}", error)
+    broken.warn()
     return [Captioned(Path(images) / name, captions) for name, captions in found.items()]
 
 

@@ -135,6 +135,9 @@ def _labels_in(path: Path, masks: np.ndarray, numbers: list[int], void: int | No
     for number, mask in zip(numbers, masks, strict=True):
         found = [int(label) for label in np.unique(classes[mask]) if label != void]
         if len(found) != 1 or found[0] < 1:
-            raise ValueError(f"{path}: expected one label, from 1, for instance {number}, found {found}")
+            raise ValueError(
+                f"{path}: expected one label, from 1, for instance {number}, found {found}; "
+                "give void= if it is the value of pixels that belong to nothing"
+            )
         labels += found
     return labels

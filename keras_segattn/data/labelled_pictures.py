@@ -85,7 +85,7 @@ class PictureBatches:
     Args:
         source: pictures and their classes.
         field: normalisation of the network, and its way of resizing pictures.
-        shape: `(height, width, channels)` of the network.
+        shape: `(height, width, channels)` of the network, all fixed: pictures are resized to it.
         batch_size: number of pictures per batch.
         mirror: whether to mirror left to right half of the time.
         shuffle: whether each epoch has an order of its own.
@@ -114,6 +114,8 @@ class PictureBatches:
         drop_remainder: bool = False,
     ) -> None:
         check_positive_integer("batch_size", batch_size)
+        for side in shape:
+            check_positive_integer("height, width and channels of shape", side)
         check_choice("mirror", mirror, (True, False))
         check_choice("shuffle", shuffle, (True, False))
         check_integer("seed", seed)

@@ -121,13 +121,15 @@ class MaskBatches:
         return batches.apply(tf.data.experimental.assert_cardinality(len(self))).prefetch(tf.data.AUTOTUNE)
 
     def _warn_if_all_is_ignored(self) -> None:
+        if self.ignore_label is None or self.classes == 1:
+            return
         names, pixels = [], Counter[int]()
-        for features in self.source.take(FIRST_MASKS).as_numpy_iterator() if self.ignore_label is not None else ():
+        for features in self.source.take(FIRST_MASKS).as_numpy_iterator():
             names.append(features["file_name"].decode())
             labels, counts = np.unique(features["segmentation_mask"], return_counts=True)
             pixels.update(dict(zip(labels.tolist(), counts.tolist(), strict=True)))
         ignored = pixels.pop(self.ignore_label, 0)
-        if ignored and len(pixels) < 2 and self.classes > 1:
+        if ignored and len(pixels) < 2:
             warnings.warn(
                 f"the masks of {names[0]} and {len(names) - 1} other pictures hold no labels but {[*pixels]} and the "
                 f"ignored label {self.ignore_label} ({ignored / (ignored + pixels.total()):.0%} of the pixels): if it "

@@ -62,7 +62,7 @@ class SequenceBatches(keras.utils.PyDataset):
         check_positive_integer("multiple", multiple)
         check_choice("shuffle", shuffle, (True, False))
         for index, (source, target) in enumerate(pairs):
-            if isinstance(source, str) or isinstance(target, str):
+            if str in (type(source), type(target)):
                 raise ValueError(f"pair {index}: expected ids of tokens, received {source!r:.100} and {target!r:.100}")
             if not len(source) or not len(target):
                 raise ValueError(f"pair {index}: expected tokens on both sides, received {source!r} and {target!r}")

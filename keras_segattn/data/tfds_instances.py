@@ -72,18 +72,18 @@ def tfds_instances(
             mask = (mask.reshape(len(label), height, width) > 0).astype(np.uint8)
         elif box_masks:
             mask = np.zeros((len(label), height, width), np.uint8)
-            for one, (x1, y1, x2, y2) in zip(mask, bbox.round().astype(int), strict=True):
+            for one, (x1, y1, x2, y2) in zip(mask, bbox.round().clip(0).astype(int), strict=True):
                 one[y1:y2, x1:x2] = 1
         else:
             raise ValueError(f"example {key}: the set has no masks; give box_masks=True to take the boxes")
         name = example.get("image/filename", f"example {key}")
-        found = {
+        found: Example = {
             "image": image,
             "image/id": int(example.get("image/id", key)),
             "image/filename": name.decode() if isinstance(name, bytes) else str(name),
             "objects": {
                 "bbox": bbox,
-                "label": (label + 1).astype(np.int32),
+                "label": label.astype(np.int32) + 1,
                 "is_crowd": crowd.astype(bool),
                 "mask": mask,
             },

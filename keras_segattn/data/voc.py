@@ -31,7 +31,7 @@ def voc(root: str | PathLike[str], split: str = "train", *, upright: bool = True
     """
     root = Path(root)
     names = root / "ImageSets" / "Segmentation" / f"{split}.txt"
-    stems = [stem for line in read_lines(names, "the list of a Pascal VOC split") for stem in line.split()]
+    stems = [stem for line in read_lines(names, "the list of a Pascal VOC split") if (stem := line.strip())]
     if not stems:
         raise ValueError(f"{names} lists no pictures")
     images = [root / "JPEGImages" / f"{stem}.jpg" for stem in stems]

@@ -138,6 +138,17 @@ def test_flickr_captions(tmp_path):
         flickr_captions(path, "p")
 
 
+def test_broken_lines_of_flickr_are_skipped_and_counted(tmp_path):
+    path = tmp_path / "results.token"
+    path.write_text("1.jpg#0\tA dog .\n1.jpg#1\t...\nThe dog runs\n")
+    with pytest.raises(ValueError, match=r"results\.token: line 2: expected a caption with words, found '\.\.\.'"):
+        flickr_captions(path, "p")
+    with pytest.warns(
+        UserWarning, match=r"1 × .*words \(first: line 2\); 1 × expected NAME#NUMBER.* \(first: line 3\)"
+    ):
+        assert flickr_captions(path, "p", skip_broken=True) == [(Path("p/1.jpg"), [["a", "dog"]])]
+
+
 def test_karpathy_splits(tmp_path):
     path = tmp_path / "dataset.json"
     path.write_text(json.dumps(KARPATHY))
@@ -200,6 +211,14 @@ def test_batches_pair_every_caption_with_its_picture():
             assert (annotations == (following[0] - 4) / 10).all()
             seen.append(int(following[0]))
     assert sorted(seen) == sorted(caption[0] for said in captions for caption in said)
+
+
+def test_pictures_of_one_batch_that_differ_in_shape_are_named():
+    pictures = [np.ones((2 + index // 2, 3)) for index in range(4)]
+    batches = CaptionBatches([[[4]]] * 4, lambda places: [pictures[place] for place in places], batch_size=4)
+    message = r"4 image of one shape for pictures \[0, 1, 2, 3\], received 4 of \(2, 3\), \(3, 3\)"
+    with pytest.raises(ValueError, match=message):
+        batches[0]
 
 
 def test_what_was_read_is_finite():

@@ -165,7 +165,7 @@ def test_labels_are_checked_before_they_are_cut_to_32_bits(label):
         arrays(batches(0))
 
 
-@pytest.mark.parametrize("options", [{}, {"shuffle": True}, {"preprocessing": Picture()}])
+@pytest.mark.parametrize("options", [{}, {"shuffle": True, "preprocessing": Picture()}])
 def test_pictures_of_one_batch_that_differ_in_size_are_named(options):
     def cut(features):
         height = tf.where(features["file_name"] == "picture_2", 11, 12)

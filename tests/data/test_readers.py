@@ -448,6 +448,10 @@ def test_labels_of_pictures_are_checked(folders, labels, message):
     pictures = data.LabelledPictures(sorted(folders[0].iterdir()), np.array(labels))
     with pytest.raises(ValueError, match=message):
         data.PictureBatches(pictures, Picture(), (6, 8, 3), batch_size=2)
+    with pytest.raises(
+        ValueError, match="height, width and channels of shape must be a positive integer, received None"
+    ):
+        data.PictureBatches(pictures, Picture(), (None, None, 3), batch_size=2)
 
 
 def test_read_image_errors(tmp_path):
