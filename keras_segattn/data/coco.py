@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_segattn.arguments import check_choice
 from keras_segattn.data.coco_json import (
+    LARGEST,
     BrokenEntries,
     BrokenEntryError,
     Tally,
@@ -93,8 +94,9 @@ def coco_instances(
         del pictures[key]
     categories = by_id(content, "category", lambda entry: field(entry, "name", string), broken)
     labels = {one: place if contiguous else one for place, one in enumerate(sorted(categories), 1)}
-    if labels and min(labels.values()) < 1:
-        raise ValueError(f"{path}: category id {min(labels)} is no label (0 is background); give contiguous=True")
+    for label in labels.values():
+        if not 1 <= label <= LARGEST:
+            raise ValueError(f"{path}: category id {label} is no label (0 is background); give contiguous=True")
 
     def read_object(entry: dict[str, Any]) -> _Object:
         key, category = field(entry, "image_id", whole_number), field(entry, "category_id", whole_number)

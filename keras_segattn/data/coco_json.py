@@ -16,6 +16,8 @@ SECTIONS = {"image": "images", "category": "categories", "annotation": "annotati
 # Greatest coordinate, in pixels. pycocotools walks along the whole outline of a polygon, and its integers overflow at
 # about 400 times this length.
 FARTHEST = 1_000_000
+# Greatest size, and greatest label, which examples hold as int32.
+LARGEST = 2**31 - 1
 
 
 class BrokenEntryError(ValueError):
@@ -158,14 +160,14 @@ def whole_number(value: Any) -> int:
 
 
 def positive_number(value: Any) -> int:
-    """Return a whole number of at least 1.
+    """Return a whole number of at least 1 that fits into 32 bits.
 
     Raises:
         BrokenEntryError: if it is something else.
     """
     number = whole_number(value)
-    if number < 1:
-        raise BrokenEntryError("a whole number of at least 1", value)
+    if not 1 <= number <= LARGEST:
+        raise BrokenEntryError(f"a whole number in 1..{LARGEST}", value)
     return number
 
 

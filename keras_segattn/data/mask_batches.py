@@ -39,6 +39,7 @@ class MaskBatches:
     Raises:
         ValueError: if an argument is wrong, a feature is missing or of another form, or the source is empty or of
             unknown length.
+        tf.errors.InvalidArgumentError: if one of the first files is damaged.
 
     Example:
         >>> batches = MaskBatches(folder("images", "masks"), batch_size=8, classes=3, size=(256, 256))

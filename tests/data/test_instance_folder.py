@@ -59,7 +59,7 @@ def test_what_does_not_fit_is_told(folders, tmp_path):
         ("{", "not a JSON file"),
         ('{"a": 1}', "expected"),
         ("[]", "expected"),
-        ('{"a": {"1": 0}, "b": {}}', "'a': expected a whole number of at least 1, found 0"),
+        ('{"a": {"1": 0}, "b": {}}', "'a': expected a whole number in 1..2147483647, found 0"),
         ('{"a": {"1": "cat"}, "b": {}}', "'a': expected a whole number, found 'cat'"),
         ('{"a": {"one": 8}, "b": {}}', "'a': expected a whole number, found 'one'"),
         ('{"a": {"1": true}, "b": {}}', "'a': expected a whole number, found True"),

