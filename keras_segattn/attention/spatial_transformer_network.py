@@ -111,7 +111,7 @@ def SpatialTransformerNetwork(  # noqa: N802 - a builder is named like the model
         classifier: `"cnn"` or `"fcn"` (fully connected).
         transform: transformation of `layers.SpatialTransformer`, or `None` for the baseline without a transformer.
         transformers: number of transformers that read the picture in parallel.
-        output_size: (rows, columns) of the transformed picture; `None` keeps the input's.
+        output_size: (rows, columns) of the transformed picture; `None` keeps the size of the input.
         pool: side of the squares over which the transformed picture is averaged, so that zooming out does not alias;
             the paper has 2 for pictures larger than a digit.
         units: width of each hidden fully connected layer of the classifier.

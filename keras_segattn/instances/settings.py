@@ -66,7 +66,7 @@ class ProposalRules(Settings):
         count: number of regions per image.
         before_nms: number of best boxes per level before suppression.
         overlap: intersection over union above which a worse box is suppressed.
-        least_side: height and width, in pixels, below which a box is dropped; `None` for the release's.
+        least_side: height and width, in pixels, below which a box is dropped; `None` takes the value of the release.
 
     Raises:
         ValueError: if an argument is wrong.
