@@ -23,11 +23,14 @@ class Search(keras.layers.Layer):
                 raise ValueError(f"{name} must be an id within 0..{decoder.vocabulary - 1}, received {token!r}")
         self.decoder, self.bos, self.eos, self.rules = decoder, bos, eos, rules
 
+    def compute_mask(self, *_: Any) -> None:
+        """Return no mask: where sentences end is an output."""
+
     def check_finite(self, encoded: dict[str, Any]) -> None:
         """Raise `ValueError` if tensors are not finite; in a graph, where values are unknown, do nothing."""
         for name, tensor in encoded.items():
             try:
-                values = np.asarray(tensor)
+                values = keras.ops.convert_to_numpy(tensor)
             except (NotImplementedError, TypeError):  # a symbolic tensor of TensorFlow, a tracer of JAX
                 return
             if values.dtype.kind == "f":

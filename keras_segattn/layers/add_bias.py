@@ -21,3 +21,7 @@ class AddBias(keras.layers.Layer):
     def call(self, inputs: Any) -> Any:
         """Add the bias to `inputs`."""
         return inputs + self.bias
+
+    def compute_mask(self, inputs: Any, mask: Any) -> Any:
+        """Return Keras' mask of the inputs."""
+        return mask

@@ -9,6 +9,13 @@ from keras_segattn.arguments import check_positive_integer
 from keras_segattn.layers.attention_score import AttentionScore
 
 
+def matmul_in_loop(x: Any, kernel: Any) -> Any:
+    """Multiply `(B, L, n)` by `(n, m)` on rows: XLA cannot differentiate `ops.matmul`'s own reshapes within a loop."""
+    batch, locations, size = ops.shape(x)
+    rows = ops.matmul(ops.reshape(x, (-1, size)), kernel)
+    return ops.reshape(rows, (batch, locations, kernel.shape[-1]))
+
+
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class AdditiveAttention(AttentionScore):
     """Attention with scores v·tanh(s·W + h·U) of annotations h for a query s (the paper's appendix A.1.2).
@@ -97,7 +104,7 @@ class AdditiveAttention(AttentionScore):
         return self._scored(ops.matmul(query, self.query_kernel)[:, None] + keys)
 
     def _scored(self, hidden: Any) -> Any:
-        scores = ops.matmul(ops.tanh(hidden), self.score_kernel)[..., 0]
+        scores = matmul_in_loop(ops.tanh(hidden), self.score_kernel)[..., 0]
         return scores if self.offset is None else scores + self.offset
 
     def get_config(self) -> dict[str, Any]:

@@ -1,11 +1,8 @@
 """The base class of recurrent cells that attend to annotations at every step."""
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import keras
-from keras import ops
 
 from keras_segattn.layers.attention_score import AttentionScore, Memory, Seen
 from keras_segattn.layers.projected_rnn import ProjectedCell
@@ -29,7 +26,6 @@ class AttentionCell(ProjectedCell):
         if not isinstance(attention, AttentionScore):
             raise TypeError(f"attention must be one of keras_segattn.layers' attentions, received {attention!r}")
         self.attention = attention
-        self._memory: list[Memory] = []
 
     @property
     def state_size(self) -> list[int]:
@@ -81,31 +77,12 @@ class AttentionCell(ProjectedCell):
         return seen, [*new, *self.carried(seen, self.previous(states))]
 
     def start(self, states: list[Any], memory: Memory) -> list[Any]:
-        """Return the states before the first step: the given ones and, if the attention needs a state, zeros for it."""
-        if not self.attention.needs_previous:
-            return states
-        return [*states, ops.zeros_like(memory.annotations[..., 0])]
-
-    @contextlib.contextmanager
-    def reading(self, memory: Memory) -> Iterator[None]:
-        """Make the cell attend to `memory` while a loop is traced in this context."""
-        self._memory.append(memory)
-        try:
-            yield
-        finally:
-            self._memory.pop()
+        """Return the states before the first step: the given ones, and the attention's first one if it needs one."""
+        return [*states, self.attention.first(memory)] if self.attention.needs_previous else states
 
     def step(self, projected: Any, states: Any, training: bool) -> tuple[Any, list[Any]]:
-        """Return state, context and weights joined in one vector, as Keras's loop requires, and the new states."""
-        if not self._memory:
-            raise ValueError(
-                f"{self.name} has no annotations to attend to: run it by keras_segattn.layers.AttentionRNN"
-            )
-        memory, width = self._memory[-1], self.projection
-        noise = None if memory.drawn is None else projected[:, width:]
-        seen, states = self.attend_and_advance(projected[:, :width], list(states), memory, noise)
-        choice = [] if noise is None else [seen.choice]
-        return ops.concatenate([states[0], seen.context, seen.weights, *choice], axis=-1), states
+        """Raise an error: a loop without annotations cannot run the cell."""
+        raise ValueError(f"{self.name} has no annotations to attend to: run it by keras_segattn.layers.AttentionRNN")
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""

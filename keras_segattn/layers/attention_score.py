@@ -1,13 +1,14 @@
 """The base class of attention layers: scores become weights, and weights give a mean of annotations."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import keras
 from keras import ops
 
-# The score of padding, which makes its weight zero. It fits half precision, and unlike infinity never gives NaN.
-LOWEST = -3e4
+# The score of padding, once the highest of the other scores is 0: scores below -104 have the weight 0 in float32.
+LOWEST = -1e4
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ class AttentionScore(keras.layers.Layer):
     Call arguments:
         query: `(batch, Q)`.
         annotations: `(batch, L, D)`.
-        mask: bool `(batch, L)`, false for padding, or `None`.
+        mask: bool `(batch, L)`, false for padding. If it is `None`, the mask that Keras attaches to the annotations is
+            used, for example that of `keras.layers.Masking`; Keras passes it as `annotations_mask`.
 
     Output:
         dict `context` `(batch, D)`, the weighted mean of the annotations, and `weights` `(batch, L)`, which add up to 1
@@ -84,6 +86,10 @@ class AttentionScore(keras.layers.Layer):
         """Compute the weights `(batch, L)`."""
         return self.align(self.scores(query, memory.keys, previous), memory.mask)
 
+    def first(self, memory: Memory) -> Any:
+        """Return the tensor `(batch, L)` that the first step receives as `previous`: zeros."""
+        return ops.zeros_like(memory.annotations[..., 0])
+
     def carried(self, seen: Seen, previous: Any) -> Any:
         """Return the tensor `(batch, L)` that the next step receives as `previous`: the weights."""
         return seen.weights
@@ -96,15 +102,24 @@ class AttentionScore(keras.layers.Layer):
         """Apply the softmax to the scores of all locations that are not padding."""
         if mask is None:
             return ops.softmax(scores, axis=-1)
-        weights = ops.softmax(ops.where(mask, scores, ops.cast(LOWEST, scores.dtype)), axis=-1)
-        return weights * ops.cast(mask, weights.dtype)
+        # Only differences from the highest score matter, so that no score can be below that of the padding.
+        exact = ops.cast(scores, keras.backend.result_type(scores.dtype, "float32"))
+        padded = ops.where(mask, exact, -math.inf)
+        below = exact - ops.stop_gradient(ops.max(padded, axis=-1, keepdims=True))
+        weights = ops.softmax(ops.where(mask, below, LOWEST), axis=-1) * ops.cast(mask, exact.dtype)
+        return ops.cast(weights, scores.dtype)
 
-    def call(self, query: Any, annotations: Any, mask: Any = None) -> dict[str, Any]:
+    def call(self, query: Any, annotations: Any, mask: Any = None, annotations_mask: Any = None) -> dict[str, Any]:
         """Attend once, and return context and weights."""
-        seen = self.attend(query, self.remember(annotations, mask))
+        seen = self.attend(query, self.remember(annotations, annotations_mask if mask is None else mask))
         return {"context": seen.context, "weights": seen.weights}
 
-    def compute_output_spec(self, query: Any, annotations: Any, mask: Any = None) -> dict[str, keras.KerasTensor]:
+    def compute_mask(self, *_: Any) -> None:
+        """Return no mask: the outputs have no steps."""
+
+    def compute_output_spec(
+        self, query: Any, annotations: Any, mask: Any = None, annotations_mask: Any = None
+    ) -> dict[str, keras.KerasTensor]:
         """Describe the output: a context, and one weight per location."""
         batch, locations, size = annotations.shape
         return {

@@ -7,8 +7,10 @@ from keras import ops
 
 from keras_segattn.layers.attention_score import AttentionScore, Memory, Seen
 
-# The smallest number whose logarithm is taken, which keeps the noise finite.
-LEAST = 1e-20
+# The smallest number whose logarithm is taken, and the greatest float32 below 1, which keep the noise finite.
+LEAST, GREATEST = 1e-20, 1 - 2**-24
+# Rank of padding, below all others.
+NEVER = -1e9
 
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
@@ -57,17 +59,28 @@ class HardAttention(AttentionScore):
         return self.attention.weights_of(query, memory, previous)
 
     def choose(self, weights: Any, memory: Memory, noise: Any) -> Any:
-        """Return 1 where log-probability plus Gumbel noise is largest, else 0; without noise return the weights."""
+        """Return 1 where log-probability plus Gumbel noise is largest, else 0; without noise return the weights.
+
+        Where all weights are 0, nothing is chosen.
+        """
         if not self.most_probable and noise is None:
             return weights
-        ranks = ops.log(ops.maximum(weights, LEAST))
+        # Half precision would round noise to 1, which draws a location whatever its weight is.
+        precise = keras.backend.result_type(weights.dtype, "float32")
+        possible = weights > 0
+        ranks = ops.log(ops.maximum(ops.cast(weights, precise), LEAST))
         if not self.most_probable:
-            ranks = ranks - ops.log(ops.maximum(-ops.log(ops.maximum(noise, LEAST)), LEAST))
-        location = ops.top_k(ranks, 1)[1][:, 0]
-        single = ops.cast(ops.equal(ops.arange(ops.shape(ranks)[1]), location[:, None]), weights.dtype)
+            ranks = ranks - ops.log(-ops.log(ops.clip(ops.cast(noise, precise), LEAST, GREATEST)))
+        location = ops.top_k(ops.where(possible, ranks, NEVER), 1)[1][:, 0]
+        largest = ops.equal(ops.arange(ops.shape(ranks)[1]), location[:, None])
+        single = ops.cast(ops.logical_and(largest, possible), weights.dtype)
         if memory.drawn is None:
             return single
         return ops.where(ops.cast(memory.drawn, "bool")[:, None], single, weights)
+
+    def first(self, memory: Memory) -> Any:
+        """Return what the first step of the other attention receives."""
+        return self.attention.first(memory)
 
     def carried(self, seen: Seen, previous: Any) -> Any:
         """Return what the other attention carries to the next step."""

@@ -18,7 +18,7 @@ class LocalAttention(AttentionScore):
         local-m, monotonic:   p = t                         α = softmax over [p − D, p + D]
         local-p, predictive:  p = (S − 1)·σ(v·tanh(s·W))    α = softmax over [p − D, p + D] · exp(−(j − p)² / 2(D/2)²)
 
-    Steps t and locations j count from 0; S is the number of locations that are not padding. Once a monotonic window has
+    Steps t and locations j count from 0; padding does not count, and S is the number of the other locations. Once a monotonic window has
     reached the last annotation, it stays there. As in the paper, predictive weights are not normalised again to add up
     to 1.
 
@@ -78,19 +78,24 @@ class LocalAttention(AttentionScore):
     def weights_of(self, query: Any, memory: Memory, previous: Any) -> Any:
         """Compute the weights of the other attention within the window."""
         scores = self.attention.scores(query, memory.keys, None)
-        there = ops.ones_like(scores) if memory.mask is None else ops.cast(memory.mask, scores.dtype)
+        precise = keras.backend.result_type(scores.dtype, "float32")  # half precision counts to a few hundred only
+        there = ops.ones_like(scores, dtype=precise) if memory.mask is None else ops.cast(memory.mask, precise)
         last = ops.sum(there, axis=-1, keepdims=True) - 1
         if self.centre == "predictive":
             hidden = ops.tanh(ops.matmul(query, self.centre_kernel))
-            centre = last * ops.sigmoid(ops.matmul(hidden, self.centre_score))
+            centre = last * ops.sigmoid(ops.matmul(ops.cast(hidden, precise), self.centre_score))
         else:
             centre = last * 0 if previous is None else ops.minimum(previous, last)
-        offsets = ops.cumsum(ops.ones_like(scores), axis=-1) - 1 - centre
+        offsets = ops.cumsum(there, axis=-1) - 1 - centre  # padding at any place does not count
         within = ops.logical_and(ops.abs(offsets) <= self.window, there > 0)
         weights = self.attention.align(scores, within)
         if self.centre == "predictive":
             weights = weights * ops.exp(-2 * ops.square(offsets / self.window))
-        return weights
+        return ops.cast(weights, scores.dtype)
+
+    def first(self, memory: Memory) -> Any:
+        """Return the number of the first step, 0, at every location."""
+        return ops.zeros_like(memory.annotations[..., 0], dtype="float32")
 
     def carried(self, seen: Seen, previous: Any) -> Any:
         """Return the number of the next step, at every location."""

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_segattn.arguments import check_positive_integer
-from keras_segattn.layers.additive_attention import AdditiveAttention
+from keras_segattn.layers.additive_attention import AdditiveAttention, matmul_in_loop
 
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
@@ -55,7 +55,7 @@ class LocationAttention(AdditiveAttention):
         hidden = ops.matmul(query, self.query_kernel)[:, None] + keys
         if previous is not None:
             features = ops.conv(previous[..., None], self.filter_kernel, padding="same")
-            hidden = hidden + ops.matmul(features, self.location_kernel)
+            hidden = hidden + matmul_in_loop(features, self.location_kernel)
         return self._scored(hidden)
 
     def get_config(self) -> dict[str, Any]:

@@ -33,6 +33,10 @@ class Maxout(keras.layers.Layer):
         leading = [ops.shape(inputs)[i] if n is None else n for i, n in enumerate(inputs.shape[:-1])]
         return ops.max(ops.reshape(inputs, (*leading, -1, self.pieces)), axis=-1)
 
+    def compute_mask(self, inputs: Any, mask: Any) -> Any:
+        """Return Keras' mask of the inputs."""
+        return mask
+
     def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
         """Describe the output: one channel per group."""
         if inputs.shape[-1] % self.pieces:

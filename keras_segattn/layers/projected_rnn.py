@@ -1,18 +1,16 @@
 """A recurrent loop that multiplies the inputs of all steps by their kernel at once, before the loop."""
 
-import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import keras
+from keras import ops
+
+Step = Callable[[Any, Any], tuple[Any, list[Any]]]
 
 
 class ProjectedCell(keras.layers.Layer):
     """Base of the cells whose input projection can be taken out of the loop: `call` is `project`, then `step`."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self._projected = False
 
     def project(self, inputs: Any) -> Any:
         """Multiply inputs `(…, size)` by their kernel."""
@@ -22,18 +20,19 @@ class ProjectedCell(keras.layers.Layer):
         """Compute the output and the new states from projected inputs `(batch, …)`."""
         raise NotImplementedError
 
-    @contextlib.contextmanager
-    def fed_with_projections(self) -> Iterator[None]:
-        """Make `call` expect projected inputs while a loop is traced in this context."""
-        self._projected = True
-        try:
-            yield
-        finally:
-            self._projected = False
-
     def call(self, inputs: Any, states: Any, training: bool = False) -> tuple[Any, list[Any]]:
-        """Run one step, on projected inputs within `fed_with_projections`, else on inputs that it projects."""
-        return self.step(inputs if self._projected else self.project(inputs), states, training)
+        """Project the inputs, and run one step."""
+        return self.step(self.project(inputs), states, training)
+
+
+class _Steps:
+    """The step of one call in the form of a cell, as Keras' loop requires."""
+
+    def __init__(self, step: Step, state_size: list[int]) -> None:
+        self.call, self.state_size = step, state_size
+
+    def __call__(self, inputs: Any, states: Any) -> tuple[Any, list[Any]]:
+        return self.call(inputs, states)
 
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
@@ -41,7 +40,8 @@ class ProjectedRNN(keras.layers.RNN):
     """`keras.layers.RNN` with the input projection before the loop: one large product instead of one per step.
 
     Arguments, call arguments and output are those of `keras.layers.RNN`; the cell must be a `ProjectedCell`, such as
-    `ResetBeforeGRUCell`.
+    `ResetBeforeGRUCell`. Without the argument `mask`, the mask that Keras attaches to `sequences` is used, for example
+    that of `keras.layers.Embedding(mask_zero=True)`; Keras passes it as `sequences_mask`.
 
     Example:
         >>> ProjectedRNN(ResetBeforeGRUCell(1000), return_sequences=True)(keras.ops.ones((2, 30, 620))).shape
@@ -53,15 +53,47 @@ class ProjectedRNN(keras.layers.RNN):
             raise TypeError(f"cell must be a ProjectedCell, received {cell!r}")
         super().__init__(cell, **kwargs)
 
-    def call(self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False) -> Any:
-        """Project the inputs of all steps, then run the loop."""
-        projected = self.cell.project(sequences)
-        with self.cell.fed_with_projections():
-            return self.loop(projected, initial_state, mask, training)
+    def call(
+        self,
+        sequences: Any,
+        initial_state: Any = None,
+        mask: Any = None,
+        training: bool = False,
+        sequences_mask: Any = None,
+    ) -> Any:
+        """Run the loop as `keras.layers.RNN` does."""
+        mask = sequences_mask if mask is None else mask
+        return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
 
-    def loop(self, projected: Any, initial_state: Any, mask: Any, training: bool) -> Any:
-        """Run Keras's loop over projected inputs."""
-        return super().call(projected, initial_state=initial_state, mask=mask, training=training)
+    def inner_loop(self, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:
+        """Project the inputs of all steps, then run the loop over them."""
 
-    def compute_mask(self, *_: Any) -> None:
-        """Return no mask: masks that Keras passes on by itself do not survive export, so here they are arguments."""
+        def step(projected: Any, states: Any) -> tuple[Any, list[Any]]:
+            return self.cell.step(projected, list(states), training)
+
+        states = [ops.cast(state, self.compute_dtype) for state in initial_state]
+        return self.loop(step, self.cell.project(sequences), states, mask)
+
+    def loop(self, step: Step, inputs: Any, states: list[Any], mask: Any) -> Any:
+        """Run Keras' loop over the inputs of all steps; return the last output, all outputs and the last states.
+
+        A layer of its own holds what belongs to this call, so that calls in several threads do not meet.
+        """
+        loop = keras.layers.RNN(
+            _Steps(step, self.state_size),
+            return_sequences=self.return_sequences,
+            go_backwards=self.go_backwards,
+            stateful=self.stateful,
+            unroll=self.unroll,
+            zero_output_for_mask=self.zero_output_for_mask,
+            name=self.name,
+        )
+        return loop.inner_loop(inputs, states, mask)
+
+    def in_order(self, mask: Any) -> Any:
+        """Return the mask of the steps `(batch, T)` in the order of the outputs."""
+        return ops.flip(mask, axis=1) if self.go_backwards else mask
+
+    def compute_mask(self, sequences: Any, mask: Any) -> Any:
+        """Return the mask of the outputs."""
+        return super().compute_mask(sequences, None if mask is None else self.in_order(mask))

@@ -56,9 +56,15 @@ class ZeroWhereNot(keras.layers.Layer):
 class Earlier(keras.layers.Layer):
     """Gives at each step the step before it: `first` `(batch, size)`, then all of `(batch, T, size)` but the last step.
 
+    Keras' mask of the steps passes through unchanged.
+
     Example:
         >>> before = Earlier()(states, first_state)
     """
+
+    def compute_mask(self, inputs: Any, mask: Any) -> Any:
+        """Return the mask of the inputs."""
+        return mask
 
     def call(self, inputs: Any, first: Any) -> Any:
         """Put `first` in front, and drop the last step."""
@@ -73,9 +79,15 @@ class Earlier(keras.layers.Layer):
 class Later(keras.layers.Layer):
     """Gives at each step the step after it: all of `(batch, T, size)` but the first step, then zeros.
 
+    Keras' mask of the steps passes through unchanged.
+
     Example:
         >>> following = Later()(words)
     """
+
+    def compute_mask(self, inputs: Any, mask: Any) -> Any:
+        """Return the mask of the inputs."""
+        return mask
 
     def call(self, inputs: Any) -> Any:
         """Drop the first step, and append zeros."""
@@ -88,11 +100,15 @@ class Later(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class Reverse(keras.layers.Layer):
-    """Reverses the order of the steps of a sequence `(batch, T, size)`.
+    """Reverses the order of the steps of a sequence `(batch, T, size)`, and of Keras' mask of the steps.
 
     Example:
         >>> annotations = Reverse()(backward_states)
     """
+
+    def compute_mask(self, inputs: Any, mask: Any) -> Any:
+        """Return the mask of the inputs in reverse order."""
+        return None if mask is None else ops.flip(mask, axis=1)
 
     def call(self, inputs: Any) -> Any:
         """Reverse the steps of `inputs`."""

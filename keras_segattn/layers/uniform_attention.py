@@ -25,5 +25,6 @@ class UniformAttention(AttentionScore):
 
     def align(self, scores: Any, mask: Any) -> Any:
         """Return 1 over the number of locations that are not padding."""
-        there = scores if mask is None else scores * ops.cast(mask, scores.dtype)
-        return there / ops.maximum(ops.sum(there, axis=-1, keepdims=True), 1.0)
+        # Half precision counts to a few hundred only.
+        there = ops.cast(scores if mask is None else mask, keras.backend.result_type(scores.dtype, "float32"))
+        return ops.cast(there / ops.maximum(ops.sum(there, axis=-1, keepdims=True), 1.0), scores.dtype)
