@@ -3,6 +3,7 @@
 import difflib
 import math
 from collections.abc import Collection, Sequence
+from numbers import Integral, Real
 from typing import Any
 
 ACTIVATIONS = (None, "softmax", "sigmoid", "linear")
@@ -52,9 +53,26 @@ def check_labels(labels: Sequence[str], classes: int) -> None:
         raise ValueError(f"expected {classes} names of classes, received {len(labels)}: {', '.join(shown)}")
 
 
+def is_integer(value: Any) -> bool:
+    """Return whether `value` is an integer of Python or NumPy; truth values are none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def is_number(value: Any) -> bool:
+    """Return whether `value` is a finite real number of Python or NumPy; truth values are none."""
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def check_number(name: str, value: Any, least: float, most: float = math.inf) -> None:
+    """Raise `ValueError` unless `value` is a finite number of at least `least` and at most `most`."""
+    if not is_number(value) or not least <= value <= most:
+        limits = f"at least {least:g}" if most == math.inf else f"in {least:g}..{most:g}"
+        raise ValueError(f"{name} must be a finite number {limits}, received {value!r}")
+
+
 def check_positive_integer(name: str, value: Any) -> None:
     """Raise `ValueError` unless `value` is an integer of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if not is_integer(value) or value < 1:
         raise ValueError(f"{name} must be a positive integer, received {value!r}")
 
 

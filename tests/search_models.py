@@ -30,7 +30,7 @@ class Chain:
         for token in tokens:
             state, previous = 0.7 * state + 0.3 * self.seen[previous], token
         logits = self.table[previous] + state
-        return logits - np.log(np.exp(logits).sum()), self.looks[previous].astype("float64")
+        return logits - np.logaddexp.reduce(logits), self.looks[previous].astype("float64")
 
     def score(self, example, tokens):
         return sum(self.log_probabilities(example, tokens[:i])[0][token] for i, token in enumerate(tokens))

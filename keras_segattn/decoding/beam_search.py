@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_segattn.arguments import check_choice, check_positive_integer
+from keras_segattn.arguments import check_choice, check_number, check_positive_integer, is_integer
 
-# Log-probability of impossible tokens and hypotheses; sums of a few of them stay finite.
+# Score of hypotheses that do not exist, as it is returned.
 IMPOSSIBLE = -1e9
+# Log-probability of impossible tokens in the search. No logits of a model are so low, and long sums stay finite.
+NEVER = -1e30
 Step = Callable[[Any, list[Any]], tuple[Any, Any, list[Any]]]
 
 
@@ -31,8 +33,8 @@ class BeamRules:
         normalize: divisor of sums of log-probabilities when hypotheses are compared: `None` for 1, `"length"`, or
             `"gnmt"` for ((5 + length) / 6) ** alpha (Wu et al. 2016, equation 14). With `finished="shrink"`, sums are
             divided at the end only.
-        alpha: exponent of `"gnmt"`.
-        coverage: weight of Wu et al.'s coverage penalty; only with `finished="keep"`.
+        alpha: exponent of `"gnmt"`, at least 0; without `"gnmt"` it has no effect, and must be 1.
+        coverage: weight of Wu et al.'s coverage penalty, at least 0; only with `finished="keep"`.
         least: number of tokens that must come before the end of sentence.
         forbidden: tokens that are never written, such as the unknown word.
 
@@ -54,10 +56,18 @@ class BeamRules:
         check_positive_integer("length", self.length)
         check_choice("finished", self.finished, ("keep", "shrink"))
         check_choice("normalize", self.normalize, (None, "length", "gnmt"))
-        if not 0 <= self.least < self.length:
+        if not is_integer(self.least) or not 0 <= self.least < self.length:
             raise ValueError(f"least must be within 0..{self.length - 1}, received {self.least!r}")
+        check_number("alpha", self.alpha, 0)
+        if self.alpha != 1 and self.normalize != "gnmt":
+            raise ValueError(
+                f'alpha is the exponent of normalize="gnmt", received {self.alpha!r} with normalize={self.normalize!r}'
+            )
+        check_number("coverage", self.coverage, 0)
+        check_forbidden(self.forbidden)
         if self.coverage and self.finished == "shrink":
             raise ValueError('the coverage penalty is defined with finished="keep"')
+        to_python(self)
 
     def penalty(self, lengths: Any) -> Any:
         """Return the divisors of sums of log-probabilities for hypotheses of these lengths."""
@@ -67,6 +77,27 @@ class BeamRules:
         if self.normalize == "gnmt":
             return ops.power((5.0 + lengths) / 6.0, self.alpha)
         return ops.ones_like(lengths)
+
+
+def check_forbidden(forbidden: Any, vocabulary: int | None = None) -> None:
+    """Raise `ValueError` unless `forbidden` is a tuple of ids of tokens, which are in the vocabulary if it is given."""
+    if not isinstance(forbidden, tuple) or not all(is_integer(token) and token >= 0 for token in forbidden):
+        raise ValueError(f"forbidden must be a tuple of ids of tokens, received {forbidden!r}")
+    if vocabulary is None:
+        return
+    for token in forbidden:
+        if token >= vocabulary:
+            raise ValueError(f"forbidden tokens must be within 0..{vocabulary - 1}, received {token}")
+    if len(set(forbidden)) == vocabulary:
+        raise ValueError(f"all {vocabulary} tokens of the vocabulary are forbidden")
+
+
+def to_python(rules: Any) -> None:
+    """Convert the numbers of rules to Python's, as JSON, which stores them with a model, has none of NumPy's."""
+    for name, value in vars(rules).items():
+        if isinstance(value, np.generic):
+            object.__setattr__(rules, name, value.item())
+    object.__setattr__(rules, "forbidden", tuple(int(token) for token in rules.forbidden))
 
 
 def beam_search(
@@ -91,15 +122,13 @@ def beam_search(
         the score -1e9.
 
     Raises:
-        ValueError: if a forbidden token is not in the vocabulary.
+        ValueError: if a forbidden token is not in the vocabulary, or all tokens are forbidden.
     """
-    for token in rules.forbidden:
-        if not 0 <= token < vocabulary:
-            raise ValueError(f"forbidden tokens must be within 0..{vocabulary - 1}, received {token}")
+    check_forbidden(rules.forbidden, vocabulary)
     beam = _Beam(step, rules, vocabulary, eos)
     batch = ops.shape(states[0])[0] // rules.beams
     shape = (batch, rules.beams)
-    first = np.full((1, rules.beams), IMPOSSIBLE, "float32")
+    first = np.full((1, rules.beams), NEVER, "float32")
     first[0, 0] = 0.0  # before the first token there is only one hypothesis
     sums = ops.broadcast_to(first, shape)
     tokens = ops.full((*shape, rules.length), eos, dtype="int32")
@@ -116,14 +145,16 @@ class _Beam:
     def __init__(self, step: Step, rules: BeamRules, vocabulary: int, eos: int) -> None:
         self.step, self.rules, self.vocabulary, self.eos = step, rules, vocabulary, eos
         self.is_eos = np.arange(vocabulary) == eos
-        self.forbidden = np.isin(np.arange(vocabulary), rules.forbidden) * np.float32(IMPOSSIBLE)
+        self.forbidden = np.isin(np.arange(vocabulary), rules.forbidden)
 
     def candidates(self, time: Any, previous: Any, states: Sequence[Any]) -> tuple[Any, Any, list[Any]]:
         """Return log-probabilities `(B, K, V)` of the next tokens, attention weights `(B, K, L)` and new states."""
         logits, weights, new = self.step(previous, list(states))
-        found = ops.log_softmax(ops.cast(logits, "float32"), axis=-1) + self.forbidden
+        found = ops.log_softmax(ops.cast(logits, "float32"), axis=-1)
+        if self.rules.forbidden:
+            found = ops.where(self.forbidden, NEVER, found)
         if self.rules.least:
-            found = ops.where(ops.logical_and(self.is_eos, time < self.rules.least), IMPOSSIBLE, found)
+            found = ops.where(ops.logical_and(self.is_eos, time < self.rules.least), NEVER, found)
         return _split(found, self.rules.beams), _split(ops.cast(weights, "float32"), self.rules.beams), new
 
     def best(self, scores: Any) -> tuple[Any, Any, Any]:
@@ -148,7 +179,7 @@ class _Beam:
         def body(*loop: Any) -> tuple[Any, ...]:
             time, sums, tokens, attention, lengths, finished, previous, *states = loop
             found, weights, new = self.candidates(time, previous, states)
-            found = ops.where(finished[..., None], np.where(self.is_eos, 0.0, IMPOSSIBLE).astype("float32"), found)
+            found = ops.where(finished[..., None], np.where(self.is_eos, 0.0, NEVER).astype("float32"), found)
             found = found + sums[..., None]
             weights = weights * ops.cast(ops.logical_not(finished), "float32")[..., None]
             # The length counts an end of sentence from the step after it on, as in TensorFlow Addons.
@@ -200,25 +231,25 @@ class _Beam:
         def body(*loop: Any) -> tuple[Any, ...]:
             time, sums, tokens, attention, dead, pool, previous, *states = loop
             found, weights, new = self.candidates(time, previous, states)
-            sums, parents, chosen = self.best(ops.maximum(found + sums[..., None], IMPOSSIBLE))
+            sums, parents, chosen = self.best(ops.maximum(found + sums[..., None], NEVER))
             tokens = self.write(_of(tokens, parents), time, chosen)
             attention = self.write(_of(attention, parents), time, _of(weights, parents))
-            real = ops.logical_and(ranks < (beams - dead)[:, None], sums > IMPOSSIBLE / 2)
+            real = ops.logical_and(ranks < (beams - dead)[:, None], sums > NEVER / 2)
             ended = ops.logical_and(real, chosen == self.eos)
             pool = _into_pool(pool, dead, ended, sums, tokens, attention, ops.full_like(chosen, 1) * (time + 1))
-            sums = ops.where(ops.logical_and(real, ops.logical_not(ended)), sums, IMPOSSIBLE)
+            sums = ops.where(ops.logical_and(real, ops.logical_not(ended)), sums, NEVER)
             dead = dead + ops.sum(ops.cast(ended, "int32"), axis=1)
             kept = (_flat(_of(_split(state, beams), parents)) for state in new)
             return time + 1, sums, tokens, attention, dead, pool, ops.reshape(chosen, (-1,)), *kept
 
-        pool = (ops.full_like(sums, IMPOSSIBLE), tokens, attention, lengths)
+        pool = (ops.full_like(sums, NEVER), tokens, attention, lengths)
         dead = ops.zeros_like(lengths[:, 0])
         start = (0, sums, tokens, attention, dead, pool, previous, *states)
         time, sums, tokens, attention, dead, pool, *_ = ops.while_loop(unfinished, body, start)
-        living = sums > IMPOSSIBLE / 2
+        living = sums > NEVER / 2
         pool = _into_pool(pool, dead, living, sums, tokens, attention, ops.zeros_like(lengths) + time)
         sums, tokens, attention, lengths = pool
-        scores = ops.where(lengths > 0, sums / self.rules.penalty(lengths), IMPOSSIBLE)
+        scores = ops.where(lengths > 0, sums / self.rules.penalty(lengths), NEVER)
         scores, order = ops.top_k(scores, beams)
         order = ops.cast(order, "int32")
         return _hypotheses(_of(tokens, order), scores, _of(sums, order), _of(lengths, order), _of(attention, order))
@@ -240,10 +271,11 @@ def _into_pool(pool: tuple[Any, ...], dead: Any, which: Any, *hypotheses: Any) -
 
 
 def _hypotheses(tokens: Any, scores: Any, sums: Any, lengths: Any, attention: Any) -> dict[str, Any]:
+    missing = sums < NEVER / 2
     return {
         "tokens": tokens,
-        "scores": scores,
-        "log_probabilities": sums,
+        "scores": ops.where(missing, IMPOSSIBLE, scores),
+        "log_probabilities": ops.where(missing, IMPOSSIBLE, sums),
         "lengths": lengths,
         "attention": attention,
     }

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_segattn.arguments import check_positive_integer
-from keras_segattn.decoding.beam_search import IMPOSSIBLE, Step
+from keras_segattn.arguments import check_number, check_positive_integer, is_integer, is_number
+from keras_segattn.decoding.beam_search import NEVER, Step, check_forbidden, to_python
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class SamplingRules:
 
     Args:
         length: greatest number of tokens of a sequence, the end of sentence included, T.
-        temperature: divisor of the logits; 0 takes the most probable token (greedy search).
+        temperature: divisor of the logits; 0 takes the most probable token (greedy search), without the next two.
         top_k: number of the most probable tokens that are drawn from; 0 for all.
         nucleus: least total probability of the most probable tokens that are drawn from (Holtzman et al. 2020, arXiv
             1904.09751); 1.0 for all tokens.
@@ -34,12 +34,18 @@ class SamplingRules:
 
     def __post_init__(self) -> None:
         check_positive_integer("length", self.length)
-        if not self.temperature >= 0:
-            raise ValueError(f"temperature must be at least 0, received {self.temperature!r}")
-        if isinstance(self.top_k, bool) or not isinstance(self.top_k, int) or self.top_k < 0:
+        check_number("temperature", self.temperature, 0)
+        if not is_integer(self.top_k) or self.top_k < 0:
             raise ValueError(f"top_k must be an integer from 0, received {self.top_k!r}")
-        if not 0 < self.nucleus <= 1:
+        if not is_number(self.nucleus) or not 0 < self.nucleus <= 1:
             raise ValueError(f"nucleus must be above 0 and at most 1, received {self.nucleus!r}")
+        if self.temperature == 0 and (self.top_k, self.nucleus) != (0, 1):
+            raise ValueError(
+                "temperature=0 takes the most probable token, so that top_k and nucleus have no effect, "
+                f"received top_k={self.top_k!r} and nucleus={self.nucleus!r}"
+            )
+        check_forbidden(self.forbidden)
+        to_python(self)
 
 
 def draw(logits: Any, uniform: Any, rules: SamplingRules) -> Any:
@@ -48,17 +54,20 @@ def draw(logits: Any, uniform: Any, rules: SamplingRules) -> Any:
     The noise is looked up in the cumulative sum of the probabilities, from the most probable token down.
     """
     vocabulary = logits.shape[-1]
-    logits = logits + np.isin(np.arange(vocabulary), rules.forbidden) * np.float32(IMPOSSIBLE)
+    check_forbidden(rules.forbidden, vocabulary)
+    if rules.forbidden:
+        logits = ops.where(np.isin(np.arange(vocabulary), rules.forbidden), NEVER, logits)
     kept = vocabulary if rules.top_k == 0 else min(rules.top_k, vocabulary)
     if rules.temperature == 0:
         return ops.cast(ops.top_k(logits, 1)[1], "int32")[:, 0]
-    logits, tokens = ops.top_k(logits / rules.temperature, kept)
-    shares = ops.softmax(logits, axis=-1)
+    logits, tokens = ops.top_k(logits, kept)
+    shares = ops.softmax((logits - logits[:, :1]) / rules.temperature, axis=-1)
     reached = ops.cumsum(shares, axis=-1)
     shares = ops.where(reached - shares < rules.nucleus, shares, 0.0)
     reached = ops.cumsum(shares, axis=-1)
     place = ops.sum(ops.cast(reached <= uniform[:, None] * reached[:, -1:], "int32"), axis=-1)
-    place = ops.minimum(place, kept - 1)
+    kept = ops.sum(ops.cast(shares > 0, "int32"), axis=-1)
+    place = ops.maximum(ops.minimum(place, kept - 1), 0)  # rounding can pass the last token that may be drawn
     return ops.cast(ops.take_along_axis(tokens, place[:, None], axis=1), "int32")[:, 0]
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_segattn.decoding.beam_search import BeamRules, beam_search
+from keras_segattn.arguments import is_integer
+from keras_segattn.decoding.beam_search import BeamRules, beam_search, check_forbidden
 from keras_segattn.decoding.decoder import Decoder
 from keras_segattn.decoding.drawing import SamplingRules, sample_tokens
 
@@ -14,14 +15,19 @@ from keras_segattn.decoding.drawing import SamplingRules, sample_tokens
 class Search(keras.layers.Layer):
     """Base of the searches: a decoder, and the ids of the tokens before the first and after the last."""
 
+    kind: type  # class of the rules
+
     def __init__(self, decoder: Decoder, bos: int, eos: int, rules: Any, **kwargs: Any) -> None:
         super().__init__(**({"dtype": "float32"} | kwargs))
         if not isinstance(decoder, Decoder):
             raise TypeError(f"decoder must be a keras_segattn.decoding.Decoder, received {decoder!r}")
         for name, token in (("bos", bos), ("eos", eos)):
-            if isinstance(token, bool) or not isinstance(token, int) or not 0 <= token < decoder.vocabulary:
+            if not is_integer(token) or not 0 <= token < decoder.vocabulary:
                 raise ValueError(f"{name} must be an id within 0..{decoder.vocabulary - 1}, received {token!r}")
-        self.decoder, self.bos, self.eos, self.rules = decoder, bos, eos, rules
+        if not isinstance(rules, self.kind):
+            raise TypeError(f"rules must be {self.kind.__name__}, received {rules!r}")
+        check_forbidden(rules.forbidden, decoder.vocabulary)
+        self.decoder, self.bos, self.eos, self.rules = decoder, int(bos), int(eos), rules
 
     def compute_mask(self, *_: Any) -> None:
         """Return no mask: where sentences end is an output."""
@@ -73,6 +79,8 @@ class BeamSearch(Search):
     Example:
         >>> found = BeamSearch(decoder, bos=1, eos=2, rules=BeamRules(beams=12, length=50))(encoded)
     """
+
+    kind = BeamRules
 
     def __init__(self, decoder: Decoder, bos: int, eos: int, rules: BeamRules | None = None, **kwargs: Any) -> None:
         super().__init__(decoder, bos, eos, BeamRules() if rules is None else rules, **kwargs)
@@ -136,6 +144,8 @@ class SampleTokens(Search):
         >>> rules = SamplingRules(length=50, temperature=0.8, nucleus=0.95)
         >>> drawn = SampleTokens(decoder, bos=1, eos=2, rules=rules)(encoded, noise)
     """
+
+    kind = SamplingRules
 
     def __init__(self, decoder: Decoder, bos: int, eos: int, rules: SamplingRules | None = None, **kwargs: Any) -> None:
         super().__init__(decoder, bos, eos, SamplingRules() if rules is None else rules, **kwargs)

@@ -9,7 +9,6 @@ from keras import ops
 from keras_segattn.layers.attention_cell import AttentionCell
 from keras_segattn.layers.projected_rnn import ProjectedRNN
 
-
 # Arguments of `keras.layers.RNN` that have one value here.
 FIXED = {"return_sequences", "return_state", "stateful", "zero_output_for_mask"}
 

@@ -18,9 +18,9 @@ class LocalAttention(AttentionScore):
         local-m, monotonic:   p = t                         α = softmax over [p − D, p + D]
         local-p, predictive:  p = (S − 1)·σ(v·tanh(s·W))    α = softmax over [p − D, p + D] · exp(−(j − p)² / 2(D/2)²)
 
-    Steps t and locations j count from 0; padding does not count, and S is the number of the other locations. Once a monotonic window has
-    reached the last annotation, it stays there. As in the paper, predictive weights are not normalised again to add up
-    to 1.
+    Steps t and locations j count from 0; padding does not count, and S is the number of the other locations. Once a
+    monotonic window has reached the last annotation, it stays there. As in the paper, predictive weights are not
+    normalised again to add up to 1.
 
     Args:
         attention: attention layer whose scores are used.

@@ -52,10 +52,11 @@ class HardAttentionTrainer(keras.Model):
 
     def call(self, inputs: dict[str, Any], training: bool | None = None) -> dict[str, Any]:
         """Compute the outputs, with locations drawn for half of the pictures in training, for none in validation."""
+        inputs = {name: ops.convert_to_tensor(value) for name, value in inputs.items()}
         batch, steps = ops.shape(inputs["target"])
         locations = self.drawing.output["attention"].shape[-1]
-        noise = keras.random.uniform((batch, steps, locations), seed=self.seeds)
-        drawn = keras.random.uniform((batch,), seed=self.seeds) < (DRAWN if training else 0.0)
+        noise = keras.random.uniform((batch, steps, locations), dtype="float32", seed=self.seeds)
+        drawn = keras.random.uniform((batch,), dtype="float32", seed=self.seeds) < (DRAWN if training else 0.0)
         return self.drawing(inputs | {"noise": noise, "drawn": drawn}, training=training)
 
     def compute_loss(

@@ -1,5 +1,8 @@
 """Searches against enumeration and against plain Python."""
 
+import json
+from dataclasses import asdict
+
 import keras
 import numpy as np
 import pytest
@@ -140,3 +143,76 @@ def test_more_beams_than_tokens():
     found = search(Chain(), BeamRules(9, 2))
     assert (np.diff(found["scores"], axis=1) <= 0).all()
     assert keras.backend.standardize_dtype(found["tokens"].dtype) == "int32"
+
+
+RULES_WITHOUT_EFFECT = [
+    (BeamRules, {"alpha": 0.6}, 'alpha is the exponent of normalize="gnmt", received 0.6 with normalize=None'),
+    (BeamRules, {"alpha": 0.6, "normalize": "length"}, "received 0.6 with normalize='length'"),
+    (SamplingRules, {"temperature": 0, "top_k": 5}, "top_k and nucleus have no effect, received top_k=5"),
+    (SamplingRules, {"temperature": 0.0, "nucleus": 0.9}, "received top_k=0 and nucleus=0.9"),
+]
+
+
+@pytest.mark.parametrize(("kind", "settings", "message"), RULES_WITHOUT_EFFECT)
+def test_settings_without_effect_are_refused(kind, settings, message):
+    with pytest.raises(ValueError, match=message):
+        kind(**settings)
+
+
+NUMBERS = {
+    BeamRules: ("beams", "length", "alpha", "coverage", "least", "finished", "forbidden"),
+    SamplingRules: ("length", "temperature", "top_k", "nucleus", "forbidden"),
+}
+
+
+@pytest.mark.parametrize(("kind", "field"), [(kind, field) for kind, fields in NUMBERS.items() for field in fields])
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("inf"), -1, 1.5, "1", None, True, (3.5,), (-1,), ("a",)], ids=repr
+)
+def test_rules_that_are_no_numbers_are_refused(kind, field, value):
+    if value == 1.5 and field in ("alpha", "coverage", "temperature"):
+        pytest.skip("a number as it should be")
+    gnmt = {"normalize": "gnmt"} if field == "alpha" else {}
+    with pytest.raises(ValueError, match=f"{field} must be"):
+        kind(**{field: value} | gnmt)
+
+
+def test_numbers_of_numpy_become_python_s():
+    rules = BeamRules(
+        np.int64(3), np.int32(9), "keep", "gnmt", np.float64(0.5), least=np.int8(2), forbidden=(np.int64(3),)
+    )
+    assert json.loads(json.dumps(asdict(rules))) == asdict(BeamRules(3, 9, "keep", "gnmt", 0.5, 0.0, 2, (3,))) | {
+        "forbidden": [3]
+    }
+
+
+@pytest.mark.parametrize("offset", [0.0, -3e9, 1e12])
+def test_forbidden_tokens_lose_against_any_score(offset):
+    logits = ops.convert_to_tensor(np.array([[4e9, 0.0, 1e9, 0.0]], "float32") + np.float32(offset))
+    for rules in (SamplingRules(forbidden=(0,)), SamplingRules(forbidden=(0,), temperature=0)):
+        assert int(draw(logits, ops.convert_to_tensor(np.float32([0.5])), rules)[0]) == 2
+    with pytest.raises(ValueError, match=r"forbidden tokens must be within 0\.\.3, received 4"):
+        draw(logits, ops.convert_to_tensor(np.float32([0.5])), SamplingRules(forbidden=(4,)))
+    with pytest.raises(ValueError, match="all 4 tokens of the vocabulary are forbidden"):
+        draw(logits, ops.convert_to_tensor(np.float32([0.5])), SamplingRules(forbidden=(0, 1, 2, 3)))
+
+
+@pytest.mark.parametrize("finished", ["keep", "shrink"])
+def test_searches_take_the_best_of_any_scores(finished):
+    """Log-probabilities of −1e10 and below are real, unlike those of forbidden tokens and missing hypotheses."""
+    model = Chain()
+    for part in (model.table, model.seen, model.start):
+        part *= np.float32(1e10)
+    rules = BeamRules(3, 4, finished, least=1, forbidden=(3,))
+    found = search(model, rules)
+    for example in range(EXAMPLES):
+        expected = (keep if finished == "keep" else shrink)(model, example, rules)
+        values = [hypothesis[1] for hypothesis in expected]
+        np.testing.assert_allclose(found["log_probabilities"][example, : len(values)], values, rtol=TOLERANCE)
+        assert not (found["tokens"][example, : len(values)] == 3).any()
+
+
+def test_the_greatest_noise_draws_no_excluded_token():
+    logits = ops.convert_to_tensor(np.log(np.array([[0.3, 0.3, 0.3, 0.1]], "float32")))
+    for rules in (SamplingRules(forbidden=(2,)), SamplingRules(nucleus=0.5)):
+        assert int(draw(logits, ops.convert_to_tensor(np.float32([1.0])), rules)[0]) in (0, 1, 3)

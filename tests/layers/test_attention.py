@@ -1,8 +1,12 @@
 """Attention, the cells that attend and their loop, against their equations in NumPy."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import keras
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from keras import ops
 
 from keras_segattn.layers import (
@@ -295,3 +299,169 @@ def test_wrong_parts_are_named():
         InputFeedingCell(AttentionLSTMCell(4, GeneralAttention(), "scalar"), 4)
     with pytest.raises(ValueError, match="has no annotations to attend to"):
         AttentionGRUCell(4, UniformAttention()).step(None, [], False)
+
+
+def attention_loop():
+    """Return a loop, and the function that runs it on data of a seed."""
+    rnn = AttentionRNN(AttentionGRUCell(UNITS, AdditiveAttention(5)))
+    return rnn, lambda seed: rnn(data(seed)["sequences"], data(seed)["annotations"])["outputs"]
+
+
+def projected_loop():
+    """Return a loop, and the function that runs it on data of a seed."""
+    rnn = ProjectedRNN(ResetBeforeGRUCell(UNITS), return_sequences=True)
+    return rnn, lambda seed: rnn(data(seed)["sequences"])
+
+
+LOOPS = [attention_loop, projected_loop]
+
+
+@pytest.mark.parametrize("make", LOOPS)
+def test_calls_in_several_threads_do_not_meet(make):
+    _, call = make()
+    expected = [np.asarray(call(seed)) for seed in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(call, [seed for seed in range(4) for _ in range(3)]))
+    for number, value in enumerate(found):
+        np.testing.assert_allclose(value, expected[number // 3], atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("make", LOOPS)
+def test_a_call_leaves_nothing_on_a_layer(make, monkeypatch):
+    layer, call = make()
+    call(0)
+    own = {id(part) for part in layer._flatten_layers()}
+    written, usual = [], keras.layers.Layer.__setattr__
+
+    def write(part, attribute, value):
+        # Keras notes at each call that a layer was called and is built.
+        if id(part) in own and attribute not in ("_called", "built"):
+            written.append(attribute)
+        usual(part, attribute, value)
+
+    monkeypatch.setattr(keras.layers.Layer, "__setattr__", write)
+    call(1)
+    assert written == []
+
+
+# Scores of any size: the products of large vectors are far below and above those of trained networks.
+SCORES = st.lists(
+    st.sampled_from([0.0, -1e4, -3e4, -7e4, 1e4, -1e9, 1e9, -1e30, 1e30, -12.5, 3.0]), min_size=5, max_size=5
+)
+
+
+@pytest.mark.parametrize("kind", [DotAttention, lambda: LocalAttention(DotAttention(), "monotonic", window=9)])
+@given(scores=SCORES, mask=st.lists(st.booleans(), min_size=5, max_size=5))
+@settings(max_examples=15, deadline=None)
+def test_masks_are_exact_whatever_the_scores(kind, scores, mask):
+    mask = np.array([mask, [False] * 5])
+    exact = np.array(scores, "float32").astype("float64")[mask[0]]
+    found = kind()(np.ones((2, 1), "float32"), np.array([scores, scores], "float32")[..., None], mask=mask)
+    weights = np.asarray(found["weights"])
+    np.testing.assert_allclose(weights[0, mask[0]], softmax(exact) if mask[0].any() else exact, atol=TOLERANCE)
+    assert not weights[~mask].any()
+
+
+@pytest.mark.one_backend
+def test_gradients_of_masked_scores_are_finite():
+    import tensorflow as tf
+
+    keys = tf.Variable(np.array([[[-7e4], [3.0]], [[1e30], [5.0]]], "float32"))
+    with tf.GradientTape() as tape:
+        weights = DotAttention()(np.ones((2, 1), "float32"), keys, mask=[[True, False], [False, False]])["weights"]
+        value = ops.sum(ops.square(weights))
+    np.testing.assert_array_equal(tape.gradient(value, keys), np.zeros((2, 2, 1)))
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16", "mixed_bfloat16"])
+def test_hard_attention_draws_by_its_weights_in_any_precision(policy):
+    keras.config.set_dtype_policy(policy)
+    batch, locations = 4000, 200
+    annotations = np.zeros((batch, locations, 1), "float32")
+    annotations[:, 0] = 9.5
+    rnn = AttentionRNN(AttentionGRUCell(1, HardAttention(DotAttention())))
+    mask = np.arange(locations) < locations - 50
+    noise = np.random.default_rng(0).random((batch, 1, locations)).astype("float32")
+    noise[:, :, -1] = np.nextafter(1, 0, dtype="float32")  # in half precision this is 1
+    found = rnn(
+        np.ones((batch, 1, 1), "float32"),
+        annotations,
+        annotation_mask=np.broadcast_to(mask, (batch, locations)),
+        initial_state=[np.ones((batch, 1), "float32")],
+        noise=noise,
+        drawn=np.ones(batch, bool),
+    )
+    choices = np.asarray(ops.cast(found["choices"], "float32"))[:, 0]
+    np.testing.assert_array_equal(choices.sum(axis=1), 1)
+    assert not choices[:, ~mask].any()
+    share = np.exp(9.5) / (np.exp(9.5) + mask.sum() - 1)
+    # Four standard deviations of the share of the batch.
+    assert choices[:, 0].mean() == pytest.approx(share, abs=4 * np.sqrt(share * (1 - share) / batch))
+
+
+@pytest.mark.parametrize("most_probable", [False, True])
+def test_nothing_but_padding_is_never_drawn(most_probable):
+    x = data()
+    rnn = AttentionRNN(AttentionGRUCell(UNITS, HardAttention(AdditiveAttention(5), most_probable)))
+    mask, noise = np.zeros((BATCH, LOCATIONS), bool), np.full((BATCH, STEPS, LOCATIONS), 0.5, "float32")
+    found = rnn(x["sequences"], x["annotations"], annotation_mask=mask, noise=noise, drawn=np.ones(BATCH, bool))
+    for part in ("weights", "choices", "context"):
+        assert not np.asarray(found[part]).any()
+
+
+def test_windows_are_placed_exactly_in_half_precision():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    annotations = np.zeros((1, 600, 1), "float32")
+    local = LocalAttention(UniformAttention(), "monotonic", window=1)
+    local(np.ones((1, 1), "float32"), annotations)
+    memory = local.remember(ops.cast(annotations, "bfloat16"))
+    previous = local.first(memory)
+    for _ in range(2):
+        previous = local.carried(None, previous + 255)
+    seen = local.attend(ops.ones((1, 1), "bfloat16"), memory, previous)
+    np.testing.assert_array_equal(np.asarray(ops.cast(seen.weights, "float32"))[0].nonzero()[0], [511, 512, 513])
+
+
+@pytest.mark.parametrize("unroll", [False, True])
+def test_go_backwards_runs_the_steps_from_the_last(unroll):
+    x = data()
+    rnn = AttentionRNN(AttentionGRUCell(UNITS, AdditiveAttention(5)), unroll, go_backwards=True)
+    found = rnn(x["sequences"], x["annotations"])
+    forward = AttentionRNN(rnn.cell)(x["sequences"][:, ::-1], x["annotations"])
+    np.testing.assert_allclose(found["outputs"], forward["outputs"], atol=TOLERANCE)
+    again = AttentionRNN.from_config(rnn.get_config())
+    again(x["sequences"], x["annotations"])
+    again.set_weights(rnn.get_weights())
+    np.testing.assert_allclose(again(x["sequences"], x["annotations"])["outputs"], found["outputs"], atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("name", ["return_sequences", "return_state", "stateful", "zero_output_for_mask", "time_major"])
+def test_other_arguments_of_keras_s_loop_are_refused_by_name(name):
+    with pytest.raises((TypeError, ValueError), match=name):
+        AttentionRNN(AttentionGRUCell(4, UniformAttention()), **{name: True})
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: AdditiveAttention(5),
+        pytest.param(lambda: LocationAttention(5, filters=2, width=3), marks=pytest.mark.thorough),
+    ],
+)
+def test_xla_differentiates_the_loop_for_open_sizes(make):
+    import tensorflow as tf
+
+    x = data()
+    rnn = AttentionRNN(AttentionGRUCell(UNITS, make()))
+    rnn(x["sequences"], x["annotations"])
+
+    def gradient(sequences, annotations):
+        with tf.GradientTape() as tape:
+            value = ops.sum(ops.square(rnn(sequences, annotations)["outputs"]))
+        return tape.gradient(value, [weight.value for weight in rnn.trainable_weights])
+
+    open_sizes = [tf.TensorSpec((None, None, size)) for size in (SIZE, WIDTH)]
+    compiled = tf.function(gradient, open_sizes, jit_compile=True)(x["sequences"], x["annotations"])
+    for found, expected in zip(compiled, gradient(x["sequences"], x["annotations"]), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)

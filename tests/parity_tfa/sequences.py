@@ -78,8 +78,7 @@ def search(x, beams, length, length_penalty, coverage):
         return ops.matmul(states[0], x["output_kernel"]), seen.weights, states
 
     states = cell.start([ops.repeat(x[name], beams, axis=0) for name in ("state", "cell")], memory)
-    normalize = "gnmt" if length_penalty else None
-    rules = BeamRules(beams, length, "keep", normalize, length_penalty, coverage)
+    rules = BeamRules(beams, length, "keep", "gnmt", length_penalty, coverage)
     found = beam_search(step, states, LOCATIONS, rules, VOCABULARY, 1, 2)
     return np.asarray(found["tokens"]), np.asarray(found["log_probabilities"])
 
