@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_segattn.arguments import check_positive_integer
+from keras_segattn.arguments import check_choice, check_positive_integer
 from keras_segattn.layers.attention_score import AttentionScore
 
 
@@ -20,7 +20,8 @@ def matmul_in_loop(x: Any, kernel: Any) -> Any:
 class AdditiveAttention(AttentionScore):
     """Attention with scores v·tanh(s·W + h·U) of annotations h for a query s (the paper's appendix A.1.2).
 
-    Replaces `tfa.seq2seq.BahdanauAttention`. Keys h·U are computed once for all queries.
+    Replaces `tfa.seq2seq.BahdanauAttention`. Keys h·U are computed once for all queries. With `normalize`, scores are
+    g·v/‖v‖·tanh(s·W + h·U + b) with a learned number g and a learned bias b (Salimans & Kingma 2016, arXiv 1602.07868).
 
     Args:
         units: width of the hidden layer, to which W and U map.
@@ -30,6 +31,8 @@ class AdditiveAttention(AttentionScore):
         score_bias: whether one learned number is added to all scores. It does not change the attention weights, but
             released files contain it.
         query_initializer, key_initializer, layer_initializer, score_initializer: initialisers of the kernels.
+        normalize: whether v is normalised by its length, as with `normalize=True` in TensorFlow Addons. At first, g is
+            1/√units, and b is zero.
 
     Call arguments and output are those of `AttentionScore`.
 
@@ -52,12 +55,15 @@ class AdditiveAttention(AttentionScore):
         key_initializer: Any = "glorot_uniform",
         layer_initializer: Any = "glorot_uniform",
         score_initializer: Any = "glorot_uniform",
+        normalize: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         check_positive_integer("units", units)
         if isinstance(key_layers, bool) or not isinstance(key_layers, int) or key_layers < 0:
             raise ValueError(f"key_layers must be an integer from 0, received {key_layers!r}")
+        check_choice("normalize", normalize, (True, False))
+        self.normalize = normalize
         self.units, self.key_bias, self.key_layers, self.score_bias = units, key_bias, key_layers, score_bias
         self.query_initializer = keras.initializers.get(query_initializer)
         self.key_initializer = keras.initializers.get(key_initializer)
@@ -86,6 +92,10 @@ class AdditiveAttention(AttentionScore):
             name="score_kernel", shape=(self.units, 1), initializer=self.score_initializer
         )
         self.offset = self._bias("score_bias", (1,)) if self.score_bias else None
+        if self.normalize:
+            gain = keras.initializers.Constant(self.units**-0.5)
+            self.score_gain = self.add_weight(name="score_gain", shape=(), initializer=gain)
+            self.hidden_bias = self._bias("hidden_bias", (self.units,))
 
     def _bias(self, name: str, shape: tuple[int, ...]) -> Any:
         return self.add_weight(name=name, shape=shape, initializer="zeros")
@@ -104,12 +114,16 @@ class AdditiveAttention(AttentionScore):
         return self._scored(ops.matmul(query, self.query_kernel)[:, None] + keys)
 
     def _scored(self, hidden: Any) -> Any:
-        scores = matmul_in_loop(ops.tanh(hidden), self.score_kernel)[..., 0]
+        kernel = self.score_kernel
+        if self.normalize:
+            hidden = hidden + self.hidden_bias
+            kernel = self.score_gain * ops.normalize(kernel, axis=0)
+        scores = matmul_in_loop(ops.tanh(hidden), kernel)[..., 0]
         return scores if self.offset is None else scores + self.offset
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
-        names = ("units", "key_bias", "key_layers", "score_bias")
+        names = ("units", "key_bias", "key_layers", "score_bias", "normalize")
         initializers = ("query_initializer", "key_initializer", "layer_initializer", "score_initializer")
         return (
             super().get_config()

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_segattn.arguments import check_choice
 from keras_segattn.layers.attention_score import AttentionScore
 
 
@@ -45,6 +46,7 @@ class GeneralAttention(AttentionScore):
 
     Args:
         kernel_initializer: initialiser of W.
+        scale: whether scores are multiplied by a learned number, at first 1, as with `scale=True` in TensorFlow Addons.
 
     Call arguments and output are those of `AttentionScore`.
 
@@ -56,9 +58,11 @@ class GeneralAttention(AttentionScore):
         TensorShape([2, 512])
     """
 
-    def __init__(self, kernel_initializer: Any = "glorot_uniform", **kwargs: Any) -> None:
+    def __init__(self, kernel_initializer: Any = "glorot_uniform", scale: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        check_choice("scale", scale, (True, False))
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.scale = scale
 
     def build(
         self, query_shape: tuple[int | None, ...], annotations_shape: tuple[int | None, ...], mask_shape: Any = None
@@ -67,6 +71,8 @@ class GeneralAttention(AttentionScore):
         super().build(query_shape, annotations_shape)
         shape = (annotations_shape[-1], query_shape[-1])
         self.kernel = self.add_weight(name="kernel", shape=shape, initializer=self.kernel_initializer)
+        if self.scale:
+            self.score_scale = self.add_weight(name="score_scale", shape=(), initializer="ones")
 
     def keys(self, annotations: Any) -> Any:
         """Compute the keys W·h."""
@@ -74,8 +80,10 @@ class GeneralAttention(AttentionScore):
 
     def scores(self, query: Any, keys: Any, previous: Any) -> Any:
         """Compute the products of the query with all keys."""
-        return ops.matmul(keys, query[..., None])[..., 0]
+        scores = ops.matmul(keys, query[..., None])[..., 0]
+        return scores * self.score_scale if self.scale else scores
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
-        return super().get_config() | {"kernel_initializer": keras.initializers.serialize(self.kernel_initializer)}
+        initializer = keras.initializers.serialize(self.kernel_initializer)
+        return super().get_config() | {"kernel_initializer": initializer, "scale": self.scale}

@@ -202,7 +202,7 @@ def test_searches_take_the_best_of_any_scores(finished):
     """Log-probabilities of −1e10 and below are real, unlike those of forbidden tokens and missing hypotheses."""
     model = Chain()
     for part in (model.table, model.seen, model.start):
-        part *= np.float32(1e10)
+        np.multiply(part, 1e10, out=part)
     rules = BeamRules(3, 4, finished, least=1, forbidden=(3,))
     found = search(model, rules)
     for example in range(EXAMPLES):

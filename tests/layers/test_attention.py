@@ -69,7 +69,7 @@ def scores_of(attention, w, query, annotations, previous):
     if isinstance(attention, DotAttention):
         return np.einsum("bq,blq->bl", query, annotations)
     if isinstance(attention, GeneralAttention):
-        return np.einsum("bq,dq,bld->bl", query, w["kernel"], annotations)
+        return np.einsum("bq,dq,bld->bl", query, w["kernel"], annotations) * w.get("score_scale", 1)
     keys = annotations @ w["key_kernel"] + w.get("key_bias", 0)
     if "layer1_kernel" in w:
         keys = np.tanh(keys @ w["layer1_kernel"] + w["layer1_bias"])
@@ -79,7 +79,10 @@ def scores_of(attention, w, query, annotations, previous):
         padded = np.pad(previous, [(0, 0), (width, width)])
         windows = np.stack([padded[:, i : i + 2 * width + 1] for i in range(previous.shape[1])], axis=1)
         hidden = hidden + np.einsum("blk,kf->blf", windows, w["filter_kernel"][:, 0]) @ w["location_kernel"]
-    return (np.tanh(hidden) @ w["score_kernel"])[..., 0] + w.get("score_bias", 0)
+    kernel = w["score_kernel"]
+    if "score_gain" in w:
+        hidden, kernel = hidden + w["hidden_bias"], w["score_gain"] * kernel / np.linalg.norm(kernel)
+    return (np.tanh(hidden) @ kernel)[..., 0] + w.get("score_bias", 0)
 
 
 def weights_of(scores, mask):
@@ -95,7 +98,11 @@ ATTENTIONS = [
 ]
 
 
-@pytest.mark.parametrize("make", [*ATTENTIONS, DotAttention])
+# Options of TensorFlow Addons' scores.
+OPTIONS = [lambda: AdditiveAttention(5, normalize=True), lambda: GeneralAttention(scale=True)]
+
+
+@pytest.mark.parametrize("make", [*ATTENTIONS, *OPTIONS, DotAttention])
 def test_scores_are_the_papers(make):
     x = data()
     size = WIDTH if make is DotAttention else UNITS
@@ -110,6 +117,26 @@ def test_scores_are_the_papers(make):
     np.testing.assert_allclose(
         found["context"], np.einsum("bl,bld->bd", weights, x["annotations"]), rtol=TOLERANCE, atol=TOLERANCE
     )
+
+
+@pytest.mark.parametrize("make", OPTIONS)
+def test_options_of_scores_survive_the_config(make):
+    x, query = data(), np.ones((BATCH, UNITS), "float32")
+    attention = randomised(make(), query, x["annotations"])
+    again = type(attention).from_config(attention.get_config())
+    again(query, x["annotations"])
+    again.set_weights(attention.get_weights())
+    for name, value in attention(query, x["annotations"]).items():
+        np.testing.assert_array_equal(again(query, x["annotations"])[name], value)
+
+
+def test_options_of_scores_begin_as_in_addons():
+    query, annotations = np.ones((1, UNITS), "float32"), data()["annotations"][:1]
+    additive, general = (make() for make in OPTIONS)
+    additive(query, annotations), general(query, annotations)
+    assert float(additive.score_gain) == pytest.approx(np.sqrt(1 / 5))
+    assert not np.asarray(additive.hidden_bias).any()
+    assert float(general.score_scale) == 1
 
 
 def test_nothing_to_attend_to_gives_nothing():
