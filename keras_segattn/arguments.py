@@ -60,14 +60,14 @@ def is_integer(value: Any) -> bool:
 
 def is_number(value: Any) -> bool:
     """Return whether `value` is a finite real number of Python or NumPy; truth values are none."""
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
 
 
 def check_number(name: str, value: Any, least: float, most: float = math.inf) -> None:
     """Raise `ValueError` unless `value` is a finite number of at least `least` and at most `most`."""
     if not is_number(value) or not least <= value <= most:
-        limits = f"at least {least:g}" if most == math.inf else f"in {least:g}..{most:g}"
-        raise ValueError(f"{name} must be a finite number {limits}, received {value!r}")
+        limits = f"at least {least:g} and finite" if most == math.inf else f"in {least:g}..{most:g}"
+        raise ValueError(f"{name} must be {limits}, received {value!r}")
 
 
 def check_positive_integer(name: str, value: Any) -> None:

@@ -15,7 +15,7 @@ from keras_segattn.decoding.drawing import SamplingRules, sample_tokens
 class Search(keras.layers.Layer):
     """Base of the searches: a decoder, and the ids of the tokens before the first and after the last."""
 
-    kind: type  # class of the rules
+    kind: type[Any]  # class of the rules
 
     def __init__(self, decoder: Decoder, bos: int, eos: int, rules: Any, **kwargs: Any) -> None:
         super().__init__(**({"dtype": "float32"} | kwargs))
@@ -80,7 +80,7 @@ class BeamSearch(Search):
         >>> found = BeamSearch(decoder, bos=1, eos=2, rules=BeamRules(beams=12, length=50))(encoded)
     """
 
-    kind = BeamRules
+    kind: type[Any] = BeamRules
 
     def __init__(self, decoder: Decoder, bos: int, eos: int, rules: BeamRules | None = None, **kwargs: Any) -> None:
         super().__init__(decoder, bos, eos, BeamRules() if rules is None else rules, **kwargs)
@@ -145,7 +145,7 @@ class SampleTokens(Search):
         >>> drawn = SampleTokens(decoder, bos=1, eos=2, rules=rules)(encoded, noise)
     """
 
-    kind = SamplingRules
+    kind: type[Any] = SamplingRules
 
     def __init__(self, decoder: Decoder, bos: int, eos: int, rules: SamplingRules | None = None, **kwargs: Any) -> None:
         super().__init__(decoder, bos, eos, SamplingRules() if rules is None else rules, **kwargs)

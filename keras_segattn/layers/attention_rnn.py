@@ -24,8 +24,8 @@ class AttentionRNN(ProjectedRNN):
         cell: an attention cell, such as `AttentionLSTMCell` or `AttentionGRUCell`.
         unroll: whether the steps become a graph without a loop, which is larger, but faster for a few steps.
         go_backwards: whether the steps run from the last to the first; the outputs are in the order of the steps.
-        **kwargs: arguments of `keras.layers.Layer`. Those of `keras.layers.RNN` are refused: all outputs and states are
-            returned, and `stateful=True` is `initial_state=found["states"]` in the next call.
+        **kwargs: arguments of `keras.layers.Layer`. The other arguments of `keras.layers.RNN` are refused: all outputs
+            and states are returned, and `stateful=True` is `initial_state=found["states"]` in the next call.
 
     Call arguments:
         sequences: inputs of the steps, `(batch, T, size)`.
