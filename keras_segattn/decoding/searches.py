@@ -32,6 +32,11 @@ class Search(keras.layers.Layer):
     def compute_mask(self, *_: Any) -> None:
         """Return no mask: where sentences end is an output."""
 
+    def masked(self, encoded: dict[str, Any], masks: Any) -> dict[str, Any]:
+        """Add the mask that Keras attaches to the annotations, unless `encoded` has a mask."""
+        mask = (masks or {}).get("annotations")
+        return encoded if mask is None else {"mask": mask} | encoded
+
     def check_finite(self, encoded: dict[str, Any]) -> None:
         """Raise `ValueError` if tensors are not finite; in a graph, where values are unknown, do nothing."""
         for name, tensor in encoded.items():
@@ -64,7 +69,8 @@ class BeamSearch(Search):
         rules: rules of the search.
 
     Call arguments:
-        encoded: dict of tensors of one batch, which the decoder's `start` reads.
+        encoded: dict of tensors of one batch, which the decoder's `start` reads. If it has no `mask`, the mask that
+            Keras attaches to its `annotations` is added; Keras passes it as the argument `mask`.
 
     Output:
         dict `tokens` int32 `(batch, K, T)`, eos from the end on; `scores` float32 `(batch, K)`, by which sequences are
@@ -89,8 +95,9 @@ class BeamSearch(Search):
         """Make the weights of a decoder that comes from a file."""
         self.decoder.build_layers(encoded_shape)
 
-    def call(self, encoded: dict[str, Any]) -> dict[str, Any]:
+    def call(self, encoded: dict[str, Any], mask: Any = None) -> dict[str, Any]:
         """Search, and return the dict described above."""
+        encoded = self.masked(encoded, mask)
         self.check_finite(encoded)
         states, memory = self.decoder.start(encoded, self.rules.beams)
         locations = self.decoder.locations(encoded)
@@ -100,7 +107,11 @@ class BeamSearch(Search):
 
         return beam_search(step, states, locations, self.rules, self.decoder.vocabulary, self.bos, self.eos)
 
-    def compute_output_spec(self, encoded: dict[str, Any]) -> dict[str, keras.KerasTensor]:
+    def compute_output_spec(
+        self,
+        encoded: dict[str, Any],
+        mask: Any = None,  # noqa: ARG002
+    ) -> dict[str, keras.KerasTensor]:
         """Return shapes and dtypes of K hypotheses of T tokens."""
         batch, locations = self.decoder.sizes(encoded)
         shape = (batch, self.rules.beams)
@@ -129,7 +140,8 @@ class SampleTokens(Search):
         rules: rules of the draw.
 
     Call arguments:
-        encoded: dict of tensors of one batch, which the decoder's `start` reads.
+        encoded: dict of tensors of one batch, which the decoder's `start` reads. If it has no `mask`, the mask that
+            Keras attaches to its `annotations` is added; Keras passes it as the argument `encoded_mask`.
         noise: float32 `(batch, T)`, uniform in [0, 1): the same noise gives the same tokens everywhere.
 
     Output:
@@ -156,8 +168,9 @@ class SampleTokens(Search):
             raise ValueError(f"noise must be (batch, {self.rules.length}), received the shape {tuple(noise_shape)}")
         self.decoder.build_layers(encoded_shape)
 
-    def call(self, encoded: dict[str, Any], noise: Any) -> dict[str, Any]:
+    def call(self, encoded: dict[str, Any], noise: Any, encoded_mask: Any = None) -> dict[str, Any]:
         """Draw sequences, and return the dict described above."""
+        encoded = self.masked(encoded, encoded_mask)
         self.check_finite(encoded)
         states, memory = self.decoder.start(encoded, 1)
         locations = self.decoder.locations(encoded)
@@ -167,7 +180,12 @@ class SampleTokens(Search):
 
         return sample_tokens(step, states, locations, noise, self.rules, self.bos, self.eos)
 
-    def compute_output_spec(self, encoded: dict[str, Any], noise: Any) -> dict[str, keras.KerasTensor]:  # noqa: ARG002
+    def compute_output_spec(
+        self,
+        encoded: dict[str, Any],
+        noise: Any,  # noqa: ARG002
+        encoded_mask: Any = None,  # noqa: ARG002
+    ) -> dict[str, keras.KerasTensor]:
         """Return shapes and dtypes of one sequence of T tokens."""
         batch, locations = self.decoder.sizes(encoded)
         return {

@@ -7,6 +7,7 @@ from keras_segattn.layers.attention_cell import AttentionCell
 from keras_segattn.layers.attention_gru_cell import AttentionGRUCell
 from keras_segattn.layers.attention_lstm_cell import AttentionLSTMCell
 from keras_segattn.layers.attention_rnn import AttentionRNN
+from keras_segattn.layers.attention_rnn_cell import AttentionRNNCell
 from keras_segattn.layers.attention_score import AttentionScore, Memory
 from keras_segattn.layers.batch_statistics import BatchStatistics, RecurrentBatchNormalization
 from keras_segattn.layers.bilinear_initializer import BilinearInitializer
@@ -46,6 +47,7 @@ __all__ = [
     "AttentionGRUCell",
     "AttentionLSTMCell",
     "AttentionRNN",
+    "AttentionRNNCell",
     "AttentionScore",
     "BatchStatistics",
     "BilinearInitializer",

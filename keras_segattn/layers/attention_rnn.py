@@ -57,7 +57,10 @@ class AttentionRNN(ProjectedRNN):
 
     def __init__(self, cell: AttentionCell, unroll: bool = False, go_backwards: bool = False, **kwargs: Any) -> None:
         if not isinstance(cell, AttentionCell):
-            raise TypeError(f"cell must be one of keras_segattn.layers' attention cells, received {cell!r}")
+            raise TypeError(
+                "cell must be one of keras_segattn.layers' attention cells, such as AttentionRNNCell around a cell of "
+                f"Keras, received {cell!r}"
+            )
         refused = sorted(FIXED & kwargs.keys())
         if refused:
             raise TypeError(

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_segattn.arguments import check_positive_integer
+from keras_segattn.arguments import check_choice, check_positive_integer
 from keras_segattn.layers.attention_cell import AttentionCell
 from keras_segattn.layers.attention_score import Memory, Seen
 
@@ -20,9 +20,11 @@ class InputFeedingCell(AttentionCell):
     and 3.3). Replaces `tfa.seq2seq.AttentionWrapper`.
 
     Args:
-        cell: `AttentionLSTMCell` or `AttentionGRUCell`, whose attention is used.
+        cell: `AttentionLSTMCell`, `AttentionGRUCell` or `AttentionRNNCell`, whose attention is used.
         units: width of h̃, which is both the output of the loop and the first of its states; h̃ starts as zeros.
         kernel_initializer: initialiser of W.
+        activation: name of the activation of h̃: `"tanh"`, the paper's, or `None` for none, as TensorFlow Addons'
+            `attention_layer_size` makes it.
 
     Raises:
         TypeError, ValueError: if an argument is wrong.
@@ -33,16 +35,25 @@ class InputFeedingCell(AttentionCell):
     """
 
     def __init__(
-        self, cell: AttentionCell, units: int, kernel_initializer: Any = "glorot_uniform", **kwargs: Any
+        self,
+        cell: AttentionCell,
+        units: int,
+        kernel_initializer: Any = "glorot_uniform",
+        activation: str | None = "tanh",
+        **kwargs: Any,
     ) -> None:
         if not isinstance(cell, AttentionCell):
-            raise TypeError(f"cell must be one of keras_segattn.layers' attention cells, received {cell!r}")
+            raise TypeError(
+                "cell must be one of keras_segattn.layers' attention cells, such as AttentionRNNCell around a cell of "
+                f"Keras, received {cell!r}"
+            )
         if getattr(cell, "selector", None) is not None:
             raise ValueError(f"expected a cell without a selector, received {cell.selector!r}")
         super().__init__(cell.attention, **kwargs)
         check_positive_integer("units", units)
         self.cell, self.units, self.state_sizes = cell, units, [units, *cell.state_sizes]
-        self.projection = cell.projection
+        check_choice("activation", activation, ("tanh", None))
+        self.activation = activation
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
     def build(self, inputs_shape: tuple[int | None, ...], annotations_shape: tuple[int | None, ...]) -> None:
@@ -53,6 +64,7 @@ class InputFeedingCell(AttentionCell):
         if not self.cell.built:
             self.cell.build(inputs_shape, (inputs_shape[0], None, self.units))
             self.cell.built = True
+        self.projection = self.cell.projection
         self.kernel = self.add_weight(
             name="kernel",
             shape=(int(annotations_shape[-1] or 0) + self.cell.units, self.units),
@@ -71,7 +83,8 @@ class InputFeedingCell(AttentionCell):
         inner = self.cell.advance(projected, fed, inner)
         previous = self.previous(states)
         seen = self.attention.attend(inner[0], memory, previous, noise)
-        out = ops.tanh(ops.matmul(ops.concatenate([seen.context, inner[0]], axis=-1), self.kernel))
+        out = ops.matmul(ops.concatenate([seen.context, inner[0]], axis=-1), self.kernel)
+        out = ops.tanh(out) if self.activation == "tanh" else out
         return seen, [out, *inner, *self.carried(seen, previous)]
 
     def start(self, states: list[Any], memory: Memory) -> list[Any]:
@@ -88,6 +101,7 @@ class InputFeedingCell(AttentionCell):
         return config | {
             "cell": keras.saving.serialize_keras_object(self.cell),
             "units": self.units,
+            "activation": self.activation,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }
 

@@ -14,6 +14,7 @@ from keras_segattn.layers import (
     AttentionGRUCell,
     AttentionLSTMCell,
     AttentionRNN,
+    AttentionRNNCell,
     DotAttention,
     GeneralAttention,
     HardAttention,
@@ -492,3 +493,42 @@ def test_xla_differentiates_the_loop_for_open_sizes(make):
     compiled = tf.function(gradient, open_sizes, jit_compile=True)(x["sequences"], x["annotations"])
     for found, expected in zip(compiled, gradient(x["sequences"], x["annotations"]), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+KERAS_CELLS = {
+    "lstm": lambda: keras.layers.LSTMCell(UNITS),
+    "gru": lambda: keras.layers.GRUCell(UNITS),
+    "stack": lambda: keras.layers.StackedRNNCells([keras.layers.LSTMCell(5), keras.layers.GRUCell(UNITS)]),
+}
+
+
+@pytest.mark.parametrize("name", KERAS_CELLS)
+@pytest.mark.parametrize("feeding", [False, True])
+def test_any_cell_of_keras_attends(name, feeding):
+    x, attention = data(), GeneralAttention()
+    inner = AttentionRNNCell(KERAS_CELLS[name](), attention)
+    rnn = AttentionRNN(InputFeedingCell(inner, 5, activation=None) if feeding else inner)
+    found = rnn(**x)
+    states = [[np.zeros((BATCH, size), "float32") for size in np.ravel(cell.state_size)] for cell in inner.cells]
+    fed = np.zeros((BATCH, 5), "float32")
+    for t in range(STEPS):
+        seen = attention(states[-1][0], x["annotations"], x["annotation_mask"])
+        out = np.concatenate([x["sequences"][:, t], fed if feeding else seen["context"]], axis=1)
+        for number, cell in enumerate(inner.cells):
+            out, states[number] = cell(out, states[number])
+        if feeding:
+            seen = attention(states[-1][0], x["annotations"], x["annotation_mask"])
+            out = fed = np.concatenate([seen["context"], states[-1][0]], axis=1) @ np.asarray(rnn.cell.kernel)
+        np.testing.assert_allclose(np.asarray(found["outputs"])[:, t], out, atol=TOLERANCE)
+        np.testing.assert_allclose(np.asarray(found["weights"])[:, t], seen["weights"], atol=TOLERANCE)
+    again = AttentionRNN.from_config(rnn.get_config())
+    again(**x)
+    again.set_weights(rnn.get_weights())
+    np.testing.assert_allclose(again(**x)["outputs"], found["outputs"], atol=TOLERANCE)
+
+
+def test_cells_of_keras_that_cannot_attend_are_refused():
+    with pytest.raises(ValueError, match="expected cells without dropout, received dropped with it"):
+        AttentionRNNCell(keras.layers.LSTMCell(4, dropout=0.1, name="dropped"), UniformAttention())
+    with pytest.raises(TypeError, match="cell must be a cell of Keras"):
+        AttentionRNNCell(keras.layers.Dense(4), UniformAttention())

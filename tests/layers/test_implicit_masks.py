@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_segattn.attention import RNNSearch, rnnsearch
+from keras_segattn.decoding import BeamRules, BeamSearch, SampleTokens, SamplingRules
 from keras_segattn.layers import (
     AddBias,
     AdditiveAttention,
@@ -152,6 +154,42 @@ def test_the_projected_loop_is_keras_s_loop_with_a_mask(settings, state):
 )
 def test_layers_between_loops_pass_masks_on(layer, mask):
     np.testing.assert_array_equal(mask_of(layer(vectors(STEPS)[1])), mask)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"stateful": True}, {"return_sequences": True, "go_backwards": True}, {"return_state": True, "unroll": True}],
+    ids=str,
+)
+def test_arguments_of_keras_s_loop_survive_the_config(arguments):
+    steps, _ = vectors(STEPS)
+    rnn = ProjectedRNN(ResetBeforeGRUCell(SIZE), **arguments)
+    plain = keras.layers.RNN(rnn.cell, **arguments)
+    for _ in range(2):  # a second batch, which goes on where the first one ended if the loop is stateful
+        outputs = rnn(steps)
+        for found, expected in zip(keras.tree.flatten(outputs), keras.tree.flatten(plain(steps)), strict=True):
+            np.testing.assert_allclose(found, expected, atol=1e-6)
+    again = ProjectedRNN.from_config(rnn.get_config())
+    assert all(getattr(again, name) == value for name, value in arguments.items())
+
+
+@pytest.mark.parametrize("kind", ["beams", "draws"])
+def test_searches_get_the_mask_of_the_annotations(kind):
+    source = np.array([[4, 5, 2, 0, 0], [4, 5, 6, 7, 2]], "int32")
+    model = RNNSearch(9, 8, units=6, embedding=4, maxout=3, alignment=5, initialization="scaled")
+    tensors = keras.Model(model.input["source"], rnnsearch.encoded(model))(source)
+    decoder, noise = rnnsearch.decoder_of(model), (np.full((2, 4), 0.5, "float32"),)
+    if kind == "beams":
+        search, noise = BeamSearch(decoder, 1, 2, BeamRules(2, 4)), ()
+    else:
+        search = SampleTokens(decoder, 1, 2, SamplingRules(4))
+    mask = ops.not_equal(source, 0)
+    plain = {name: ops.copy(tensors[name]) for name in ("annotations", "state")}
+    explicit = search(plain | {"mask": mask}, *noise)
+    state = plain.pop("state")
+    masked = {"annotations": keras.layers.Masking()(plain["annotations"] * ops.cast(mask, "float32")[..., None])}
+    implicit = search(masked | {"state": state}, *noise)
+    np.testing.assert_allclose(implicit["attention"], explicit["attention"], atol=1e-6)
 
 
 def test_masks_of_embeddings_reach_the_loop_in_a_stored_model(tmp_path):
