@@ -11,12 +11,34 @@ from keras_segattn.layers import AttentionCell
 class Decoder(keras.layers.Layer):
     """Base of the decoders, which a search calls step by step, in a loop inside the graph.
 
-    A subclass is registered as serialisable, and reads from `encoded`, a dict of tensors that has `annotations`
-    `(batch, L, D)`: D numbers at each of L locations.
+    A decoder for a network of one's own defines three methods: `build_layers`, `start` and `step`. It is registered as
+    serialisable, and reads from `encoded`, a dict of tensors that has `annotations` `(batch, L, D)`: D numbers at each
+    of L locations. `BeamSearch` and `SampleTokens` then write sentences with it, `sequence_endpoints` makes its
+    signatures, and a `Card` whose `endpoints` are those gives the network exports and commands.
 
     Args:
         cell: cell of the training model's loop.
         parts: layers around that loop; the one named `logits` has one unit per token.
+
+    Example:
+        >>> @keras.saving.register_keras_serializable()
+        ... class WordDecoder(Decoder):
+        ...     def build_layers(self, encoded_shape):
+        ...         self.parts["words"](keras.KerasTensor((None,), dtype="int32"))
+        ...         self.build_cell(self.parts["words"].output_dim, encoded_shape["annotations"])
+        ...         self.parts["logits"](keras.KerasTensor((None, self.cell.units)))
+        ...
+        ...     def start(self, encoded, hypotheses):
+        ...         memory = self.cell.attention.remember(encoded["annotations"], encoded["mask"]).repeated(hypotheses)
+        ...         states = [keras.ops.repeat(encoded[name], hypotheses, axis=0) for name in ("h", "c")]
+        ...         return self.cell.start(states, memory), memory
+        ...
+        ...     def step(self, tokens, states, memory):
+        ...         words = self.cell.project(self.parts["words"](tokens))
+        ...         seen, states = self.cell.attend_and_advance(words, states, memory)
+        ...         return self.parts["logits"](states[0]), seen.weights, states
+        >>> decoder = WordDecoder(model.get_layer("loop").cell, [model.get_layer("words"), model.get_layer("logits")])
+        >>> search = BeamSearch(decoder, bos=1, eos=2)
     """
 
     def __init__(self, cell: AttentionCell, parts: list[keras.layers.Layer], **kwargs: Any) -> None:

@@ -104,7 +104,8 @@ def sequence_endpoints(
 
     def step(named: dict[str, Any]) -> dict[str, Any]:
         memory = Memory(named["annotations"], named["keys"], named.get("mask"))
-        states = [named[name] for name in sorted(named) if name.startswith("state")]
+        count = sum(name.startswith("state") for name in named)
+        states = [named[f"state{number}"] for number in range(count)]  # sorted names would put 10 before 2
         logits, attention, new = decoder.step(named["tokens"], states, memory)
         numbered = {f"state{number}": state for number, state in enumerate(new)}
         return {"log_probabilities": ops.log_softmax(logits, axis=-1), "attention": attention, **numbered}

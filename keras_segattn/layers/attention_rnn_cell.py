@@ -41,8 +41,8 @@ class AttentionRNNCell(AttentionCell):
                 raise TypeError(f"cell must be a cell of Keras or keras.layers.StackedRNNCells, received {one!r}")
             if getattr(one, "dropout", 0) or getattr(one, "recurrent_dropout", 0):
                 raise ValueError(
-                    f"expected cells without dropout, received {one.name} with it; keras.layers.SpatialDropout1D before "
-                    "the loop drops the same inputs at all steps"
+                    f"expected cells without dropout, received {one.name} with it; keras.layers.SpatialDropout1D "
+                    "before the loop drops the same inputs at all steps"
                 )
         sizes = [_sizes(one) for one in reversed(self.cells)]
         self.units = sizes[0][0]
