@@ -111,9 +111,10 @@ def sequence_endpoints(
         return {"log_probabilities": ops.log_softmax(logits, axis=-1), "attention": attention, **numbered}
 
     def score(named: dict[str, Any]) -> dict[str, Any]:
-        target = ops.convert_to_tensor(named[TARGET])
+        given = {name: ops.convert_to_tensor(value) for name, value in named.items()}
+        target = given[TARGET]
         begun = ops.concatenate([ops.full_like(target[:, :1], BOS), target[:, :-1]], axis=1)
-        logits = model(dict(named) | {TARGET: begun}, training=False)["logits"]
+        logits = model(given | {TARGET: begun}, training=False)["logits"]
         log = ops.take_along_axis(ops.log_softmax(logits, axis=-1), target[..., None], axis=-1)[..., 0]
         return {"log_probabilities": ops.where(ops.not_equal(target, PAD), log, 0.0)}
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from keras_segattn.arguments import check_dropout
 from keras_segattn.layers.attention_score import AttentionScore, Memory, Seen
 from keras_segattn.layers.projected_rnn import ProjectedCell
 
@@ -14,6 +15,11 @@ class AttentionCell(ProjectedCell):
     A subclass sets `units`, `state_sizes` and `projection` (the width of projected inputs), and defines `project` and
     `advance`. A list of states holds the cell's own states first, and then, if the attention needs one, the tensor that
     it carries from step to step.
+
+    Args:
+        attention: attention layer that computes the context.
+        dropout: share of the inputs that is dropped in training, the same ones at all steps, as in Keras' cells.
+        **kwargs: arguments of `keras.layers.Layer`.
     """
 
     attention: AttentionScore
@@ -21,11 +27,13 @@ class AttentionCell(ProjectedCell):
     state_sizes: list[int]
     projection: int
 
-    def __init__(self, attention: AttentionScore, **kwargs: Any) -> None:
+    def __init__(self, attention: AttentionScore, dropout: float = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        check_dropout(dropout)
         if not isinstance(attention, AttentionScore):
             raise TypeError(f"attention must be one of keras_segattn.layers' attentions, received {attention!r}")
-        self.attention = attention
+        self.attention, self.dropout = attention, dropout
+        self.input_dropout = keras.layers.SpatialDropout1D(dropout, name="input_dropout") if dropout else None
 
     @property
     def state_size(self) -> list[int]:
@@ -42,6 +50,10 @@ class AttentionCell(ProjectedCell):
         if not self.attention.built:
             self.attention.build((inputs_shape[0], self.units), annotations_shape)
             self.attention.built = True
+
+    def drop(self, sequences: Any, training: bool) -> Any:
+        """Apply the dropout to the inputs of all steps `(batch, T, size)`."""
+        return sequences if self.input_dropout is None else self.input_dropout(sequences, training=training)
 
     def gated(self, context: Any, states: list[Any]) -> Any:
         """Return the context in the form that the cell and the output receive; here unchanged."""
@@ -86,7 +98,8 @@ class AttentionCell(ProjectedCell):
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
-        return super().get_config() | {"attention": keras.saving.serialize_keras_object(self.attention)}
+        attention = keras.saving.serialize_keras_object(self.attention)
+        return super().get_config() | {"attention": attention, "dropout": self.dropout}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "AttentionCell":

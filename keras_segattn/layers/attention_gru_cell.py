@@ -25,6 +25,7 @@ class AttentionGRUCell(AttentionCell):
         attention: attention layer that computes the context.
         gate_bias: whether the gates have biases too, see `ResetBeforeGRUCell`.
         kernel_initializer, recurrent_initializer, context_initializer: initialisers of the kernels.
+        **kwargs: arguments of `AttentionCell`, such as `dropout`, and of `keras.layers.Layer`.
 
     Raises:
         TypeError, ValueError: if an argument is wrong.

@@ -27,6 +27,7 @@ class AttentionLSTMCell(AttentionCell):
         kernel_initializer, recurrent_initializer, context_initializer: initialisers of the kernels; each of the
             recurrent kernel's four blocks is initialised separately.
         forget_bias: initial bias of the forget gate; 0 in the released code.
+        **kwargs: arguments of `AttentionCell`, such as `dropout`, and of `keras.layers.Layer`.
 
     Raises:
         TypeError, ValueError: if an argument is wrong.

@@ -121,7 +121,7 @@ class AttentionRNN(ProjectedRNN):
             batch = ops.shape(sequences)[0]
             initial_state = [ops.zeros((batch, size), dtype) for size in self.cell.state_sizes]
         states = self.cell.start([ops.cast(state, dtype) for state in initial_state], memory)
-        inputs = self.cell.project(sequences)
+        inputs = self.cell.project(self.cell.drop(sequences, training))
         if noise is not None:
             inputs = ops.concatenate([ops.cast(inputs, noise.dtype), noise], axis=-1)
         width = self.cell.projection

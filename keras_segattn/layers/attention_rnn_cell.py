@@ -23,10 +23,11 @@ class AttentionRNNCell(AttentionCell):
             of such cells. The states of a stack are in the order of `AttentionRNN`'s `initial_state`: those of the last
             cell come first.
         attention: attention layer that computes the context.
+        **kwargs: arguments of `AttentionCell`, such as `dropout`, and of `keras.layers.Layer`.
 
     Raises:
         TypeError: if `cell` is no cell of Keras.
-        ValueError: if a cell has dropout, whose masks Keras' cells keep from step to step outside of the loop.
+        ValueError: if a cell has a dropout of its own, whose mask Keras keeps on the cell during a call.
 
     Example:
         >>> stack = keras.layers.StackedRNNCells([keras.layers.LSTMCell(512) for _ in range(2)])
@@ -41,8 +42,8 @@ class AttentionRNNCell(AttentionCell):
                 raise TypeError(f"cell must be a cell of Keras or keras.layers.StackedRNNCells, received {one!r}")
             if getattr(one, "dropout", 0) or getattr(one, "recurrent_dropout", 0):
                 raise ValueError(
-                    f"expected cells without dropout, received {one.name} with it; keras.layers.SpatialDropout1D "
-                    "before the loop drops the same inputs at all steps"
+                    f"expected cells without dropout, received {one.name} with it; AttentionRNNCell has an argument "
+                    "dropout for the inputs"
                 )
         sizes = [_sizes(one) for one in reversed(self.cells)]
         self.units = sizes[0][0]

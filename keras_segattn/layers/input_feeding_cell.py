@@ -71,6 +71,10 @@ class InputFeedingCell(AttentionCell):
             initializer=self.kernel_initializer,
         )
 
+    def drop(self, sequences: Any, training: bool) -> Any:
+        """Apply the dropout of the inner cell, then the cell's own."""
+        return super().drop(self.cell.drop(sequences, training), training)
+
     def project(self, inputs: Any) -> Any:
         """Project the inputs as the inner cell does."""
         return self.cell.project(inputs)

@@ -532,3 +532,22 @@ def test_cells_of_keras_that_cannot_attend_are_refused():
         AttentionRNNCell(keras.layers.LSTMCell(4, dropout=0.1, name="dropped"), UniformAttention())
     with pytest.raises(TypeError, match="cell must be a cell of Keras"):
         AttentionRNNCell(keras.layers.Dense(4), UniformAttention())
+
+
+@pytest.mark.parametrize("feeding", [False, True])
+def test_dropout_in_a_cell_drops_the_same_inputs_at_all_steps(feeding):
+    cell = AttentionLSTMCell(UNITS, UniformAttention(), dropout=0.5)
+    rnn = AttentionRNN(InputFeedingCell(cell, 5) if feeding else cell)
+    ones, annotations = np.ones((64, STEPS, SIZE), "float32"), np.ones((64, LOCATIONS, WIDTH), "float32")
+    calm = rnn(ones, annotations)["outputs"]
+    np.testing.assert_array_equal(calm, rnn(ones, annotations, training=False)["outputs"])
+    assert np.abs(rnn(ones, annotations, training=True)["outputs"] - calm).max() > 1e-3
+    dropped = np.asarray(rnn.cell.drop(ones, True))
+    assert set(np.unique(dropped)) == {0, 2}
+    assert (dropped == dropped[:, :1]).all()
+    # Four standard deviations of the share of the inputs that is dropped.
+    assert (dropped[:, 0] == 0).mean() == pytest.approx(0.5, abs=4 * 0.5 / np.sqrt(64 * SIZE))
+    again = AttentionRNN.from_config(rnn.get_config())
+    assert (again.cell.cell if feeding else again.cell).dropout == 0.5
+    with pytest.raises(ValueError, match="dropout must be a rate"):
+        AttentionLSTMCell(UNITS, UniformAttention(), dropout=1.0)
