@@ -68,7 +68,8 @@ class AttentionRNNCell(AttentionCell):
 
     def advance(self, projected: Any, context: Any, states: list[Any]) -> list[Any]:
         """Compute the new states of all cells, those of the last cell first."""
-        x, left, new = ops.concatenate([projected, context], axis=-1), list(states), []
+        x, left = ops.concatenate([projected, context], axis=-1), list(states)
+        new: list[Any] = []
         for one in self.cells:
             count = len(_sizes(one))
             left, own = left[:-count], left[-count:]
