@@ -165,16 +165,16 @@ NUMBERS = {
 }
 
 
+NO_NUMBERS = (float("nan"), float("inf"), -1, 1.5, "1", None, True, (3.5,), (-1,), ("a",))
+
+
 @pytest.mark.parametrize(("kind", "field"), [(kind, field) for kind, fields in NUMBERS.items() for field in fields])
-@pytest.mark.parametrize(
-    "value", [float("nan"), float("inf"), -1, 1.5, "1", None, True, (3.5,), (-1,), ("a",)], ids=repr
-)
-def test_rules_that_are_no_numbers_are_refused(kind, field, value):
-    if value == 1.5 and field in ("alpha", "coverage", "temperature"):
-        pytest.skip("a number as it should be")
+def test_rules_that_are_no_numbers_are_refused(kind, field):
     gnmt = {"normalize": "gnmt"} if field == "alpha" else {}
-    with pytest.raises(ValueError, match=f"{field} must be"):
-        kind(**{field: value} | gnmt)
+    for value in NO_NUMBERS:
+        if value != 1.5 or field not in ("alpha", "coverage", "temperature"):
+            with pytest.raises(ValueError, match=f"{field} must be"):
+                kind(**{field: value} | gnmt)
 
 
 def test_numbers_of_numpy_become_python_s():
