@@ -127,6 +127,13 @@ def test_fit_lowers_the_cost_and_moves_the_baseline():
     assert found["tokens"].shape == (32, 2, 4)
 
 
+def test_batches_of_numpy_are_taken_on_every_backend():
+    """JAX hands the batches of `fit` to `call` as they are."""
+    trainer = HardAttentionTrainer(hard())
+    found = trainer.call({"annotations": annotations(), "target": TARGET}, training=True)
+    assert found["choices"].shape == (1, WORDS, LOCATIONS)
+
+
 def test_other_models_are_refused():
     with pytest.raises(ValueError, match='expected a model with attention="hard"'):
         HardAttentionTrainer(hard(attention="additive"))
