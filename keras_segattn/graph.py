@@ -94,6 +94,36 @@ def final_activation(tensor: Any) -> str | None:
     return None
 
 
+def children(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """Return the layers that a layer or model directly consists of.
+
+    Raises:
+        RuntimeError: if this version of Keras does not list them.
+    """
+    if not hasattr(layer, "_layers"):
+        raise RuntimeError(f"Keras {keras.__version__} does not list the layers inside layers; expected 3.13 to 3.15")
+    return list(layer._layers)
+
+
+def own_weights(layer: keras.layers.Layer) -> list[keras.Variable]:
+    """Return the weights that a layer itself made, without those of its `children`, in the order Keras stores them.
+
+    Raises:
+        RuntimeError: if this version of Keras does not list them.
+    """
+    if not hasattr(layer, "_trainable_variables"):
+        raise RuntimeError(f"Keras {keras.__version__} does not list the weights of a layer; expected 3.13 to 3.15")
+    return [*layer._trainable_variables, *layer._non_trainable_variables]
+
+
+def only_input(layer: keras.layers.Layer) -> Any | None:
+    """Return what a layer reads, or `None` if its one symbolic call is not known, as in subclassed models."""
+    try:
+        return layer.input
+    except (AttributeError, ValueError):  # it was called on numbers only, never, or several times
+        return None
+
+
 def parts(model: keras.Model) -> list[keras.layers.Layer]:
     """Return every layer of a model and of the models and layers inside it.
 

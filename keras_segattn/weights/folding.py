@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_segattn.graph import producer
+from keras_segattn.graph import only_input, producer
 
 # Kind of layer → the axes of its kernel that hold the output channels.
 OUTPUT_AXES: dict[Any, tuple[int, ...]] = {
@@ -43,14 +43,15 @@ def fold(
         mean = mean - bias
     if gamma is not None:
         mean = mean * gamma
-        convolution = convolution_before(layer)
+        convolution: Any = convolution_before(layer)
         replace(convolution.kernel, scaled_kernel(convolution, value_of(convolution.kernel), gamma))
     replace(layer.moving_mean, mean)
 
 
-def convolution_before(layer: keras.layers.Layer) -> keras.layers.Layer:
-    """Return the layer whose output a batch normalisation normalises."""
-    return producer(layer.input)
+def convolution_before(layer: keras.layers.Layer) -> keras.layers.Layer | None:
+    """Return the layer whose output a batch normalisation normalises, or `None` if the model does not say."""
+    source = only_input(layer)
+    return None if source is None else producer(source)
 
 
 def scaled_kernel(layer: keras.layers.Layer, kernel: np.ndarray, factors: np.ndarray) -> np.ndarray:

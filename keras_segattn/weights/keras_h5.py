@@ -7,6 +7,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from keras_segattn.weights.naming import join
 from keras_segattn.weights.restricted import corrupt_as
 from keras_segattn.weights.weight_file import WeightFile, unreadable
 
@@ -36,7 +37,7 @@ def read(path: Path) -> WeightFile:
         layers = _attribute(root, "layer_names")
         if layers:
             return _read_legacy(path, root, layers, [name for name in file if file[name].name != root.name])
-        if "layers" in file:
+        if "layers" in file or "vars" in file:
             return _read_keras_3(path, file)
         raise unreadable(path, f"a {LEGACY} or a {KERAS_3}", f"HDF5 with {sorted(file)[:5]}")
 
@@ -70,17 +71,19 @@ def _read_keras_3(path: Path, file: h5py.File) -> WeightFile:
             ignored.append(location)
             continue
         *groups, folder, index = location.split("/")
-        if folder != "vars" or groups[:1] != ["layers"]:
+        if folder != "vars":
             raise ValueError(f"a tensor at {location!r} outside all layers")
         # layers/conv2d_3/vars/0: the path numbers the objects of a class; their names are attributes of `vars`.
-        names = [_name(file, groups[: depth + 1]) for depth in range(1, len(groups))]
-        tensors[".".join([names[0], "/".join([*names[1:], index])])] = _values(dataset)
+        parents = ("/".join(groups[: depth + 1]) for depth in range(len(groups)))
+        name = join(tuple(_name(file, group) for group in parents if f"{group}/vars" in file), index)
+        if name in tensors:
+            raise unreadable(path, "a different name for every layer", f"two tensors {name!r}")
+        tensors[name] = _values(dataset)
     return WeightFile(path, KERAS_3, "keras", tensors, tuple(ignored))
 
 
-def _name(file: h5py.File, groups: list[str]) -> str:
-    variables = file.get("/".join([*groups, "vars"]))
-    return str(groups[-1] if variables is None else variables.attrs.get("name", groups[-1]))
+def _name(file: h5py.File, group: str) -> str:
+    return str(file[f"{group}/vars"].attrs.get("name", group.rpartition("/")[2]))
 
 
 def _datasets(root: h5py.Group) -> list[tuple[str, h5py.Dataset]]:

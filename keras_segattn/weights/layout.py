@@ -5,7 +5,7 @@ import math
 import keras
 import numpy as np
 
-from keras_segattn.graph import producer
+from keras_segattn.graph import only_input, producer
 from keras_segattn.weights.weight_file import Layout
 
 
@@ -74,14 +74,14 @@ def flattened_map(layer: keras.layers.Layer) -> tuple[int, ...] | None:
     """
     if not isinstance(layer, keras.layers.Dense):
         return None
-    tensor = layer.input
-    while True:
+    tensor = only_input(layer)
+    while tensor is not None:
         layer = producer(tensor)
         if isinstance(layer, keras.layers.InputLayer):
             return None
-        source = layer.input
+        source = only_input(layer)
+        same_shape = getattr(source, "shape", None) == tensor.shape
         if isinstance(layer, keras.layers.Flatten):
-            return tuple(source.shape[1:]) if len(source.shape) == 4 else None
-        if getattr(source, "shape", None) != tensor.shape:
-            return None
-        tensor = source
+            return tuple(source.shape[1:]) if source is not None and len(source.shape) == 4 else None
+        tensor = source if same_shape else None
+    return None

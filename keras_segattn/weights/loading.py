@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_segattn.graph import parts
 from keras_segattn.weights import (
     array_list,
     caffemodel,
@@ -17,6 +18,7 @@ from keras_segattn.weights import (
     torch_file,
 )
 from keras_segattn.weights.matching import match
+from keras_segattn.weights.naming import NOT_BUILT
 from keras_segattn.weights.report import LoadReport, WeightsError
 from keras_segattn.weights.weight_file import WeightFile, unreadable
 
@@ -91,6 +93,8 @@ def _reader(path: Path, head: bytes) -> Callable[[Path], WeightFile]:
 
 def fill(model: keras.Model, file: WeightFile, *, allow_missing: bool, allow_unexpected: bool) -> LoadReport:
     """Match a file's tensors to a model's variables, verify, assign all of them or none; see `load`."""
+    if not model.built or not model.weights:
+        raise WeightsError(f"expected a model with all its weights, {model.name!r} {NOT_BUILT}")
     report, assignments = match(model, file)
     accepted = (allow_missing or not report.missing) and (allow_unexpected or not report.unexpected)
     if not (report.matched and accepted) or report.shape_mismatch:
@@ -110,6 +114,9 @@ def fill(model: keras.Model, file: WeightFile, *, allow_missing: bool, allow_une
         ready.append((variable, converted))
     for variable, converted in ready:
         variable.assign(converted)
+    for layer in parts(model):
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()  # it derives the numbers that it uses from its weights
     return report
 
 

@@ -1,8 +1,8 @@
 """Matching of the tensors of a file to the variables of a model, by name, with conversion of their layout."""
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from keras_segattn import registry
 from keras_segattn.weights.folding import convolution_before, fold
 from keras_segattn.weights.layout import flattened_map, to_keras
+from keras_segattn.weights.naming import NamedVariable, automatic_names, join, named_variables, ranked, split
 from keras_segattn.weights.report import LoadReport, Match, ShapeMismatch
 from keras_segattn.weights.weight_file import WeightFile
 
@@ -34,54 +35,57 @@ BACKGROUND = 1000
 Assignment = tuple[str, keras.Variable, np.ndarray]
 
 
-@dataclass(frozen=True)
-class _Target:
-    """A variable of the model: its layer, its name within the layer and its possible names in a file."""
-
-    layer: keras.layers.Layer
-    leaf: str
-    variable: keras.Variable
-    leaves: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        return f"{self.layer.name}.{self.leaf}"
-
-    @property
-    def kind(self) -> str:
-        """Kind of variable, which decides the layout; Keras itself names depthwise kernels like all others."""
-        kind = self.leaf.rpartition("/")[2]
-        return f"depthwise_{kind}" if isinstance(self.layer, keras.layers.DepthwiseConv2D) else kind
-
-
 class _Tensors:
     """The tensors of a file that nothing has claimed yet, found by the names that a layer may have in it."""
 
     def __init__(self, names: list[str]) -> None:
         self.free = dict.fromkeys(names)
-        self._layers: dict[str, set[str]] = {}
-        for name in names:
-            layer, _, leaf = name.rpartition(".")
-            self._layers.setdefault(layer, set()).add(leaf)
-        self._numbered = _numbered_layers(self._layers)
+        self._numbered = _numbered_layers(dict.fromkeys(name.rpartition(".")[0] for name in names))
 
-    def claim(self, layers: tuple[str, ...], leaves: tuple[str, ...]) -> str | None:
+    def claim(self, layers: Iterable[str], leaves: Iterable[str]) -> str | None:
         """Claim the first free tensor named by one of the layers and one of the leaves; return its name."""
+        leaves = tuple(leaves)
         for layer in layers:
-            owner = self._numbered.get(layer, layer)
             for leaf in leaves:
-                source = f"{owner}.{leaf}"
-                if leaf in self._layers.get(owner, ()) and source in self.free:
+                source = f"{self._numbered.get(layer, layer)}.{leaf}".removeprefix(".")
+                if source in self.free:
                     del self.free[source]
                     return source
         return None
 
     def claim_all(self, layers: tuple[str, ...]) -> list[str]:
         """Claim all free tensors of the layers with these names; return the names of the tensors."""
-        claimed = [f"{layer}.{leaf}" for layer in layers for leaf in sorted(self._layers.get(layer, ()))]
-        claimed = [name for name in claimed if name in self.free]
+        claimed = [name for name in self.free if name.rpartition(".")[0] in layers]
         for name in claimed:
             del self.free[name]
+        return claimed
+
+
+class _Names:
+    """The names that the variables of a model may have in a file."""
+
+    def __init__(self, model: keras.Model, variables: list[NamedVariable], file: WeightFile) -> None:
+        self.aliases = _aliases(model)
+        automatic = automatic_names(model) if file.layout == "keras" else set()
+        theirs = ranked({split(name)[0] for name in file.tensors}, automatic)
+        by_rank = {rank: chain for chain, rank in theirs.items()}
+        ranks = ranked({place.chain for named in variables for place in named.places}, automatic)
+        # Layer of the model → the layer of the file that Keras named and that has the same rank.
+        self._equal_ranks = {chain: by_rank[rank] for chain, rank in ranks.items() if rank in by_rank}
+
+    def layers(self, layer: str) -> tuple[str, ...]:
+        return (layer, *self.aliases.get(layer, ()))
+
+    def claim(self, named: NamedVariable, tensors: _Tensors) -> str | None:
+        """Claim the tensor of a variable, and its copies under the names of other layers that share it."""
+        claimed = None
+        for place in named.places:
+            leaves = (place.leaf, *_LEAVES.get(place.leaf, ()), str(place.index))
+            source = None
+            for chain in (self._equal_ranks.get(place.chain, place.chain), place.chain):
+                inner = (join(("", *chain[1:]), leaf).removeprefix(".") for leaf in leaves)
+                source = source or tensors.claim(self.layers(chain[0] if chain else ""), inner)
+            claimed = claimed or source
         return claimed
 
 
@@ -90,30 +94,31 @@ def match(model: keras.Model, file: WeightFile) -> tuple[LoadReport, list[Assign
     file = _translated(model, file)
     ignored = _bookkeeping(model, file)
     tensors = _Tensors([name for name in file.tensors if name not in ignored])
-    aliases = _aliases(model)
+    variables = named_variables(model)
+    names = _Names(model, variables, file)
     matched, missing, mismatches = [], [], []
-    assignments: dict[str, Assignment] = {}
-    for target in _targets(model):
-        names = (target.layer.name, *aliases.get(target.layer.name, ()))
-        source = tensors.claim(names, target.leaves)
+    assignments: dict[int, Assignment] = {}
+    for named in variables:
+        layer, leaf = _place(named)
+        source = names.claim(named, tensors)
         if source is None:
-            missing.append(target.name)
+            missing.append(named.name)
             continue
-        value, shape = file.tensors[source], tuple(target.variable.shape)
+        value, shape = file.tensors[source], tuple(named.variable.shape)
         if file.background and (value.shape[-1:], shape[-1:]) == ((BACKGROUND + 1,), (BACKGROUND,)):
             value = value[..., 1:]
-        converted = to_keras(value, file.layout, target.kind, shape, flattened_map(target.layer))
+        converted = to_keras(value, file.layout, _kind(named), shape, flattened_map(named.owner))
         if converted is None:
-            mismatches.append(ShapeMismatch(target.layer.name, target.leaf, source, shape, tuple(value.shape)))
+            mismatches.append(ShapeMismatch(layer, leaf, source, shape, tuple(value.shape)))
         else:
-            matched.append(Match(target.layer.name, target.leaf, source))
-            assignments[target.variable.path] = (source, target.variable, converted)
-    for folded in _fold(model, file, tensors, aliases, assignments):
+            matched.append(Match(layer, leaf, source))
+            assignments[id(named.variable)] = (source, named.variable, converted)
+    for folded in _fold(model, file, tensors, names, assignments):
         if isinstance(folded, Match):
             matched.append(folded)
         else:
             mismatches.append(folded)
-    ignored += [name for layer in _absent_auxiliaries(model) for name in tensors.claim_all(aliases[layer])]
+    ignored += [name for layer in _absent_auxiliaries(model) for name in tensors.claim_all(names.aliases[layer])]
     report = LoadReport(
         file.path,
         file.format,
@@ -138,32 +143,29 @@ def _fold(
     model: keras.Model,
     file: WeightFile,
     tensors: _Tensors,
-    aliases: dict[str, tuple[str, ...]],
-    assignments: dict[str, Assignment],
+    names: _Names,
+    assignments: dict[int, Assignment],
 ) -> Iterator[Match | ShapeMismatch]:
     """Fold scales and biases of the file that the model has no variable for into the values to assign.
 
     They stay unexpected if the values that they belong to are not assigned.
     """
 
-    def names(layer: keras.layers.Layer) -> tuple[str, ...]:
-        return (layer.name, *aliases.get(layer.name, ()))
-
     def reassign(variable: keras.Variable, value: np.ndarray) -> None:
-        source, _, _ = assignments[variable.path]
-        assignments[variable.path] = (source, variable, value)
+        source, _, _ = assignments[id(variable)]
+        assignments[id(variable)] = (source, variable, value)
 
     for layer in model.layers:
         if not isinstance(layer, keras.layers.BatchNormalization):
             continue
         before = convolution_before(layer)
-        if layer.moving_mean.path not in assignments:
+        if before is None or id(layer.moving_mean) not in assignments:
             continue
         gamma = bias = None
-        if not layer.scale and getattr(getattr(before, "kernel", None), "path", None) in assignments:
-            gamma = tensors.claim(names(layer), ("gamma", *_LEAVES["gamma"]))
+        if not layer.scale and id(getattr(before, "kernel", None)) in assignments:
+            gamma = tensors.claim(names.layers(layer.name), ("gamma", *_LEAVES["gamma"]))
         if getattr(before, "use_bias", True) is False:
-            bias = tensors.claim(names(before), ("bias", *_LEAVES["bias"], "1"))
+            bias = tensors.claim(names.layers(before.name), ("bias", *_LEAVES["bias"], "1"))
         shape = tuple(layer.moving_mean.shape)
         claimed = (("gamma", gamma), ("bias", bias))
         wrong = [(leaf, name) for leaf, name in claimed if name and file.tensors[name].size != shape[0]]
@@ -176,7 +178,7 @@ def _fold(
                 layer,
                 None if gamma is None else file.tensors[gamma].reshape(-1),
                 None if bias is None else file.tensors[bias].reshape(-1),
-                lambda variable: assignments[variable.path][2],
+                lambda variable: assignments[id(variable)][2],
                 reassign,
             )
         if gamma:
@@ -185,7 +187,7 @@ def _fold(
             yield Match(layer.name, "moving_mean (shifted)", bias)
 
 
-def _numbered_layers(layers: dict[str, set[str]]) -> dict[str, str]:
+def _numbered_layers(layers: Iterable[str]) -> dict[str, str]:
     """Map `"conv2d#0"` to the first convolution that Keras numbered, whatever number it got, and so on."""
     found: dict[str, list[tuple[int, str]]] = {}
     for layer in layers:
@@ -222,24 +224,16 @@ def _bookkeeping(model: keras.Model, file: WeightFile) -> list[str]:
     return names
 
 
-def _targets(model: keras.Model) -> Iterator[_Target]:
-    """Yield every variable of the model, layer by layer, without random seeds."""
-    for layer in model.layers:
-        position: dict[str, int] = {}
-        for variable in layer.weights:
-            leaf = variable_name(layer, variable)
-            scope, slash, kind = leaf.rpartition("/")
-            # A Keras 3 file knows a variable by its position in the layer, or part of a layer, that owns it.
-            index = position.setdefault(scope, 0)
-            position[scope] += 1
-            kinds = (kind, *_LEAVES.get(kind, ()), str(index))
-            yield _Target(layer, leaf, variable, tuple(f"{scope}{slash}{name}" for name in kinds))
+def _kind(named: NamedVariable) -> str:
+    """Return the kind of a variable, which decides the layout; Keras names depthwise kernels like all others."""
+    leaf = named.places[0].leaf
+    return f"depthwise_{leaf}" if isinstance(named.owner, keras.layers.DepthwiseConv2D) else leaf
 
 
-def variable_name(layer: keras.layers.Layer, variable: keras.Variable) -> str:
-    """Return the name of a variable within its layer: `"kernel"`, or `"part/kernel"` inside a composite layer."""
-    _, found, name = f"/{variable.path}".partition(f"/{layer.name}/")
-    return name if found else variable.name
+def _place(named: NamedVariable) -> tuple[str, str]:
+    """Return the outermost layer of a variable and its name within it: `"kernel"`, or `"part/kernel"`."""
+    layer = "".join(named.places[0].chain[:1])
+    return layer, named.name.removeprefix(f"{layer}.")
 
 
 def _aliases(model: keras.Model) -> dict[str, tuple[str, ...]]:
