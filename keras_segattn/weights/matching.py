@@ -10,8 +10,9 @@ import numpy as np
 from keras_segattn import registry
 from keras_segattn.weights.folding import convolution_before, fold
 from keras_segattn.weights.layout import flattened_map, to_keras
-from keras_segattn.weights.naming import NamedVariable, automatic_names, join, named_variables, ranked, split
+from keras_segattn.weights.naming import NamedVariable, Place, automatic_names, named_variables, ranked, split
 from keras_segattn.weights.report import LoadReport, Match, ShapeMismatch
+from keras_segattn.weights.state_dicts import unwrapped
 from keras_segattn.weights.weight_file import WeightFile
 
 # Variable of a Keras layer → its names in other frameworks. Caffe's blobs have numbers only, so they fill nothing
@@ -42,15 +43,13 @@ class _Tensors:
         self.free = dict.fromkeys(names)
         self._numbered = _numbered_layers(dict.fromkeys(name.rpartition(".")[0] for name in names))
 
-    def claim(self, layers: Iterable[str], leaves: Iterable[str]) -> str | None:
-        """Claim the first free tensor named by one of the layers and one of the leaves; return its name."""
-        leaves = tuple(leaves)
-        for layer in layers:
-            for leaf in leaves:
-                source = f"{self._numbered.get(layer, layer)}.{leaf}".removeprefix(".")
-                if source in self.free:
-                    del self.free[source]
-                    return source
+    def claim(self, names: Iterable[tuple[str, str]]) -> str | None:
+        """Claim the first free tensor with one of the names (layer, leaf); return its name."""
+        for layer, leaf in names:
+            source = f"{self._numbered.get(layer, layer)}.{leaf}".removeprefix(".")
+            if source in self.free:
+                del self.free[source]
+                return source
         return None
 
     def claim_all(self, layers: tuple[str, ...]) -> list[str]:
@@ -66,6 +65,7 @@ class _Names:
 
     def __init__(self, model: keras.Model, variables: list[NamedVariable], file: WeightFile) -> None:
         self.aliases = _aliases(model)
+        self._variables = variables
         automatic = automatic_names(model) if file.layout == "keras" else set()
         theirs = ranked({split(name)[0] for name in file.tensors}, automatic)
         by_rank = {rank: chain for chain, rank in theirs.items()}
@@ -73,29 +73,38 @@ class _Names:
         # Layer of the model → the layer of the file that Keras named and that has the same rank.
         self._equal_ranks = {chain: by_rank[rank] for chain, rank in ranks.items() if rank in by_rank}
 
-    def layers(self, layer: str) -> tuple[str, ...]:
-        return (layer, *self.aliases.get(layer, ()))
+    def of(self, layer: str, leaf: str) -> list[tuple[str, str]]:
+        """Return the possible names (layer, leaf) of a variable of a layer, the layer's own name first."""
+        kinds = (leaf, *_LEAVES.get(leaf, ()))
+        return [(name, kind) for name in (layer, *self.aliases.get(layer, ())) for kind in kinds]
+
+    def at(self, place: Place) -> Iterator[tuple[str, str]]:
+        """Yield the possible names (layer, leaf) of a variable, which may be inside other layers."""
+        leaves = (place.leaf, *_LEAVES.get(place.leaf, ()), str(place.index))
+        for chain in (self._equal_ranks.get(place.chain, place.chain), place.chain):
+            layer = "".join(chain[:1])
+            for name in (layer, *self.aliases.get(layer, ())):
+                yield from ((name, "/".join([*chain[1:], leaf])) for leaf in leaves)
 
     def claim(self, named: NamedVariable, tensors: _Tensors) -> str | None:
-        """Claim the tensor of a variable, and its copies under the names of other layers that share it."""
-        claimed = None
-        for place in named.places:
-            leaves = (place.leaf, *_LEAVES.get(place.leaf, ()), str(place.index))
-            source = None
-            for chain in (self._equal_ranks.get(place.chain, place.chain), place.chain):
-                inner = (join(("", *chain[1:]), leaf).removeprefix(".") for leaf in leaves)
-                source = source or tensors.claim(self.layers(chain[0] if chain else ""), inner)
-            claimed = claimed or source
-        return claimed
+        """Claim the tensor of a variable, and its copies in other layers that share it."""
+        claimed = [tensors.claim(self.at(place)) for place in named.places]
+        return next(filter(None, claimed), None)
+
+    def known(self) -> set[str]:
+        """Return all names `"layer.leaf"` of all variables."""
+        return {f"{layer}.{leaf}" for v in self._variables for place in v.places for layer, leaf in self.at(place)}
 
 
 def match(model: keras.Model, file: WeightFile) -> tuple[LoadReport, list[Assignment]]:
     """Match a file to a model; return the report and, per match, (name in the file, variable, value in our layout)."""
+    variables = named_variables(model)
+    names = _Names(model, variables, file)
+    if file.layout == "torch":
+        file = unwrapped(file, names.known())
     file = _translated(model, file)
     ignored = _bookkeeping(model, file)
     tensors = _Tensors([name for name in file.tensors if name not in ignored])
-    variables = named_variables(model)
-    names = _Names(model, variables, file)
     matched, missing, mismatches = [], [], []
     assignments: dict[int, Assignment] = {}
     for named in variables:
@@ -163,9 +172,9 @@ def _fold(
             continue
         gamma = bias = None
         if not layer.scale and id(getattr(before, "kernel", None)) in assignments:
-            gamma = tensors.claim(names.layers(layer.name), ("gamma", *_LEAVES["gamma"]))
+            gamma = tensors.claim(names.of(layer.name, "gamma"))
         if getattr(before, "use_bias", True) is False:
-            bias = tensors.claim(names.layers(before.name), ("bias", *_LEAVES["bias"], "1"))
+            bias = tensors.claim([*names.of(before.name, "bias"), (before.name, "1")])
         shape = tuple(layer.moving_mean.shape)
         claimed = (("gamma", gamma), ("bias", bias))
         wrong = [(leaf, name) for leaf, name in claimed if name and file.tensors[name].size != shape[0]]

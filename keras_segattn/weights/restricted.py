@@ -1,6 +1,7 @@
 """Reading of pickles without executing them: every name in the file means an inert object of ours, or is refused."""
 
 import pickle
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,13 +29,79 @@ class Allowed:
 
 
 class Inert:
-    """Placeholder for a value that is not needed, whatever it is made from."""
+    """Placeholder for a value that is not needed, whatever it is made from or filled with."""
 
-    def __init__(self, *args: Any) -> None:
-        del args
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        del args, kwargs
 
     def __setstate__(self, state: Any) -> None:
         del state
+
+    def extend(self, items: Any) -> None:
+        """Drop the items of a list."""
+        del items
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """Drop the item of a dict."""
+        del key, value
+
+
+class InertDict(dict[Any, Any]):
+    """Placeholder for a configuration, which is a dict with further settings."""
+
+    def __setstate__(self, state: Any) -> None:
+        del state
+
+
+_NUMBERS = (
+    "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 bfloat16 complex64 complex128"
+)
+_BUILTINS = "bool bytearray bytes complex dict float frozenset int list object range set slice str tuple"
+_PATHS = "Path PosixPath WindowsPath PurePath PurePosixPath PureWindowsPath"
+_CONFIGS = "Config ConfigDict CfgNode AttributeDict EasyDict Dict"
+# Module → names of the values that programs keep beside tensors. None is imported: a placeholder stands for each.
+_INERT = {
+    "argparse": "Namespace",
+    "types": "SimpleNamespace",
+    "builtins": _BUILTINS,
+    "__builtin__": f"{_BUILTINS} long unicode xrange",
+    "collections": "deque",
+    "datetime": "date datetime time timedelta timezone",
+    "decimal": "Decimal",
+    "fractions": "Fraction",
+    "uuid": "UUID",
+    "pathlib": _PATHS,
+    "pathlib._local": _PATHS,
+    "numpy": f"{_NUMBERS} bool_ str_",
+    "numpy.core.multiarray": "scalar",
+    "numpy._core.multiarray": "scalar",
+    "numpy.random._pickle": "__randomstate_ctor __bit_generator_ctor __generator_ctor",
+    "numpy.random.bit_generator": "SeedSequence __pyx_unpickle_SeedSequence",
+    "numpy.random._mt19937": "MT19937",
+    "numpy.random._pcg64": "PCG64",
+    "torch": f"{_NUMBERS} bfloat16 device strided sparse_coo contiguous_format preserve_format channels_last",
+    "torch.serialization": "_get_layout",
+    "torch.torch_version": "TorchVersion",
+    "torchvision.transforms.functional": "InterpolationMode",
+    "PIL.Image": "Resampling",
+    "omegaconf.dictconfig": "DictConfig",
+    "omegaconf.listconfig": "ListConfig",
+    "omegaconf.base": "ContainerMetadata Metadata",
+    "omegaconf.nodes": "AnyNode BooleanNode FloatNode IntegerNode StringNode",
+    "typing": "Any",
+}
+_INERT_DICTS = {
+    "addict.addict": _CONFIGS,
+    "detectron2.config.config": _CONFIGS,
+    "easydict": _CONFIGS,
+    "fvcore.common.config": _CONFIGS,
+    "lightning.fabric.utilities.data": _CONFIGS,
+    "lightning_fabric.utilities.data": _CONFIGS,
+    "mmcv.utils.config": _CONFIGS,
+    "mmengine.config.config": _CONFIGS,
+    "pytorch_lightning.utilities.parsing": _CONFIGS,
+    "yacs.config": _CONFIGS,
+}
 
 
 class RestrictedUnpickler(pickle._Unpickler):
@@ -46,8 +113,19 @@ class RestrictedUnpickler(pickle._Unpickler):
     hint = ""
 
     def resolve(self, module: str, name: str) -> Any:
-        """Return the inert object that stands for `module.name`, or `None` to refuse it."""
-        raise RefusedGlobalError(f"{module}.{name}")
+        """Return the inert object that stands for `module.name`, or `None` to refuse it.
+
+        Classes are made anew for each use, as a pickle may set attributes of them.
+        """
+        if name in _INERT.get(module, "").split():
+            return type(name, (Inert,), {})
+        if name in _INERT_DICTS.get(module, "").split():
+            return type(name, (InertDict,), {})
+        return {
+            "collections.OrderedDict": OrderedDict,
+            "collections.defaultdict": Allowed(lambda *_factory: {}),
+            "collections.Counter": Allowed(dict),
+        }.get(f"{module}.{name}")
 
     def find_class(self, module: str, name: str) -> Any:
         """Resolve a name, or refuse it; `pickle` calls this for every name in the file."""

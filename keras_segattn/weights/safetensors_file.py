@@ -29,7 +29,5 @@ def read(path: Path) -> WeightFile:
         if named not in ("keras", "torch"):
             raise unreadable(path, f"layout 'keras' or 'torch' under {LAYOUT_KEY!r}", repr(named))
         layout: Layout = "keras" if named == "keras" else "torch"
-        names = list(file.keys())
-        prefix = "module." if all(name.startswith("module.") for name in names) else ""
-        tensors = {name.removeprefix(prefix): file.get_tensor(name) for name in names}
+        tensors = {name: file.get_tensor(name) for name in list(file.keys())}
     return WeightFile(path, FORMAT, layout, tensors)

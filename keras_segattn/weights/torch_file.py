@@ -7,17 +7,19 @@ unpickler that knows only the few names that describe tensors, and maps them to 
 import io
 import pickle
 import zipfile
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from keras_segattn.weights.pickled_arrays import PickledArray, array_names
 from keras_segattn.weights.report import WeightsError
-from keras_segattn.weights.restricted import Allowed, Inert, RestrictedUnpickler, corrupt_as
+from keras_segattn.weights.restricted import Allowed, RestrictedUnpickler, corrupt_as
+from keras_segattn.weights.state_dicts import alternatives, state_dicts
 from keras_segattn.weights.weight_file import WeightFile, unreadable
+from keras_segattn.weights.zip_file import ZIP
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_START = pickle.dumps(LEGACY_MAGIC, protocol=2)
@@ -36,8 +38,7 @@ _DTYPES = {
     "ByteStorage": "u1",
     "BoolStorage": "?",
 }
-_STATE_DICTS = ("model_state_dict", "state_dict", "model")
-_HINT = "; to bring a whole pickled model, save its state_dict() with torch.save instead"
+_HINT = "; to bring a whole model, save its state_dict() with torch.save instead"
 
 
 @dataclass(frozen=True)
@@ -93,18 +94,15 @@ class _TorchUnpickler(RestrictedUnpickler):
     def resolve(self, module: str, name: str) -> Any:
         if module in ("torch", "torch.storage") and name in _DTYPES:
             return _StorageType(name)
-        return {
-            "collections.OrderedDict": OrderedDict,
+        names = {
+            **array_names(),
             "torch.Size": Allowed(tuple),
             "torch._utils._rebuild_tensor": Allowed(lambda *a: _Tensor(a[0], a[1], tuple(a[2]), tuple(a[3]))),
             "torch._utils._rebuild_tensor_v2": Allowed(lambda *a: _Tensor(a[0], a[1], tuple(a[2]), tuple(a[3]))),
             "torch._utils._rebuild_parameter": Allowed(lambda *a: a[0]),
-            # Checkpoints may keep scores beside the weights, as NumPy numbers, which are ignored.
-            "_codecs.encode": Allowed(Inert),
-            "numpy.dtype": Allowed(Inert),
-            "numpy.core.multiarray.scalar": Allowed(Inert),
-            "numpy._core.multiarray.scalar": Allowed(Inert),
-        }.get(f"{module}.{name}")
+            "torch._utils._rebuild_parameter_with_state": Allowed(lambda *a: a[0]),
+        }
+        return names.get(f"{module}.{name}") or super().resolve(module, name)
 
     def persistent_load(self, pid: Any) -> _Storage:
         kind, storage_type, key, _location, size = pid[:5]
@@ -115,38 +113,55 @@ class _TorchUnpickler(RestrictedUnpickler):
         return _Storage(storage_type, str(key), size)
 
 
+def is_archive(names: Collection[str]) -> bool:
+    """Whether a zip archive of files with these names is a checkpoint, or a program of TorchScript."""
+    return any(name.split("/", 1)[-1] == "data.pkl" for name in names)
+
+
+def is_legacy(head: bytes) -> bool:
+    """Whether a file that starts with these bytes is a checkpoint of the format before PyTorch 1.6."""
+    return head[:1] == LEGACY_START[:1] and LEGACY_START[2:] in head
+
+
 def read(path: Path) -> WeightFile:
     """Read a checkpoint of either of PyTorch's formats (zip archive, or the one before version 1.6).
 
     Args:
-        path: path of a file with a state dict, at the top or under `model_state_dict`, `state_dict` or `model`.
+        path: path of a file with a state dict of tensors or NumPy arrays, at the top or in nested dicts.
 
     Returns:
-        The tensors, bfloat16 widened to float32; a leading `module.` of all names (`DataParallel`) is left out.
+        The tensors of the first state dict, bfloat16 widened to float32, and all other ones as its `others`.
 
     Raises:
         WeightsError: if the file is corrupt, describes anything but tensors, or holds no state dict.
     """
     with corrupt_as(path, f"a {FORMAT}"), path.open("rb") as file:
-        is_zip = file.read(4) == b"PK\3\4"
+        is_zip = file.read(4) == ZIP
         file.seek(0)
         content, fetch = (_open_zip if is_zip else _open_legacy)(path, file)
-        state, ignored = _state_dict(path, content)
         storages: dict[str, np.ndarray] = {}
-        tensors = {}
-        for name, tensor in state.items():
+
+        def array(tensor: _Tensor | PickledArray) -> np.ndarray:
+            if isinstance(tensor, PickledArray):
+                return tensor.numpy()
             key = tensor.storage.key
             if key not in storages:
                 storages[key] = fetch(tensor.storage)
-            tensors[name] = tensor.array(storages[key])
-    return WeightFile(path, FORMAT, "torch", tensors, tuple(ignored))
+            return tensor.array(storages[key])
+
+        states = state_dicts(content, lambda value: isinstance(value, _Tensor))
+        if not states:
+            raise WeightsError(f"{path}: expected a state dict of tensors, found {type(content).__name__}{_HINT}")
+        return alternatives([state.weight_file(path, FORMAT, array) for state in states])
 
 
 def _open_zip(path: Path, file: BinaryIO) -> tuple[Any, Callable[[_Storage], np.ndarray]]:
     archive = zipfile.ZipFile(file)
     names = [name for name in archive.namelist() if name.split("/", 1)[-1] == "data.pkl"]
     if len(names) != 1:
-        raise unreadable(path, f"a {FORMAT} (a zip archive with one data.pkl)", "another zip archive")
+        raise unreadable(path, f"a {FORMAT} (a zip archive with one data.pkl)", f"{len(names)} of them")
+    if any("/code/" in name for name in archive.namelist()):
+        raise unreadable(path, f"a {FORMAT}", f"a program of TorchScript{_HINT}")
     folder = names[0][: -len("data.pkl")]
     big = f"{folder}byteorder" in archive.namelist() and archive.read(f"{folder}byteorder") == b"big"
 
@@ -192,21 +207,3 @@ def _storages(content: Any) -> list[_Storage]:
     if isinstance(items, list | tuple) or isinstance(content, Mapping):
         return [storage for item in items for storage in _storages(item)]
     return []
-
-
-def _state_dict(path: Path, content: Any) -> tuple[dict[str, _Tensor], list[str]]:
-    """Return the flat dict of tensors in a checkpoint, and the names of all other entries."""
-    ignored: list[str] = []
-    while isinstance(content, Mapping):
-        inner = next((key for key in _STATE_DICTS if isinstance(content.get(key), Mapping)), None)
-        if inner is None:
-            break
-        ignored += [str(key) for key in content if key != inner]
-        content = content[inner]
-    if not isinstance(content, Mapping) or not any(isinstance(value, _Tensor) for value in content.values()):
-        raise WeightsError(f"{path}: expected a state dict of tensors, found {type(content).__name__}{_HINT}")
-    tensors = {str(key): value for key, value in content.items() if isinstance(value, _Tensor)}
-    ignored += [str(key) for key, value in content.items() if not isinstance(value, _Tensor)]
-    if all(name.startswith("module.") for name in tensors):
-        tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
-    return tensors, ignored

@@ -24,6 +24,8 @@ class WeightFile:
             height, width. Caffe's old files write (out, in) as (1, 1, out, in).
         tensors: `"layer.leaf"` → array of any numeric dtype; the leaf follows the last dot.
         ignored: names of entries that are no weights.
+        place: place of the tensors in the file, such as `"'state_dict'"`; empty for the whole file.
+        others: further sets of tensors in the file, which may fit a model better.
         background: whether classifiers have an additional first class, "background", as TF-slim's have.
     """
 
@@ -32,6 +34,8 @@ class WeightFile:
     layout: Layout
     tensors: Mapping[str, np.ndarray]
     ignored: tuple[str, ...] = ()
+    place: str = ""
+    others: tuple["WeightFile", ...] = ()
     background: bool = False
 
     def __post_init__(self) -> None:
