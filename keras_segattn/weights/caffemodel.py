@@ -17,10 +17,28 @@ FORMAT = "Caffe model"
 # NetParameter field → (field of the layer's name, field of its blobs).
 _LAYER_FIELDS = {100: (1, 7), 2: (4, 6)}
 _V2_LAYER, _V2_TYPE = 100, 2
+# Fields of NetParameter that may stand before the layers: the name, the inputs and the state.
+_NAME, _BEFORE_LAYERS = 1, frozenset({1, 3, 4, 5, 6, 7, 8})
 _V0_LAYER = 1
 _BLOB_LEGACY_SHAPE = (1, 2, 3, 4)
 _BLOB_FLOATS, _BLOB_SHAPE, _BLOB_DOUBLES = 5, 7, 8
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+
+
+def is_network(path: Path) -> bool:
+    """Whether a file begins like a `NetParameter`, with at most one name before its first layer."""
+    names = 0
+    try:
+        for number, value in _fields(memoryview(path.read_bytes())):
+            if number in _LAYER_FIELDS:
+                name_field = _LAYER_FIELDS[number][0]
+                return any(field == name_field for field, _ in _fields(_message(value)))
+            names += number == _NAME
+            if number not in _BEFORE_LAYERS or names > 1:
+                return False
+    except (ValueError, TypeError, EOFError, IndexError):
+        return False
+    return False
 
 
 def read(path: Path) -> WeightFile:

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
@@ -17,11 +17,12 @@ KERAS_3 = "Keras 3 .weights.h5 file"
 _STATE = re.compile(r"(^|/)(optimizer|seed_generator|_?metrics|compile_metrics|loss_tracker)[^/]*/")
 
 
-def read(path: Path) -> WeightFile:
+def read(path: Path, content: BinaryIO | None = None) -> WeightFile:
     """Read a HDF5 weight file, or the weights in a whole-model `.h5`.
 
     Args:
         path: path of the file.
+        content: the HDF5 file, if it is a part of the file at `path`.
 
     Returns:
         Tensors named `"layer.variable"`; in a Keras 3 file, which has no names of variables, `"layer.0"`,
@@ -31,7 +32,7 @@ def read(path: Path) -> WeightFile:
     Raises:
         WeightsError: if the file is truncated, or is HDF5 of another kind.
     """
-    with corrupt_as(path, f"a {LEGACY}"), h5py.File(path, "r") as file:
+    with corrupt_as(path, f"a {LEGACY}"), h5py.File(content or path, "r") as file:
         own = isinstance(file.get("model_weights", getlink=True), h5py.HardLink)
         root = file["model_weights"] if own else file
         layers = _attribute(root, "layer_names")

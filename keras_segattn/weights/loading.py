@@ -1,6 +1,5 @@
 """Filling a model from a weight file: match, verify everything, then assign."""
 
-from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 
@@ -8,24 +7,11 @@ import keras
 import numpy as np
 
 from keras_segattn.graph import parts
-from keras_segattn.weights import (
-    array_list,
-    caffemodel,
-    keras_h5,
-    packaged_pickle,
-    safetensors_file,
-    slim_checkpoint,
-    torch_file,
-)
+from keras_segattn.weights.formats import read
 from keras_segattn.weights.matching import match
 from keras_segattn.weights.naming import NOT_BUILT
 from keras_segattn.weights.report import LoadReport, WeightsError
 from keras_segattn.weights.weight_file import WeightFile, unreadable
-
-FORMATS = (
-    "a PyTorch checkpoint (.pth, .pt), .safetensors, Keras .h5 or .weights.h5, .caffemodel, TF-slim .ckpt, "
-    "pickled arrays, or a list of .npy files"
-)
 
 
 def load(model: keras.Model, path: str | PathLike[str], *, partial: bool = False) -> LoadReport:
@@ -40,9 +26,11 @@ def load(model: keras.Model, path: str | PathLike[str], *, partial: bool = False
 
     Args:
         model: a model built here, or any functional model; changed only if the whole load succeeds.
-        path: path of a PyTorch checkpoint (`.pth`, `.pt`), `.safetensors`, Keras `.h5` or `.weights.h5`,
-            `.caffemodel`, TF-slim checkpoint (the file, or the prefix of its files), pickled NumPy arrays
-            `{layer: [kernel, bias]}`, or the prefix of the `.npy` files of a list. Nothing in it is ever executed.
+        path: path of a PyTorch checkpoint (`.pth`, `.pt`), `.safetensors`, Keras `.keras`, `.h5` or `.weights.h5`,
+            `.npz`, `.caffemodel`, TF-slim checkpoint (the file, or the prefix of its files), pickled NumPy arrays, or
+            the prefix of the `.npy` files of a list. Files are recognised by their content, and nothing in them is
+            ever executed. A state dict of PyTorch may be nested in other entries, and all names may have a prefix such
+            as `module.`; the report says what was taken.
         partial: whether to accept variables without a tensor in the file, and tensors without a place in the model.
             Shapes that do not fit are never accepted.
 
@@ -60,35 +48,6 @@ def load(model: keras.Model, path: str | PathLike[str], *, partial: bool = False
         fcn8s_from_caffe.pth (PyTorch checkpoint): 39 matched, 0 missing, 0 unexpected, 0 shape mismatch, 0 ignored
     """
     return fill(model, read(Path(path)), allow_missing=partial, allow_unexpected=partial)
-
-
-def read(path: Path) -> WeightFile:
-    """Read the tensors of a weight file of any supported format, recognised by content; see `load`."""
-    if slim_checkpoint.is_checkpoint(path):
-        return slim_checkpoint.read(path)
-    if array_list.is_array_list(path):
-        return array_list.read(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected a weight file, found {'a folder' if path.is_dir() else 'nothing'}")
-    with path.open("rb") as file:
-        head = file.read(32)
-    return _reader(path, head)(path)
-
-
-def _reader(path: Path, head: bytes) -> Callable[[Path], WeightFile]:
-    if not head:
-        raise unreadable(path, FORMATS, "an empty file")
-    if path.suffix == ".caffemodel":
-        return caffemodel.read
-    if head.startswith(b"\x89HDF\r\n\x1a\n"):
-        return keras_h5.read
-    if head.startswith((b"PK\3\4", torch_file.LEGACY_START)):
-        return torch_file.read
-    if head[8:9] == b"{":
-        return safetensors_file.read
-    if head.startswith(b"\x80"):
-        return packaged_pickle.read
-    raise unreadable(path, FORMATS, f"bytes {head[:16]!r}")
 
 
 def fill(model: keras.Model, file: WeightFile, *, allow_missing: bool, allow_unexpected: bool) -> LoadReport:

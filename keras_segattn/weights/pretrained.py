@@ -11,7 +11,8 @@ import keras
 
 from keras_segattn.arguments import suggestion
 from keras_segattn.registry import Pretrained
-from keras_segattn.weights.loading import FORMATS, fill, read
+from keras_segattn.weights.formats import FORMATS, read
+from keras_segattn.weights.loading import fill
 from keras_segattn.weights.report import LoadReport, WeightsError
 
 
