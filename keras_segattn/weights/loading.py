@@ -9,12 +9,14 @@ import numpy as np
 from keras_segattn.graph import parts
 from keras_segattn.weights.formats import read
 from keras_segattn.weights.matching import match
-from keras_segattn.weights.naming import NOT_BUILT
+from keras_segattn.weights.naming import NOT_BUILT, named_variables
 from keras_segattn.weights.report import LoadReport, WeightsError
 from keras_segattn.weights.weight_file import WeightFile, unreadable
 
 
-def load(model: keras.Model, path: str | PathLike[str], *, partial: bool = False) -> LoadReport:
+def load(
+    model: keras.Model, path: str | PathLike[str], *, partial: bool = False, skip_mismatch: bool = False
+) -> LoadReport:
     """Fill a model with the weights of a file in any of the supported formats.
 
     Layers are matched by name, directly or by the names that the registry knows for them in foreign files; kernels
@@ -32,7 +34,8 @@ def load(model: keras.Model, path: str | PathLike[str], *, partial: bool = False
             ever executed. A state dict of PyTorch may be nested in other entries, and all names may have a prefix such
             as `module.`; the report says what was taken.
         partial: whether to accept variables without a tensor in the file, and tensors without a place in the model.
-            Shapes that do not fit are never accepted.
+        skip_mismatch: whether to leave out tensors whose shapes do not fit, such as the last layers of a network for
+            other classes; their variables keep their initial values, and the report names them.
 
     Returns:
         Report on every variable and every tensor; print it, or its `table()`.
@@ -46,25 +49,38 @@ def load(model: keras.Model, path: str | PathLike[str], *, partial: bool = False
         >>> report = weights.load(FCN8s(), "fcn8s_from_caffe.pth")
         >>> print(report)
         fcn8s_from_caffe.pth (PyTorch checkpoint): 39 matched, 0 missing, 0 unexpected, 0 shape mismatch, 0 ignored
+
+        A detector of COCO's classes becomes one of three own classes and the background, all but its heads trained:
+
+        >>> detector = MaskRCNN(classes=4, variant="torchvision_coco")
+        >>> report = weights.load(detector, "maskrcnn_resnet50_fpn_coco.pth", skip_mismatch=True)
+        >>> [mismatch.layer for mismatch in report.shape_mismatch]
+        ['box_logits', 'box_logits', 'box_deltas', 'box_deltas', 'mask_logits', 'mask_logits']
     """
-    return fill(model, read(Path(path)), allow_missing=partial, allow_unexpected=partial)
+    return fill(model, read(Path(path)), allow_missing=partial, allow_unexpected=partial, skip_mismatch=skip_mismatch)
 
 
-def fill(model: keras.Model, file: WeightFile, *, allow_missing: bool, allow_unexpected: bool) -> LoadReport:
+def fill(
+    model: keras.Model,
+    file: WeightFile,
+    *,
+    allow_missing: bool,
+    allow_unexpected: bool,
+    skip_mismatch: bool = False,
+) -> LoadReport:
     """Match a file's tensors to a model's variables, verify, assign all of them or none; see `load`."""
     if not model.built or not model.weights:
         raise WeightsError(f"expected a model with all its weights, {model.name!r} {NOT_BUILT}")
-    report, assignments = match(model, file)
+    report, assignments, unexpected = match(model, file)
     accepted = (allow_missing or not report.missing) and (allow_unexpected or not report.unexpected)
-    if not (report.matched and accepted) or report.shape_mismatch:
-        hint = (
-            "; weights.load(…, partial=True) accepts missing and unexpected tensors"
-            if report.matched and not accepted
-            else ""
-        )
+    # A scale or bias that is folded into other variables belongs to none that could keep its initial values.
+    names = {f"{layer}.{variable}" for layer, variable, *_ in report.shape_mismatch}
+    fits = not names or (skip_mismatch and names <= {named.name for named in named_variables(model)})
+    if not (report.matched and accepted and fits):
+        hint = _hint(accepted, fits) if report.matched else ""
         raise WeightsError(f"the weights do not fit model {model.name!r}{hint}:\n{report}", report)
-    for name in report.unexpected:
-        _check_finite(file.path, name, file.tensors[name])
+    for name, value in unexpected.items():
+        _check_finite(file.path, name, value)
     ready = []
     for source, variable, value in assignments:
         with np.errstate(over="ignore"):  # too large for float16 becomes infinite, which is refused
@@ -77,6 +93,16 @@ def fill(model: keras.Model, file: WeightFile, *, allow_missing: bool, allow_une
         if isinstance(layer, keras.layers.Normalization):
             layer.finalize_state()  # it derives the numbers that it uses from its weights
     return report
+
+
+def _hint(accepted: bool, fits: bool) -> str:
+    """Say which arguments of `load` accept the differences."""
+    hint = ""
+    if not accepted:
+        hint += "; weights.load(…, partial=True) accepts missing and unexpected tensors"
+    if not fits:
+        hint += "; weights.load(…, skip_mismatch=True) leaves out tensors of other shapes, as for other classes"
+    return hint
 
 
 def _check_finite(path: Path, name: str, value: np.ndarray) -> None:

@@ -1,8 +1,9 @@
 """Matching of the tensors of a file to the variables of a model, by name, with conversion of their layout."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -96,8 +97,22 @@ class _Names:
         return {f"{layer}.{leaf}" for v in self._variables for place in v.places for layer, leaf in self.at(place)}
 
 
-def match(model: keras.Model, file: WeightFile) -> tuple[LoadReport, list[Assignment]]:
-    """Match a file to a model; return the report and, per match, (name in the file, variable, value in our layout)."""
+class Matching(NamedTuple):
+    """The tensors of a file in a model.
+
+    Args:
+        report: report on every tensor and variable.
+        assignments: name in the file, variable and value in our layout of every match.
+        unexpected: tensors without a place in the model.
+    """
+
+    report: LoadReport
+    assignments: list[Assignment]
+    unexpected: Mapping[str, np.ndarray]
+
+
+def match(model: keras.Model, file: WeightFile) -> Matching:
+    """Match a file to a model."""
     variables = named_variables(model)
     names = _Names(model, variables, file)
     if file.layout == "torch":
@@ -137,7 +152,7 @@ def match(model: keras.Model, file: WeightFile) -> tuple[LoadReport, list[Assign
         shape_mismatch=tuple(mismatches),
         ignored=(*file.ignored, *ignored),
     )
-    return report, list(assignments.values())
+    return Matching(report, list(assignments.values()), {name: file.tensors[name] for name in tensors.free})
 
 
 def _translated(model: keras.Model, file: WeightFile) -> WeightFile:

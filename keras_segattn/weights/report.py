@@ -52,7 +52,8 @@ class LoadReport:
         matched: variables of the model with their tensor in the file.
         missing: `"layer.variable"` of the model without a tensor in the file.
         unexpected: names of tensors in the file without a place in the model.
-        shape_mismatch: variables and tensors of the same name whose shapes do not fit.
+        shape_mismatch: variables and tensors of the same name whose shapes do not fit; if the load left them out, the
+            variables have their initial values.
         ignored: entries of the file that are no weights: batch counters, random seeds, optimiser state.
     """
 

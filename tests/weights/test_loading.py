@@ -123,7 +123,7 @@ def test_differences_are_reported_and_refused_unless_partial(network, writers, t
 
 
 @pytest.mark.parametrize("partial", [False, True])
-def test_shape_mismatch_is_never_accepted(network, writers, tmp_path, partial):
+def test_shape_mismatch_is_accepted_only_on_demand(network, writers, tmp_path, partial):
     tensors = writers.foreign(writers.random_values(network))
     tensors["conv1.weight"] = np.zeros((4, 3, 5, 5), "float32")
     path = tmp_path / "net.pth"
@@ -132,6 +132,31 @@ def test_shape_mismatch_is_never_accepted(network, writers, tmp_path, partial):
     with pytest.raises(weights.WeightsError, match=r"conv1\.kernel \(3, 3, 3, 4\) <- conv1\.weight \(4, 3, 5, 5\)"):
         weights.load(network, path, partial=partial)
     assert_unchanged(network, before)
+    report = weights.load(network, path, partial=partial, skip_mismatch=True)
+    assert [(m.layer, m.variable, m.source) for m in report.shape_mismatch] == [("conv1", "kernel", "conv1.weight")]
+    assert "shape mismatch: conv1.kernel (3, 3, 3, 4) <- conv1.weight (4, 3, 5, 5)" in str(report)
+    assert not report.complete
+    np.testing.assert_array_equal(network.get_layer("conv1").kernel, before[0])
+    np.testing.assert_array_equal(network.get_layer("fc").bias, tensors["fc.bias"])
+
+
+def test_errors_name_the_arguments_that_accept_the_differences(network, writers, tmp_path):
+    tensors = writers.foreign(writers.random_values(network))
+    tensors["fc.bias"] = np.zeros(7, "float32")
+    writers.write_torch_zip(tmp_path / "net.pth", tensors)
+    with pytest.raises(weights.WeightsError, match=r"skip_mismatch=True\) leaves out") as error:
+        weights.load(network, tmp_path / "net.pth", partial=True)
+    assert "partial=True" not in str(error.value)
+    del tensors["conv1.bias"]
+    writers.write_torch_zip(tmp_path / "net.pth", tensors)
+    with pytest.raises(weights.WeightsError, match=r"partial=True\) accepts .*skip_mismatch=True\) leaves out"):
+        weights.load(network, tmp_path / "net.pth")
+
+
+def test_nothing_but_mismatches_is_an_error(network, writers, tmp_path):
+    writers.write_torch_zip(tmp_path / "net.pth", {"fc.bias": np.zeros(7, "float32")})
+    with pytest.raises(weights.WeightsError, match="0 matched"):
+        weights.load(network, tmp_path / "net.pth", partial=True, skip_mismatch=True)
 
 
 def test_no_match_is_an_error_even_if_partial(network, writers, tmp_path):
@@ -378,7 +403,7 @@ def test_what_is_folded_must_fit(name, size, writers, tmp_path):
     model = normalised(bias=False)
     before = model.get_weights()
     with pytest.raises(weights.WeightsError, match="shape mismatch"):
-        weights.load(model, tmp_path / "net.pth", partial=True)
+        weights.load(model, tmp_path / "net.pth", partial=True, skip_mismatch=True)
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
 
 

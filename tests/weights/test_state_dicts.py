@@ -132,6 +132,8 @@ def test_tensors_outside_the_prefix_are_not_accepted_silently(network, values, s
     with pytest.raises(weights.WeightsError, match=r"without 'model\.'(.|\n)*unexpected: criterion\.weight"):
         weights.load(network, path)
     assert weights.load(network, path, partial=True).unexpected == ("criterion.weight",)
+    path = save(tensors(values | {"aux.weight": np.ones(5, "float32")}, "model."))
+    assert weights.load(network, path, partial=True).unexpected == ("aux.weight",)
 
 
 INERT = {
