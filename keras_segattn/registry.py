@@ -3,7 +3,7 @@
 The registry imports no architecture; a builder's module imports the registry and registers the builder.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ from keras_segattn.inputs import Stamp
 
 Builder = TypeVar("Builder", bound=Callable[..., keras.Model])
 Translation = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
+Needs = Callable[[keras.Model, Sequence[str]], str | None]
 Endpoints = Callable[[keras.Model, Mapping[str, Any]], Mapping[str, Endpoint]]
 
 CLAIMS = frozenset({"int8", "dynamic_size", "mixed_precision"})
@@ -110,6 +111,8 @@ class Card:
         weight_names: layer name → names of the same layer in weight files of other programs.
         translate: function that converts the tensors of a file, by name, to the conventions of `weight_names`, for
             files that store values in another order or form.
+        needs: function from a model and the names of the tensors and layers in a file to the arguments of the builder
+            that the file's network needs and the model lacks, or `None`.
         classes: function from a model to the number of classes that have names.
         endpoints: function from a model and its options to the functions that its stored forms offer, the default
             one first.
@@ -132,6 +135,7 @@ class Card:
     pretrained: Mapping[str, Pretrained] = field(default_factory=dict)
     weight_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     translate: Translation | None = None
+    needs: Needs | None = None
     classes: Callable[[keras.Model], int] = scored_classes
     endpoints: Endpoints = whole_model
     training: Training = Training()

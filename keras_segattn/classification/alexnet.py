@@ -6,6 +6,7 @@ before it normalises. In both, convolutions 2, 4 and 5 have two groups, each of 
 the two-GPU network.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -51,6 +52,17 @@ WEIGHT_NAMES = {layer: (f"features.{index}",) for layer, index in _TORCHVISION.i
 }
 
 
+def _needs(model: keras.Model, names: Sequence[str]) -> str | None:
+    """Recognise by the order of the layers of a Caffe network whether it pools before it normalises."""
+    if "norm1" not in names or "pool1" not in names:
+        return None
+    order = [layer.name for layer in model.layers]
+    pools_first = names.index("pool1") < names.index("norm1")
+    if "norm1" in order and pools_first is (order.index("pool1") < order.index("norm1")):
+        return None
+    return "the builder CaffeNet" if pools_first else "the builder AlexNet"
+
+
 def preprocess_input(images: Any) -> Any:
     """Convert RGB images `(..., 3)`, 0..255, to float32 BGR minus the ImageNet mean, as the released weights expect.
 
@@ -87,6 +99,7 @@ def classifier(x: Any, classes: int, classifier_activation: str | None, alpha: f
         tiny={"input_shape": (67, 67, 3), "classes": 5, "alpha": 0.0625},
         claims={"int8", "mixed_precision"},
         weight_names=WEIGHT_NAMES,
+        needs=_needs,
     )
 )
 def AlexNet(  # noqa: N802 - a builder is named like the model it builds
@@ -179,6 +192,7 @@ def AlexNet(  # noqa: N802 - a builder is named like the model it builds
         aligned={"padding": "same"},
         tiny={"input_shape": (67, 67, 3), "classes": 5, "alpha": 0.0625},
         claims={"int8", "mixed_precision"},
+        needs=_needs,
     )
 )
 def CaffeNet(  # noqa: N802 - a builder is named like the model it builds

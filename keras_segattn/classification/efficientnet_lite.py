@@ -5,7 +5,7 @@ replaces swish. Stem and head keep their widths when the rest is scaled. Stochas
 with, is left out.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -99,6 +99,12 @@ def _weight_names() -> dict[str, tuple[str, ...]]:
     return names
 
 
+def _needs(model: keras.Model, names: Sequence[str]) -> str | None:
+    """Recognise the authors' weights; timm has files for both paddings under the same names."""
+    symmetric = any(layer.name == "stem_pad" for layer in model.layers)
+    return "padding='same'" if symmetric and "_conv_stem.weight" in names else None
+
+
 def preprocess_input(images: Any) -> Any:
     """Convert RGB images `(..., 3)`, 0..255, to float32 in about [-1, 1], `(x - 127) / 128`, for the packaged weights.
 
@@ -139,6 +145,7 @@ def inverted_residual(
         claims={"int8", "dynamic_size", "mixed_precision"},
         pretrained=PRETRAINED,
         weight_names=_weight_names(),
+        needs=_needs,
     )
 )
 def EfficientNetLite0(  # noqa: N802 - a builder is named like the model it builds

@@ -5,6 +5,7 @@ is the same without it. torchvision's variant has batch normalisation instead, u
 (a known mistake that its weights depend on) and pools 2×2 before the fifth stage.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -61,6 +62,16 @@ def _weight_names() -> dict[str, tuple[str, ...]]:
         names[f"{stem}_conv"] = (caffe, f"{torch}.conv")
         names[f"{stem}_bn"] = (f"{torch}.bn",)
     return names
+
+
+def _needs(model: keras.Model, names: Sequence[str]) -> str | None:
+    """Recognise by the layers of a Caffe network whether it normalises responses."""
+    if "pool1/3x3_s2" not in names:
+        return None
+    normalised = "pool1/norm1" in names
+    if normalised is any(layer.name == "norm1" for layer in model.layers):
+        return None
+    return f"variant={'paper' if normalised else 'no_lrn'!r}"
 
 
 def preprocess_input(images: Any) -> Any:
@@ -125,6 +136,7 @@ def auxiliary_classifier(x: Any, classes: int, variant: str, alpha: float, name:
         tiny={"input_shape": (64, 64, 3), "classes": 5, "alpha": 0.125},
         claims={"int8", "dynamic_size", "mixed_precision"},
         weight_names=_weight_names(),
+        needs=_needs,
     )
 )
 def GoogLeNet(  # noqa: N802 - a builder is named like the model it builds

@@ -7,7 +7,7 @@ unpadded, and some of its convolutions have a bias; a bias before batch normalis
 loaded.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -112,6 +112,25 @@ def _weight_names(blocks: tuple[int, ...], depth: int) -> dict[str, tuple[str, .
     return names
 
 
+def _needs(model: keras.Model, names: Sequence[str]) -> str | None:
+    """Recognise the files of keras.applications and Caffe, whose tensors also fit networks of the other forms."""
+    first = "conv2_block1_1_conv"
+    if not {f"{first}.bias", f"{first}.1"}.isdisjoint(names):
+        form = (True, "symmetric")
+    elif "res2a_branch2a.blob0" in names:
+        form = (True, "valid")
+    elif "res2a_branch2a.kernel" in names:
+        return "epsilon=0.001, which it cannot have: take the newer file of keras.applications (conv1_conv, …)"
+    else:
+        return None
+    layer_names = [layer.name for layer in model.layers]
+    if "conv3_block1_1_conv" not in layer_names:
+        return None
+    strided = model.get_layer("conv3_block1_1_conv").strides != (1, 1)
+    padding = "symmetric" if "pool1_pad" in layer_names else "valid"
+    return None if (strided, padding) == form else f"stride_in_1x1=True, padding={form[1]!r}"
+
+
 def _resnet(
     model_name: str,
     published: tuple[int, int, int, int],
@@ -188,6 +207,7 @@ def _resnet(
             tiny={"input_shape": (32, 32, 3), "classes": 5, "alpha": 0.0625, "blocks": (2, 1, 1, 1)},
             claims={"int8", "dynamic_size", "mixed_precision"},
             weight_names=_weight_names(published, sum(published) * (3 if deep else 2) + 2),
+            needs=_needs if deep else None,
         )
     )(build)
 

@@ -25,7 +25,7 @@ from keras_segattn.inputs import image_input, source_input, stamped
 from keras_segattn.instances import heads
 from keras_segattn.instances.feature_pyramid import backbone_maps, feature_pyramid
 from keras_segattn.instances.mask_rcnn_variants import RELEASES, Release
-from keras_segattn.instances.mask_rcnn_weights import WEIGHT_NAMES, translate
+from keras_segattn.instances.mask_rcnn_weights import WEIGHT_NAMES, needs, translate
 from keras_segattn.instances.settings import Anchors, DetectionRules, ProposalRules, Widths
 from keras_segattn.layers import (
     AnchorGenerator,
@@ -82,6 +82,7 @@ def fifth_stage(shape: tuple[int, ...], backbone: str, alpha: float, stride_in_1
         claims={"int8", "dynamic_size", "mixed_precision"},
         weight_names=WEIGHT_NAMES,
         translate=translate,
+        needs=needs,
         classes=heads.detected_classes,
         training=Training(trainer="regions"),
     )

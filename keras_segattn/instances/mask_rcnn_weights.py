@@ -1,8 +1,12 @@
 """Names of Mask R-CNN's layers in the files of other releases, and conversion of values that differ there."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import keras
 import numpy as np
+
+from keras_segattn.inputs import Stamp
+from keras_segattn.instances.mask_rcnn_variants import RELEASES
 
 # Numbers of blocks in the four stages of the deepest ResNet, whose names include those of shallower ones.
 STAGES = (3, 8, 36, 3)
@@ -90,6 +94,20 @@ _MATTERPORT_RPN = "rpn_model."
 _MATTERPORT_DEVIATIONS = np.array((0.1, 0.1, 0.2, 0.2), "float32")
 # (dy, dx, log dh, log dw) → (dx, dy, log dw, log dh).
 _X_FIRST = [1, 0, 3, 2]
+
+
+def needs(model: keras.Model, names: Sequence[str]) -> str | None:
+    """Recognise Detectron2's and Matterport's files, whose tensors fit networks of other variants in part."""
+    if any(name.startswith("proposal_generator.") for name in names):
+        variant = "detectron2"
+    elif "mrcnn_bbox_fc.kernel" in names:
+        variant = "matterport"
+    elif "rpn.head.cls_logits.weight" in names:
+        variant = "torchvision"
+    else:
+        return None
+    pictures = [layer.field for layer in model.layers if isinstance(layer, Stamp) and layer.card == "MaskRCNN"]
+    return None if RELEASES[variant].picture in pictures else f"variant={variant!r}"
 
 
 def translate(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

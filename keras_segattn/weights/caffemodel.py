@@ -58,6 +58,7 @@ def read(path: Path) -> WeightFile:
     """
     with corrupt_as(path, f"a {FORMAT}"):
         tensors: dict[str, np.ndarray] = {}
+        layers: list[str] = []
         for number, layer in _fields(memoryview(path.read_bytes())):
             if number not in _LAYER_FIELDS:
                 continue
@@ -72,12 +73,13 @@ def read(path: Path) -> WeightFile:
                     kind = bytes(_message(value)).decode()
                 elif field == blobs_field:
                     blobs.append(_blob(_message(value)))
+            layers.append(name)
             for leaf, blob in _named(kind, blobs).items():
                 key = f"{name}.{leaf}"
                 if not name or key in tensors:
                     raise ValueError(f"two layers named {name!r}" if name else "a layer with blobs and no name")
                 tensors[key] = blob
-    return WeightFile(path, FORMAT, "caffe", tensors)
+    return WeightFile(path, FORMAT, "caffe", tensors, layers=tuple(layers))
 
 
 def _named(kind: str, blobs: list[np.ndarray]) -> dict[str, np.ndarray]:

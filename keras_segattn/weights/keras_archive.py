@@ -1,4 +1,4 @@
-"""Whole models of Keras 3 (`.keras`): zip archives with a `.weights.h5` file, of which nothing else is read."""
+"""Whole models of Keras 3 (`.keras`), of which only the weights and the settings of the layers are read."""
 
 import io
 import zipfile
@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from keras_segattn.weights import keras_h5
+from keras_segattn.weights.layer_settings import layer_settings
 from keras_segattn.weights.restricted import corrupt_as
 from keras_segattn.weights.weight_file import WeightFile, unreadable
 
@@ -34,4 +35,5 @@ def read(path: Path) -> WeightFile:
     with corrupt_as(path, f"a {FORMAT}"), zipfile.ZipFile(path) as archive:
         if _WEIGHTS not in archive.namelist():
             raise unreadable(path, f"a {FORMAT} with {_WEIGHTS}", "other weights: save it with weights_format='h5'")
-        return replace(keras_h5.read(path, io.BytesIO(archive.read(_WEIGHTS))), format=FORMAT)
+        settings = layer_settings(archive.read("config.json"))
+        return replace(keras_h5.read(path, io.BytesIO(archive.read(_WEIGHTS))), format=FORMAT, settings=settings)

@@ -1,12 +1,14 @@
 """HDF5 weight files of Keras: the legacy `.h5` of Keras 1 and 2 and keras.applications, and `.weights.h5`."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
 
+from keras_segattn.weights.layer_settings import layer_settings
 from keras_segattn.weights.naming import join
 from keras_segattn.weights.restricted import corrupt_as
 from keras_segattn.weights.weight_file import WeightFile, unreadable
@@ -37,7 +39,9 @@ def read(path: Path, content: BinaryIO | None = None) -> WeightFile:
         root = file["model_weights"] if own else file
         layers = _attribute(root, "layer_names")
         if layers:
-            return _read_legacy(path, root, layers, [name for name in file if file[name].name != root.name])
+            weights = _read_legacy(path, root, layers, [name for name in file if file[name].name != root.name])
+            described = file.attrs.get("model_config")
+            return weights if described is None else replace(weights, settings=layer_settings(described))
         if "layers" in file or "vars" in file:
             return _read_keras_3(path, file)
         raise unreadable(path, f"a {LEGACY} or a {KERAS_3}", f"HDF5 with {sorted(file)[:5]}")

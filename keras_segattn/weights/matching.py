@@ -10,9 +10,10 @@ import numpy as np
 
 from keras_segattn import registry
 from keras_segattn.weights.folding import convolution_before, fold
+from keras_segattn.weights.layer_settings import other_settings
 from keras_segattn.weights.layout import flattened_map, to_keras
 from keras_segattn.weights.naming import NamedVariable, Place, automatic_names, named_variables, ranked, split
-from keras_segattn.weights.report import LoadReport, Match, ShapeMismatch
+from keras_segattn.weights.report import LoadReport, Match, ShapeMismatch, WeightsError
 from keras_segattn.weights.state_dicts import unwrapped
 from keras_segattn.weights.weight_file import WeightFile
 
@@ -81,7 +82,7 @@ class _Names:
 
     def at(self, place: Place) -> Iterator[tuple[str, str]]:
         """Yield the possible names (layer, leaf) of a variable, which may be inside other layers."""
-        leaves = (place.leaf, *_LEAVES.get(place.leaf, ()), str(place.index))
+        leaves = (place.leaf, *_LEAVES.get(place.leaf, ()), str(place.position))
         for chain in (self._equal_ranks.get(place.chain, place.chain), place.chain):
             layer = "".join(chain[:1])
             for name in (layer, *self.aliases.get(layer, ())):
@@ -117,6 +118,11 @@ def match(model: keras.Model, file: WeightFile) -> Matching:
     names = _Names(model, variables, file)
     if file.layout == "torch":
         file = unwrapped(file, names.known())
+    if needed := _needed(model, file) or other_settings(model, file.settings):
+        raise WeightsError(
+            f"{file.path}: expected weights for the form of {model.name!r}, found those of another form of the "
+            f"network, which needs {needed}"
+        )
     file = _translated(model, file)
     ignored = _bookkeeping(model, file)
     tensors = _Tensors([name for name in file.tensors if name not in ignored])
@@ -153,6 +159,14 @@ def match(model: keras.Model, file: WeightFile) -> Matching:
         ignored=(*file.ignored, *ignored),
     )
     return Matching(report, list(assignments.values()), {name: file.tensors[name] for name in tensors.free})
+
+
+def _needed(model: keras.Model, file: WeightFile) -> str | None:
+    """Say which arguments of the model's builder fit the file's network, if it is known to be of another form."""
+    for card in registry.cards_of(model)[:1]:
+        if card.needs is not None:
+            return card.needs(model, [*file.layers, *file.tensors])
+    return None
 
 
 def _translated(model: keras.Model, file: WeightFile) -> WeightFile:

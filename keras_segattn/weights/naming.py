@@ -31,12 +31,12 @@ class Place(NamedTuple):
     Args:
         chain: names of the layers that lead to the variable, outermost first.
         leaf: name of the variable in its layer; its position, if it has no name of its own.
-        index: position of the variable in its layer.
+        position: position of the variable in its layer.
     """
 
     chain: Chain
     leaf: str
-    index: int
+    position: int
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ def split(name: str) -> tuple[Chain, str]:
     """Return the chain and the leaf of a name that `join` made."""
     head, *rest = name.split("/")
     layer, dot, second = head.rpartition(".")
-    *chain, leaf = [*([layer] if dot else []), second, *rest]
-    return tuple(chain), leaf
+    chain = [*([layer] if dot else []), second, *rest]
+    return tuple(chain[:-1]), chain[-1]
 
 
 def named_variables(model: keras.Model) -> list[NamedVariable]:
@@ -77,11 +77,11 @@ def named_variables(model: keras.Model) -> list[NamedVariable]:
     found: dict[int, NamedVariable] = {}
     for chain, layer in _layers(model, ()):
         leaves: set[str] = set()
-        for index, variable in enumerate(own_weights(layer)):
-            leaf = str(index) if variable.name in leaves or _UNNAMED.fullmatch(variable.name) else variable.name
+        for position, variable in enumerate(own_weights(layer)):
+            leaf = str(position) if variable.name in leaves or _UNNAMED.fullmatch(variable.name) else variable.name
             leaves.add(leaf)
             known = found.get(id(variable), NamedVariable(variable, layer, ()))
-            found[id(variable)] = replace(known, places=(*known.places, Place(chain, leaf, index)))
+            found[id(variable)] = replace(known, places=(*known.places, Place(chain, leaf, position)))
     return list(found.values())
 
 

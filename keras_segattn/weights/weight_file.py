@@ -1,9 +1,9 @@
 """The common form into which every reader turns its file."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -26,6 +26,9 @@ class WeightFile:
         ignored: names of entries that are no weights.
         place: place of the tensors in the file, such as `"'state_dict'"`; empty for the whole file.
         others: further sets of tensors in the file, which may fit a model better.
+        layers: names of all layers of the file's network in order, those without weights included, if the file lists
+            them.
+        settings: layer name → settings of the layer, if the file describes the network.
         background: whether classifiers have an additional first class, "background", as TF-slim's have.
     """
 
@@ -36,6 +39,8 @@ class WeightFile:
     ignored: tuple[str, ...] = ()
     place: str = ""
     others: tuple["WeightFile", ...] = ()
+    layers: tuple[str, ...] = ()
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     background: bool = False
 
     def __post_init__(self) -> None:
