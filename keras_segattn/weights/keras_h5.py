@@ -58,8 +58,9 @@ def _read_legacy(path: Path, root: h5py.Group, layers: list[str], others: list[s
         *scopes, leaf = location.removeprefix(f"{layer}/").removesuffix(":0").split("/")
         # Keras 1 repeats the layer's name in the tensor's and numbers repeated names: block1_conv1_W_1.
         leaf = re.sub(r"_\d+$", "", leaf.removeprefix(f"{layer}_"))
-        parts = [scope for scope in scopes if scope != layer]
-        key = ".".join([layer, "/".join([*parts, leaf])])
+        # A Sequential model puts its own name before the layer's.
+        parts = scopes[scopes.index(layer) + 1 :] if layer in scopes else scopes
+        key = join((layer, *parts), leaf)
         if leaf == "seed_generator_state":
             ignored.append(key)
         elif key in tensors:

@@ -41,16 +41,16 @@ def other_settings(model: keras.Model, settings: Mapping[str, Mapping[str, Any]]
     builders = [card.name for card in registry.cards_of(model)[:1]]
     same_builder = any(config.get("card") in builders for config in settings.values())
     layers = dict(_layers(model, ""))
-    if same_builder:
-        ours = {name for name, layer in layers.items() if isinstance(layer, keras.layers.ZeroPadding2D)}
-        theirs = {name for name, config in settings.items() if config["class_name"] == "ZeroPadding2D"}
-        for name in sorted(ours ^ theirs):
-            return f"{'no ' if name in ours else ''}padding by layer {name!r}"
     for name, layer in layers.items():
         for setting in _OF_ONE_BUILDER if same_builder else _SETTINGS:
             value, own = _plain(settings.get(name, {}).get(setting)), _plain(getattr(layer, setting, None))
             if None not in (value, own) and not _equal(value, own):
                 return f"{setting}={value} in layer {name!r}, which has {own} in the model"
+    if same_builder:
+        ours = {name for name, layer in layers.items() if isinstance(layer, keras.layers.ZeroPadding2D)}
+        theirs = {name for name, config in settings.items() if config["class_name"] == "ZeroPadding2D"}
+        for name in sorted(ours ^ theirs):
+            return f"{'no ' if name in ours else ''}padding by layer {name!r}"
     return None
 
 

@@ -53,6 +53,17 @@ def test_composite_layers_round_trip(tmp_path, suffix):
         np.testing.assert_array_equal(ours, theirs)
 
 
+def test_whole_sequential_model(tmp_path):
+    def build():
+        return keras.Sequential([keras.Input((3,)), keras.layers.Dense(2), keras.layers.Dense(2)])
+
+    source, target = build(), build()
+    source.save(tmp_path / "net.h5")
+    assert weights.load(target, tmp_path / "net.h5").complete
+    for ours, theirs in zip(target.weights, source.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_keras_3_file_of_another_model(network, tmp_path):
     weights.save(composite("other"), tmp_path / "other.weights.h5")
     with pytest.raises(weights.WeightsError, match=r"do not fit model 'small'(.|\n)*missing: conv1\.kernel"):

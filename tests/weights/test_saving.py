@@ -80,7 +80,7 @@ class Subclassed(keras.Model):
     def __init__(self):
         super().__init__()
         self.embedding = Pair(name="embedding")
-        self.blocks = [keras.Sequential([keras.layers.Dense(3), keras.layers.BatchNormalization()]) for _ in range(11)]
+        self.blocks = [keras.Sequential([keras.layers.Dense(3), keras.layers.BatchNormalization()]) for _ in range(2)]
         self.heads = {"b": keras.layers.Dense(3), "a": keras.layers.Dense(3)}
         self.decoder = Pair(shared=self.embedding)
         self.backbone = backbone_and_head()
