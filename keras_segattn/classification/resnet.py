@@ -113,12 +113,17 @@ def _weight_names(blocks: tuple[int, ...], depth: int) -> dict[str, tuple[str, .
 
 
 def _needs(model: keras.Model, names: Sequence[str]) -> str | None:
-    """Recognise the files of keras.applications and Caffe, whose tensors also fit networks of the other forms."""
+    """Recognise the classifiers of keras.applications, Caffe and torchvision, whose tensors fit all forms of a network.
+
+    Backbones with PyTorch's names are of either form, as some are converted from Caffe.
+    """
     first = "conv2_block1_1_conv"
     if not {f"{first}.bias", f"{first}.1"}.isdisjoint(names):
         form = (True, "symmetric")
     elif "res2a_branch2a.blob0" in names:
         form = (True, "valid")
+    elif {"layer1.0.conv1.weight", "fc.weight"} <= set(names):
+        form = (False, "symmetric")
     elif "res2a_branch2a.kernel" in names:
         return "epsilon=0.001, which it cannot have: take the newer file of keras.applications (conv1_conv, …)"
     else:
@@ -128,7 +133,7 @@ def _needs(model: keras.Model, names: Sequence[str]) -> str | None:
         return None
     strided = model.get_layer("conv3_block1_1_conv").strides != (1, 1)
     padding = "symmetric" if "pool1_pad" in layer_names else "valid"
-    return None if (strided, padding) == form else f"stride_in_1x1=True, padding={form[1]!r}"
+    return None if (strided, padding) == form else f"stride_in_1x1={form[0]}, padding={form[1]!r}"
 
 
 def _resnet(

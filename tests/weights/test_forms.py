@@ -63,6 +63,23 @@ def test_resnet_of_caffe(writers, tmp_path):
     assert weights.load(bottlenecks(stride_in_1x1=True, padding="valid"), path, partial=True).matched
 
 
+def test_resnet_of_torchvision(writers, tmp_path):
+    names = ks.model_card("ResNet50").weight_names
+    for layers in ({"predictions", "conv2_block1_1_conv"}, {"conv2_block1_1_conv"}):
+        tensors = {
+            f"{names[layer.name][0]}.weight": writers.foreign_layout(np.array(layer.kernel))
+            for layer in bottlenecks().layers
+            if layer.name in layers
+        }
+        path = tmp_path / "resnet50.pth"
+        writers.write_torch_zip(path, tensors)
+        assert weights.load(bottlenecks(), path, partial=True).matched
+        if "predictions" in layers:
+            assert_refused(bottlenecks(stride_in_1x1=True), path, "stride_in_1x1=False", partial=True)
+        else:  # a backbone, which may be Caffe's under PyTorch's names
+            assert weights.load(bottlenecks(stride_in_1x1=True), path, partial=True).matched
+
+
 def test_order_of_pooling_and_normalisation_in_caffe(writers, tmp_path):
     """Files list the layers without weights, too; AlexNet and CaffeNet have the same weights."""
     arguments = {"alpha": 0.03125, "classes": 3}
