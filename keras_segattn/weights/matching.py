@@ -83,10 +83,10 @@ class _Names:
     def at(self, place: Place) -> Iterator[tuple[str, str]]:
         """Yield the possible names (layer, leaf) of a variable, which may be inside other layers."""
         leaves = (place.leaf, *_LEAVES.get(place.leaf, ()), str(place.position))
-        for chain in (self._equal_ranks.get(place.chain, place.chain), place.chain):
-            layer = "".join(chain[:1])
-            for name in (layer, *self.aliases.get(layer, ())):
-                yield from ((name, "/".join([*chain[1:], leaf])) for leaf in leaves)
+        chain = self._equal_ranks.get(place.chain, place.chain)
+        layer = "".join(chain[:1])
+        for name in (layer, *self.aliases.get(layer, ())):
+            yield from ((name, "/".join([*chain[1:], leaf])) for leaf in leaves)
 
     def claim(self, named: NamedVariable, tensors: _Tensors) -> str | None:
         """Claim the tensor of a variable, and its copies in other layers that share it."""

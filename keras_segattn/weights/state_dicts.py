@@ -49,7 +49,7 @@ def state_dicts(content: Any, is_tensor: Callable[[Any], bool]) -> list[StateDic
     def found(value: Any) -> bool:
         return is_tensor(value) or (isinstance(value, PickledArray) and value.is_numeric())
 
-    states = list(_state_dicts(content, found, (), (), ()))
+    states = list(_state_dicts(content, found, (), (), set()))
     return sorted(states, key=lambda state: min(map(_rank, state.keys), default=len(_PREFERRED)))
 
 
@@ -58,12 +58,15 @@ def _rank(key: str) -> int:
 
 
 def _state_dicts(
-    content: Any, found: Callable[[Any], bool], keys: tuple[str, ...], ignored: tuple[str, ...], above: tuple[int, ...]
+    content: Any, found: Callable[[Any], bool], keys: tuple[str, ...], ignored: tuple[str, ...], seen: set[int]
 ) -> Iterator[StateDict]:
+    # A pickle may contain itself, or one dict in exponentially many places.
+    if not isinstance(content, Mapping | list | tuple) or id(content) in seen:
+        return
+    seen.add(id(content))
     if isinstance(content, list | tuple):
         content = dict(zip(map(str, range(len(content))), content, strict=True))
-    # Optimisers number their parameters, and a pickle may contain itself.
-    if not isinstance(content, Mapping) or not all(isinstance(key, str) for key in content) or id(content) in above:
+    if not all(isinstance(key, str) for key in content):  # optimisers number their parameters
         return
     tensors = {key: value for key, value in content.items() if found(value)}
     if tensors:
@@ -71,7 +74,7 @@ def _state_dicts(
     for key, value in content.items():
         if "optim" not in key.lower():
             others = tuple(other for other in content if other != key)
-            yield from _state_dicts(value, found, (*keys, key), (*ignored, *others), (*above, id(content)))
+            yield from _state_dicts(value, found, (*keys, key), (*ignored, *others), seen)
 
 
 def alternatives(files: list[WeightFile]) -> WeightFile:

@@ -201,9 +201,12 @@ def _open_legacy(path: Path, file: BinaryIO) -> tuple[Any, Callable[[_Storage], 
 
 def _storages(content: Any) -> list[_Storage]:
     """List the storages of all tensors in nested containers."""
-    if isinstance(content, _Tensor):
-        return [content.storage]
-    items = content.values() if isinstance(content, Mapping) else content
-    if isinstance(items, list | tuple) or isinstance(content, Mapping):
-        return [storage for item in items for storage in _storages(item)]
-    return []
+    storages, seen, waiting = [], set(), [content]
+    while waiting:
+        content = waiting.pop()
+        if isinstance(content, _Tensor):
+            storages.append(content.storage)
+        elif isinstance(content, Mapping | list | tuple) and id(content) not in seen:
+            seen.add(id(content))
+            waiting += content.values() if isinstance(content, Mapping) else content
+    return storages

@@ -184,6 +184,22 @@ def test_models_after_load_model_round_trip(tmp_path, build, suffix):
     assert_same_function(again, source)
 
 
+def test_a_layer_takes_no_tensor_of_another_with_its_automatic_name(tmp_path):
+    """The first layer of the target is named like the second one of the source."""
+
+    def build(*biases):
+        return keras.Sequential([keras.Input((3,)), *(keras.layers.Dense(3, use_bias=bias) for bias in biases)])
+
+    path = weights.save(randomised(build(False, True)), tmp_path / "net.safetensors")
+    keras.utils.clear_session()
+    keras.layers.Dense(1)
+    target = build(True, True)
+    assert [layer.name for layer in target.layers] == ["dense_1", "dense_2"]
+    report = weights.load(target, path, partial=True)
+    assert (report.missing, report.unexpected) == (("dense_1.bias",), ())
+    assert [match.source for match in report.matched] == ["dense.kernel", "dense_1.kernel", "dense_1.bias"]
+
+
 def test_equal_names_are_refused_when_saving(tmp_path):
     vector = keras.Input((3,))
     pair = Pair(shared=keras.layers.Dense(3, name="dense"))

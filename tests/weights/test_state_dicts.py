@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from keras_segattn import weights
 from keras_segattn.weights.restricted import Inert, InertDict
-from keras_segattn.weights.torch_file import _TorchUnpickler
+from keras_segattn.weights.torch_file import LEGACY_START, _TorchUnpickler
 
 WORDS = st.text("abcdefghijklmnopqrstuvwxyz_0123456789", min_size=1, max_size=8)
 WRAPPERS = ("module", "_orig_mod", "model", "net", "backbone", "encoder", "0")
@@ -226,6 +226,27 @@ def test_functions_are_refused_by_name(network, writers, tmp_path, module, name)
         writers.write_torch_archive(tmp_path / "hostile.pth", writers.Opcodes.program({"extra": call}), [])
         with pytest.raises(weights.WeightsError, match=rf"{module}\.{name}, refused"):
             weights.load(network, tmp_path / "hostile.pth")
+
+
+@pytest.mark.parametrize("container", ["zip", "legacy"])
+def test_nested_values_take_no_exponential_time(network, values, writers, tmp_path, container):
+    """Each dict has the one below it thirty times."""
+    nested = b"}q\0"
+    for level in range(1, 40):
+        below = b"h" + bytes([level - 1])
+        keys = b"".join(writers.Opcodes.value(f"key{number}") + below for number in range(30))
+        nested = nested + b"0}q" + bytes([level]) + b"(" + keys + b"u"
+    described, raw = writers.torch_parts(values)
+    content = b"\x80\x02" + writers.Opcodes.value({"extra": nested, "model": described}) + b"."
+    if container == "zip":
+        writers.write_torch_archive(tmp_path / "net.pth", content, raw)
+    else:
+        system = b"\x80\x02}(" + writers.Opcodes.value("little_endian") + b"\x88u."
+        keys = writers.Opcodes.program([str(key) for key in range(len(raw))])
+        head = LEGACY_START + writers.Opcodes.program(1001) + system + content + keys
+        storages = b"".join((len(storage) // 4).to_bytes(8, "little") + storage for storage in raw)
+        (tmp_path / "net.pth").write_bytes(head + storages)
+    assert_filled(network, weights.load(network, tmp_path / "net.pth"), values)
 
 
 def test_a_class_of_the_user_is_refused_by_name(network, values, writers, tmp_path):
