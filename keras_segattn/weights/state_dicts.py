@@ -98,10 +98,11 @@ def unwrapped(file: WeightFile, known: Collection[str]) -> WeightFile:
     tensors, ignored = {}, list(chosen.state.ignored)
     for name, value in chosen.state.tensors.items():
         short = chosen.plain[name].removeprefix(chosen.prefixes[0])
-        if "." not in short and value.ndim == 0:
+        if "." not in short and value.ndim == 0 and short not in known:
             ignored.append(name)
         else:
-            tensors[name if short in tensors else short] = value
+            # A name that the file also has without the prefix stays as it is.
+            tensors[name if short in chosen.state.tensors else short] = value
     equal = [other.state.place or "the outermost dict" for other in choices if other.score == chosen.score > 0]
     words = [word for word in (chosen.state.place, *chosen.left_out()) if word]
     words += [f"{place} fits too" for place in equal if place != (chosen.state.place or "the outermost dict")]

@@ -136,6 +136,14 @@ def test_tensors_outside_the_prefix_are_not_accepted_silently(network, values, s
     assert weights.load(network, path, partial=True).unexpected == ("aux.weight",)
 
 
+def test_no_tensor_replaces_another_one(network, values, save):
+    """One tensor is in the file with and without the prefix, and so has two values."""
+    both = tensors(values, "model.") | tensors({"fc.bias": values["fc.bias"] + 1})
+    report = weights.load(network, save(both), partial=True)
+    assert report.unexpected == ("model.fc.bias",)
+    assert len(report.matched) == 5
+
+
 INERT = {
     "argparse.Namespace": argparse.Namespace(lr=0.1, milestones=[3, 4]),
     "SimpleNamespace": types.SimpleNamespace(lr=0.1),
