@@ -6,6 +6,8 @@ from collections.abc import Collection, Sequence
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
+
 ACTIVATIONS = (None, "softmax", "sigmoid", "linear")
 # Largest number of received names that an error message repeats.
 MANY = 10
@@ -48,6 +50,8 @@ def check_labels(labels: Sequence[str], classes: int) -> None:
     """Raise `ValueError` unless there is one name for each of `classes` classes."""
     if isinstance(labels, str):
         raise ValueError(f"expected {classes} names of classes, received the text {labels!r}")
+    if not isinstance(labels, Sequence | np.ndarray):
+        raise ValueError(f"expected a list of {classes} names of classes, received {type(labels).__name__} {labels!r}")
     if len(labels) != classes:
         shown = [*map(str, labels[:MANY]), *(["…"] if len(labels) > MANY else [])]
         raise ValueError(f"expected {classes} names of classes, received {len(labels)}: {', '.join(shown)}")
@@ -60,7 +64,7 @@ def is_integer(value: Any) -> bool:
 
 def is_number(value: Any) -> bool:
     """Return whether `value` is a finite real number of Python or NumPy; truth values are none."""
-    return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def check_number(name: str, value: Any, least: float, most: float = math.inf) -> None:
@@ -92,7 +96,7 @@ def check_blocks(blocks: Any, stages: int, expected: str) -> None:
 
 def check_dropout(dropout: Any) -> None:
     """Raise `ValueError` unless `dropout` is a rate of at least 0 and less than 1."""
-    if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout < 1:
+    if not is_number(dropout) or not 0 <= dropout < 1:
         raise ValueError(f"dropout must be a rate of at least 0 and less than 1, received {dropout!r}")
 
 
@@ -102,7 +106,7 @@ def scaled(channels: int, alpha: float) -> int:
     Raises:
         ValueError: if `alpha` is not a positive finite number.
     """
-    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 < alpha < math.inf:
+    if not is_number(alpha) or not alpha > 0:
         raise ValueError(f"alpha must be a positive width multiplier, received {alpha!r}")
     return max(1, round(channels * alpha))
 

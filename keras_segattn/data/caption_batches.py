@@ -16,13 +16,13 @@ class CaptionBatches(SequenceBatches):
     * inputs: `image` as `read` returns it, `(B, height, width, 3)`; `target` int32 `(B, T)`, the id that begins a
       sentence, then the caption
     * targets: `logits` int32 `(B, T)`, the caption, then the id that ends a sentence; 0 is padding and does not count.
-      `attention` holds the same array, which `losses.DoublyStochastic` needs; without that loss it is unused
+      `attention` holds the same array, which `losses.DoublyStochastic` and Keras' metrics need
 
     Args:
         captions: list of captions of every picture, each a list of ids without beginning and end.
         read: function from int64 `(B,)`, the indices of pictures in `captions`, to the array of these pictures, such as
             an array's own `__getitem__`.
-        batch_size, longest, buckets, multiple, shuffle, seed, workers: arguments of `SequenceBatches`.
+        batch_size, longest, buckets, multiple, shuffle, seed, workers, outputs: arguments of `SequenceBatches`.
         name: name of the input, `"annotations"` if `read` returns the features that a backbone computed.
 
     Raises:
@@ -46,6 +46,7 @@ class CaptionBatches(SequenceBatches):
         shuffle: bool = False,
         seed: int = 0,
         workers: int = 1,
+        outputs: Sequence[str] = ("logits", "attention"),
         name: str = "image",
     ) -> None:
         super().__init__(
@@ -57,6 +58,7 @@ class CaptionBatches(SequenceBatches):
             shuffle=shuffle,
             seed=seed,
             workers=workers,
+            outputs=outputs,
         )
         self.read, self.name = read, name
 
@@ -77,4 +79,4 @@ class CaptionBatches(SequenceBatches):
             if not finite.all():
                 wrong = np.unique(places[~finite]).tolist()
                 raise ValueError(f"expected finite {self.name}, received NaN or infinity in those of pictures {wrong}")
-        return {self.name: pictures, "target": inputs["target"]}, targets | {"attention": targets["logits"]}
+        return {self.name: pictures, "target": inputs["target"]}, targets

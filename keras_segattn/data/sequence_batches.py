@@ -23,7 +23,7 @@ class SequenceBatches(keras.utils.PyDataset):
     * inputs: `source` int32 `(B, S)`, the sentence, the id that ends it, then padding; `target` int32 `(B, T)`, the id
       that begins a sentence, then the sentence
     * targets: `logits` int32 `(B, T)`, the sentence, then the id that ends it: the token that follows each of `target`;
-      0 is padding and does not count
+      0 is padding and does not count. `attention` holds the same array, since Keras' metrics need a target per output
 
     Args:
         pairs: ids of source and target, without beginning and end.
@@ -35,6 +35,7 @@ class SequenceBatches(keras.utils.PyDataset):
         shuffle: whether each epoch has an order of its own.
         seed: seed of the order, which is a function of it and of the attribute `epoch`.
         workers: number of threads that make batches ahead.
+        outputs: names of the model's outputs, each of which gets the target.
 
     Raises:
         ValueError: if an argument is wrong, a side of a pair is empty, or nothing is left.
@@ -55,12 +56,15 @@ class SequenceBatches(keras.utils.PyDataset):
         shuffle: bool = False,
         seed: int = 0,
         workers: int = 1,
+        outputs: Sequence[str] = ("logits", "attention"),
     ) -> None:
         super().__init__(workers=workers)
         for name, value in (("batch_size", batch_size), ("longest", longest), ("buckets", buckets)):
             check_positive_integer(name, value)
         check_positive_integer("multiple", multiple)
         check_choice("shuffle", shuffle, (True, False))
+        if isinstance(outputs, str) or not isinstance(outputs, Sequence) or "logits" not in outputs:
+            raise ValueError(f"outputs must be a list of names with 'logits' among them, received {outputs!r}")
         for index, (source, target) in enumerate(pairs):
             if str in (type(source), type(target)):
                 raise ValueError(f"pair {index}: expected ids of tokens, received {source!r:.100} and {target!r:.100}")
@@ -75,6 +79,7 @@ class SequenceBatches(keras.utils.PyDataset):
                 f"{self.left_out} of {len(pairs)} pairs are left out, as they are longer than longest={longest} tokens",
                 stacklevel=2,
             )
+        self.outputs = tuple(outputs)
         self.batch_size, self.buckets, self.multiple = batch_size, buckets, multiple
         self.shuffle, self.seed, self.epoch = shuffle, seed, 0
         self._arranged: tuple[int, list[np.ndarray]] | None = None
@@ -130,7 +135,7 @@ class SequenceBatches(keras.utils.PyDataset):
         source = self.padded([[*source, EOS] for source, _ in pairs])
         target = self.padded([[BOS, *target] for _, target in pairs])
         following = self.padded([[*target, EOS] for _, target in pairs])
-        return {"source": source, "target": target}, {"logits": following}
+        return {"source": source, "target": target}, dict.fromkeys(self.outputs, following)
 
     def padded(self, sentences: Sequence[Sequence[int]]) -> np.ndarray:
         """Return ids int32 `(B, T)`, padded to the longest sentence, rounded up to `multiple`."""

@@ -1,6 +1,6 @@
 """Cross-entropy of every pixel."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -19,7 +19,8 @@ class PixelCrossEntropy(PixelLoss):
         normalization: `"mean"` over the labelled pixels of the batch, or `"sum"` over them without any division. With
             batches of one image, as in the released FCN solvers, the sum is Caffe's `normalize: false`, which their
             tiny learning rates assume (Caffe divides it by the number of images in the batch).
-        class_weights: one non-negative weight per class; the mean is then a weighted one.
+        class_weights: one non-negative weight per class, as a list or as a dict class → weight that names every class;
+            the mean is then a weighted one.
         name: name of the loss.
 
     Raises:
@@ -33,7 +34,7 @@ class PixelCrossEntropy(PixelLoss):
         self,
         ignore_label: int | None = 255,
         normalization: str = "mean",
-        class_weights: Sequence[float] | None = None,
+        class_weights: Sequence[float] | Mapping[int, float] | None = None,
         name: str = "pixel_cross_entropy",
     ) -> None:
         super().__init__(ignore_label, name)

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_segattn.arguments import is_number
 from keras_segattn.losses.pixel_loss import PixelLoss
 
 
@@ -30,7 +31,7 @@ class Dice(PixelLoss):
 
     def __init__(self, ignore_label: int | None = 255, smooth: float = 1.0, name: str = "dice") -> None:
         super().__init__(ignore_label, name)
-        if not smooth > 0:
+        if not is_number(smooth) or not smooth > 0:
             raise ValueError(f"smooth must be positive, received {smooth!r}")
         self.smooth = float(smooth)
 

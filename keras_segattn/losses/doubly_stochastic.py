@@ -5,6 +5,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_segattn.arguments import check_number, is_integer
+from keras_segattn.losses.sample_weights import fitted_weights
+
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class DoublyStochastic(keras.losses.Loss):
@@ -18,9 +21,13 @@ class DoublyStochastic(keras.losses.Loss):
     Call arguments:
         y_true: ids `(batch, T)` of the words that were predicted.
         y_pred: attention weights `(batch, T, L)`.
+        sample_weight: weight of every caption, `(batch,)`; optional.
 
     Output:
         float32 scalar.
+
+    Raises:
+        ValueError: if an argument is wrong, or there is not one weight per caption.
 
     Example:
         >>> model.compile("adam", loss={"logits": SequenceCrossEntropy(), "attention": DoublyStochastic()})
@@ -28,7 +35,17 @@ class DoublyStochastic(keras.losses.Loss):
 
     def __init__(self, weight: float = 1.0, padding: int = 0, name: str = "doubly_stochastic") -> None:
         super().__init__(name=name, reduction="sum_over_batch_size")
+        check_number("weight", weight, 0)
+        if not is_integer(padding):
+            raise ValueError(f"padding must be an id, received {padding!r}")
         self.weight, self.padding = weight, padding
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Check the shape of the weights, and compute the loss of a batch."""
+        if sample_weight is not None:
+            sample_weight = fitted_weights(self.name, sample_weight, ops.shape(ops.convert_to_tensor(y_pred))[:1])
+        # The copy drops an implicit mask of the words, which Keras would apply to the losses of whole captions.
+        return super().__call__(y_true, ops.copy(y_pred), sample_weight)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Compute the penalty of each caption."""

@@ -1,12 +1,14 @@
 """Focal losses: cross-entropy with little weight on easy examples (Lin et al. 2017, equations 4 and 5)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
+from keras_segattn.arguments import check_choice, check_number
 from keras_segattn.losses.pixel_loss import PixelLoss, check_class_weights, masked_mean, weight_of_labels
+from keras_segattn.losses.sample_weights import fitted_weights
 
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
@@ -17,7 +19,7 @@ class Focal(PixelLoss):
 
     Args:
         gamma: focusing exponent, at least 0.
-        alpha: `None`, or one non-negative weight per class.
+        alpha: `None`, or one non-negative weight per class, as a list or a dict class → weight that names every class.
         ignore_label: label of pixels that do not count; `None` if there is none.
         name: name of the loss.
 
@@ -31,13 +33,12 @@ class Focal(PixelLoss):
     def __init__(
         self,
         gamma: float = 2.0,
-        alpha: Sequence[float] | None = None,
+        alpha: Sequence[float] | Mapping[int, float] | None = None,
         ignore_label: int | None = 255,
         name: str = "focal",
     ) -> None:
         super().__init__(ignore_label, name)
-        if not gamma >= 0:
-            raise ValueError(f"gamma must be at least 0, received {gamma!r}")
+        check_number("gamma", gamma, 0)
         self.gamma = float(gamma)
         self.alpha = check_class_weights("alpha", alpha)
 
@@ -73,13 +74,13 @@ class SigmoidFocalCrossEntropy(keras.losses.Loss):
     Call arguments:
         y_true: `(..., classes)`, 0..1.
         y_pred: `(..., classes)`, any float dtype; probabilities are clipped to `epsilon..1-epsilon` of Keras.
-        sample_weight: `(...)`, optional.
+        sample_weight: weight of every loss, `(...)`, or of every example, `(batch,)`; optional.
 
     Output:
         float32 `(...)`, the sum over the last axis, then reduced.
 
     Raises:
-        ValueError: if gamma is negative or the two shapes differ.
+        ValueError: if an argument is wrong, the two shapes differ, or the weights do not fit them.
 
     Example:
         >>> SigmoidFocalCrossEntropy(from_logits=True)([[1.0, 0.0]], [[2.0, -1.0]])
@@ -94,9 +95,19 @@ class SigmoidFocalCrossEntropy(keras.losses.Loss):
         name: str = "sigmoid_focal_crossentropy",
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype="float32")
-        if gamma and gamma < 0:
-            raise ValueError(f"gamma must be at least 0, received {gamma!r}")
+        check_choice("from_logits", from_logits, (True, False))
+        if alpha is not None:
+            check_number("alpha", alpha, 0, 1)
+        if gamma is not None:
+            check_number("gamma", gamma, 0)
         self.from_logits, self.alpha, self.gamma = from_logits, alpha, gamma
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Check the shape of the weights, and compute the loss of a batch."""
+        if sample_weight is not None:
+            shape = ops.shape(ops.convert_to_tensor(y_pred))[:-1]
+            sample_weight = fitted_weights(self.name, sample_weight, shape)
+        return super().__call__(y_true, y_pred, sample_weight)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Compute the losses, summed over the last axis."""

@@ -1,11 +1,13 @@
 """The base class of losses over labelled pixels: shapes, the ignored label, float32."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
+
+from keras_segattn.arguments import is_integer
 
 
 class PixelLoss(keras.losses.Loss):
@@ -37,9 +39,9 @@ class PixelLoss(keras.losses.Loss):
 
     def __init__(self, ignore_label: int | None, name: str) -> None:
         super().__init__(name=name, reduction="sum", dtype="float32")
-        if ignore_label is not None and (isinstance(ignore_label, bool) or not isinstance(ignore_label, int)):
+        if ignore_label is not None and not is_integer(ignore_label):
             raise ValueError(f"ignore_label must be an integer or None, received {ignore_label!r}")
-        self.ignore_label = ignore_label
+        self.ignore_label = None if ignore_label is None else int(ignore_label)
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Check the shapes, and compute the loss of a batch."""
@@ -88,13 +90,31 @@ def masked_mean(values: Any, counted: Any) -> Any:
     return ops.sum(kept) / ops.where(total > 0, total, 1.0)
 
 
-def check_class_weights(name: str, weights: Sequence[float] | None) -> list[float] | None:
-    """Return the weights as plain numbers; raise `ValueError` unless each is finite and not negative."""
+def check_class_weights(name: str, weights: Any) -> list[float] | None:
+    """Return weights of classes as a list in the order of the classes.
+
+    Args:
+        name: name of the argument in error messages.
+        weights: one weight per class, in order; a mapping class → weight that names every class; or `None`.
+
+    Raises:
+        ValueError: if the weights have no order, a class is missing, or a weight is not finite or is negative.
+    """
     if weights is None:
         return None
-    if len(weights) == 0 or not all(0 <= weight < math.inf for weight in weights):
-        raise ValueError(f"{name} must be non-negative and finite, one per class, received {weights!r}")
-    return [float(weight) for weight in weights]
+    if hasattr(weights, "keys"):  # also a series of pandas, whose order is not that of the classes
+        named = dict(weights)
+        if not all(map(is_integer, named)) or sorted(named) != list(range(len(named))):
+            raise ValueError(
+                f"{name} must name every class from 0 up, each with its weight, received {list(named)!r:.200}"
+            )
+        weights = [named[label] for label in range(len(named))]
+    values = np.asarray(weights)  # a set becomes one object
+    if values.ndim != 1 or values.dtype.kind not in "iuf" or not len(values):
+        raise ValueError(f"{name} must be a list or a dict of one number per class, received {weights!r:.200}")
+    if not (np.isfinite(values).all() and (values >= 0).all()):
+        raise ValueError(f"{name} must be non-negative and finite, one per class, received {weights!r:.200}")
+    return [float(weight) for weight in values]
 
 
 def weight_of_labels(name: str, weights: Sequence[float], labels: Any, classes: int) -> Any:

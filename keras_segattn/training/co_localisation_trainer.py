@@ -5,10 +5,13 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_segattn.arguments import is_number
 from keras_segattn.layers import SpatialTransformer
+from keras_segattn.training.trainer import Trainer
 
 
-class CoLocalisationTrainer(keras.Model):
+@keras.saving.register_keras_serializable(package="keras_segattn")
+class CoLocalisationTrainer(Trainer):
     """Model that trains a localiser by a triplet loss: two crops shall be more alike than a crop and a random patch.
 
     For pictures n and m of a batch, all of which show the same kind of object, the loss is the mean over n ≠ m of
@@ -54,17 +57,18 @@ class CoLocalisationTrainer(keras.Model):
         outputs = getattr(localiser, "output", None)
         if not isinstance(outputs, dict) or not {"transformed", "theta"} <= set(outputs):
             raise ValueError(f"expected a localiser with outputs 'transformed' and 'theta', received {outputs}")
-        if margin <= 0:
+        if not is_number(margin) or margin <= 0:
             raise ValueError(f"margin must be positive, received {margin!r}")
         if not 0 < patch < 1:
             raise ValueError(f"patch must be within 0..1, received {patch!r}")
         encoder.trainable = False
         self.localiser, self.encoder = localiser, encoder
-        self.margin, self.patch = margin, patch
+        self.margin, self.patch, self.seed = margin, patch, seed
         self.seeds = keras.random.SeedGenerator(seed)
         rows, columns = outputs["transformed"].shape[1:3]
         self.cutter = SpatialTransformer("translation", output_size=(rows, columns), scale=patch)
         self.cutter.build(localiser.input_shape, (None, 2))
+        self.built = True
 
     def call(self, inputs: Any, training: bool | None = None) -> dict[str, Any]:
         """Run the localiser, whose outputs include the crops."""
@@ -85,10 +89,11 @@ class CoLocalisationTrainer(keras.Model):
         x: Any = None,
         y: Any = None,  # noqa: ARG002
         y_pred: Any = None,
-        sample_weight: Any = None,  # noqa: ARG002
+        sample_weight: Any = None,
         training: bool = True,  # noqa: ARG002
     ) -> Any:
         """Compute the triplet loss of a batch."""
+        self.check_weights(sample_weight)
         crops, patches = self.encode(y_pred["transformed"]), self.encode(self.patches(x))
         squares = ops.sum(ops.square(crops), axis=-1)
         between = squares[:, None] + squares - 2.0 * ops.matmul(crops, ops.transpose(crops))
@@ -97,3 +102,18 @@ class CoLocalisationTrainer(keras.Model):
         count = ops.shape(crops)[0]
         pairs = ops.cast(count * (count - 1), "float32")
         return ops.sum(hinge * (1.0 - ops.eye(count))) / ops.maximum(pairs, 1.0)
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild the trainer."""
+        localiser, encoder = map(keras.saving.serialize_keras_object, (self.localiser, self.encoder))
+        settings = {"margin": self.margin, "patch": self.patch, "seed": self.seed}
+        return {"localiser": localiser, "encoder": encoder} | settings
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "CoLocalisationTrainer":
+        """Rebuild the trainer with its models."""
+        models = {
+            name: keras.saving.deserialize_keras_object(config[name], custom_objects)
+            for name in ("localiser", "encoder")
+        }
+        return cls(**config | models)

@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_segattn.training.gan_recipes import GANRecipe
+from keras_segattn.training.trainer import Trainer
 
 
 def discriminator_loss(real: Any, generated: Any) -> Any:
@@ -82,7 +83,7 @@ def class_count(generator: keras.Model) -> int | None:
     return shapes["label"][-1] if isinstance(shapes, dict) else None
 
 
-class GANTrainer(keras.Model):
+class GANTrainer(Trainer):
     """Model that trains both networks of a GAN; call `fit` with batches of images, or of images and labels.
 
     Conditional networks need labels. A step updates the discriminator by a batch, then the generator by new noise. (The
@@ -122,11 +123,13 @@ class GANTrainer(keras.Model):
         self.seeds = keras.random.SeedGenerator(seed)
         names = ("discriminator_loss", "generator_loss", "real_score", "generated_score")
         self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
-        self.compile(jit_compile=False)
+        self.compile(None, jit_compile=False)
+        self.built = True
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """Update the discriminator, then the generator; the scores are probabilities before these updates."""
-        images, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
+        images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        self.check_weights(sample_weight)
         count = ops.shape(images)[0]
         classes = class_count(self.generator)
         label = None if classes is None else ops.one_hot(ops.cast(labels, "int32"), classes)

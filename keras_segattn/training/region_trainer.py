@@ -11,6 +11,7 @@ from keras_segattn.ops.boxes import encode_boxes
 from keras_segattn.ops.roi_align import roi_align
 from keras_segattn.training.distribution import replicas
 from keras_segattn.training.region_targets import Matches, choose_regions, match, mean_where, smooth_l1
+from keras_segattn.training.trainer import Trainer
 
 
 class RegionChoice(NamedTuple):
@@ -62,7 +63,7 @@ def freeze_batch_norm(model: keras.Model) -> None:
             layer.trainable = False
 
 
-class RegionTrainer(keras.Model):
+class RegionTrainer(Trainer):
     """Model that computes the losses of a detector; subclasses add the losses of the stages after the proposals.
 
     Training changes the weights of the detector itself.
@@ -117,10 +118,11 @@ class RegionTrainer(keras.Model):
         x: Any = None,  # noqa: ARG002 - the arguments are Keras's
         y: Any = None,  # noqa: ARG002
         y_pred: Any = None,
-        sample_weight: Any = None,  # noqa: ARG002
+        sample_weight: Any = None,
         training: bool = True,  # noqa: ARG002
     ) -> Any:
         """Sum the losses that `call` returned; under a `tf.distribute` strategy, return this replica's share."""
+        self.check_weights(sample_weight)
         for tracker in self.trackers:
             tracker.update_state(y_pred[tracker.name])
         return sum(y_pred.values()) / replicas()

@@ -36,7 +36,7 @@ def translations(job: Job) -> None:
 
     def batches(pairs: Sequence[Any], shuffle: bool) -> SequenceBatches:
         ids = [(source.encode(said), target.encode(written)) for said, written in pairs]
-        return SequenceBatches(ids, job.batch_size, shuffle=shuffle, seed=job.seed)
+        return SequenceBatches(ids, job.batch_size, shuffle=shuffle, seed=job.seed, outputs=list(model.output))
 
     _train(job, model, facts, batches)
 

@@ -1,0 +1,131 @@
+"""What Keras' `fit` and callbacks offer works with every trainer, or is refused by name before anything is trained."""
+
+import keras
+import numpy as np
+import pytest
+from harness import tiny_model
+from test_hard_attention_trainer import FOLLOWING, TARGET, annotations, hard
+from test_instance_trainers import CHOICE, batch_of
+
+from keras_segattn import model_card
+from keras_segattn.attention import co_localiser
+from keras_segattn.generation import DCGANDiscriminator, DCGANGenerator
+from keras_segattn.training import CascadeTrainer, CoLocalisationTrainer, HardAttentionTrainer, InstanceTrainer
+from keras_segattn.training.gan_recipes import GAN_RECIPES
+from keras_segattn.training.gan_trainer import GANTrainer, Optimizers
+
+
+def hard_attention():
+    target = np.repeat(TARGET, 4, axis=0)
+    return (
+        HardAttentionTrainer(hard(dropout=0.0)),
+        {"annotations": annotations(4), "target": target},
+        {"logits": np.repeat(FOLLOWING, 4, axis=0)},
+    )
+
+
+def co_localisation():
+    encoder = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
+    trainer = CoLocalisationTrainer(co_localiser((21, 21, 1), 8), encoder, margin=2.0)
+    return trainer, np.random.default_rng(0).random((4, 21, 21, 1), "float32"), None
+
+
+def gan():
+    generator = DCGANGenerator(image_shape=(8, 8, 1), filters=2, first=2, latent=3)
+    discriminator = DCGANDiscriminator(input_shape=(8, 8, 1), filters=2, first=2)
+    recipe = GAN_RECIPES["dcgan"]
+    trainer = GANTrainer(generator, discriminator, recipe, Optimizers(*recipe.make_optimizers(2, 2)))
+    return trainer, np.random.default_rng(0).random((4, 8, 8, 1), "float32"), None
+
+
+def detection(name, kind):
+    def make():
+        return kind(tiny_model(model_card(name)), CHOICE), batch_of(), None
+
+    return make
+
+
+CHEAP = {"HardAttentionTrainer": hard_attention, "CoLocalisationTrainer": co_localisation}
+MAKERS = CHEAP | {
+    "InstanceTrainer": detection("MaskRCNN", InstanceTrainer),
+    "CascadeTrainer": detection("MNC", CascadeTrainer),
+    "GANTrainer": gan,
+}
+
+
+@pytest.fixture(scope="module", params=MAKERS)
+def case(request):
+    trainer, x, y = MAKERS[request.param]()
+    if request.param != "GANTrainer":
+        trainer.compile("sgd", jit_compile=False)
+    return request.param, trainer, x, y
+
+
+def test_weights_are_honoured_or_refused_by_name(case):
+    name, trainer, x, y = case
+    before = [weight.numpy() for weight in trainer.weights]
+    with pytest.raises(ValueError, match=f"^{name} takes no class_weight"):
+        trainer.fit(x, y, class_weight={0: 1.0, 1: 2.0}, verbose=0)
+    count = len(next(iter(x.values())) if isinstance(x, dict) else x)
+    if trainer.weighted:
+        with pytest.raises(ValueError, match=f"^{name} expects sample weights"):
+            trainer.evaluate(x, y, sample_weight={key: np.ones((count, 5)) for key in y}, verbose=0)
+    else:
+        with pytest.raises(ValueError, match=f"^{name} takes no sample_weight"):
+            trainer.fit(x, y, sample_weight=np.ones(count), verbose=0)
+        step = trainer.train_step if name == "GANTrainer" else lambda data: trainer.compute_loss(*data[:2], {}, data[2])
+        with pytest.raises(ValueError, match=f"^{name} takes no sample_weight"):
+            step((x, y, np.ones(count)))
+    for weight, value in zip(trainer.weights, before, strict=True):
+        np.testing.assert_array_equal(weight, value)
+
+
+def test_losses_and_metrics_work_or_are_refused_by_name(case):
+    name, trainer, _, _ = case
+    with pytest.raises(ValueError, match=f"^{name} computes its own loss"):
+        trainer.compile("sgd", loss="mse")
+    for argument in ("metrics", "weighted_metrics"):
+        if not trainer.measured:
+            with pytest.raises(ValueError, match=f"^{name} has no targets that metrics could compare"):
+                trainer.compile("sgd", **{argument: ["accuracy"]})
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 2)])
+def test_weights_of_hard_attention_weigh_captions_and_words(shape):
+    trainer, x, y = hard_attention()
+    found = trainer.captioner(x)
+    found = found | {"choices": found["attention"]}  # nothing is drawn, so losses of captions add up
+
+    def loss(weights, part=slice(None)):
+        targets, outputs = ({key: value[part] for key, value in one.items()} for one in (y, found))
+        return float(trainer.compute_loss(y=targets, y_pred=outputs, sample_weight=weights, training=False))
+
+    ones, half = np.ones(shape, "float32"), np.ones(shape, "float32")
+    half[2:] = 0
+    assert loss(ones) == pytest.approx(loss(None), rel=1e-6)
+    assert loss({"logits": 3 * ones}) == pytest.approx(3 * loss(None), rel=1e-6)
+    assert loss(0 * ones) == 0
+    assert loss(half) + loss(ones - half) == pytest.approx(loss(ones), rel=1e-6)
+
+
+def test_captions_of_weight_0_do_not_move_the_baseline():
+    trainer, x, y = hard_attention()
+    found = trainer(x)
+    for weights, moved in (([0.0] * 4, False), ([0.0, 0.0, 0.0, 1.0], True)):
+        trainer.compute_loss(y=y, y_pred=found, sample_weight=np.array(weights, "float32"))
+        assert (float(trainer.baseline) != 0) == moved
+    alone = float(trainer.baseline)
+    trainer.baseline.assign(0.0)
+    last = slice(3, None)
+    trainer.compute_loss(y={"logits": y["logits"][last]}, y_pred={key: value[last] for key, value in found.items()})
+    assert float(trainer.baseline) == pytest.approx(alone, rel=1e-6)
+
+
+def test_metrics_of_hard_attention_need_targets():
+    trainer, x, y = hard_attention()
+    trainer.compile("sgd", metrics={"logits": "sparse_categorical_accuracy"}, run_eagerly=True)
+    history = trainer.fit(x, y, verbose=0).history
+    assert "logits_sparse_categorical_accuracy" in history
+    trainer.compile("sgd", metrics={"choices": "mse"}, run_eagerly=True)
+    with pytest.raises(ValueError, match=r"outputs that have targets, \['logits'\], received some of \['choices'\]"):
+        trainer.fit(x, y, verbose=0)
