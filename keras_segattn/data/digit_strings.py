@@ -9,12 +9,12 @@ import math
 from collections.abc import Sequence
 from os import PathLike
 
-import keras
 import numpy as np
 from PIL import Image
 
 from keras_segattn.arguments import check_choice, check_positive_integer
 from keras_segattn.data.augmentation import check_integer, check_size
+from keras_segattn.data.epochs import EpochDataset
 from keras_segattn.data.svhn import BLANK, LONGEST
 from keras_segattn.data.tux_paint_sources import SPLITS, piece_of, read_photographs
 
@@ -57,7 +57,7 @@ def photographs(source: str | PathLike[str], split: str, *, side: int = 192) -> 
     return [np.asarray(picture) for picture in read_photographs(source, split, side)]
 
 
-class DigitStrings(keras.utils.PyDataset):
+class DigitStrings(EpochDataset):
     """Batches of strings of digits on photographs and of their labels: for `fit`, or to iterate over.
 
     A batch is a pair of arrays:
@@ -129,15 +129,11 @@ class DigitStrings(keras.utils.PyDataset):
         if not self.backgrounds:
             raise ValueError("backgrounds must be one or more pictures, received none")
         self.batch_size, self.count, self.size, self.digits = batch_size, count, size, tuple(digits)
-        self.height, self.rotation, self.fresh, self.seed, self.epoch = tuple(height), rotation, fresh, seed, 0
+        self.height, self.rotation, self.fresh, self.seed = tuple(height), rotation, fresh, seed
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""
         return math.ceil(self.count / self.batch_size)
-
-    def on_epoch_end(self) -> None:
-        """Go on to the next epoch's scenes."""
-        self.epoch += 1
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Make batch `index` of this epoch."""

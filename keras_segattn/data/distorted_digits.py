@@ -4,11 +4,11 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 from keras import ops
 
 from keras_segattn.arguments import check_choice, check_positive_integer
+from keras_segattn.data.epochs import EpochDataset
 from keras_segattn.ops import affine_grid, grid_sample, projective_grid, thin_plate_spline_grid
 
 SIDE = 28
@@ -176,7 +176,7 @@ DISTORTIONS = {
 }
 
 
-class DistortedDigits(keras.utils.PyDataset):
+class DistortedDigits(EpochDataset):
     """Batches of distorted digits: for `fit`, or to iterate over.
 
     A batch is a pair: images float32 `(B, side, side, 1)`, 0..1, and labels int32 `(B,)`.
@@ -216,32 +216,27 @@ class DistortedDigits(keras.utils.PyDataset):
         check_choice("shuffle", shuffle, (True, False))
         self.images, self.labels = check_digits(images, labels)
         self.distortion, self.batch_size, self.shuffle, self.seed = distortion, batch_size, shuffle, seed
-        self.epoch = 0
         self._order: tuple[int, np.ndarray] = (-1, np.arange(len(self.images)))
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""
         return math.ceil(len(self.images) / self.batch_size)
 
-    def on_epoch_end(self) -> None:
-        """Go on to the next epoch's order and distortions, if epochs differ."""
-        if self.shuffle:
-            self.epoch += 1
-
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Make batch `index` of this epoch."""
         if not 0 <= index < len(self):
             raise IndexError(f"batch {index} of {len(self)}")
-        epoch = self.epoch
+        epoch = self.epoch if self.shuffle else 0
         generator = np.random.default_rng([self.seed, epoch, index])
         return self.batch(self.chosen(epoch, index), generator)
 
     def chosen(self, epoch: int, index: int) -> np.ndarray:
         """Return the indices of a batch's digits."""
-        if self.shuffle and self._order[0] != epoch:
+        arranged = self._order  # another thread may replace it
+        if self.shuffle and arranged[0] != epoch:
             order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
-            self._order = (epoch, order)
-        return self._order[1][index * self.batch_size : (index + 1) * self.batch_size]
+            arranged = self._order = (epoch, order)
+        return arranged[1][index * self.batch_size : (index + 1) * self.batch_size]
 
     def batch(self, chosen: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Return distorted images and labels of the chosen digits."""

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -11,11 +11,12 @@ from PIL import Image
 
 from keras_segattn.arguments import check_choice, check_positive_integer
 from keras_segattn.data.augmentation import check_integer, check_size
+from keras_segattn.data.epochs import EpochDataset
 from keras_segattn.data.instances import Example, boxes_of, check_example
 from keras_segattn.fields import Picture
 
 
-class InstanceBatches(keras.utils.PyDataset):
+class InstanceBatches(EpochDataset):
     """Batches of pictures and padded ground truth, all of one size: for `fit`, or to iterate over.
 
     A batch is a dict of NumPy arrays for B pictures, each with G slots for objects (rows that may be empty):
@@ -42,9 +43,7 @@ class InstanceBatches(keras.utils.PyDataset):
         overflow: treatment of pictures with more objects than slots: `"largest"` keeps the objects with the largest
             boxes (crowds last) and warns once, `"error"` raises.
         shuffle: whether each epoch has an order of its own.
-        seed: seed of order, flips and zoom. They are a function of it and of the attribute `epoch`, which counts up
-            whenever Keras ends an epoch (`fit` also ends one before the first). To resume training exactly, set `epoch`
-            when an epoch begins.
+        seed: seed of order, flips and zoom. They are a function of it and of the attribute `epoch`, see `EpochDataset`.
         cache: whether to keep the pictures in memory once read, as bytes and packed bits: about 240 kB for a 256 × 256
             picture with 5 objects.
         workers: number of threads that make batches ahead.
@@ -90,9 +89,48 @@ class InstanceBatches(keras.utils.PyDataset):
         super().__init__(workers=workers)
         self.examples, self.batch_size, self.size, self.slots = examples, batch_size, tuple(size), slots
         self.preprocessing, self.keep_aspect, self.flip, self.scale = preprocessing, keep_aspect, flip, tuple(scale)
-        self.overflow, self.shuffle, self.seed, self.epoch = overflow, shuffle, seed, 0
+        self.overflow, self.shuffle, self.seed = overflow, shuffle, seed
         self._cache: dict[int, tuple[Any, ...]] | None = {} if cache else None
+        self._highest: tuple[int, int] | None = None
         self._warned = False
+
+    def check_classes(self, classes: int) -> None:
+        """Check that a detector has all labels of the examples.
+
+        Unless the labels have names, which say the highest, every example is read once for this.
+
+        Args:
+            classes: number of classes of the detector, background included.
+
+        Raises:
+            ValueError: if a label is not below `classes`; the message names the example.
+        """
+        names = getattr(self.examples, "class_names", None)
+        if isinstance(names, Mapping) and names and max(names) < classes:
+            return
+        if self._highest is None:
+            highest = [self._labels(number).max(initial=0) for number in range(len(self.examples))]
+            place = int(np.argmax(highest))
+            self._highest = int(highest[place]), place
+        label, place = self._highest
+        if label >= classes:
+            raise ValueError(
+                f"{self._name(place)} has label {label}, but the detector has {classes} classes, background included, "
+                f"that is labels 1..{classes - 1}: build it with classes={label + 1}, or number the labels from 1 "
+                "without gaps (contiguous=True of COCO's reader)"
+            )
+
+    def _labels(self, number: int) -> np.ndarray:
+        example = self.examples[number]
+        check_example(example, self._name(number, example))
+        labels: np.ndarray = example["objects"]["label"]
+        return labels
+
+    def _name(self, number: int, example: Any = None) -> str:
+        """Return the name of an example in messages."""
+        example = self.examples[number] if example is None else example
+        known = isinstance(example, Mapping) and "image/filename" in example
+        return f"example {number} ({example['image/filename'] if known else 'no name'})"
 
     @property
     def num_batches(self) -> int:
@@ -102,17 +140,14 @@ class InstanceBatches(keras.utils.PyDataset):
     def __len__(self) -> int:
         return self.num_batches
 
-    def on_epoch_end(self) -> None:
-        """Go on to the next epoch's order and augmentation."""
-        self.epoch += 1
-
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         """Make batch `index` of the epoch, `0 <= index < len(self)`."""
         if not 0 <= index < self.num_batches:
             raise IndexError(f"there are {self.num_batches} batches, received index {index}")
         order: Any = range(len(self.examples))
+        epoch = self.epoch
         if self.shuffle:
-            order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.examples))
+            order = np.random.default_rng([self.seed, epoch]).permutation(len(self.examples))
         chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
         count = len(chosen)
         pixels = np.zeros((count, *self.size, 3), np.uint8)
@@ -123,7 +158,7 @@ class InstanceBatches(keras.utils.PyDataset):
             "masks": np.zeros((count, self.slots, *self.size), np.uint8),
         }
         for place, number in enumerate(chosen):
-            random = np.random.default_rng([self.seed, self.epoch, int(number)])
+            random = np.random.default_rng([self.seed, epoch, int(number)])
             self._fill(
                 {name: array[place] for name, array in batch.items()}, pixels[place], inside[place], number, random
             )
@@ -181,7 +216,7 @@ class InstanceBatches(keras.utils.PyDataset):
             image, boxes, classes, bits = self._cache[number]
             return image, boxes, classes, np.unpackbits(bits, axis=-1, count=image.shape[1])
         example = self.examples[number]
-        check_example(example, f"example {number} ({example.get('image/filename', 'no name')})")
+        check_example(example, self._name(number, example))
         image, objects = example["image"], example["objects"]
         boxes, masks = objects["bbox"], objects["mask"]
         classes = np.where(objects["is_crowd"], -objects["label"], objects["label"])

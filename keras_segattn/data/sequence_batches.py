@@ -4,17 +4,17 @@ import math
 import warnings
 from collections.abc import Sequence
 
-import keras
 import numpy as np
 
 from keras_segattn.arguments import check_choice, check_positive_integer
+from keras_segattn.data.epochs import EpochDataset
 from keras_segattn.data.vocabulary import BOS, EOS, PAD
 
 IdPair = tuple[Sequence[int], Sequence[int]]
 Batch = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
 
 
-class SequenceBatches(keras.utils.PyDataset):
+class SequenceBatches(EpochDataset):
     """Batches of sentences of about one length (Bahdanau et al. 2015, appendix B): for `fit`, or to iterate over.
 
     Each epoch, pairs are taken `buckets` batches at a time, sorted by length and cut into batches, so that little of a
@@ -33,7 +33,7 @@ class SequenceBatches(keras.utils.PyDataset):
         buckets: number of batches that are sorted together.
         multiple: number to whose multiples S and T are rounded up, so that there are few shapes to compile.
         shuffle: whether each epoch has an order of its own.
-        seed: seed of the order, which is a function of it and of the attribute `epoch`.
+        seed: seed of the order, which is a function of it and of the attribute `epoch`, see `EpochDataset`.
         workers: number of threads that make batches ahead.
         outputs: names of the model's outputs, each of which gets the target.
 
@@ -81,27 +81,24 @@ class SequenceBatches(keras.utils.PyDataset):
             )
         self.outputs = tuple(outputs)
         self.batch_size, self.buckets, self.multiple = batch_size, buckets, multiple
-        self.shuffle, self.seed, self.epoch = shuffle, seed, 0
+        self.shuffle, self.seed = shuffle, seed
         self._arranged: tuple[int, list[np.ndarray]] | None = None
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""
         return math.ceil(len(self.pairs) / self.batch_size)
 
-    def on_epoch_end(self) -> None:
-        """Go on to the next epoch's order."""
-        self.epoch += 1
-
     def __getitem__(self, index: int) -> Batch:
         """Make batch `index` of this epoch."""
         if not 0 <= index < len(self):
             raise IndexError(f"expected a batch within 0..{len(self) - 1}, received {index}")
-        if self._arranged is None or self._arranged[0] != self.epoch:
-            self._arranged = (self.epoch, self._batches())
-        return self.batch([self.pairs[i] for i in self._arranged[1][index]])
+        epoch, arranged = self.epoch, self._arranged  # another thread may replace both
+        if arranged is None or arranged[0] != epoch:
+            arranged = self._arranged = (epoch, self._batches(epoch))
+        return self.batch([self.pairs[i] for i in arranged[1][index]])
 
-    def _batches(self) -> list[np.ndarray]:
-        random = np.random.default_rng([self.seed, self.epoch])
+    def _batches(self, epoch: int) -> list[np.ndarray]:
+        random = np.random.default_rng([self.seed, epoch])
         order = random.permutation(len(self.pairs)) if self.shuffle else np.arange(len(self.pairs))
         lengths = np.array([(len(target), len(source)) for source, target in self.pairs])
         batches = []

@@ -20,6 +20,7 @@ STAGE_LOSSES = ("mask", "box_classification", "classification", "box")
 CHOICE = RegionChoice(proposals=300, proposals_before_nms=12000, regions=64, region_positives=19)
 
 
+@keras.saving.register_keras_serializable(package="keras_segattn")
 class CascadeTrainer(RegionTrainer):
     """Model that computes the losses of all stages of an MNC; compile it with an optimizer and call `fit`.
 
@@ -48,6 +49,8 @@ class CascadeTrainer(RegionTrainer):
         >>> trainer.fit(batches)
     """
 
+    class_scores = "cls_score"
+
     def __init__(
         self, detector: keras.Model, choice: RegionChoice | None = None, seed: int = 0, mask_weight: float = 1.0
     ) -> None:
@@ -66,6 +69,11 @@ class CascadeTrainer(RegionTrainer):
         self.pool = detector.get_layer("roi_warp_pool")
         # As in the released code, training never takes the background's box.
         self.bridge = RefineRegions(foreground_only=True, offset=self.offset)
+        self.built = True
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild the trainer."""
+        return super().get_config() | {"mask_weight": self.mask_weight}
 
     def call(self, batch: dict[str, Any], training: bool | None = None) -> dict[str, Any]:
         """Compute the losses of a batch."""

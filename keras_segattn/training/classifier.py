@@ -127,6 +127,7 @@ def train_classifier(
     return fit(trainer, [model], train, validation, run, settings={"label_smoothing": chosen.label_smoothing})
 
 
+@keras.saving.register_keras_serializable(package="keras_segattn")
 class ClassifierTrainer(keras.Model):
     """A functional classifier that `fit` trains on integer labels, with its side classifiers if it has any."""
 

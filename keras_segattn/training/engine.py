@@ -68,6 +68,11 @@ class Run:
         if self.checkpoint_steps is not None:
             check_positive_integer("checkpoint_steps", self.checkpoint_steps)
         resolve_policy(self.mixed_precision)
+        if any(isinstance(one, keras.callbacks.BackupAndRestore) for one in self.callbacks):
+            raise ValueError(
+                "expected callbacks without BackupAndRestore, which would restore another state than the checkpoint of "
+                "run_dir: give run_dir, and the same call goes on after an interruption"
+            )
 
     @property
     def policy(self) -> str | None:
@@ -137,6 +142,7 @@ def fit(
     """
     if run.checkpoint_steps and not train.by_epoch:
         raise ValueError("checkpoint_steps needs train_data that are a function of the epoch")
+    check_saving(trainer, run.callbacks)
     strategy = strategy_of(models[0])
     chief = is_chief(strategy)
     fixed = {**settings, "mixed_precision": run.policy, "steps_per_epoch": train.steps, EPOCHS: run.epochs}
@@ -200,6 +206,19 @@ def fit(
             trainer.optimizer.finalize_variable_values(trainer.trainable_variables)
         recorder.save_model("model.keras")
     return recorder.result()
+
+
+def check_saving(trainer: keras.Model, callbacks: Sequence[keras.callbacks.Callback]) -> None:
+    """Raise `ValueError` if a `ModelCheckpoint` is to save a whole trainer that can only save its weights."""
+    for callback in callbacks:
+        if isinstance(callback, keras.callbacks.ModelCheckpoint) and not callback.save_weights_only:
+            try:
+                trainer.get_config()
+            except NotImplementedError as error:
+                raise ValueError(
+                    f"ModelCheckpoint cannot save a whole {type(trainer).__name__}: pass save_weights_only=True, or "
+                    "give run_dir, which keeps the trained networks"
+                ) from error
 
 
 class OrderOfEpoch(keras.callbacks.Callback):

@@ -115,6 +115,7 @@ class GANTrainer(Trainer):
         super().__init__(name="gan_trainer")
         self.generator, self.discriminator = generator, discriminator
         self.recipe, self.optimizers = recipe, optimizers
+        self.stored = [optimizers.generator, optimizers.discriminator]  # files of weights include them
         optimizers.generator.build(generator.trainable_variables)
         optimizers.discriminator.build(discriminator.trainable_variables)
         dense = [layer.kernel for layer in discriminator.layers if isinstance(layer, keras.layers.Dense)]

@@ -13,6 +13,7 @@ from keras_segattn.training.region_trainer import RegionChoice, Regions, RegionT
 LOSSES = ("rpn_objectness", "rpn_box", "classification", "box", "mask")
 
 
+@keras.saving.register_keras_serializable(package="keras_segattn")
 class InstanceTrainer(RegionTrainer):
     """Model that computes the losses of a Mask R-CNN; compile it with an optimizer and call `fit`.
 
@@ -39,6 +40,8 @@ class InstanceTrainer(RegionTrainer):
         >>> trainer.fit(batches)
     """
 
+    class_scores = "box_logits"
+
     def __init__(self, detector: keras.Model, choice: RegionChoice | None = None, seed: int = 0) -> None:
         super().__init__(detector, LOSSES, choice or RegionChoice(), seed)
         self.box_weights = layer_of(detector, "detections", Detections).box_weights
@@ -50,6 +53,7 @@ class InstanceTrainer(RegionTrainer):
             detector.get_layer("box_merge").output, [detector.get_layer(name).output for name in names]
         )
         self.mask_head = keras.Model(detector.get_layer("mask_merge").output, detector.get_layer("mask_logits").output)
+        self.built = True
 
     def call(self, batch: dict[str, Any], training: bool | None = None) -> dict[str, Any]:
         """Compute the losses of a batch."""
@@ -89,7 +93,7 @@ class InstanceTrainer(RegionTrainer):
         _, height, width, channels = logits.shape
         logits = ops.cast(ops.reshape(logits, (-1, most, height, width, channels)), "float32")
         labels = ops.where(positive, ops.take_along_axis(classes, objects, axis=1), 0)
-        own = of_class(logits, labels, self.detector.get_layer("box_logits").units)
+        own = of_class(logits, labels, self.classes)
         truth = masks_in(boxes, masks, objects, (height, width))
         entropy = ops.binary_crossentropy(truth, own, from_logits=True)
         return mean_where(ops.mean(entropy, axis=(2, 3)), positive)

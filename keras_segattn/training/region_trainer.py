@@ -1,11 +1,15 @@
 """Base of the trainers of detectors: the losses of proposals, and the choice of regions to train on."""
 
-from typing import Any, NamedTuple
+import inspect
+from collections.abc import Mapping, Sized
+from typing import Any, ClassVar, NamedTuple
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_segattn.arguments import check_positive_integer
+from keras_segattn.data.instance_batches import InstanceBatches
 from keras_segattn.layers import Proposals
 from keras_segattn.ops.boxes import encode_boxes
 from keras_segattn.ops.roi_align import roi_align
@@ -76,15 +80,20 @@ class RegionTrainer(Trainer):
 
     Raises:
         ValueError: if the detector has no such layer.
+
+    Attributes:
+        class_scores: name of the layer that has one unit per class, set by subclasses.
     """
+
+    class_scores: ClassVar[str]
 
     def __init__(self, detector: keras.Model, losses: tuple[str, ...], choice: RegionChoice, seed: int) -> None:
         # Boxes need float32, even if the layers compute in 16 bits.
         super().__init__(name=f"{detector.name}_trainer", dtype="float32")
         for name, value in choice._asdict().items():
-            if isinstance(value, int):
+            if isinstance(getattr(RegionChoice(), name), int):
                 check_positive_integer(name, value)
-        self.detector, self.choice = detector, choice
+        self.detector, self.choice, self.seed = detector, choice, seed
         self.seeds = keras.random.SeedGenerator(seed)
         found = layer_of(detector, "proposals", Proposals)
         self.candidates = Proposals(
@@ -97,6 +106,17 @@ class RegionTrainer(Trainer):
         )
         self.offset = found.offset
         self.trackers = [keras.metrics.Mean(name=name) for name in losses]
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild the trainer."""
+        detector = keras.saving.serialize_keras_object(self.detector)
+        return {"detector": detector, "choice": self.choice._asdict(), "seed": self.seed}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "RegionTrainer":
+        """Rebuild the trainer with its detector."""
+        detector = keras.saving.deserialize_keras_object(config["detector"], custom_objects)
+        return cls(**config | {"detector": detector, "choice": RegionChoice(**config["choice"])})
 
     def proposal_network(self, maps: list[Any]) -> keras.Model:
         """Make a model from images to `logits`, `deltas`, `anchors` (a list each), `sizes`, and `maps` to crop from."""
@@ -112,6 +132,51 @@ class RegionTrainer(Trainer):
                 "maps": maps,
             },
         )
+
+    @property
+    def classes(self) -> int:
+        """Return the number of classes of the detector, background included."""
+        return int(self.detector.get_layer(self.class_scores).units)
+
+    def fit(self, *arguments: Any, **named: Any) -> Any:
+        """Train; the arguments are those of `keras.Model.fit`.
+
+        Raises:
+            ValueError: if the detector lacks a label of the data, or arguments are given that have no effect.
+        """
+        given = inspect.signature(keras.Model.fit).bind(self, *arguments, **named).arguments
+        for name in ("x", "validation_data"):
+            self.check_labels(given.get(name), name)
+        return super().fit(*arguments, **named)
+
+    def evaluate(self, *arguments: Any, **named: Any) -> Any:
+        """Compute the losses; the arguments are those of `keras.Model.evaluate`.
+
+        Raises:
+            ValueError: if the detector lacks a label of the data.
+        """
+        given = inspect.signature(keras.Model.evaluate).bind(self, *arguments, **named).arguments
+        self.check_labels(given.get("x"), "x")
+        return super().evaluate(*arguments, **named)
+
+    def check_labels(self, data: Any, name: str) -> None:
+        """Raise `ValueError` if the detector lacks a label: of all `InstanceBatches`, or of the first other batch."""
+        if isinstance(data, InstanceBatches):
+            data.check_classes(self.classes)
+            return
+        if isinstance(data, Sized) and not isinstance(data, Mapping | tuple | list):  # an iterator would lose its first
+            data = next(iter(data), None)
+        batch = data[0] if isinstance(data, tuple | list) and data else data
+        if not isinstance(batch, Mapping) or "classes" not in batch:
+            return
+        labels = ops.convert_to_numpy(batch["classes"])
+        if labels.max(initial=0) >= self.classes:
+            place = int(np.argmax(labels.max(axis=tuple(range(1, labels.ndim)), initial=0)))
+            raise ValueError(
+                f"picture {place} of {name} has label {labels[place].max()}, but {self.detector.name!r} has "
+                f"{self.classes} classes, background included, that is labels 1..{self.classes - 1}: build it with "
+                f"classes={labels.max() + 1}, or number the labels from 1 without gaps"
+            )
 
     def compute_loss(
         self,

@@ -64,13 +64,19 @@ class Trainer(keras.Model):
             auto_scale_loss=auto_scale_loss,
         )
 
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compile a trainer that was read from a file, whose optimizer's state is read next."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
+
     def fit(self, *arguments: Any, **named: Any) -> Any:
         """Train; the arguments are those of `keras.Model.fit`.
 
         Raises:
             ValueError: if weights are given that the losses do not take.
         """
-        given = inspect.signature(super().fit).bind(*arguments, **named).arguments
+        given = inspect.signature(keras.Model.fit).bind(self, *arguments, **named).arguments
         if given.get("class_weight") is not None:
             raise ValueError(
                 f"{type(self).__name__} takes no class_weight: its losses are not of one class per example"

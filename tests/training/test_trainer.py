@@ -3,14 +3,17 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from harness import tiny_model
 from test_hard_attention_trainer import FOLLOWING, TARGET, annotations, hard
-from test_instance_trainers import CHOICE, batch_of
+from test_instance_trainers import CHOICE, SIZE, batch_of
 
 from keras_segattn import model_card
 from keras_segattn.attention import co_localiser
+from keras_segattn.data import InstanceBatches
 from keras_segattn.generation import DCGANDiscriminator, DCGANGenerator
 from keras_segattn.training import CascadeTrainer, CoLocalisationTrainer, HardAttentionTrainer, InstanceTrainer
+from keras_segattn.training.engine import Run, check_saving
 from keras_segattn.training.gan_recipes import GAN_RECIPES
 from keras_segattn.training.gan_trainer import GANTrainer, Optimizers
 
@@ -90,6 +93,91 @@ def test_losses_and_metrics_work_or_are_refused_by_name(case):
                 trainer.compile("sgd", **{argument: ["accuracy"]})
 
 
+class Read(list):
+    """Examples whose reader names the labels, and that count how often one is read."""
+
+    def __init__(self, examples, class_names):
+        super().__init__(examples)
+        self.class_names, self.reads = class_names, 0
+
+    def __getitem__(self, place):
+        self.reads += 1
+        return super().__getitem__(place)
+
+
+def example_of(name, *labels):
+    masks = np.zeros((len(labels), *SIZE), np.uint8)
+    masks[:, 5:40, 5:60] = 1
+    objects = {
+        "bbox": np.array([[5, 5, 60, 40]] * len(labels), "float32").reshape(-1, 4),
+        "label": np.array(labels, "int32"),
+        "is_crowd": np.zeros(len(labels), bool),
+        "mask": masks,
+    }
+    return {"image": np.zeros((*SIZE, 3), np.uint8), "image/id": 1, "image/filename": name, "objects": objects}
+
+
+@pytest.mark.parametrize("case", ["InstanceTrainer", "CascadeTrainer"], indirect=True)
+def test_labels_beyond_the_classes_are_refused_with_the_picture(case):
+    _, trainer, x, _ = case
+    classes = trainer.classes
+    good, bad = [example_of("a.png", 1), example_of("b.png")], example_of("c.png", 1, classes)
+
+    def batches(examples):
+        return InstanceBatches(examples, batch_size=1, size=SIZE, slots=2)
+
+    expected = rf"^example 2 \(c\.png\) has label {classes}, but the detector has {classes} classes.* build it with"
+    for arguments in ({"x": batches([*good, bad])}, {"x": batches(good), "validation_data": batches([*good, bad])}):
+        with pytest.raises(ValueError, match=expected):
+            trainer.fit(**arguments, verbose=0)
+    with pytest.raises(ValueError, match=expected):
+        trainer.evaluate(batches([*good, bad]), verbose=0)
+    wrong = x | {"classes": np.where(np.arange(2)[:, None] > 0, classes + 1, x["classes"])}
+    for data in (wrong, tf.data.Dataset.from_tensors(wrong)):
+        with pytest.raises(ValueError, match=rf"^picture 1 of x has label {classes + 1}, .*classes={classes + 2}"):
+            trainer.fit(data, verbose=0)
+    named = Read(good, dict.fromkeys(range(1, classes), "thing"))
+    batches(named).check_classes(classes)
+    assert named.reads == 0
+    doubtful = batches(Read(good, {classes: "other"}))
+    for _ in range(2):
+        doubtful.check_classes(classes)
+    assert doubtful.examples.reads == len(good)
+
+
+def test_checkpoints_hold_everything(case, tmp_path):
+    name, trainer, _, _ = case
+    if name == "GANTrainer":
+        with pytest.raises(
+            ValueError, match=r"^ModelCheckpoint cannot save a whole GANTrainer: pass save_weights_only"
+        ):
+            check_saving(trainer, [keras.callbacks.ModelCheckpoint(tmp_path / "whole.keras")])
+        check_saving(trainer, [keras.callbacks.ModelCheckpoint(tmp_path / "x.weights.h5", save_weights_only=True)])
+    else:
+        trainer.compile(keras.optimizers.Adam(0.5), jit_compile=False)
+        trainer.optimizer.build(trainer.trainable_variables)
+        trainer.save(tmp_path / "whole.keras")
+        again = keras.saving.load_model(tmp_path / "whole.keras")
+        assert type(again) is type(trainer)
+        settings = {key for key in trainer.get_config() if key not in ("model", "detector", "localiser", "encoder")}
+        assert all(again.get_config()[key] == trainer.get_config()[key] for key in settings)
+        for one, other in zip(again.variables, trainer.variables, strict=True):
+            np.testing.assert_array_equal(one, other, err_msg=one.path)
+    keras.random.uniform((3,), seed=trainer.seeds)  # moves on
+    file = tmp_path / "state.weights.h5"
+    trainer.save_weights(file)
+    states = [
+        *trainer.variables,
+        *(trainer.optimizers.variables if name == "GANTrainer" else trainer.optimizer.variables),
+    ]
+    kept = [state.numpy() for state in states if "dropout" not in state.path]
+    for state in states:
+        state.assign(keras.ops.ones_like(state))
+    trainer.load_weights(file)
+    for state, value in zip((state for state in states if "dropout" not in state.path), kept, strict=True):
+        np.testing.assert_array_equal(state, value, err_msg=state.path)
+
+
 @pytest.mark.parametrize("shape", [(4,), (4, 2)])
 def test_weights_of_hard_attention_weigh_captions_and_words(shape):
     trainer, x, y = hard_attention()
@@ -119,6 +207,11 @@ def test_captions_of_weight_0_do_not_move_the_baseline():
     last = slice(3, None)
     trainer.compute_loss(y={"logits": y["logits"][last]}, y_pred={key: value[last] for key, value in found.items()})
     assert float(trainer.baseline) == pytest.approx(alone, rel=1e-6)
+
+
+def test_a_second_way_to_resume_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"^expected callbacks without BackupAndRestore"):
+        Run(epochs=1, callbacks=[keras.callbacks.BackupAndRestore(tmp_path)])
 
 
 def test_metrics_of_hard_attention_need_targets():
