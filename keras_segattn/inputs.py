@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from keras_segattn import graph
-from keras_segattn.arguments import check_positive_integer
+from keras_segattn.arguments import check_positive_integer, is_integer
 from keras_segattn.fields import EOS, Field, Noise, Picture, Tokens, field_from
 
 
@@ -58,6 +58,15 @@ class Stamp(keras.layers.Layer):
         return cls(**config | {"field": None if field is None else field_from(field)})
 
 
+def check_channels_last() -> None:
+    """Raise `ValueError` if Keras' layers would take the channels of images as their first dimension."""
+    if keras.config.image_data_format() != "channels_last":
+        raise ValueError(
+            "keras_segattn builds networks of images (batch, height, width, channels), but Keras' image_data_format is "
+            f"{keras.config.image_data_format()!r}: call keras.config.set_image_data_format('channels_last') before"
+        )
+
+
 def stamped(x: Any, card: str, name: str, field: Field | None) -> Any:
     """Put the stamp of a builder behind an input.
 
@@ -93,9 +102,10 @@ def image_input(
         The image behind its stamp.
 
     Raises:
-        ValueError: if both `input_tensor` and `input_shape` are given, the rank or channels are wrong, or the image is
-            too small.
+        ValueError: if Keras is set to `channels_first`, both `input_tensor` and `input_shape` are given, the rank or
+            channels are wrong, or the image is too small.
     """
+    check_channels_last()
     if input_tensor is not None and input_shape is not None:
         raise ValueError("give input_tensor or input_shape, not both")
     if input_tensor is not None:
@@ -112,7 +122,7 @@ def image_input(
     for name, size, least in zip(("height", "width", "channels"), shape, (minimum, minimum, 1), strict=True):
         if size is None and name != "channels":
             continue
-        if isinstance(size, bool) or not isinstance(size, int) or size < least:
+        if not is_integer(size) or size < least:
             raise ValueError(f"image {name} must be an integer of at least {least}, received {size!r} in {shape}")
     image = keras.Input(shape, name="image") if input_tensor is None else input_tensor
     return stamped(image, card, "image", picture and picture.of_channels(shape[-1]))
@@ -148,8 +158,9 @@ def noise_input(input_tensor: Any, shape: tuple[int, ...], card: str, noise: Noi
         noise: kind of the input, which says the distribution.
 
     Raises:
-        ValueError: if the tensor is not symbolic or has another shape.
+        ValueError: if Keras is set to `channels_first`, or the tensor is not symbolic or has another shape.
     """
+    check_channels_last()
     if input_tensor is None:
         return stamped(keras.Input(shape, name="z"), card, "z", noise)
     if not keras.backend.is_keras_tensor(input_tensor) or tuple(input_tensor.shape[1:]) != shape:

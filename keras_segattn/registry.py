@@ -3,9 +3,10 @@
 The registry imports no architecture; a builder's module imports the registry and registers the builder.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import keras
 import numpy as np
@@ -158,6 +159,8 @@ _CARDS: dict[str, Card] = {}
 def register(card: Card) -> Callable[[Builder], Builder]:
     """Register a builder under its own name, and thereby include it in every shared test.
 
+    The builder then also takes NumPy's numbers, such as `labels.max() + 1`, wherever it takes numbers.
+
     Raises:
         ValueError: if the name is taken or a claim is unknown.
 
@@ -174,10 +177,24 @@ def register(card: Card) -> Callable[[Builder], Builder]:
         if name in _CARDS:
             raise ValueError(f"a model named {name!r} is already registered")
         family = builder.__module__.rpartition(".")[0].rpartition(".")[2] or builder.__module__
-        _CARDS[name] = replace(card, name=name, builder=builder, family=family)
-        return builder
+
+        @functools.wraps(builder)
+        def build(*arguments: Any, **named: Any) -> keras.Model:
+            return builder(*map(plain, arguments), **{key: plain(value) for key, value in named.items()})
+
+        _CARDS[name] = replace(card, name=name, builder=build, family=family)
+        return cast(Builder, build)
 
     return enrol
+
+
+def plain(value: Any) -> Any:
+    """Return NumPy's numbers as Python's, which files and messages show; also those in tuples, lists and arrays."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if type(value) in (tuple, list):
+        return type(value)(map(plain, value))
+    return value
 
 
 def list_models(family: str | None = None) -> list[str]:

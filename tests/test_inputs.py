@@ -5,8 +5,12 @@ import numpy as np
 import pytest
 from keras import layers
 
+from keras_segattn import list_models, model_card
+from keras_segattn.attention import co_localiser
+from keras_segattn.data.crops import crops
 from keras_segattn.fields import Noise, Picture, Tokens
 from keras_segattn.inputs import Stamp, check_vocabulary, image_input, noise_input, source_input, stamped, token_input
+from keras_segattn.layers import GroupedConv2D, TransposedConv2D
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "uint8"])
@@ -73,6 +77,45 @@ def test_source_of_a_tensor_to_build_on():
 def test_bad_images_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         image_input(**{"input_tensor": None, "input_shape": None} | arguments, card="Some", picture=None)
+
+
+@pytest.fixture
+def channels_first():
+    keras.config.set_image_data_format("channels_first")
+    yield
+    keras.config.set_image_data_format("channels_last")
+
+
+@pytest.mark.every_sibling
+@pytest.mark.parametrize("card", list_models())
+def test_channels_first_is_refused_in_one_sentence(card, channels_first):
+    """Networks of images would have other layers; tokens and features have no channels."""
+    card = model_card(card)
+    if (
+        not any(isinstance(kind, Picture | Noise) for kind in card.inputs.values())
+        or card.tiny.get("backbone", 0) is None
+    ):
+        return
+    with pytest.raises(ValueError, match=r"image_data_format is 'channels_first': call keras\.config\.set_image_data_"):
+        card.builder(**card.tiny)
+
+
+def test_a_localiser_is_not_built_with_channels_first(channels_first):
+    with pytest.raises(ValueError, match="image_data_format is 'channels_first'"):
+        co_localiser()
+
+
+def test_layers_do_not_depend_on_the_format_of_images(channels_first):
+    x = np.random.default_rng(0).random((1, 5, 6, 4), "float32")
+    grouped = GroupedConv2D(4, 3, groups=2, data_format="channels_last")
+    assert grouped(x).shape == (1, 3, 4, 4)
+    last = np.asarray(grouped(x))
+    split = [
+        keras.ops.conv(x[..., i : i + 2], grouped.kernel[..., i : i + 2], data_format="channels_last") for i in (0, 2)
+    ]
+    np.testing.assert_allclose(last, np.concatenate(split, -1), atol=1e-6)
+    assert TransposedConv2D(3, 3)(x).shape == (1, 7, 8, 3)
+    assert crops(np.zeros((8, 9, 3), "uint8"), 4).shape == (1, 4, 4, 3)
 
 
 def test_a_vocabulary_holds_the_special_tokens():

@@ -7,6 +7,7 @@ import keras
 from keras import layers, ops
 
 from keras_segattn.arguments import check_positive_integer
+from keras_segattn.inputs import check_channels_last
 from keras_segattn.layers import SpatialTransformer
 
 
@@ -33,6 +34,7 @@ def co_localiser(
     Example:
         >>> found = co_localiser()(scenes)["transformed"]
     """
+    check_channels_last()
     check_positive_integer("output_size", output_size)
     if len(input_shape) != 3 or None in input_shape or min(input_shape[:2]) < 13:
         raise ValueError(f"input_shape must be (height, width, channels) of at least 13×13, received {input_shape!r}")

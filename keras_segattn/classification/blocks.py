@@ -4,7 +4,7 @@ from typing import Any
 
 from keras import layers
 
-from keras_segattn.arguments import scaled
+from keras_segattn.arguments import is_integer, scaled
 
 
 def conv_bn(
@@ -37,7 +37,7 @@ def conv_bn(
         epsilon: number that is added to the variance.
         scale: whether the normalisation learns a scale (gamma); TF-slim's networks leave it out.
     """
-    height, width = (kernel, kernel) if isinstance(kernel, int) else kernel
+    height, width = (kernel, kernel) if is_integer(kernel) else kernel
     if padding == "symmetric":
         padding = "same"
         if stride > 1 and max(height, width) > 1:

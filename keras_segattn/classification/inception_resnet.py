@@ -1,5 +1,6 @@
 """Parts that Inception-ResNet-v1 and -v2 share: stem, order of the blocks, names of the tensors in foreign files."""
 
+from keras_segattn.arguments import is_number
 from keras_segattn.classification.inception import Block, Plan, Residual, slim_scope, weight_names
 
 # Scales of the A, B and C residuals in the release.
@@ -65,9 +66,7 @@ def check_scales(residual_scale: float | tuple[float, float, float] | None) -> t
     """
     given = SCALES if residual_scale is None else residual_scale
     scales = tuple(given) if isinstance(given, tuple | list) else (given,) * 3
-    if len(scales) != 3 or not all(
-        isinstance(s, int | float) and not isinstance(s, bool) and 0 < s <= 1 for s in scales
-    ):
+    if len(scales) != 3 or not all(is_number(s) and 0 < s <= 1 for s in scales):
         raise ValueError(
             f"residual_scale must be a number above 0 and up to 1, or three of them, received {residual_scale!r}"
         )

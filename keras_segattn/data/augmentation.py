@@ -1,12 +1,11 @@
 """Random changes of a picture and its mask that keep both aligned and the mask exact."""
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 
-from keras_segattn.arguments import check_choice, check_positive_integer
+from keras_segattn.arguments import check_choice, check_positive_integer, is_integer, is_number
 
 
 @dataclass(frozen=True)
@@ -45,12 +44,12 @@ class Augmentation:
         """Raise `ValueError` if an argument is out of range."""
         check_size("crop", self.crop)
         zoom = self.scale if isinstance(self.scale, tuple | list) else ()
-        if len(zoom) != 2 or not all(_is_number(factor) for factor in zoom) or not 0 < zoom[0] <= zoom[1]:
+        if len(zoom) != 2 or not all(is_number(factor) for factor in zoom) or not 0 < zoom[0] <= zoom[1]:
             raise ValueError(f"scale must be (lowest, highest) with 0 < lowest <= highest, received {self.scale!r}")
         check_choice("flip", self.flip, (True, False))
         for name in ("brightness", "contrast", "saturation"):
             share = getattr(self, name)
-            if not _is_number(share) or not 0 <= share <= 1:
+            if not is_number(share) or not 0 <= share <= 1:
                 raise ValueError(f"{name} must be in 0..1, received {share!r}")
         check_integer("ignore_label", self.ignore_label)
 
@@ -115,7 +114,7 @@ class Augmentation:
 
 def check_integer(name: str, value: Any) -> None:
     """Raise `ValueError` unless `value` is an integer."""
-    if isinstance(value, bool) or not isinstance(value, int):
+    if not is_integer(value):
         raise ValueError(f"{name} must be an integer, received {value!r}")
 
 
@@ -125,7 +124,3 @@ def check_size(name: str, size: Any) -> None:
         raise ValueError(f"{name} must be (height, width), received {size!r}")
     for side in size:
         check_positive_integer(f"{name} height and width", side)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -129,7 +129,9 @@ def _resized_to_shorter_side(image: np.ndarray, side: int) -> np.ndarray:
 def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if image.shape[:2] == size:
         return image
-    return keras.ops.convert_to_numpy(keras.ops.image.resize(image, size, "bilinear", antialias=True))
+    return keras.ops.convert_to_numpy(
+        keras.ops.image.resize(image, size, "bilinear", antialias=True, data_format="channels_last")
+    )
 
 
 def _rounded(length: float) -> int:

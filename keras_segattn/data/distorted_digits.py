@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
-from keras_segattn.arguments import check_choice, check_positive_integer
+from keras_segattn.arguments import check_choice, check_positive_integer, is_integer
 from keras_segattn.data.epochs import EpochDataset
 from keras_segattn.ops import affine_grid, grid_sample, projective_grid, thin_plate_spline_grid
 
@@ -131,9 +131,9 @@ def digit_scenes(
         >>> scenes, boxes = digit_scenes(digits[labels == 3], distractors=16)
     """
     images, _ = check_digits(images, np.zeros(len(images), "int32"))
-    if not isinstance(side, int) or side < SIDE:
+    if not is_integer(side) or side < SIDE:
         raise ValueError(f"side must be at least {SIDE}, received {side!r}")
-    if not isinstance(distractors, int) or distractors < 0:
+    if not is_integer(distractors) or distractors < 0:
         raise ValueError(f"distractors must be an integer of at least 0, received {distractors!r}")
     scenes, corners = _scattered(images.astype("float32") / 255, np.random.default_rng(seed), side, distractors)
     corners = corners[:, ::-1].astype("float32")

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 from rich.progress import track
 
-from keras_segattn.arguments import check_positive_integer
+from keras_segattn.arguments import check_positive_integer, is_number
 
 LONGEST = 5
 BLANK = 10
@@ -89,7 +89,7 @@ def number_crop(pixels: np.ndarray, boxes: np.ndarray, size: int = 64, *, enlarg
         (64, 64, 3)
     """
     check_positive_integer("size", size)
-    if isinstance(enlarge, bool) or not isinstance(enlarge, int | float) or not 0 <= enlarge < np.inf:
+    if not is_number(enlarge) or enlarge < 0:
         raise ValueError(f"enlarge must be a share of at least 0, received {enlarge!r}")
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[-1] != 3 or not pixels.size:
         raise ValueError(f"expected a picture uint8 (height, width, 3), received {pixels.dtype} {pixels.shape}")

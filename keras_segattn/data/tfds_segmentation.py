@@ -4,7 +4,7 @@ from os import PathLike
 
 import tensorflow as tf
 
-from keras_segattn.arguments import check_choice
+from keras_segattn.arguments import check_choice, is_integer
 from keras_segattn.data.pictures import ELEMENT_SPEC
 
 
@@ -40,7 +40,7 @@ def tfds_segmentation(
     """
     import tensorflow_datasets as tfds
 
-    if isinstance(label_offset, bool) or not isinstance(label_offset, int):
+    if not is_integer(label_offset):
         raise ValueError(f"label_offset must be an integer, received {label_offset!r}")
     check_choice("download", download, (True, False))
     try:

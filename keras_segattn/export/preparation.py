@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_segattn.arguments import is_integer
 from keras_segattn.endpoints import Endpoint, Spec
 from keras_segattn.export.archive import as_float32, check_signatures, compiled, tensor_specs
 from keras_segattn.export.checks import check_finite, check_statistics
@@ -125,7 +126,7 @@ def sized(name: str, spec: Spec, given: tuple[int, ...] | None, batch: int | Non
     own = tuple(spec.shape[1:])
     if given is not None:
         wanted = (*given, *own[len(given) :])
-        positive = all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in given)
+        positive = all(is_integer(n) and n > 0 for n in given)
         if len(wanted) != len(own) or not positive or any(b not in (None, a) for a, b in zip(wanted, own, strict=True)):
             raise ValueError(f"sizes[{name!r}] must fit the model's {own}, received {tuple(given)}")
         own = wanted

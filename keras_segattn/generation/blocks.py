@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from keras_segattn.arguments import check_choice, check_fixed_size, check_positive_integer
+from keras_segattn.arguments import check_choice, check_fixed_size, check_positive_integer, is_integer
 from keras_segattn.fields import OneHot, Picture
 from keras_segattn.inputs import Stamp, image_input
 from keras_segattn.layers import BatchStatistics, RecurrentBatchNormalization, TransposedConv2D
@@ -101,7 +101,7 @@ def doublings(image_shape: Any, first: int) -> int:
         ValueError: if no number of doublings makes such images.
     """
     sizes = tuple(image_shape)
-    known = len(sizes) == 3 and all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in sizes)
+    known = len(sizes) == 3 and all(is_integer(n) and n > 0 for n in sizes)
     count = (sizes[0] // first).bit_length() - 1 if known else 0
     if count < 1 or sizes[:2] != (first << count,) * 2:
         raise ValueError(

@@ -23,7 +23,7 @@ from keras_segattn.generation.blocks import (
     up,
 )
 from keras_segattn.generation.dcgan import EPSILON, PAPER, kernel
-from keras_segattn.inputs import image_input, source_input, stamped
+from keras_segattn.inputs import check_channels_last, image_input, source_input, stamped
 from keras_segattn.registry import Card, Training, register
 
 PREPROCESSING = Picture("grey", mean=(0.0,), std=(255.0,), size=(28, 28))
@@ -98,6 +98,7 @@ def ConditionalDCGANGenerator(  # noqa: N802 - a builder is named like the model
     """
     check_generator(statistics, "transposed", latent=latent, classes=classes, filters=filters, units=units)
     check_image_shape(image_shape)
+    check_channels_last()
     inputs = {"z": keras.Input((latent,), name="z"), "label": keras.Input((classes,), name="label")}
     z = stamped(inputs["z"], "ConditionalDCGANGenerator", "z", Noise("uniform"))
     label = stamped(inputs["label"], "ConditionalDCGANGenerator", "label", OneHot(classes))

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_segattn.arguments import check_choice, check_positive_integer
+from keras_segattn.arguments import check_choice, check_positive_integer, is_integer
 from keras_segattn.layers import RecurrentBatchNormalization
 from keras_segattn.ops.pixels import pixels
 
@@ -34,7 +34,7 @@ def noise(distribution: str, count: int, shape: int | tuple[int, ...], seed: int
     """
     check_choice("distribution", distribution, DISTRIBUTIONS)
     check_positive_integer("count", count)
-    sizes = (count, shape) if isinstance(shape, int) else (count, *shape)
+    sizes = (count, shape) if is_integer(shape) else (count, *shape)
     random = np.random.default_rng(seed)
     return (random.normal(size=sizes) if distribution == "normal" else random.uniform(-1, 1, sizes)).astype("float32")
 

@@ -4,12 +4,11 @@ A builder takes each as an instance, or as a dict of the values that differ from
 given on a command line.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
-from keras_segattn.arguments import check_choice, check_positive_integer, scaled
+from keras_segattn.arguments import check_choice, check_positive_integer, is_number, scaled
 
 
 @dataclass(frozen=True)
@@ -162,7 +161,7 @@ class Cascade(Settings):
 
 def _is_positive(value: Any) -> bool:
     """Whether `value` is a finite number above 0."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+    return is_number(value) and value > 0
 
 
 def _check_share(name: str, value: Any) -> None:

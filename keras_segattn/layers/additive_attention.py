@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_segattn.arguments import check_choice, check_positive_integer
+from keras_segattn.arguments import check_choice, check_positive_integer, is_integer
 from keras_segattn.layers.attention_score import AttentionScore
 
 
@@ -60,7 +60,7 @@ class AdditiveAttention(AttentionScore):
     ) -> None:
         super().__init__(**kwargs)
         check_positive_integer("units", units)
-        if isinstance(key_layers, bool) or not isinstance(key_layers, int) or key_layers < 0:
+        if not is_integer(key_layers) or key_layers < 0:
             raise ValueError(f"key_layers must be an integer from 0, received {key_layers!r}")
         check_choice("normalize", normalize, (True, False))
         self.normalize = normalize

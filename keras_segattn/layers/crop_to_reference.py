@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_segattn.arguments import is_integer
+
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class CropToReference(keras.layers.Layer):
@@ -28,7 +30,7 @@ class CropToReference(keras.layers.Layer):
 
     def __init__(self, offset: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if isinstance(offset, bool) or not isinstance(offset, int) or offset < 0:
+        if not is_integer(offset) or offset < 0:
             raise ValueError(f"offset must be a non-negative integer, received {offset!r}")
         self.offset = offset
 

@@ -20,6 +20,7 @@ class GroupedConv2D(keras.layers.Conv2D):
 
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
         """Convolve each group of input channels with its own filters."""
+        channels = 1 if self.data_format == "channels_first" else -1
         outputs = [
             ops.conv(
                 part,
@@ -30,7 +31,7 @@ class GroupedConv2D(keras.layers.Conv2D):
                 data_format=self.data_format,
             )
             for part, filters in zip(
-                ops.split(inputs, self.groups, axis=-1), ops.split(kernel, self.groups, axis=-1), strict=True
+                ops.split(inputs, self.groups, axis=channels), ops.split(kernel, self.groups, axis=-1), strict=True
             )
         ]
-        return ops.concatenate(outputs, axis=-1)
+        return ops.concatenate(outputs, axis=channels)

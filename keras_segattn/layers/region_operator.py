@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_segattn.arguments import is_integer
 from keras_segattn.ops.levels import ROUNDINGS, assign_levels
 
 
@@ -41,8 +42,8 @@ class RegionOperator(keras.layers.Layer):
         super().__init__(**kwargs)
         # On TensorFlow these layers use kernels that XLA does not have.
         self.supports_jit = keras.backend.backend() != "tensorflow"
-        size = (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
-        if len(size) != 2 or not all(isinstance(n, int) and n > 0 for n in size):
+        size = (output_size, output_size) if is_integer(output_size) else tuple(output_size)
+        if len(size) != 2 or not all(is_integer(n) and n > 0 for n in size):
             raise ValueError(f"output_size must be one or two positive integers, received {output_size!r}")
         if not scales or not all(scale > 0 for scale in scales):
             raise ValueError(f"scales must be positive numbers, one per map, received {scales!r}")

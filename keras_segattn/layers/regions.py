@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_segattn.arguments import is_integer
+
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class MergeRegions(keras.layers.Layer):
@@ -43,7 +45,7 @@ class SplitRegions(keras.layers.Layer):
 
     def __init__(self, regions: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if isinstance(regions, bool) or not isinstance(regions, int) or regions < 1:
+        if not is_integer(regions) or regions < 1:
             raise ValueError(f"regions must be a positive integer, received {regions!r}")
         self.regions = regions
 
@@ -79,7 +81,7 @@ class TakeRegion(keras.layers.Layer):
 
     def __init__(self, region: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if isinstance(region, bool) or not isinstance(region, int) or region < 0:
+        if not is_integer(region) or region < 0:
             raise ValueError(f"region must be an integer of at least 0, received {region!r}")
         self.region = region
 

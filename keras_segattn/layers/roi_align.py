@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from keras_segattn.arguments import is_integer
 from keras_segattn.layers.region_operator import RegionOperator
 from keras_segattn.ops.roi_align import roi_align
 
@@ -35,7 +36,7 @@ class RoIAlign(RegionOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(output_size, scales, lowest_level, level_rounding, **kwargs)
-        if isinstance(sampling_ratio, bool) or not isinstance(sampling_ratio, int) or sampling_ratio < 0:
+        if not is_integer(sampling_ratio) or sampling_ratio < 0:
             raise ValueError(f"sampling_ratio must be a number of samples, or 0, received {sampling_ratio!r}")
         self.sampling_ratio, self.aligned = sampling_ratio, aligned
 

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_segattn.arguments import check_choice, check_positive_integer
+from keras_segattn.arguments import check_choice, check_positive_integer, is_integer
 from keras_segattn.ops.grid_sample import INTERPOLATIONS, PADDINGS, grid_sample
 from keras_segattn.ops.transformations import TRANSFORMATIONS
 
@@ -76,7 +76,7 @@ class SpatialTransformer(keras.layers.Layer):
         if not 0 < scale < math.inf or (scale != 1 and transform != "translation"):
             raise ValueError(f"scale must be a positive number, and 1 but for 'translation', received {scale!r}")
         if output_size is not None:
-            output_size = (output_size,) * 2 if isinstance(output_size, int) else output_size
+            output_size = (output_size,) * 2 if is_integer(output_size) else output_size
             if not isinstance(output_size, tuple | list) or len(output_size) != 2:
                 raise ValueError(f"output_size must be (rows, columns), received {output_size!r}")
             output_size = tuple(output_size)
@@ -107,7 +107,7 @@ class SpatialTransformer(keras.layers.Layer):
         if not isinstance(self.localisation, keras.Model):
             image = keras.Input(inputs_shape[1:])
             self.localisation = keras.Model(image, self.localisation(image), name="localisation")
-        self._features = keras.layers.Flatten()
+        self._features = keras.layers.Flatten("channels_last")
         self.theta.build(self._features.compute_output_shape(self.localisation.compute_output_shape(inputs_shape)))
 
     def call(self, inputs: Any, theta: Any = None) -> Any:

@@ -4,6 +4,8 @@ from typing import Any
 
 import keras
 
+from keras_segattn.arguments import is_integer
+
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class TransposedConv2D(keras.layers.Conv2DTranspose):
@@ -62,7 +64,7 @@ class TransposedConv2D(keras.layers.Conv2DTranspose):
     ) -> None:
         super().__init__(filters, kernel_size, strides, padding="valid", data_format="channels_last", **kwargs)
         for name, value in (("padding", padding), ("output_padding", output_padding)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            if not is_integer(value) or value < 0:
                 raise ValueError(f"{name} must be a non-negative integer, received {value!r}")
         if output_padding > padding:
             raise ValueError(f"output_padding must be at most padding = {padding}, received {output_padding}")

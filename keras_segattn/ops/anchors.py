@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_segattn.arguments import check_choice
+from keras_segattn.arguments import check_choice, is_number
 
 ROUNDINGS = ("nearest", None, "caffe")
 # Side of the square that py-faster-rcnn's anchors are derived from.
@@ -36,7 +36,7 @@ def cell_anchors(sizes: Sequence[float], ratios: Sequence[float], rounding: str 
     """
     check_choice("rounding", rounding, ROUNDINGS)
     for name, values in (("sizes", sizes), ("ratios", ratios)):
-        if not len(values) or not all(isinstance(v, int | float) and 0 < v < np.inf for v in values):
+        if not len(values) or not all(is_number(v) and v > 0 for v in values):
             raise ValueError(f"{name} must be positive numbers, received {values!r}")
     size, ratio = np.asarray(sizes, "float64"), np.asarray(ratios, "float64")
     if rounding == "caffe":

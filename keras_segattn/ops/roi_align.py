@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from keras_segattn.arguments import is_integer
 from keras_segattn.ops.pixel_sums import Axis, Table, as_maps, corners, first_rows, interpolate, pixel_table
 from keras_segattn.ops.portable import use_tensorflow_kernels
 
@@ -50,7 +51,7 @@ def roi_align(
         TensorShape([1, 1000, 7, 7, 256])
     """
     maps, scales, levels = check_regions(maps, boxes, scales, levels)
-    rows, columns = (output_size, output_size) if isinstance(output_size, int) else output_size
+    rows, columns = (output_size, output_size) if is_integer(output_size) else output_size
     scale = ops.take(ops.convert_to_tensor(np.asarray(scales, "float32")), levels)
     boxes, finite = finite_boxes(ops.stop_gradient(boxes))
     shift = 0.5 if aligned else 0.0

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from keras_segattn.arguments import is_integer
 from keras_segattn.ops.roi_align import check_regions, finite_boxes
 from keras_segattn.ops.roi_warp import straight_through_round
 
@@ -40,7 +41,7 @@ def roi_pool(
         TensorShape([1, 300, 7, 7, 512])
     """
     maps, scales, levels = check_regions(maps, boxes, scales, levels)
-    rows, columns = (output_size, output_size) if isinstance(output_size, int) else output_size
+    rows, columns = (output_size, output_size) if is_integer(output_size) else output_size
     boxes, finite = finite_boxes(boxes)
     total = 0.0
     for level, (x, scale) in enumerate(zip(maps, scales, strict=True)):

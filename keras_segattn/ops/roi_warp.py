@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from keras_segattn.arguments import is_integer
 from keras_segattn.ops.pixel_sums import Axis, first_rows, interpolate, pixel_table
 from keras_segattn.ops.roi_align import check_regions, finite_boxes
 
@@ -43,7 +44,7 @@ def roi_warp(
         TensorShape([1, 300, 28, 28, 512])
     """
     maps, scales, levels = check_regions(maps, boxes, scales, levels)
-    rows, columns = (output_size, output_size) if isinstance(output_size, int) else output_size
+    rows, columns = (output_size, output_size) if is_integer(output_size) else output_size
     boxes, finite = finite_boxes(boxes)
     scale = ops.take(ops.convert_to_tensor(np.asarray(scales, "float32")), levels)
     x1, y1, x2, y2 = (boxes[..., i] * scale for i in range(4))

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 from keras_segattn.arguments import unknown
 
-# Types accepted for each declared type: an `int` also for `float`, and for `str`, where it becomes text.
-ACCEPTED: dict[type, tuple[type, ...]] = {int: (int,), float: (int, float), str: (str, int)}
+# Types accepted for each declared type: an integer also for `float`, and for `str`, where it becomes text.
+ACCEPTED: dict[type, tuple[type, ...]] = {int: (Integral,), float: (Real,), str: (str, Integral)}
 
 
 @dataclass(frozen=True)

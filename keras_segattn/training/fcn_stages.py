@@ -7,6 +7,7 @@ from pathlib import Path
 
 import keras
 
+from keras_segattn.arguments import is_integer
 from keras_segattn.segmentation.fcn_transfer import initialize_from
 from keras_segattn.training.recipes import resolve_recipe
 from keras_segattn.training.segmentation_recipes import SEGMENTATION_RECIPES, SegmentationRecipe
@@ -77,7 +78,7 @@ def train_fcn_stages(
         >>> builders = [partial(build, classes=3) for build in (FCN32s, FCN16s, FCN8s)]
         >>> fcn8s = train_fcn_stages(builders, batches, epochs=30, run_dir="run")[-1].model
     """
-    each = [epochs] * len(builders) if isinstance(epochs, int) else list(epochs)
+    each = [epochs] * len(builders) if is_integer(epochs) else list(epochs)
     if not builders or len(each) != len(builders):
         raise ValueError(f"expected one number of epochs a stage, received {len(each)} for {len(builders)} stages")
     if not learning_rate_divisor > 0:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from keras_segattn.arguments import is_number
 from keras_segattn.files import replaced
 from keras_segattn.visualize.figure import format_of
 
@@ -39,7 +40,7 @@ def save_animation(
     sizes = sorted({frame.size for frame in frames})
     if len(sizes) != 1:
         raise ValueError(f"expected at least one frame, all of one size, received {len(frames)} of sizes {sizes}")
-    seconds = [seconds_per_frame] * len(frames) if isinstance(seconds_per_frame, int | float) else seconds_per_frame
+    seconds = [seconds_per_frame] * len(frames) if is_number(seconds_per_frame) else seconds_per_frame
     if len(seconds) != len(frames) or not all(SHORTEST <= time < math.inf for time in seconds):
         raise ValueError(
             f"seconds_per_frame must be one number or {len(frames)}, at least {SHORTEST}, received {seconds_per_frame}"

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_segattn.arguments import check_positive_integer
+from keras_segattn.arguments import check_positive_integer, is_integer
 from keras_segattn.endpoints import Endpoint
 from keras_segattn.export.archive import compiled, write_archive
 from keras_segattn.export.preparation import Prepared, Sizes, drawn, prepared, usual_sizes
@@ -142,7 +142,7 @@ def warmup_requests(
 
     given = dict(warmup) if isinstance(warmup, Mapping) else None
     batch = warmup if not isinstance(warmup, Mapping) else max((len(array) for array in warmup.values()), default=0)
-    if isinstance(batch, bool) or not isinstance(batch, int) or not 1 <= batch <= MAX_BATCH_SIZE:
+    if not is_integer(batch) or not 1 <= batch <= MAX_BATCH_SIZE:
         raise ValueError(
             "warmup must be the size of a batch or input → array, since a version without warm-up can be called "
             f"available before its weights are there, and of at most {MAX_BATCH_SIZE}, the largest batch of the "

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_segattn.arguments import is_integer
 from keras_segattn.data import CaptionBatches, SequenceBatches, Vocabulary
 from keras_segattn.data.examples import read
 from keras_segattn.facts import facts_of
@@ -103,7 +104,7 @@ def vocabulary_of(job: Job, kind: Tokens, sentences: Iterable[Sequence[str]]) ->
     """Collect the most frequent tokens of sentences, as many as the builder's argument or its default allows."""
     argument = size_argument(job.card, kind)
     most = job.arguments.get(argument, inspect.signature(job.card.builder).parameters[argument].default)
-    if not isinstance(most, int) or most <= UNK + 1:
+    if not is_integer(most) or most <= UNK + 1:
         raise ValueError(f"{argument} must be more than the {UNK + 1} special tokens, received {most!r}")
     return Vocabulary.of(sentences, size=most - UNK - 1)
 
