@@ -2,11 +2,9 @@
 
 import difflib
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
-
-import numpy as np
 
 ACTIVATIONS = (None, "softmax", "sigmoid", "linear")
 # Largest number of received names that an error message repeats.
@@ -50,7 +48,7 @@ def check_labels(labels: Sequence[str], classes: int) -> None:
     """Raise `ValueError` unless there is one name for each of `classes` classes."""
     if isinstance(labels, str):
         raise ValueError(f"expected {classes} names of classes, received the text {labels!r}")
-    if not isinstance(labels, Sequence | np.ndarray):
+    if isinstance(labels, Mapping) or not hasattr(labels, "__getitem__"):  # a set has no order
         raise ValueError(f"expected a list of {classes} names of classes, received {type(labels).__name__} {labels!r}")
     if len(labels) != classes:
         shown = [*map(str, labels[:MANY]), *(["…"] if len(labels) > MANY else [])]

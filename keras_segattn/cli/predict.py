@@ -1,8 +1,11 @@
 """`segattn predict`: run a model on inputs. `keras_segattn.tasks.options` declares the flags of each task."""
 
 import inspect
+import os
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,8 +25,8 @@ from keras_segattn.cli.parsing import (
 )
 from keras_segattn.tasks.options import OPTIONS, Option
 
-# Longest part of an input text, in characters, that becomes part of a file's name.
-NAME_LENGTH = 60
+# Longest part of an input text, in characters and in bytes, that becomes part of a file's name.
+NAME_LENGTH, NAME_BYTES = 60, 120
 
 
 def task_flags() -> dict[str, Option]:
@@ -83,6 +86,7 @@ def _predict(
     if masks is not None and masks.suffix not in ("", ".png"):
         raise ValueError(f"--masks: numbers survive in a .png or a folder of them only, received {masks}")
     import keras_segattn
+    from keras_segattn.files import folder_for_writing
     from keras_segattn.tasks import task_of
 
     application = keras_segattn.load(
@@ -95,30 +99,33 @@ def _predict(
     )
     examples = expanded(application, inputs or [], dict(map(named, given or [])))
     noun = task_of(application.facts.task).drawing
-    pictures, numbers = (
-        targets(place, [str(example[0]) if example else "" for example in examples], noun)
-        for place in (destination, masks)
-    )
-    found = application.predict_many(examples, batch_size, **chosen)
-    for example, result, picture, number in zip(
-        examples, tracked(found, len(examples)), pictures, numbers, strict=True
-    ):
-        title = " ".join(map(str, example)) or application.name
-        for warning in result.warnings():
-            messages.print(f"{title}: {warning}", style="yellow", highlight=False, markup=False)
-        if as_json:
-            written = {"output": picture and str(picture), "masks": number and str(number)}
-            asked = {"input": title if example else None, "task": application.facts.task}
-            print_json(asked | result.to_json() | written)
-        else:
-            print_rows(title, result.rows())
-            for note in result.notes():
-                results.print(note, highlight=False, markup=False)
-        for path, drawn, what in ((picture, result.draw, "picture"), (number, result.masks, "masks")):
+    names = [str(example[0]) if example else "" for example in examples]
+    taken = {file_key(name) for name in names}
+    pictures, numbers = (targets(place, names, noun, taken) for place in (destination, masks))
+    with ExitStack() as stack:
+        for path in (*pictures, *numbers):
             if path is not None:
-                write(path, drawn(), what, application)
-                if not as_json:
-                    typer.echo(path)
+                stack.enter_context(folder_for_writing(path.parent))
+        found = application.predict_many(examples, batch_size, **chosen)
+        for example, result, picture, number in zip(
+            examples, tracked(found, len(examples)), pictures, numbers, strict=True
+        ):
+            title = " ".join(map(str, example)) or application.name
+            for warning in result.warnings():
+                messages.print(f"{title}: {warning}", style="yellow", highlight=False, markup=False)
+            if as_json:
+                written = {"output": picture and str(picture), "masks": number and str(number)}
+                asked = {"input": title if example else None, "task": application.facts.task}
+                print_json(asked | result.to_json() | written)
+            else:
+                print_rows(title, result.rows())
+                for note in result.notes():
+                    results.print(note, highlight=False, markup=False)
+            for path, drawn, what in ((picture, result.draw, "picture"), (number, result.masks, "masks")):
+                if path is not None:
+                    write(path, drawn(), what, application)
+                    if not as_json:
+                        typer.echo(path)
 
 
 def predict_signature() -> inspect.Signature:
@@ -177,30 +184,64 @@ def expanded(application: Any, inputs: list[str], named_inputs: dict[str, str]) 
     return [tuple(value if name == first else named_inputs[name] for name in asked) for value in values]
 
 
-def targets(place: Path | None, inputs: list[str], noun: str) -> list[Path | None]:
+def targets(place: Path | None, inputs: list[str], noun: str, taken: set[str]) -> list[Path | None]:
     """Return a different file to write for each input: `place` itself for one input, else files in that folder.
 
     Args:
-        place: file or folder, or `None`.
+        place: file or folder, or `None`. A name without a suffix is a folder.
         inputs: paths or texts.
         noun: last word of the names of files in a folder, such as `"overlay"`.
+        taken: keys (`file_key`) of files that must not be written, such as the inputs; those returned are added.
+
+    Raises:
+        ValueError: if `place` is a file although there are several inputs, is no file for a picture, or is taken.
     """
     if place is None:
         return [None] * len(inputs)
-    if len(inputs) == 1 and not place.is_dir():
+    if len(inputs) == 1 and place.suffix and not place.is_dir():
+        check_picture_file(place)
+        if file_key(place) in taken:
+            raise ValueError(f"{place} is an input or another output: give it another name")
+        taken.add(file_key(place))
         return [place]
+    if place.is_file() or (place.suffix and not place.is_dir() and is_picture_file(place)):
+        raise ValueError(f"{place}: expected a folder for the results of {len(inputs)} inputs, received a file")
     found: list[Path | None] = []
-    taken: set[str] = set()
     for text in inputs:
         stem = Path(text).stem if Path(text).suffix else text
-        base = re.sub(r"[^\w.-]+", "_", stem).strip("._")[:NAME_LENGTH] or "output"
-        name, number = f"{base}_{noun}", 1
-        while name.lower() in taken:
+        base = re.sub(r"[^\w.-]+", "_", unicodedata.normalize("NFC", stem)).strip("._-")[:NAME_LENGTH]
+        base = base.encode()[:NAME_BYTES].decode(errors="ignore") or "output"
+        path, number = place / f"{base}_{noun}.png", 1
+        while file_key(path) in taken:
             number += 1
-            name = f"{base}_{number}_{noun}"
-        taken.add(name.lower())
-        found.append(place / f"{name}.png")
+            path = place / f"{base}_{number}_{noun}.png"
+        taken.add(file_key(path))
+        found.append(path)
     return found
+
+
+def file_key(path: str | Path) -> str:
+    """Return a key that two paths share if they may be one file, also where upper and lower case are the same."""
+    return unicodedata.normalize("NFC", os.path.abspath(path)).casefold()  # noqa: PTH100 - texts need not be paths
+
+
+def is_picture_file(path: Path) -> bool:
+    """Return whether a suffix stands for a format in which pictures are written."""
+    try:
+        check_picture_file(path)
+    except ValueError:
+        return False
+    return True
+
+
+def check_picture_file(path: Path) -> None:
+    """Raise `ValueError` unless the suffix stands for a format in which pictures are written."""
+    from PIL import Image
+
+    from keras_segattn.visualize.figure import format_of
+
+    Image.init()
+    format_of(path, Image.SAVE, "an image suffix such as .png")
 
 
 def write(path: Path, image: Any, what: str, application: Any) -> None:
@@ -213,7 +254,6 @@ def write(path: Path, image: Any, what: str, application: Any) -> None:
 
     if image is None:
         raise ValueError(f"{application.name} has no {what} to write: its task is {application.facts.task!r}")
-    path.parent.mkdir(parents=True, exist_ok=True)
     visualize.save(image, path)
 
 
