@@ -7,9 +7,11 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
-from keras_segattn.visualize.figure import DPI, to_image
-from keras_segattn.visualize.panels import panels
+from keras_segattn.visualize.figure import DPI, reduced, reduction, shortened, to_image
+from keras_segattn.visualize.panels import CELL, panels
 
+# Largest number of tokens of an alignment on each side, and of words over a picture.
+TOKENS, WORDS = 100, 60
 # Inches for each token of an alignment, and for the words beside it.
 TOKEN, MARGIN = 0.32, 1.6
 # Share of the picture's brightness that remains where a word does not attend at all.
@@ -26,7 +28,7 @@ def alignment(weights: np.ndarray, source: Sequence[str], target: Sequence[str])
         target: T tokens that were written.
 
     Returns:
-        RGB image.
+        RGB image; of longer sentences it shows the first 100 tokens, and says so.
 
     Raises:
         ValueError: if the weights are not `(T, S)` or not within 0..1.
@@ -38,6 +40,9 @@ def alignment(weights: np.ndarray, source: Sequence[str], target: Sequence[str])
     if weights.shape != (len(target), len(source)) or not weights.size:
         raise ValueError(f"expected weights of shape {(len(target), len(source))}, received {weights.shape}")
     _check(weights)
+    counts = [(len(target), "written"), (len(source), "read")]
+    weights = weights[:TOKENS, :TOKENS]
+    source, target = ([shortened(token) for token in tokens[:TOKENS]] for tokens in (source, target))
     size = (max(2.5, TOKEN * len(source) + MARGIN), max(1.5, TOKEN * len(target) + MARGIN))
     figure = Figure(figsize=size, dpi=DPI, layout=ConstrainedLayoutEngine())
     axes = figure.add_subplot()
@@ -47,6 +52,9 @@ def alignment(weights: np.ndarray, source: Sequence[str], target: Sequence[str])
     axes.set_xticks(range(len(source)), source, rotation=90, parse_math=False)
     axes.set_yticks(range(len(target)), target, parse_math=False)
     axes.tick_params(length=0)
+    for label, (count, verb) in zip((axes.set_ylabel, axes.set_xlabel), counts, strict=True):
+        if count > TOKENS:
+            label(f"the first {TOKENS} of {count} tokens {verb}")
     return to_image(figure)
 
 
@@ -62,7 +70,8 @@ def attended_words(
         grid: (rows, columns) of the locations; `None` for a square.
 
     Returns:
-        RGB image: the picture, then one panel per word, titled with the word and its largest weight.
+        RGB image: the picture, then one panel per word, titled with the word and its largest weight; of longer captions
+        it shows the first 60 words, and says so.
 
     Raises:
         ValueError: if a shape is wrong, or the weights are not within 0..1.
@@ -80,12 +89,13 @@ def attended_words(
     rows, columns = grid or (side, side)
     if rows * columns != weights.shape[1]:
         raise ValueError(f"expected a grid of {weights.shape[1]} locations, received {(rows, columns)}")
-    cells = [("", image)]
-    for word, map_ in zip(words, weights.reshape(-1, rows, columns), strict=True):
+    cells = [("" if len(words) <= WORDS else f"the first {WORDS} of {len(words)} words", image)]
+    image = reduced(image, reduction(image.shape, (4 * CELL) ** 2))
+    for word, map_ in zip(words[:WORDS], weights[:WORDS].reshape(-1, rows, columns), strict=True):
         light = map_ / max(float(map_.max()), 1e-12)
         smooth = Image.fromarray(light).resize(image.shape[1::-1], Image.Resampling.BICUBIC)
         factor = DARKEST + (1 - DARKEST) * np.asarray(smooth).clip(0, 1)[..., None]
-        cells.append((f"{word}  {map_.max():.2f}", np.round(image * factor).astype("uint8")))
+        cells.append((f"{shortened(word)}  {map_.max():.2f}", np.round(image * factor).astype("uint8")))
     return panels(cells, columns=min(COLUMNS, len(cells)))
 
 

@@ -15,12 +15,14 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-from keras_segattn.visualize.figure import DPI, names_of, to_image
+from keras_segattn.visualize.figure import DPI, names_of, shortened, to_image
 
 # More classes than this leave no room for a number in every cell.
 _NUMBERED = 15
 # Relative luminance on which black and white letters have the same contrast (WCAG 2.1): √(1.05 · 0.05) - 0.05.
 _MIDDLE_GREY = 0.179
+# Largest numbers of classes with a name at an axis, of lines in a legend, and of points of a line.
+_NAMED, _LISTED, _POINTS = 100, 24, 2000
 _PANELS = ("loss", "scores", "learning rate")
 # The colours of Okabe and Ito that are visible on white.
 _LINES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
@@ -57,16 +59,19 @@ def confusion_matrix(confusion: np.ndarray, *, labels: Sequence[str] | None = No
     shares = np.divide(confusion, totals, out=np.full(confusion.shape, np.nan), where=totals > 0)
 
     numbered = classes <= _NUMBERED
-    side = max(3.0, (0.85 if numbered else 0.28) * classes)
+    side = max(3.0, (0.85 if numbered else 0.28) * min(classes, _NAMED))
+    step = -(-classes // _NAMED)
+    named = "" if step == 1 else f" (each {step}th is named)"
     figure = _new_figure(side + 2.0, side + 1.2)
     axes = figure.subplots()
     axes.set_facecolor("0.85")
     picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(picture, ax=axes, label="share of the true class", shrink=0.8)
-    axes.set_xticks(range(classes), names, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
-    axes.set_yticks(range(classes), names, parse_math=False)
-    axes.set_xlabel("predicted class")
-    axes.set_ylabel("true class")
+    places, shown = range(0, classes, step), names[::step]
+    axes.set_xticks(places, shown, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
+    axes.set_yticks(places, shown, parse_math=False)
+    axes.set_xlabel(f"predicted class{named}")
+    axes.set_ylabel(f"true class{named}")
     if numbered:
         for (row, column), share in np.ndenumerate(shares):
             text = f"{_share(share)}\n{_count(float(confusion[row, column]))}"
@@ -111,7 +116,8 @@ def training_curves(history: Mapping[str, Sequence[float]] | str | os.PathLike[s
         for name in names:
             colour = _LINES[bare.index(name.removeprefix("val_")) % len(_LINES)]
             style = "--" if name.startswith("val_") else "-"
-            axes.plot(steps, series[name], style, color=colour, marker="o", markersize=3, label=_title(name))
+            line = _thinned(steps, series[name])
+            axes.plot(*line, style, color=colour, marker="o", markersize=3, label=shortened(_title(name)))
         _finish(axes, title)
     return to_image(figure)
 
@@ -159,14 +165,20 @@ def line_charts(panels: Sequence[Panel]) -> Image.Image:
                 raise ValueError(f"{name!r} of {panel.title!r}: expected as many x as y, received {len(x)}, {len(y)}")
             number = names.index(name)
             style = {"color": _LINES[number % len(_LINES)], "marker": _MARKERS[number % len(_MARKERS)]}
-            handles[name] = axes.plot(x, y, markersize=5, label=name, **style)[0]
+            handles[name] = axes.plot(*_thinned(x, y), markersize=5, label=name, **style)[0]
         _frame(axes, panel.title, panel.x_label)
         if panel.logarithmic:
             axes.set_xscale("log")
         elif panel.x_label == "epoch":
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    listed = names[:_LISTED]
     figure.legend(
-        [handles[name] for name in names], names, loc="outside lower center", ncols=min(4, len(names)), frameon=False
+        [handles[name] for name in listed],
+        [shortened(name) for name in listed],
+        title=_note(names),
+        loc="outside lower center",
+        ncols=min(4, len(listed)),
+        frameon=False,
     )
     return to_image(figure)
 
@@ -177,7 +189,7 @@ def _new_figure(width: float, height: float) -> Figure:
 
 
 def _frame(axes: Axes, title: str, x_label: str) -> None:
-    axes.set_title(title)
+    axes.set_title(shortened(title))
     axes.set_xlabel(x_label)
     axes.grid(color="0.9")
     axes.spines[["top", "right"]].set_visible(False)
@@ -186,8 +198,27 @@ def _frame(axes: Axes, title: str, x_label: str) -> None:
 def _finish(axes: Axes, title: str) -> None:
     _frame(axes, title, "epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    columns = 1 if len(axes.lines) < 4 else 2
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=columns, frameon=False, fontsize=9)
+    lines = axes.get_lines()
+    axes.legend(
+        handles=lines[:_LISTED],
+        title=_note(lines),
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.16),
+        ncols=1 if len(lines) < 4 else 2,
+        frameon=False,
+        fontsize=9,
+    )
+
+
+def _thinned(x: Sequence[float], y: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:
+    """Return every n-th point of a line, so that few enough remain to draw."""
+    step = -(-len(x) // _POINTS)
+    return x[::step], y[::step]
+
+
+def _note(lines: Sequence[object]) -> str | None:
+    """Return the title of a legend that leaves out lines, or `None`."""
+    return f"the first {_LISTED} of {len(lines)} lines" if len(lines) > _LISTED else None
 
 
 def _panel(name: str) -> str:

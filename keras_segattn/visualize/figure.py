@@ -1,5 +1,6 @@
 """Functions that all pictures share: drawing a figure as an image, and writing an image to a file."""
 
+import math
 import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ from keras_segattn.arguments import check_labels
 from keras_segattn.files import replaced
 
 DPI = 100
+# Largest number of letters of a name, and of pixels of a picture, that are drawn.
+LETTERS, PIXELS = 48, 12_000_000
 
 
 def to_image(figure: Figure) -> Image.Image:
@@ -55,6 +58,24 @@ def format_of(path: str | os.PathLike[str], formats: Collection[str], expected: 
     return found
 
 
+def shortened(text: str) -> str:
+    """Return a text of at most `LETTERS` letters; a longer one is cut, and ends in an ellipsis."""
+    return text if len(text) <= LETTERS else f"{text[: LETTERS - 1]}…"
+
+
+def reduction(size: Sequence[int], pixels: int = PIXELS) -> int:
+    """Return the smallest whole number by which to divide height and width, so that at most `pixels` pixels remain."""
+    return max(1, math.ceil(math.sqrt(math.prod(size[:2]) / pixels)))
+
+
+def reduced(image: np.ndarray, factor: int) -> np.ndarray:
+    """Average squares of `factor` × `factor` pixels of a picture uint8 `(height, width, 3)`.
+
+    The size is that of `mask[::factor, ::factor]`.
+    """
+    return image if factor == 1 else np.asarray(Image.fromarray(image).reduce(factor))
+
+
 def names_of(classes: int, labels: Sequence[str] | None) -> list[str]:
     """Return the names of the classes, or their numbers if there are no names.
 
@@ -64,4 +85,4 @@ def names_of(classes: int, labels: Sequence[str] | None) -> list[str]:
     if labels is None:
         return [str(number) for number in range(classes)]
     check_labels(labels, classes)
-    return [str(label) for label in labels]
+    return [shortened(str(label)) for label in labels]

@@ -10,13 +10,15 @@ from matplotlib.patches import Patch
 from PIL import Image
 
 from keras_segattn.visualize.colours import palette
-from keras_segattn.visualize.figure import DPI, names_of, to_image
+from keras_segattn.visualize.figure import DPI, names_of, reduced, reduction, shortened, to_image
 
 # Smaller pictures are enlarged until their longer side has at least this many pixels: a single picture, and
 # pictures in a row.
 _ALONE, _IN_A_ROW = 512, 320
 # Pictures larger than this get larger letters too.
 _LARGE = 1024
+# Largest numbers of classes in a legend, and of its columns.
+_ENTRIES, _COLUMNS = 40, 12
 _MARGIN = 12  # pixels around and between pictures; they grow with the letters
 
 
@@ -42,7 +44,8 @@ def overlay(
         clear: class whose pixels are not tinted either, such as `background_of(labels)`; `None` tints all classes.
 
     Returns:
-        RGB image. Each pixel of a small picture becomes a square, so that the longer side has at least 512 pixels.
+        RGB image. Each pixel of a small picture becomes a square, so that the longer side has at least 512 pixels; a
+        picture of more than 12 megapixels is drawn smaller. The legend holds the 40 largest classes.
 
     Raises:
         ValueError: if shape, dtype, a label or alpha is wrong.
@@ -54,12 +57,14 @@ def overlay(
     image = _checked_image(image)
     mask = _checked_mask("mask", mask, image)
     table = _colours([mask], labels, colors, ignore_label, clear)
+    image, mask = _reduced(image, mask)
     tinted = _enlarged(_tinted(image, mask, table, alpha, ignore_label, clear), _ALONE)
     if labels is None:
         return Image.fromarray(tinted)
-    shares = {label: np.mean(mask == label) for label in np.unique(mask)}
+    occurring, counts = np.unique(mask, return_counts=True)
+    shares = dict(zip(occurring.tolist(), (counts / mask.size).tolist(), strict=True))
     titles = {label: f"{_name(label, labels, ignore_label)} {_percent(share)}" for label, share in shares.items()}
-    return _page({"": tinted}, titles, table)
+    return _page({"": tinted}, *_largest(titles, shares), table)
 
 
 def side_by_side(
@@ -86,7 +91,8 @@ def side_by_side(
         clear: class whose pixels are not tinted either, such as `background_of(labels)`; `None` tints all classes.
 
     Returns:
-        RGB image. Each pixel of a small picture becomes a square; the legend holds the classes that occur.
+        RGB image. Each pixel of a small picture becomes a square; pictures above 12 megapixels are drawn smaller.
+        The legend holds the classes that occur, at most the 40 largest.
 
     Raises:
         ValueError: if shape, dtype, a label or alpha is wrong.
@@ -100,11 +106,16 @@ def side_by_side(
         "prediction": _checked_mask("prediction", prediction, image),
     }
     table = _colours(list(masks.values()), labels, colors, ignore_label, clear)
+    image, *smaller = _reduced(image, *masks.values())
+    masks = dict(zip(masks, smaller, strict=True))
     panels = {"image": image}
     panels |= {title: _tinted(image, mask, table, alpha, ignore_label, clear) for title, mask in masks.items()}
-    occurring = np.union1d(*masks.values())
+    found, counts = np.unique(np.stack(list(masks.values())), return_counts=True)
+    occurring = dict(zip(found.tolist(), counts.tolist(), strict=True))
     titles = {} if labels is None else {label: _name(label, labels, ignore_label) for label in occurring}
-    return _page({title: _enlarged(panel, _IN_A_ROW) for title, panel in panels.items()}, titles, table)
+    return _page(
+        {title: _enlarged(panel, _IN_A_ROW) for title, panel in panels.items()}, *_largest(titles, occurring), table
+    )
 
 
 def background_of(labels: Sequence[str] | None) -> int | None:
@@ -116,6 +127,19 @@ def background_of(labels: Sequence[str] | None) -> int | None:
     """
     names = [label.strip("_ ").casefold() for label in labels or ()]
     return names.index("background") if "background" in names else None
+
+
+def _reduced(image: np.ndarray, *masks: np.ndarray) -> list[np.ndarray]:
+    """Return a picture and its masks, smaller if they have too many pixels."""
+    factor = reduction(image.shape)
+    return [reduced(image, factor), *(mask[::factor, ::factor] for mask in masks)]
+
+
+def _largest(titles: dict[int, str], sizes: Mapping[int, float]) -> tuple[dict[int, str], str]:
+    """Return the entries of a legend, in the order of the labels, and a note on those that are left out."""
+    kept = sorted(sorted(titles, key=lambda label: -sizes[label])[:_ENTRIES])
+    note = "" if len(kept) == len(titles) else f"the {len(kept)} largest of {len(titles)} classes"
+    return {label: titles[label] for label in kept}, note
 
 
 def _checked_image(image: Any) -> np.ndarray:
@@ -183,14 +207,14 @@ def _enlarged(picture: np.ndarray, size: int) -> np.ndarray:
 
 
 def _name(label: int, labels: Sequence[str], ignore_label: int | None) -> str:
-    return "ignored" if label == ignore_label else str(labels[label])
+    return "ignored" if label == ignore_label else shortened(str(labels[label]))
 
 
 def _percent(share: float) -> str:
     return "< 0.1 %" if 0 < share < 0.001 else f"{100 * share:.1f} %"
 
 
-def _page(panels: Mapping[str, np.ndarray], entries: Mapping[int, str], colours: np.ndarray) -> Image.Image:
+def _page(panels: Mapping[str, np.ndarray], entries: Mapping[int, str], note: str, colours: np.ndarray) -> Image.Image:
     """Draw pictures of one size in a row, a title above each, a legend below all; no pixel is resampled."""
     height, width = next(iter(panels.values())).shape[:2]
     scale = max(1.0, max(height, width) / _LARGE)
@@ -198,7 +222,7 @@ def _page(panels: Mapping[str, np.ndarray], entries: Mapping[int, str], colours:
     row = len(panels) * (width + margin) + margin
     dpi = scale * DPI
     figure = Figure((row / dpi, 1), dpi=dpi, facecolor="white")
-    legend = _legend(figure, entries, colours) if entries else None
+    legend = _legend(figure, entries, note, colours) if entries else None
     box = (0, 0) if legend is None else np.ceil(legend.get_window_extent().size).astype(int)
     page_width, below = max(row, box[0]), box[1] + margin // 2 if box[1] else margin
     page_height = below + height + title_height + margin
@@ -212,16 +236,22 @@ def _page(panels: Mapping[str, np.ndarray], entries: Mapping[int, str], colours:
     return to_image(figure)
 
 
-def _legend(figure: Figure, entries: Mapping[int, str], colours: np.ndarray) -> Legend:
-    """Draw the legend at the bottom, one patch of colour per class, in as many columns as fit."""
+def _legend(figure: Figure, entries: Mapping[int, str], note: str, colours: np.ndarray) -> Legend:
+    """Draw the legend at the bottom, one patch of colour per class, in as many columns as fit, under the note."""
     ignored = {"facecolor": "white", "hatch": "////"}
     handles = [
         Patch(edgecolor="0.4", **({"facecolor": colours[label] / 255} if 0 <= label < len(colours) else ignored))
         for label in entries
     ]
-    for columns in range(len(entries), 0, -1):
+    for columns in range(min(len(entries), _COLUMNS), 0, -1):
         legend = figure.legend(
-            handles, [""] * len(entries), loc="lower center", ncols=columns, frameon=False, borderaxespad=0.2
+            handles,
+            [""] * len(entries),
+            title=note or None,
+            loc="lower center",
+            ncols=columns,
+            frameon=False,
+            borderaxespad=0.2,
         )
         for text, entry in zip(legend.get_texts(), entries.values(), strict=True):
             text.set(text=entry, parse_math=False)  # names are not formulae

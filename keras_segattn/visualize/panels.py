@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from keras_segattn.visualize.figure import shortened
+
 # Pixels of a picture's longer side, of its title, and between them.
 CELL, TITLE, GAP = 256, 28, 8
 
@@ -38,5 +40,5 @@ def panels(pictures: Sequence[tuple[str, np.ndarray]], columns: int) -> Image.Im
         size = tuple(max(1, round(n * factor)) for n in pixels.shape[1::-1])
         method = Image.Resampling.NEAREST if factor > 1 else Image.Resampling.LANCZOS
         page.paste(Image.fromarray(pixels).resize(size, method), (x, y + TITLE))
-        pen.text((x, y + 4), title, fill="black", font=font)
+        pen.text((x, y + 4), shortened(title), fill="black", font=font)
     return page
