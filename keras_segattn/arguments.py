@@ -4,7 +4,10 @@ import difflib
 import math
 from collections.abc import Collection, Mapping, Sequence
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
 
 ACTIVATIONS = (None, "softmax", "sigmoid", "linear")
 # Largest number of received names that an error message repeats.
@@ -55,14 +58,14 @@ def check_labels(labels: Sequence[str], classes: int) -> None:
         raise ValueError(f"expected {classes} names of classes, received {len(labels)}: {', '.join(shown)}")
 
 
-def is_integer(value: Any) -> bool:
+def is_integer(value: Any) -> "TypeIs[int]":
     """Return whether `value` is an integer of Python or NumPy; truth values are none."""
-    return isinstance(value, Integral) and not isinstance(value, bool)
+    return not isinstance(value, bool) and isinstance(value, Integral)
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> "TypeIs[float]":
     """Return whether `value` is a finite real number of Python or NumPy; truth values are none."""
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
 
 
 def check_number(name: str, value: Any, least: float, most: float = math.inf) -> None:

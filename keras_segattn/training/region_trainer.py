@@ -1,7 +1,7 @@
 """Base of the trainers of detectors: the losses of proposals, and the choice of regions to train on."""
 
 import inspect
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import keras
@@ -164,7 +164,9 @@ class RegionTrainer(Trainer):
         if isinstance(data, InstanceBatches):
             data.check_classes(self.classes)
             return
-        if isinstance(data, Sized) and not isinstance(data, Mapping | tuple | list):  # an iterator would lose its first
+        if hasattr(data, "__len__") and not isinstance(
+            data, Mapping | tuple | list
+        ):  # an iterator would lose its first
             data = next(iter(data), None)
         batch = data[0] if isinstance(data, tuple | list) and data else data
         if not isinstance(batch, Mapping) or "classes" not in batch:

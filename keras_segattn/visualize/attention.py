@@ -52,9 +52,9 @@ def alignment(weights: np.ndarray, source: Sequence[str], target: Sequence[str])
     axes.set_xticks(range(len(source)), source, rotation=90, parse_math=False)
     axes.set_yticks(range(len(target)), target, parse_math=False)
     axes.tick_params(length=0)
-    for label, (count, verb) in zip((axes.set_ylabel, axes.set_xlabel), counts, strict=True):
-        if count > TOKENS:
-            label(f"the first {TOKENS} of {count} tokens {verb}")
+    notes = [f"the first {TOKENS} of {count} tokens {verb}" if count > TOKENS else "" for count, verb in counts]
+    axes.set_ylabel(notes[0])
+    axes.set_xlabel(notes[1])
     return to_image(figure)
 
 
