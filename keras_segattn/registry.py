@@ -189,8 +189,8 @@ def register(card: Card) -> Callable[[Builder], Builder]:
 
 
 def plain(value: Any) -> Any:
-    """Return NumPy's numbers as Python's, which files and messages show; also those in tuples, lists and arrays."""
-    if isinstance(value, np.generic | np.ndarray):
+    """Return NumPy's numbers as Python's, which files and messages show; also those in tuples, lists and vectors."""
+    if isinstance(value, np.generic | np.ndarray) and value.ndim <= 1:
         return value.tolist()
     if type(value) in (tuple, list):
         return type(value)(map(plain, value))

@@ -73,6 +73,9 @@ def train_sequences(
     chosen = resolve_recipe(recipe, SEQUENCE_RECIPES)
     train = Source.of(train_data, "train_data")
     validation = None if validation_data is None else Source.of(validation_data, "validation_data")
+    for data in (train_data, validation_data):
+        if isinstance(data, SequenceBatches):  # Keras wants as many targets as the model has outputs
+            data.outputs = tuple(model.output) if isinstance(model.output, dict) else ("logits",)
     hard = has_hard_attention(model)
     # REINFORCE compares each draw with one moving average of the costs of all pictures, which needs a single device.
     with run.scope(model, replicas=not hard):

@@ -37,7 +37,7 @@ def translations(job: Job) -> None:
 
     def batches(pairs: Sequence[Any], shuffle: bool) -> SequenceBatches:
         ids = [(source.encode(said), target.encode(written)) for said, written in pairs]
-        return SequenceBatches(ids, job.batch_size, shuffle=shuffle, seed=job.seed, outputs=list(model.output))
+        return SequenceBatches(ids, job.batch_size, shuffle=shuffle, seed=job.seed)
 
     _train(job, model, facts, batches)
 
