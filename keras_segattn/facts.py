@@ -50,6 +50,7 @@ class Facts:
         licence: terms of the weights.
         version: version of this package that wrote the model.
         quantization: precision of a `.tflite`: `"float32"`, `"float16"`, `"dynamic"` or `"int8"`.
+        files: sentence about the picture files that the signature `encoded` of a SavedModel takes and refuses.
     """
 
     card: str | None = None
@@ -62,6 +63,7 @@ class Facts:
     licence: str | None = None
     version: str | None = None
     quantization: str | None = None
+    files: str | None = None
 
     @property
     def given(self) -> dict[str, Field]:

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from PIL import Image
 
-from keras_segattn.data.fitting import Frame, fitted
-from keras_segattn.data.pictures import read_image
+from keras_segattn.data.fitting import Frame, fitted, fitted_size
+from keras_segattn.data.pictures import pixels_of, read_image
 from keras_segattn.data.text import normalized
 from keras_segattn.data.vocabulary import Vocabulary
 from keras_segattn.fields import EOS, PAD, UNK, Field, OneHot, Picture, PictureSize, Tokens, Vectors
@@ -62,8 +62,7 @@ def _(field: Picture, shape: Shape, value: Any, vocabularies: Words) -> Reading:
         _check_shape("an array of pixels", array, shape)
         return Reading(array, array)
     pixels = _pixels(value)
-    usual = field.size or (None, None)
-    image, frame = fitted(pixels, (shape[0] or usual[0], shape[1] or usual[1]), field.fit)
+    image, frame = fitted(pixels, fitted_size(field, shape), field.fit)
     if shape[-1] == 1:
         image = np.asarray(Image.fromarray(image).convert("L"))[..., None]
     return Reading(pixels, image, frame)
@@ -144,7 +143,7 @@ def _pixels(value: Any) -> np.ndarray:
     if isinstance(value, str | PathLike):
         return read_image(Path(value))
     if isinstance(value, Image.Image):
-        return np.asarray(value.convert("RGB"))
+        return pixels_of(value)
     pixels = np.asarray(value)
     if pixels.ndim == 2:
         pixels = pixels[..., None]

@@ -1,6 +1,6 @@
 """Pictures resized to the size that a network takes, and predictions mapped back to the pictures."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +9,7 @@ from PIL import Image
 
 from keras_segattn.data.augmentation import check_size
 from keras_segattn.data.crops import central_crop
+from keras_segattn.fields import Picture
 from keras_segattn.ops.masks import paste_masks
 
 # A pixel belongs to the object if its probability exceeds this.
@@ -29,6 +30,17 @@ class Frame(NamedTuple):
     size: tuple[int, int]
     fit: str
     factors: tuple[float, float]
+
+
+def fitted_size(kind: Picture, shape: Sequence[int | None]) -> tuple[int | None, int | None]:
+    """Return the (height, width) to which pictures are fitted for a network; `None` where they keep their own.
+
+    Args:
+        kind: kind of the input, whose usual size replaces an open one.
+        shape: (height, width, channels) that the network takes; `None` where a size is open.
+    """
+    usual = kind.size or ((USUAL_SIDE, USUAL_SIDE) if kind.fit == "pad" else (None, None))
+    return shape[0] or usual[0], shape[1] or usual[1]
 
 
 def fitted(pixels: np.ndarray, size: tuple[int | None, int | None], fit: str) -> tuple[np.ndarray, Frame]:
@@ -57,7 +69,7 @@ def fitted(pixels: np.ndarray, size: tuple[int | None, int | None], fit: str) ->
         return image, Frame(own, fit, (1.0, 1.0))
     wanted = size[0] or own[0], size[1] or own[1]
     if wanted != own:
-        pixels = np.asarray(Image.fromarray(pixels).resize(wanted[::-1], Image.Resampling.BILINEAR))
+        pixels = resized(pixels, wanted)
     return pixels, Frame(own, "stretch", (wanted[0] / own[0], wanted[1] / own[1]))
 
 
@@ -85,10 +97,26 @@ def fit_picture(pixels: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, 
     factor = min(size[0] / height, size[1] / width)
     rows, columns = (max(1, round(n * factor)) for n in (height, width))
     if (rows, columns) != (height, width):
-        pixels = np.asarray(Image.fromarray(pixels).resize((columns, rows), Image.Resampling.BILINEAR))
+        pixels = resized(pixels, (rows, columns))
     image = np.zeros((*size, 3), np.uint8)
     image[:rows, :columns] = pixels[: size[0], : size[1]]
     return image, factor
+
+
+def resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize a picture, bilinearly and with antialiasing, to exactly the pixels of `data.graph_fitting.resized`.
+
+    The columns are resized first, then the rows, and each result is rounded. Pillow 13 chooses the order by the size,
+    and earlier versions always take this one.
+
+    Args:
+        pixels: uint8 `(height, width, channels)`.
+        size: (height, width).
+    """
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    for step in ((size[1], pixels.shape[0]), (size[1], size[0])):
+        image = image.resize(step, Image.Resampling.BILINEAR)
+    return np.asarray(image)
 
 
 def check_picture(pixels: np.ndarray) -> None:

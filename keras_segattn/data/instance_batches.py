@@ -12,6 +12,7 @@ from PIL import Image
 from keras_segattn.arguments import check_choice, check_positive_integer
 from keras_segattn.data.augmentation import check_integer, check_size
 from keras_segattn.data.epochs import EpochDataset
+from keras_segattn.data.fitting import resized
 from keras_segattn.data.instances import Example, boxes_of, check_example
 from keras_segattn.fields import Picture
 
@@ -191,7 +192,7 @@ class InstanceBatches(EpochDataset):
         ends = np.minimum(start + target, self.size)
         to = tuple(slice(max(first, 0), last) for first, last in zip(start, ends, strict=True))
         of = tuple(slice(max(-first, 0), last - first) for first, last in zip(start, ends, strict=True))
-        pixels[to] = _resized(image, target, Image.Resampling.BILINEAR)[of]
+        pixels[to] = resized(image, (int(target[0]), int(target[1])))[of]
         inside[to] = True
         boxes = boxes * np.tile((target / (height, width))[::-1], 2) + np.tile(start[::-1], 2)
         boxes = np.clip(boxes, 0, np.tile(self.size[::-1], 2)).astype(np.float32)
@@ -199,7 +200,7 @@ class InstanceBatches(EpochDataset):
         order = np.lexsort((-sides.prod(axis=-1), classes < 0))
         kept = 0
         for one in order[(sides[order] >= 1).all(axis=-1)]:
-            mask = _resized(masks[one], target, Image.Resampling.NEAREST)[of]
+            mask = _resized(masks[one], target)[of]
             if not mask.any():
                 continue
             if kept == self.slots:
@@ -233,8 +234,8 @@ class InstanceBatches(EpochDataset):
             warnings.warn(f"{message}: the largest are kept, here and in others", stacklevel=2)
 
 
-def _resized(array: np.ndarray, target: np.ndarray, method: Image.Resampling) -> np.ndarray:
+def _resized(mask: np.ndarray, target: np.ndarray) -> np.ndarray:
     height, width = (int(side) for side in target)
-    if array.shape[:2] == (height, width):
-        return array
-    return np.asarray(Image.fromarray(np.ascontiguousarray(array)).resize((width, height), method))
+    if mask.shape[:2] == (height, width):
+        return mask
+    return np.asarray(Image.fromarray(np.ascontiguousarray(mask)).resize((width, height), Image.Resampling.NEAREST))

@@ -1,6 +1,7 @@
 """Pictures and masks read from files, as arrays and as a data set."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 
@@ -56,12 +57,34 @@ def read_image(path: str | PathLike[str], *, upright: bool = True) -> np.ndarray
         >>> read_image("photo.jpg").shape
         (480, 640, 3)
     """
-    picture = _open(path, upright)
+    return pixels_of(_open(path, upright=False), str(path), upright=upright)
+
+
+def pixels_of(picture: Image.Image, name: str = "the picture", *, upright: bool = True) -> np.ndarray:
+    """Convert a picture of any mode to RGB without transparency.
+
+    Args:
+        picture: picture that Pillow opened or made.
+        name: name of the picture in errors.
+        upright: whether the picture is turned as its EXIF orientation says; `False` keeps the raw pixels.
+
+    Returns:
+        uint8 `(height, width, 3)`, 0..255.
+
+    Raises:
+        ValueError: if the picture is damaged, or has 32 bits per channel, whose range is unknown.
+
+    Example:
+        >>> pixels_of(Image.open("photo.jpg")).shape
+        (480, 640, 3)
+    """
+    with _readable(name):
+        picture = ImageOps.exif_transpose(picture) if upright else picture
     if picture.mode.startswith("I;16"):  # Pillow would clip at 255 instead of scaling
         grey = np.round(np.asarray(picture) / 257).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=-1)
     if picture.mode in ("I", "F"):
-        raise ValueError(f"{path}: expected 8 or 16 bits a channel, found mode {picture.mode}")
+        raise ValueError(f"{name}: expected 8 or 16 bits per channel, found mode {picture.mode}")
     return _rgb(picture)
 
 
@@ -217,10 +240,16 @@ def _open(path: str | PathLike[str], upright: bool) -> Image.Image:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: expected a picture, found {'a folder' if path.is_dir() else 'nothing'}")
-    try:
-        with path.open("rb") as file:
-            picture = Image.open(file)
-            picture.load()
+    with _readable(path), path.open("rb") as file:
+        picture = Image.open(file)
+        picture.load()
         return ImageOps.exif_transpose(picture) if upright else picture
+
+
+@contextlib.contextmanager
+def _readable(name: str | Path) -> Iterator[None]:
+    """Raise `ValueError` with the name of the picture if Pillow cannot read it."""
+    try:
+        yield
     except (OSError, ValueError, SyntaxError, TypeError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path}: not a readable picture: {error}") from error
+        raise ValueError(f"{name}: not a readable picture: {error}") from error

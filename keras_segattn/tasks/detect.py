@@ -70,6 +70,7 @@ class Detect(Task):
 
     name = "detect"
     drawing = "instances"
+    positions = ("boxes",)
 
     def interpret(
         self, outputs: Mapping[str, np.ndarray], facts: Facts, example: Example, options: Mapping[str, Any]

@@ -67,6 +67,7 @@ class Task:
         name: name of the task, one of `keras_segattn.tasks.TASKS`.
         drawing: noun for the picture that `Result.draw` makes; it ends the names of files.
         every_pixel: whether the outputs are class scores of every pixel; servers then also offer their arg-max.
+        positions: names of outputs `(…, 4)` that are boxes (x1, y1, x2, y2) in pixels of the image.
         signatures: names of the signatures of stored models that `interpret` understands, the preferred one first.
     """
 
@@ -74,6 +75,7 @@ class Task:
     drawing: ClassVar[str]
     signatures: ClassVar[tuple[str, ...]] = ("serving_default",)
     every_pixel: ClassVar[bool] = False
+    positions: ClassVar[tuple[str, ...]] = ()
 
     def asks(self, facts: Facts, shapes: Shapes) -> dict[str, Field]:
         """Return the inputs that a user gives, in order."""

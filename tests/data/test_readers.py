@@ -316,7 +316,7 @@ def test_read_image_of_transparent_palettes_and_16_bits(tmp_path):
     Image.fromarray(np.array([[0, 257, 65535]], "uint16")).save(tmp_path / "deep.png")
     np.testing.assert_array_equal(data.read_image(tmp_path / "deep.png")[0], [[0] * 3, [1] * 3, [255] * 3])
     Image.fromarray(np.zeros((2, 2), "float32")).save(tmp_path / "float.tif")
-    with pytest.raises(ValueError, match=r"float\.tif: expected 8 or 16 bits a channel, found mode F"):
+    with pytest.raises(ValueError, match=r"float\.tif: expected 8 or 16 bits per channel, found mode F"):
         data.read_image(tmp_path / "float.tif")
 
 

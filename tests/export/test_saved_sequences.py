@@ -49,7 +49,9 @@ def test_facts_hold_vocabularies_and_the_rules_of_the_search(written_models, nam
         assert facts.inputs["source"] == Tokens("source", len(LETTERS), unit="letter", lower=True)
     else:
         assert facts.inputs["image"] == preprocessing_of(model)
-    assert facts == facts_of(model, vocabularies=facts.vocabularies, options=RULES)
+    plain = facts_of(model, vocabularies=facts.vocabularies, options=RULES)
+    assert facts == dataclasses.replace(plain, files=facts.files)
+    assert (facts.files is None) is (name == "speller")
     assert json.loads((report.path / "assets.extra" / "facts.json").read_text())["task"] == "write"
 
 

@@ -100,7 +100,7 @@ def tflite(
 
     with atomic_file(path) as temporary, tempfile.TemporaryDirectory(prefix="tflite_") as folder:
         convert(ready.written, temporary, Path(folder), quantize, samples, **quantized_parts(ready.model))
-        write_facts(temporary, dataclasses.replace(ready.facts, quantization=quantize or "float32"))
+        write_facts(temporary, dataclasses.replace(ready.facts, quantization=quantize or "float32", files=None))
         run = litert.run_file(temporary, spread(samples) or drawn_samples(ready))
         expected = {name: outputs_of(run.inputs[name], reference) for name, reference in ready.references.items()}
         report = litert.report_on(

@@ -16,6 +16,8 @@ from keras_segattn.export.archive import compiled, write_archive
 from keras_segattn.export.preparation import Prepared, Sizes, drawn, prepared, usual_sizes
 from keras_segattn.export.report import ExportError, ExportReport
 from keras_segattn.export.serving.config import MAX_BATCH_SIZE, write_serving_config
+from keras_segattn.export.serving.pictures import FILES_TAKEN
+from keras_segattn.export.serving.requests import checked_endpoints
 from keras_segattn.export.serving.signatures import DEFAULT, ENCODED, FILES, png_files, served_endpoints
 from keras_segattn.export.serving.verification import Sample, report_on
 from keras_segattn.export.serving.warmup import write_warmup
@@ -93,12 +95,14 @@ def saved_model(
     check_version(parent, version)
     ready = prepared(model, facts, endpoints, sizes, batch=None)
     signatures = served_endpoints(ready, ready.endpoints, preprocess=preprocess)
+    stored = dataclasses.replace(ready.facts, files=FILES_TAKEN if ENCODED in signatures else None)
     requests = warmup_requests(ready, signatures, warmup, preprocess)
 
     with temporary_version(parent) as temporary:
-        write_archive(served_endpoints(ready, ready.written, preprocess=preprocess), temporary)
+        written = served_endpoints(ready, ready.written, preprocess=preprocess)
+        write_archive(checked_endpoints(ready, written), temporary)
         write_warmup(temporary, name, requests)
-        write_facts(temporary, ready.facts)
+        write_facts(temporary, stored)
         samples = list(verification_samples(ready, signatures, preprocess))
         report = report_on(temporary, samples, facts=ready.facts, weight_bytes=ready.weight_bytes)
         report = dataclasses.replace(report, path=parent)

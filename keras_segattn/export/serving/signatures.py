@@ -8,7 +8,8 @@ import numpy as np
 from keras_segattn.endpoints import Endpoint, Spec
 from keras_segattn.export.archive import tensor_specs
 from keras_segattn.export.preparation import Prepared, usual_sizes
-from keras_segattn.fields import Picture
+from keras_segattn.export.serving.pictures import decoded
+from keras_segattn.fields import Picture, PictureSize
 from keras_segattn.tasks import task_of
 
 DEFAULT, ENCODED, FILES = "serving_default", "encoded", "image_bytes"
@@ -21,7 +22,7 @@ def served_endpoints(prepared: Prepared, endpoints: Mapping[str, Endpoint], *, p
         prepared: prepared model.
         endpoints: endpoints of the given or of the folded model, `prepared.endpoints` or `prepared.written`.
         preprocess: whether pictures are taken as uint8 pixels, and normalised in the graph. If so, and if the only
-            input of the default endpoint is a picture, a signature `encoded` takes that picture as a file.
+            given input of the default endpoint is a picture, a signature `encoded` takes that picture as a file.
 
     Returns:
         Signature → endpoint; `serving_default` is the first of `endpoints`.
@@ -41,11 +42,14 @@ def served_endpoints(prepared: Prepared, endpoints: Mapping[str, Endpoint], *, p
 
 
 def only_picture(prepared: Prepared, endpoint: Endpoint) -> str | None:
-    """Return the name of an endpoint's only input if that is a picture with 1 or 3 channels, else `None`."""
-    if len(endpoint.inputs) != 1:
+    """Return the name of the picture of 1 or 3 channels that all inputs of an endpoint follow from, else `None`."""
+    kinds = {name: prepared.kind(name, spec) for name, spec in endpoint.inputs.items()}
+    pictures = [name for name, kind in kinds.items() if isinstance(kind, Picture)]
+    if len(pictures) != 1 or endpoint.inputs[pictures[0]].shape[-1] not in (1, 3):
         return None
-    ((name, spec),) = endpoint.inputs.items()
-    return name if isinstance(prepared.kind(name, spec), Picture) and spec.shape[-1] in (1, 3) else None
+    others = (kind for name, kind in kinds.items() if name != pictures[0])
+    known = all(isinstance(kind, PictureSize) and kind.picture == pictures[0] for kind in others)
+    return pictures[0] if known else None
 
 
 def traced(endpoint: Endpoint) -> Endpoint:
@@ -71,48 +75,29 @@ def from_pixels(prepared: Prepared, endpoint: Endpoint) -> Endpoint:
 
 
 def from_files(prepared: Prepared, endpoint: Endpoint, picture: str) -> Endpoint:
-    """Return the endpoint with files as input for its picture; class scores of every pixel become a mask."""
+    """Return the endpoint with files as input for its picture.
+
+    Class scores of every pixel become a mask, and positions are in pixels of the picture in the file.
+    """
     import tensorflow as tf
 
     spec = endpoint.inputs[picture]
     kind = prepared.kind(picture, spec)
     masks = labels_every_pixel(prepared, picture, spec)
+    positions = () if prepared.facts.task is None else task_of(prepared.facts.task).positions
 
     def call(inputs: dict[str, Any]) -> dict[str, Any]:
-        outputs = endpoint.function({picture: kind.prepare(decode(inputs[FILES], spec.shape[1:3], spec.shape[-1]))})
-        if not masks:
-            return outputs
-        (scores,) = outputs.values()
-        classes = tf.argmax(scores, axis=-1, output_type="int32")
-        return {"mask": tf.cast(classes, "uint8") if scores.shape[-1] <= 256 else classes}
+        images, factors, sizes = decoded(inputs[FILES], kind, spec.shape[1:])
+        given = {name: kind.prepare(images) if name == picture else sizes for name in endpoint.inputs}
+        outputs = endpoint.function(given)
+        if masks:
+            (scores,) = outputs.values()
+            classes = tf.argmax(scores, axis=-1, output_type="int32")
+            return {"mask": tf.cast(classes, "uint8") if scores.shape[-1] <= 256 else classes}
+        corners = tf.tile(tf.reverse(factors, [-1]), [1, 2])[:, None]  # (x1, y1, x2, y2)
+        return outputs | {name: outputs[name] / corners for name in positions if name in outputs}
 
     return Endpoint(call, {FILES: Spec((None,), "string")})
-
-
-def decode(files: Any, size: tuple[int | None, ...], channels: int | None) -> Any:
-    """Decode a batch of image files, and resize the images if a size is given.
-
-    Args:
-        files: string tensor `(batch,)`, each the bytes of a JPEG, PNG, GIF (its first frame) or BMP file.
-        size: (height, width) for bilinear resizing. `None` keeps that of the files, which must then be equal.
-        channels: 1 or 3; an alpha channel is dropped.
-
-    Returns:
-        Pixels 0..255, `(batch, height, width, channels)`: uint8, or float32 if they are resized.
-    """
-    import tensorflow as tf
-
-    def one(file: Any) -> Any:
-        pixels = tf.io.decode_image(file, channels=channels, expand_animations=False)
-        pixels = tf.ensure_shape(pixels, (None, None, channels))
-        return pixels if size == (None, None) else tf.image.resize(pixels, resized(pixels), method="bilinear")
-
-    def resized(pixels: Any) -> tuple[Any, Any]:
-        height, width = size
-        return height or tf.shape(pixels)[0], width or tf.shape(pixels)[1]
-
-    dtype = "uint8" if size == (None, None) else "float32"
-    return tf.map_fn(one, files, fn_output_signature=tf.TensorSpec((*size, channels), dtype))
 
 
 def labels_every_pixel(prepared: Prepared, picture: str, spec: Spec) -> bool:
