@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from keras_segattn.graph import final_activation
+from keras_segattn.graph import final_activation, functional
 
 # Name of the last layer of generators.
 IMAGE = "image"
@@ -58,6 +58,7 @@ def output_name(model: keras.Model) -> str:
 
 def scores_of(model: keras.Model) -> Any:
     """Return the output that classes are read from: `logits` if outputs have names, else the first output."""
+    model = functional(model)
     if isinstance(model.output, dict):
         return model.output.get("logits", model.outputs[0])
     return model.outputs[0]
@@ -67,12 +68,14 @@ def model_endpoint(model: keras.Model) -> Endpoint:
     """Offer the model itself as an endpoint, with inputs under their Keras names and outputs under their keys.
 
     Args:
-        model: functional model. Several outputs are a dict, whose keys are their names; a single tensor is named by
-            `output_name`.
+        model: functional model, or a `Sequential` that begins with `keras.Input`. Several outputs are a dict, whose
+            keys are their names; a single tensor is named by `output_name`.
 
     Raises:
+        TypeError: if the model is a subclassed one, whose inputs are unknown.
         ValueError: if the model returns a list, whose outputs have no names.
     """
+    model = functional(model)
     if isinstance(model.output, list | tuple) and len(model.outputs) > 1:
         raise ValueError(f"model {model.name!r} returns a list; to be exported its outputs must be a dict of names")
 

@@ -117,7 +117,8 @@ def facts_of(
     """Collect the facts about a live model, from the stamps in it and from the arguments.
 
     Args:
-        model: any functional model; one that a builder of this package made needs no more arguments.
+        model: any functional model, or a `Sequential` that begins with `keras.Input`; one that a builder of this
+            package made needs no more arguments.
         card: name of the builder, for a model that was stored before models had stamps.
         task: key of `keras_segattn.tasks.TASKS`, for a foreign model.
         inputs: input name → kind of the input, if it is unknown or differs from the builder's.
@@ -131,11 +132,13 @@ def facts_of(
         The facts. Inputs of unknown kind are `Vectors`.
 
     Raises:
+        TypeError: if the model is a subclassed one, whose inputs are unknown.
         ValueError: if an argument does not fit the model.
 
     Example:
         >>> facts = facts_of(FCN8s(classes=3), labels=["sea", "land", "lake"])
     """
+    model = graph.functional(model)
     stamps = {tensor.name: _stamps(model, tensor) for tensor in model.inputs}
     name = card or next((found[0].card for found in stamps.values() if found), None)
     if card is not None:

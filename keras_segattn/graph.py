@@ -38,6 +38,29 @@ def calls(model: keras.Model) -> list[Any]:
     return [node for depth in by_depth.values() for node in depth]
 
 
+def functional(model: keras.Model) -> keras.Model:
+    """Return a model whose inputs, outputs and calls are known, with the same layers and weights.
+
+    Args:
+        model: functional model, which is returned as it is, or a `Sequential` that begins with `keras.Input`.
+
+    Raises:
+        TypeError: if it is anything else, such as a subclassed model, whose calls only its code knows.
+    """
+    if isinstance(model, keras.Sequential) and model.built and model.inputs:
+        return keras.Model(
+            model.inputs, model.outputs[0] if len(model.outputs) == 1 else model.outputs, name=model.name
+        )
+    if calls(model):
+        return model
+    remedy = ""
+    if isinstance(model, keras.Sequential):
+        remedy = "; begin the Sequential with keras.Input(shape)"
+    elif isinstance(model, keras.Model):
+        remedy = "; give keras.Model(x, model(x)), where x = keras.Input(shape)"
+    raise TypeError(f"expected a functional keras.Model, received {type(model).__name__}{remedy}")
+
+
 def sources(tensor: Any) -> list[Any]:
     """Return the inputs that a symbolic tensor depends on, in depth-first order."""
     # Keras' `get_source_inputs` follows every path, and each Inception module makes four times as many paths.

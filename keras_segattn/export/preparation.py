@@ -15,6 +15,7 @@ from keras_segattn.export.checks import check_finite, check_statistics
 from keras_segattn.export.folding import fold_affine
 from keras_segattn.facts import Facts, endpoints_of, facts_of
 from keras_segattn.fields import Field, Picture, Vectors
+from keras_segattn.graph import functional
 from keras_segattn.tasks import closeness, task_of
 
 Sizes = Mapping[str, tuple[int, ...]]
@@ -67,7 +68,8 @@ def prepared(
     """Check a model, fold it, and settle the sizes of its endpoints.
 
     Args:
-        model: any Keras model.
+        model: functional model, or a `Sequential` that begins with `keras.Input`; with `facts` and `endpoints` any
+            Keras model.
         facts: facts about the model; `None` takes those that the model itself knows.
         endpoints: signature → endpoint, instead of those of the model's card.
         sizes: input → (height, width) of a picture, or (length,) of a sentence, where the model leaves them open.
@@ -75,10 +77,13 @@ def prepared(
             all other sizes that are not given.
 
     Raises:
+        TypeError: if the model is a subclassed one, and its facts or endpoints are not given.
         ValueError: if a size contradicts the model, or is missing although `batch` is given; or if `endpoints` is
             empty, or a name in it cannot be the name of a signature.
         ExportError: if the model holds NaN or normalises by the batch.
     """
+    if facts is None or endpoints is None:
+        model = functional(model)
     facts = facts_of(model) if facts is None else facts
     model = as_float32(model)
     check_finite(model)

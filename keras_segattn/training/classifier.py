@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_segattn.arguments import check_choice
 from keras_segattn.facts import Facts
+from keras_segattn.graph import functional
 from keras_segattn.training.classifier_checks import check_classifier_batch, check_classifier_model
 from keras_segattn.training.classifier_recipes import (
     AUX_WEIGHTS,
@@ -106,6 +107,7 @@ def train_classifier(
     )
     check_choice("monitor", monitor, [f"{split}{name}" for split in ("", "val_") for name in MONITORS])
     chosen = resolve_recipe(recipe, CLASSIFIER_RECIPES)
+    model = functional(model)
     classes = check_classifier_model(model)
     train = Source.of(train_data, "train_data")
     validation = None if validation_data is None else Source.of(validation_data, "validation_data")

@@ -14,12 +14,9 @@ def check_classifier_model(model: keras.Model) -> int:
     """Check that a classifier ends in logits, and return its number of classes.
 
     Raises:
-        TypeError: if it is not a functional model.
         ValueError: if it does not have one image input, its output is not logits `(batch, classes)`, alone or in a dict
             with side classifiers' logits of the same shape, or the output is a softmax or sigmoid.
     """
-    if not isinstance(model, keras.Model) or not hasattr(model, "input_shape"):
-        raise TypeError(f"expected a functional keras.Model, received {type(model).__name__}")
     if not isinstance(model.input_shape, tuple) or len(model.input_shape) != 4 or model.input_shape[-1] is None:
         raise ValueError(
             f"expected one input (batch, height, width, channels) of {model.name!r}, received {model.input_shape}"

@@ -13,7 +13,7 @@ from keras_segattn.arguments import check_choice, check_positive_integer
 from keras_segattn.data.crops import CROP_SCHEMES, crops
 from keras_segattn.facts import preprocessing_of
 from keras_segattn.fields import Picture
-from keras_segattn.graph import final_activation
+from keras_segattn.graph import final_activation, functional
 
 
 def classify(
@@ -165,8 +165,7 @@ class _Member:
     """One classifier of an ensemble, with its input size, its preprocessing and the kind of its output."""
 
     def __init__(self, model: keras.Model, preprocessing: Picture | None) -> None:
-        if not isinstance(model, keras.Model) or not hasattr(model, "input_shape"):
-            raise TypeError(f"expected a functional keras.Model, received {type(model).__name__}")
+        model = functional(model)
         self.model = model
         self.preprocessing = preprocessing_of(model) if preprocessing is None else preprocessing
         output = model.output["logits"] if isinstance(model.output, dict) else model.output

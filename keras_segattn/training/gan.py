@@ -12,6 +12,7 @@ from keras import ops
 from keras_segattn import visualize
 from keras_segattn.facts import Facts
 from keras_segattn.generation.latent import black, generate, noise
+from keras_segattn.graph import functional
 from keras_segattn.training.engine import Run, fit, plain
 from keras_segattn.training.gan_recipes import GAN_RECIPES, GANRecipe
 from keras_segattn.training.gan_trainer import GANTrainer, Optimizers, class_count, input_shapes, noise_shape
@@ -101,6 +102,7 @@ def train_gan(
         facts=facts,
     )
     chosen = resolve_recipe(recipe, GAN_RECIPES)
+    generator, discriminator = functional(generator), functional(discriminator)
     check_networks(generator, discriminator)
     train = Source.of(train_data, "train_data")
     check_gan_batch(train.first_batch(0), generator, train.name)
@@ -162,13 +164,9 @@ def check_networks(generator: keras.Model, discriminator: keras.Model) -> None:
     """Check that a generator and a discriminator fit each other.
 
     Raises:
-        TypeError: if one is not a functional model.
         ValueError: if the inputs are those of neither plain nor conditional networks, if images or classes differ
             between the two, or if the scores are not logits `(batch, 1)`.
     """
-    for model in (generator, discriminator):
-        if not isinstance(model, keras.Model) or not hasattr(model, "input_shape"):
-            raise TypeError(f"expected a functional keras.Model, received {type(model).__name__}")
     makes, takes = input_shapes(generator), input_shapes(discriminator)
     conditional = isinstance(makes, dict) and isinstance(takes, dict)
     if conditional and (set(makes), set(takes)) == ({"z", "label"}, {"image", "label"}):

@@ -9,6 +9,7 @@ import keras
 
 from keras_segattn.arguments import check_choice
 from keras_segattn.facts import Facts
+from keras_segattn.graph import functional
 from keras_segattn.metrics.scores import SCORES, SegmentationScores
 from keras_segattn.training.distribution import distributed_loss, replica_count, replicated_model, strategy_of
 from keras_segattn.training.engine import Run, fit, plain
@@ -114,6 +115,7 @@ def train_segmenter(
         raise ValueError(f"give an optimizer or {', '.join(changes)}, not both")
     chosen = replace(chosen, **changes)
 
+    model = functional(model)
     classes = check_model(model)
     train = Source.of(train_data, "train_data")
     validation = None if validation_data is None else Source.of(validation_data, "validation_data")

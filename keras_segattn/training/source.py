@@ -122,8 +122,7 @@ def check_model(model: keras.Model) -> int:
         TypeError: if it is not a functional model.
         ValueError: if it does not have one image input and one output `(batch, height, width, classes)`.
     """
-    if not isinstance(model, keras.Model) or not hasattr(model, "input_shape"):
-        raise TypeError(f"expected a functional keras.Model, received {type(model).__name__}")
+    model = graph.functional(model)
     for name, shape in (("input", model.input_shape), ("output", model.output_shape)):
         if not isinstance(shape, tuple) or len(shape) != 4 or shape[-1] is None:
             raise ValueError(

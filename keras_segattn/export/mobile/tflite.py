@@ -62,7 +62,8 @@ def tflite(
     A zip archive with `facts.json` is appended to the file (see `keras_segattn.facts`).
 
     Args:
-        model: Keras model whose operators TFLite has; mixed-precision models are rebuilt in float32.
+        model: functional model, or a `Sequential` that begins with `keras.Input`, whose operators TFLite has;
+            mixed-precision models are rebuilt in float32.
         path: path of the file to write; it appears only if every check passes.
         quantize: quantisation, one of the above.
         calibration: floating-point images, preprocessed as the network expects: an array
@@ -79,6 +80,7 @@ def tflite(
         The report, in which all checks passed.
 
     Raises:
+        TypeError: if the model is a subclassed one, whose inputs are unknown.
         ValueError: if an argument is wrong: unknown `quantize`, int8 without calibration, calibration of another
             shape or dtype, open or contradicting sizes, more or fewer labels than classes.
         ExportError: if the file cannot be written, the model holds NaN or normalises by the batch, TFLite lacks an

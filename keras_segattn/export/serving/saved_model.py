@@ -61,7 +61,8 @@ def saved_model(
     unfinished one.
 
     Args:
-        model: functional model; a mixed-precision model is rebuilt in float32.
+        model: functional model, or a `Sequential` that begins with `keras.Input`; a mixed-precision model is rebuilt
+            in float32.
         base_dir: folder of all models; made if missing.
         version: positive integer; `None` takes one more than the highest existing version.
         facts: facts to store with the model, such as `facts_of(model, labels=["sea", "land", "lake"])`; `None` stores
@@ -80,6 +81,7 @@ def saved_model(
         The report, in which all checks passed.
 
     Raises:
+        TypeError: if the model is a subclassed one, whose inputs are unknown.
         ValueError: if an argument is wrong or does not fit the model.
         ExportError: if the version exists, the folder cannot be written, the model holds NaN or normalises by the
             batch, or a check on the written files fails. Nothing is left behind.
