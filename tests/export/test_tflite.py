@@ -356,6 +356,103 @@ def test_calibration_of_tokens_stays_integer():
         calibration_samples({"step": given | {"source": np.ones((8, 3))}}, inputs)
 
 
+ONE, TWO = {"image": Spec((1, 3), "float32")}, {"image": Spec((1, 3), "float32"), "word": Spec((1, 2), "int32")}
+PIXELS = np.random.default_rng(0).normal(size=(9, 1, 3)).astype("float32")
+IDS = np.arange(18).reshape(9, 1, 2)
+
+
+class Batches(keras.utils.PyDataset):
+    def __len__(self):
+        return len(PIXELS)
+
+    def __getitem__(self, number):
+        if number >= len(self):
+            raise IndexError(number)
+        return PIXELS[number], IDS[number]
+
+
+@pytest.mark.parametrize(
+    "form",
+    {
+        "array": lambda: PIXELS[:, 0],
+        "function of lists": lambda: lambda: ([x] for x in PIXELS),
+        "generator of lists": lambda: ([x] for x in PIXELS),
+        "lists without batch": lambda: [[x[0]] for x in PIXELS],
+        "function of dicts": lambda: lambda: ({"image": x} for x in PIXELS),
+        "generator of dicts": lambda: ({"image": x} for x in PIXELS),
+        "generator of tuples": lambda: ((x,) for x in PIXELS),
+        "generator of pairs": lambda: ((x, 0) for x in PIXELS),
+        "generator of dicts with targets": lambda: (({"image": x}, 0) for x in PIXELS),
+        "generator with signatures": lambda: (("step", {"image": x}) for x in PIXELS),
+        "representative dataset": lambda: tf.lite.RepresentativeDataset(lambda: ([x] for x in PIXELS)),
+        "data set": lambda: tf.data.Dataset.from_tensor_slices(PIXELS),
+        "data set of dicts": lambda: tf.data.Dataset.from_tensor_slices({"image": PIXELS[:, 0]}).batch(2),
+        "data set of dicts with targets": lambda: tf.data.Dataset.from_tensor_slices(({"image": PIXELS}, IDS)),
+        "function of a data set": lambda: lambda: tf.data.Dataset.from_tensor_slices(PIXELS),
+        "mapping of inputs": lambda: {"image": PIXELS},
+        "mapping of signatures": lambda: {"step": {"image": PIXELS}},
+        "Keras data set": Batches,
+        "list of lists of numbers": PIXELS[:, 0].tolist,
+    }.values(),
+)
+def test_calibration_takes_every_usual_form(form):
+    np.testing.assert_array_equal(calibration_samples(form(), {"step": ONE})["step"]["image"], PIXELS)
+
+
+@pytest.mark.parametrize(
+    "form",
+    {
+        "lists": lambda: ([x, i] for x, i in zip(PIXELS, IDS, strict=True)),
+        "tuples": lambda: zip(PIXELS, IDS, strict=True),
+        "dicts": lambda: ({"word": i, "image": x} for x, i in zip(PIXELS, IDS, strict=True)),
+        "dicts with targets": lambda: (({"word": i, "image": x}, 1) for x, i in zip(PIXELS, IDS, strict=True)),
+        "data set": lambda: tf.data.Dataset.from_tensor_slices({"word": IDS[:, 0], "image": PIXELS[:, 0]}).batch(4),
+        "mapping": lambda: {"word": IDS, "image": PIXELS},
+    }.values(),
+)
+def test_calibration_of_several_inputs_takes_every_usual_form(form):
+    found = calibration_samples(form(), {"step": TWO})["step"]
+    np.testing.assert_array_equal(found["image"], PIXELS)
+    np.testing.assert_array_equal(found["word"], IDS)
+
+
+def test_calibration_of_several_signatures_names_them():
+    items = [item for x, i in zip(PIXELS, IDS, strict=True) for item in (("a", [x]), ("b", {"word": i, "image": x}))]
+    found = calibration_samples(lambda: iter(items), {"a": ONE, "b": TWO})
+    np.testing.assert_array_equal(found["a"]["image"], found["b"]["image"])
+    with pytest.raises(ValueError, match="signature → input name → samples for a/image, b/image, b/word"):
+        calibration_samples([{"image": x} for x in PIXELS], {"a": ONE, "b": TWO})
+
+
+@pytest.mark.parametrize("wrong", [3, "photos", None, [{"picture": PIXELS[0]}], {"picture": PIXELS}])
+def test_other_forms_of_calibration_are_refused(wrong):
+    with pytest.raises(ValueError, match=r"calibration must (be|have)"):
+        calibration_samples(wrong, {"step": ONE})
+
+
+SHADES = np.broadcast_to(np.arange(16, dtype="float32")[:, None, None, None], (16, SIZE, SIZE, 3))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (np.zeros((16, SIZE, SIZE, 3), "float32"), "one sample 16 times"),
+        (np.repeat(photos(1), 16, axis=0), "one sample 16 times"),
+        (SHADES, "blank pictures"),
+    ],
+    ids=["black", "one picture", "shades"],
+)
+def test_degenerate_calibration_is_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        calibration_samples(given, SPECS)
+
+
+def test_int8_is_verified_on_other_inputs_than_those_that_calibrated_it(tmp_path):
+    with pytest.raises(ExportError, match=r"reach on other inputs: measured .* expected >= 0\.1"):
+        tflite(small_fcn(), tmp_path / "a.tflite", quantize="int8", calibration=photos(16) * np.float32(1e-4))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_several_inputs_need_calibration_by_name():
     with pytest.raises(ValueError, match=r"signature → input name → samples for step/a, step/b; received ndarray"):
         calibration_samples(photos(), {"step": {"a": Spec((1, 2), "float32"), "b": Spec((1, 3), "float32")}})

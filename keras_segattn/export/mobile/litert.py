@@ -3,7 +3,7 @@
 import json
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,14 @@ class LiteRTRun:
     inputs: dict[str, Arrays]
     default: dict[str, Arrays]
     reference: dict[str, Arrays]
+
+    def part(self, samples: slice) -> "LiteRTRun":
+        """Return the run with some of its samples only; those of the reference kernels stay."""
+        inputs, default = (
+            {signature: {name: array[samples] for name, array in named.items()} for signature, named in arrays.items()}
+            for arrays in (self.inputs, self.default)
+        )
+        return replace(self, inputs=inputs, default=default)
 
 
 def run_file(path: Path, inputs: Mapping[str, Arrays] | None = None, *, samples: int = 2) -> LiteRTRun:

@@ -24,7 +24,7 @@ from keras_segattn.export.report import ExportError, ExportReport
 from keras_segattn.export.runtimes.scripts import failure, run_script
 from keras_segattn.facts import Facts, write_facts
 from keras_segattn.files import folder_for_writing, replaced
-from keras_segattn.tasks.closeness import Check
+from keras_segattn.tasks.closeness import Check, Compare
 
 Quantization = Literal["float16", "dynamic", "int8"]
 QUANTIZATIONS: tuple[Quantization | None, ...] = (None, "float16", "dynamic", "int8")
@@ -32,6 +32,8 @@ QUANTIZATIONS: tuple[Quantization | None, ...] = (None, "float16", "dynamic", "i
 VERIFIED_SAMPLES = 16
 # Number of samples that verification draws if there is no calibration data.
 DRAWN_SAMPLES = 2
+# Smallest range of int8's outputs for drawn inputs ÷ range of Keras' outputs. Useful files have at least a half.
+MIN_REACH = 0.1
 # Number of characters quoted from the end of a converter's message, which says why it failed, if it names no operator.
 MESSAGE_LENGTH = 600
 
@@ -67,9 +69,11 @@ def tflite(
         path: path of the file to write; it appears only if every check passes.
         quantize: quantisation, one of the above.
         calibration: floating-point images, preprocessed as the network expects: an array
-            `(n, height, width, channels)`, an iterable of images or batches, or a `tf.data.Dataset` of images or
-            `(image, mask)`. int8 learns its ranges from the first 128 (at least 8). If given, verification runs on 16
-            of them instead of noise. With several inputs: signature → input name → such data.
+            `(n, height, width, channels)`, an iterable of images or batches, a `tf.data.Dataset` of images or
+            `(image, mask)`, or a function that returns one of them, such as a `representative_dataset` of
+            `tf.lite`. Items may also be lists `[image]` or dicts `{name: image}`, which hold all inputs if there are
+            several; or else give a mapping (signature →) input name → data. int8 learns its ranges from the first 128
+            samples (at least 8). If given, verification runs on 16 of them, and for int8 also on other inputs.
         facts: facts to store in the file, such as `facts_of(model, labels=["sea", "land", "lake"])`; `None` stores what
             the model itself knows.
         sizes: input → (height, width) of a picture, or (length,) of a sentence, where the model leaves them open.
@@ -103,12 +107,17 @@ def tflite(
     with atomic_file(path) as temporary, tempfile.TemporaryDirectory(prefix="tflite_") as folder:
         convert(ready.written, temporary, Path(folder), quantize, samples, **quantized_parts(ready.model))
         write_facts(temporary, dataclasses.replace(ready.facts, quantization=quantize or "float32", files=None))
-        run = litert.run_file(temporary, spread(samples) or drawn_samples(ready))
+        run = litert.run_file(temporary, verification_inputs(ready, samples, quantize))
         expected = {name: outputs_of(run.inputs[name], reference) for name, reference in ready.references.items()}
+        checks = [signature_check(run, expected)]
+        if quantize == "int8":
+            others = slice(-DRAWN_SAMPLES, None)
+            checks += reach_checks(run.part(others).default, part_of(expected, others), comparison_of(ready.facts))
+            run, expected = run.part(slice(-DRAWN_SAMPLES)), part_of(expected, slice(-DRAWN_SAMPLES))
         report = litert.report_on(
             temporary,
             run,
-            checks=(signature_check(run, expected),),
+            checks=tuple(checks),
             expected=expected,
             precision=quantize or "float32",
             compare=comparison_of(ready.facts),
@@ -118,6 +127,49 @@ def tflite(
         report = dataclasses.replace(report, path=path)
         report.raise_if_failed()
     return report
+
+
+def verification_inputs(
+    ready: Prepared, samples: Mapping[str, litert.Arrays] | None, quantize: str | None
+) -> dict[str, litert.Arrays]:
+    """Return calibration samples, or else drawn ones; for int8 both, the drawn ones last.
+
+    The form is signature → input → `(samples, *shape)`.
+    """
+    calibrated = spread(samples)
+    if calibrated is None or quantize != "int8":
+        return calibrated or drawn_samples(ready)
+    drawn_ones = drawn_samples(ready)
+    return {
+        signature: {name: np.concatenate([array, drawn_ones[signature][name]]) for name, array in named.items()}
+        for signature, named in calibrated.items()
+    }
+
+
+def part_of(outputs: Mapping[str, litert.Arrays], samples: slice) -> dict[str, litert.Arrays]:
+    """Return some samples of signature → output name → `(samples, *shape)`."""
+    return {signature: {name: array[samples] for name, array in named.items()} for signature, named in outputs.items()}
+
+
+def reach_checks(
+    got: Mapping[str, litert.Arrays], expected: Mapping[str, litert.Arrays], compare: Compare
+) -> list[Check]:
+    """Check that an int8 file reacts to inputs that did not calibrate it.
+
+    Ranges that were learned from useless samples cut nearly all values off, so that the outputs are nearly constant.
+    Drawn inputs may reach beyond the ranges of typical ones, so that this limit is a wide one. The outputs of tasks
+    with checks of their own, such as lists of objects, have no range.
+    """
+    if compare(got, expected, "int8").checks is not None:
+        return []
+    shares = [
+        float(np.ptp(got[signature][name]) / reach)
+        for signature, named in expected.items()
+        for name, array in named.items()
+        if array.dtype.kind == "f" and array.size and (reach := np.ptp(array)) > 0
+    ]
+    least = min(shares, default=1.0)
+    return [Check("reach on other inputs", least >= MIN_REACH, f"{least:.2g} × Keras'", f">= {MIN_REACH}")]
 
 
 def drawn_samples(ready: Prepared) -> dict[str, litert.Arrays]:
