@@ -16,8 +16,10 @@ from PIL import Image
 from keras_segattn import FCN8s, Picture, export, facts_of, preprocessing_of, read_facts
 from keras_segattn.endpoints import Endpoint, Spec
 from keras_segattn.export.runtimes.libtensorflow import Call, run_saved_model
+from keras_segattn.export.serving.config import MAX_BATCH_SIZE, VERSION_BATCHING_FILE
 from keras_segattn.export.serving.pictures import FILES_TAKEN
 from keras_segattn.export.serving.saved_model import publish
+from keras_segattn.export.serving.verification import half_written
 from keras_segattn.export.serving.warmup import read_warmup
 
 # All tests run in one worker, so that the files which many of them read are made once.
@@ -92,7 +94,8 @@ def test_layout(exported):
     files = {str(path.relative_to(report.path)) for path in report.path.rglob("*") if path.is_file()}
     assert {"saved_model.pb", "assets.extra/tf_serving_warmup_requests", "assets.extra/facts.json"} <= files
     assert 'name: "fcn8s"' in (base / "models.config").read_text()
-    assert "max_batch_size" in (base / "batching_parameters.txt").read_text()
+    assert "num_batch_threads" in (base / "batching_parameters.txt").read_text()
+    assert not (report.path / VERSION_BATCHING_FILE).exists()  # pictures of any size cannot share a batch
 
 
 def test_facts(exported):
@@ -166,6 +169,61 @@ def test_versions_count_up_and_are_never_overwritten(versions):
     with pytest.raises(export.ExportError, match="exists"):
         export.saved_model(model, base, version=3)
     assert sorted(path.name for path in (base / "fcn8s").iterdir()) == ["3", "4"]
+
+
+def test_a_version_is_batched_if_all_other_sizes_are_fixed(versions, exported, tmp_path):
+    from google.protobuf import text_format
+    from tensorflow_serving.config import model_server_config_pb2
+
+    def fields(file):
+        lines = [line for line in file.read_text().splitlines() if not line.startswith("#")]
+        return [line.replace("{", ":").split(":")[0].strip() for line in lines], lines[-1].split()[-1]
+
+    _, base, *reports = versions
+    for report in reports:
+        names, last = fields(report.path / VERSION_BATCHING_FILE)
+        # The number of threads is of the server, not of a model; the last allowed size must be the largest batch.
+        assert set(names) == {"max_batch_size", "batch_timeout_micros", "max_enqueued_batches", "allowed_batch_sizes"}
+        assert int(last) == MAX_BATCH_SIZE
+    assert fields(base / "batching_parameters.txt")[0] == ["num_batch_threads"]
+    models = (base / "models.config").read_text()
+    text_format.Parse(models, model_server_config_pb2.ModelServerConfig())
+    for flag in ("--grpc_max_threads=", "--enable_batching", "--enable_per_model_batching_parameters", " mv"):
+        assert flag in models
+    copy = tmp_path / "1"
+    shutil.copytree(exported[-1].path, copy)
+    shutil.copy(reports[0].path / VERSION_BATCHING_FILE, copy)
+    failed = [check for check in export.verify(copy).checks if not check.passed]
+    assert [check.name for check in failed] == [f"sizes under {VERSION_BATCHING_FILE}"]
+
+
+@pytest.mark.parametrize(
+    ("kept", "lost"),
+    [
+        ((), "saved_model.pb, variables/variables.index, variables/variables.data"),
+        (("saved_model.pb",), "variables/variables.index, variables/variables.data"),
+        (("saved_model.pb", "variables/variables.index"), "variables/variables.data"),
+        (("variables/variables.index", "variables/variables.data-00000-of-00002"), "saved_model.pb, part of variables"),
+    ],
+)
+def test_half_written_versions_are_found(kept, lost, tmp_path):
+    whole = ("saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001")
+    for folder, files in {"1": whole, "2": kept, "3.partial": (), "assets": ()}.items():
+        (tmp_path / folder / "variables").mkdir(parents=True)
+        for file in files:
+            (tmp_path / folder / file).write_text("")
+    (found,) = half_written(tmp_path)
+    assert found.startswith(f"2 has no {lost}")
+
+
+def test_verify_warns_of_half_written_versions_beside_the_verified_one(versions, tmp_path):
+    report = versions[-1]
+    (tmp_path / "7").mkdir()
+    shutil.copytree(report.path, tmp_path / "4")
+    failed = [check for check in export.verify(tmp_path / "4").checks if not check.passed]
+    assert [(check.name, check.measured[:7]) for check in failed] == [("half-written versions", "7 has n")]
+    with pytest.raises(export.ExportError, match="7 is no SavedModel"):
+        export.verify(tmp_path)
 
 
 def test_preprocessing_can_stay_outside_or_be_given(versions):

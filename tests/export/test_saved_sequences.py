@@ -37,6 +37,15 @@ def test_every_signature_is_measured_in_the_c_api(written_models, name):
     assert (written_models["folder"] / "models.config").read_text().count(f'name: "{name}"') == 1
 
 
+def test_the_server_is_told_that_sentences_of_several_lengths_cannot_share_a_batch(written_models):
+    text = (written_models["folder"] / "batching_parameters.txt").read_text()
+    assert "pictures" not in text
+    assert "lengths" in text
+    assert "Never set pad_variable_length_inputs" in text
+    for name in ("speller", "describer"):  # both have signatures for targets of any length
+        assert not (written_models[name][1].path / "batching_params.pbtxt").exists()
+
+
 @pytest.mark.parametrize("name", ["speller", "describer"])
 def test_facts_hold_vocabularies_and_the_rules_of_the_search(written_models, name):
     model, report = written_models[name]

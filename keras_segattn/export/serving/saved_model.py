@@ -15,7 +15,7 @@ from keras_segattn.endpoints import Endpoint
 from keras_segattn.export.archive import compiled, write_archive
 from keras_segattn.export.preparation import Prepared, Sizes, drawn, prepared, usual_sizes
 from keras_segattn.export.report import ExportError, ExportReport
-from keras_segattn.export.serving.config import MAX_BATCH_SIZE, write_serving_config
+from keras_segattn.export.serving.config import MAX_BATCH_SIZE, write_serving_config, write_version_batching
 from keras_segattn.export.serving.pictures import FILES_TAKEN
 from keras_segattn.export.serving.requests import checked_endpoints
 from keras_segattn.export.serving.signatures import DEFAULT, ENCODED, FILES, png_files, served_endpoints
@@ -56,7 +56,10 @@ def saved_model(
     | `encoded` | `image_bytes`: string `(batch,)`, each a JPEG or PNG file | the same; but instead of scores of every pixel `mask` `(batch, height, width)`, the arg-max as uint8 (int32 above 256 classes) |
 
     The batch size is open in all signatures, weights and graph are stored once, and `assets.extra/facts.json` holds the
-    facts. In `base_dir`, `models.config` lists the model and `batching_parameters.txt` says how requests are batched.
+    facts. In `base_dir`, `models.config` lists the model and names the flags of the server. If all other sizes are
+    fixed, the version has a `batching_params.pbtxt`, by which a server lets several clients share a batch.
+    A request that does not fit the signature is refused in the graph: ranks, sizes, empty or unequal batches, more than
+    128 examples, ids beyond a vocabulary, and numbers that are not finite.
     The version is written under another name, verified there and then renamed, so that a running server never sees an
     unfinished one.
 
@@ -105,6 +108,7 @@ def saved_model(
         write_archive(checked_endpoints(ready, written), temporary)
         write_warmup(temporary, name, requests)
         write_facts(temporary, stored)
+        write_version_batching(temporary, signatures)
         samples = list(verification_samples(ready, signatures, preprocess))
         report = report_on(temporary, samples, facts=ready.facts, weight_bytes=ready.weight_bytes)
         report = dataclasses.replace(report, path=parent)

@@ -1,7 +1,7 @@
 """Verification of a SavedModel in runtimes that did not write it: TensorFlow's C API and OpenVINO."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from keras_segattn.export.preparation import comparison_of
 from keras_segattn.export.report import ExportError, ExportReport, RuntimeResult
 from keras_segattn.export.runtimes.libtensorflow import Answer, Call, run_saved_model
 from keras_segattn.export.runtimes.openvino import run_openvino
+from keras_segattn.export.serving.config import VERSION_BATCHING_FILE
 from keras_segattn.export.serving.reference import reference_function
 from keras_segattn.export.serving.signatures import png_files
 from keras_segattn.export.serving.warmup import read_warmup
@@ -91,7 +92,27 @@ def verify_saved_model(path: str | Path, *, reference: keras.Model | None = None
         for batch in (1, 3)
     ]
     weight_bytes = None if reference is None else sum(w.value.numpy().nbytes for w in as_float32(reference).weights)
-    return report_on(path, samples, facts=facts, weight_bytes=weight_bytes)
+    report = report_on(path, samples, facts=facts, weight_bytes=weight_bytes)
+    path = path.resolve()
+    if not path.name.isdecimal():
+        return report
+    unfinished = half_written(path.parent)
+    advice = "none; copy a version to a name that is no number, then rename it"
+    check = Check("half-written versions", not unfinished, "; ".join(unfinished) or "none", advice)
+    return replace(report, checks=(*report.checks, check))
+
+
+def half_written(folder: Path) -> list[str]:
+    """Describe the version directories of a model that a server would load although files are missing in them."""
+    found = []
+    for version in sorted(one for one in folder.iterdir() if one.name.isdecimal() and one.is_dir()):
+        missing = [name for name in ("saved_model.pb", "variables/variables.index") if not (version / name).is_file()]
+        shards = [file.name.rpartition("-of-")[2] for file in version.glob("variables/variables.data-*-of-*")]
+        if shards != shards[:1] * int(next(filter(str.isdecimal, shards), 0)) or not shards:
+            missing.append("variables/variables.data" if not shards else "part of variables/variables.data")
+        if missing:
+            found.append(f"{version.name} has no {', '.join(missing)}")
+    return found
 
 
 def facts_in(path: Path) -> Facts | None:
@@ -118,6 +139,7 @@ def report_on(
     """
     meta_graph = read_meta_graph(directory)
     checks = lint(meta_graph)
+    checks += batching_checks(directory, meta_graph)
     compare = comparison_of(facts)
     runtimes: list[RuntimeResult] = []
     try:
@@ -155,6 +177,20 @@ def report_on(
         runtimes=tuple(runtimes),
         checks=tuple(checks),
     )
+
+
+def batching_checks(directory: Path, meta_graph: Any) -> list[Check]:
+    """Check that a version which a server batches has inputs of fixed sizes, since others cannot share a batch."""
+    if not (directory / VERSION_BATCHING_FILE).is_file():
+        return []
+    found = {
+        f"{name}/{key}": shape_of(tensor)
+        for name, signature in signature_defs(meta_graph).items()
+        for key, tensor in sorted(signature.inputs.items())
+    }
+    unfixed = [name for name, shape in found.items() if shape is None or None in shape[1:]]
+    measured = f"open in {', '.join(unfixed)}" if unfixed else "fixed"
+    return [Check(f"sizes under {VERSION_BATCHING_FILE}", not unfixed, measured, "fixed")]
 
 
 def answer_checks(samples: Sequence[Sample], answers: Sequence[Answer]) -> list[Check]:
