@@ -31,7 +31,7 @@ from keras_segattn.facts import (
 from keras_segattn.fields import Field
 from keras_segattn.files import replaced
 from keras_segattn.registry import Card, list_models, model_card
-from keras_segattn.runtimes import Arrays, Opened, Shapes, open_live, open_saved_model, open_tflite
+from keras_segattn.runtimes import Arrays, Opened, Shapes, check_vocabularies, open_live, open_saved_model, open_tflite
 from keras_segattn.tasks import task_of
 from keras_segattn.tasks.options import checked_options
 from keras_segattn.tasks.task import Result
@@ -294,7 +294,20 @@ def _of_file(path: Path, facts: Facts | None, told: dict[str, Any]) -> Applicati
     signatures = task_of(facts.task).signatures
     opener: Callable[..., Opened] = open_tflite if path.suffix == ".tflite" else open_saved_model
     opened = opener(path, signatures, facts.inputs)
+    if path.is_dir() and facts.vocabularies:
+        check_vocabularies(path, facts)
+    _check_labels(path, facts, opened.outputs)
     return Application(str(path), facts, *opened)
+
+
+def _check_labels(path: Path, facts: Facts, outputs: Shapes) -> None:
+    """Raise `ValueError` unless a stored model has a name for every class that it scores."""
+    scores = next((outputs[name] for name in ("logits", "probabilities") if name in outputs), None)
+    if facts.labels is None or not scores or scores[-1] is None:
+        return
+    classes = max(scores[-1], 2)  # one score tells two classes apart
+    if len(facts.labels) != classes:
+        raise ValueError(f"{path}: the model has {classes} classes, received {len(facts.labels)} names of them")
 
 
 def _check_task(name: str | Path, facts: Facts) -> None:

@@ -6,10 +6,12 @@ start and ignore what follows, and zip readers look for their directory at the e
 this package: `unzip -p model.tflite facts.json`. `docs/facts.md` describes the keys.
 """
 
+import hashlib
 import importlib.metadata
 import json
 import unicodedata
 import zipfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
@@ -73,6 +75,7 @@ class Facts:
     def to_json(self) -> str:
         """Return the facts as JSON."""
         plain = vars(self) | {"inputs": {name: kind.describe() for name, kind in self.inputs.items()}}
+        plain |= {"digests": {name: _digest(tokens) for name, tokens in self.vocabularies.items()}}
         return json.dumps({"format": FORMAT} | plain, indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
@@ -88,6 +91,12 @@ class Facts:
             if form != FORMAT:
                 raise FactsError(f"expected facts of format {FORMAT}, found {form!r}; a newer keras_segattn wrote them")
             labels = plain["labels"]
+            for name, digest in plain.pop("digests", {}).items():
+                if digest != _digest(plain["vocabularies"].get(name, ())):
+                    raise FactsError(
+                        f"the vocabulary {name!r} is not the one that was stored with the model: its tokens, which "
+                        "must fit the model's table row by row, were changed, moved or lost"
+                    )
             return cls(
                 **plain
                 | {
@@ -314,6 +323,11 @@ def _kind(tensor: Any, stamps: list[Stamp], published: Field | None, *, unstampe
     return kind
 
 
+def _digest(tokens: Sequence[str]) -> str:
+    """Return a checksum of a vocabulary."""
+    return hashlib.sha256("\n".join(tokens).encode()).hexdigest()[:16]
+
+
 def _words_of(vocabularies: Mapping[str, Any] | None) -> dict[str, tuple[str, ...]]:
     return {name: tuple(getattr(tokens, "tokens", tokens)) for name, tokens in (vocabularies or {}).items()}
 
@@ -370,3 +384,6 @@ def _check_vocabularies(facts: Facts) -> None:
     found = {name: len(tokens) for name, tokens in facts.vocabularies.items()}
     if found and found != sizes:
         raise ValueError(f"vocabularies must have the model's names and sizes {sizes}, received {found}")
+    for name, tokens in facts.vocabularies.items():
+        if repeated := [token for token, count in Counter(tokens).items() if count > 1]:
+            raise ValueError(f"the vocabulary {name!r} holds {', '.join(map(repr, repeated[:5]))} more than once")

@@ -72,7 +72,7 @@ def open_saved_model(path: Path, signatures: Sequence[str], kinds: Mapping[str, 
 
     try:
         loaded = tf.saved_model.load(str(path))
-    except (OSError, ValueError, tf.errors.OpError) as error:
+    except Exception as error:  # damaged files raise many types, such as the IndexError of a reader in C++
         raise ValueError(f"{path} is not a readable SavedModel: {error}") from error
     signature = loaded.signatures[_chosen(path, signatures, list(loaded.signatures))]
     specs = signature.structured_input_signature[1]
@@ -124,6 +124,27 @@ def open_tflite(path: Path, signatures: Sequence[str], kinds: Mapping[str, Field
         return {name: tuple(int(n) if n >= 0 else None for n in shape) for name, shape in sizes.items()}
 
     return Opened(shapes(details), shapes(runner.get_output_details()), call)
+
+
+def check_vocabularies(path: Path, facts: Facts) -> None:
+    """Check that a SavedModel has weights of the size of every vocabulary, as its embeddings and outputs are.
+
+    Raises:
+        ValueError: if a vocabulary is not of this model, or the weights cannot be read.
+    """
+    import tensorflow as tf
+
+    try:
+        shapes = tf.train.load_checkpoint(str(path / "variables" / "variables")).get_variable_to_shape_map()
+    except (ValueError, tf.errors.OpError) as error:
+        raise ValueError(f"{path} has no readable variables: {error}") from error
+    sizes = {size for shape in shapes.values() for size in shape}
+    for name, tokens in facts.vocabularies.items():
+        if len(tokens) not in sizes:
+            raise ValueError(
+                f"{path}: the vocabulary {name!r} holds {len(tokens)} tokens, but no weight of the model has that "
+                "size; the facts are of another model"
+            )
 
 
 def _shapes(tensors: Mapping[str, Any]) -> Shapes:

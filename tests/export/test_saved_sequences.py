@@ -137,6 +137,74 @@ def test_what_cannot_be_exported_leaves_nothing_behind(tmp_path):
     assert not any(path.is_file() for path in tmp_path.rglob("*"))
 
 
+def edited(change):
+    """Return a damage to the vocabularies of a SavedModel."""
+
+    def damage(folder):
+        file = folder / "assets.extra" / "facts.json"
+        facts = json.loads(file.read_text())
+        change(facts["vocabularies"], facts)
+        file.write_text(json.dumps(facts))
+
+    return damage
+
+
+def swap(words):
+    words[4], words[5] = words[5], words[4]
+
+
+def of_another_model(words, facts):
+    """Change the facts consistently: only the weights tell that they are of another model."""
+    words["source"] += [f"word{number}" for number in range(90)]
+    facts["inputs"]["source"]["size"] = len(words["source"])
+    del facts["digests"]
+
+
+def consistent(change):
+    """Return a change without the checksums, as in facts of earlier versions."""
+
+    def changed(words, facts):
+        change(words)
+        del facts["digests"]
+
+    return changed
+
+
+def cut_variables(folder):
+    next(folder.rglob("variables.data*")).write_bytes(b"x" * 1000)
+
+
+def lost_variables(folder):
+    shutil.rmtree(folder / "variables")
+
+
+DAMAGES = {
+    "shorter": (edited(lambda words, _: words["target"].pop()), "vocabular.* 'target' "),
+    "shorter, without checksum": (edited(consistent(lambda words: words["target"].pop())), "vocabular.*'target'"),
+    "longer": (edited(lambda words, _: words["source"].append("β")), "vocabular.* 'source' "),
+    "swapped": (edited(lambda words, _: swap(words["target"])), "'target' is not the one that was stored"),
+    "duplicated": (edited(consistent(lambda words: words["target"].__setitem__(5, "dog"))), "'dog' more than once"),
+    "of another model": (edited(of_another_model), "no weight of the model has that size"),
+    "cut variables": (cut_variables, "readable|C API"),
+    "lost variables": (lost_variables, "readable|C API"),
+}
+
+
+@pytest.mark.parametrize(("damage", "message"), DAMAGES.values(), ids=DAMAGES.keys())
+def test_parts_that_do_not_fit_are_refused_when_opened(written_models, segattn, tmp_path, damage, message):
+    folder = tmp_path / "1"
+    shutil.copytree(written_models["speller"][1].path, folder)
+    damage(folder)
+    with pytest.raises(ValueError, match=message):
+        load(folder)
+    with pytest.raises(export.ExportError, match=message):
+        export.verify(folder).raise_if_failed()
+    done = segattn("predict", folder, "bad", code=1)
+    assert done.err.startswith("error: ")
+    assert "Traceback" not in done.err
+    assert done.out == ""
+
+
 def test_other_saved_models_are_refused(written_models, tmp_path):
     folder = tmp_path / "1"
     shutil.copytree(written_models["speller"][1].path, folder)

@@ -27,8 +27,9 @@ from keras_segattn.export.serving.config import VERSION_BATCHING_FILE
 from keras_segattn.export.serving.reference import reference_function
 from keras_segattn.export.serving.signatures import png_files
 from keras_segattn.export.serving.warmup import read_warmup
-from keras_segattn.facts import Facts, FactsError, read_facts
+from keras_segattn.facts import Facts, FactsError, holds_facts, read_facts, told_facts
 from keras_segattn.fields import Field, Picture, Vectors
+from keras_segattn.runtimes import check_vocabularies
 from keras_segattn.tasks.closeness import Arrays, Check, Compare, closeness_checks
 
 # Share of pixels that must have the same class as in Keras; sums in another order change a few with nearly tied scores.
@@ -93,6 +94,14 @@ def verify_saved_model(path: str | Path, *, reference: keras.Model | None = None
     ]
     weight_bytes = None if reference is None else sum(w.value.numpy().nbytes for w in as_float32(reference).weights)
     report = report_on(path, samples, facts=facts, weight_bytes=weight_bytes)
+    if facts is not None and facts.vocabularies:
+        try:
+            told_facts(facts)
+            check_vocabularies(path, facts)
+            fit = Check("vocabularies", True, "of the model", "of the model")
+        except ValueError as error:
+            fit = Check("vocabularies", False, str(error), "of the model")
+        report = replace(report, checks=(*report.checks, fit))
     path = path.resolve()
     if not path.name.isdecimal():
         return report
@@ -118,9 +127,9 @@ def half_written(folder: Path) -> list[str]:
 def facts_in(path: Path) -> Facts | None:
     """Read the facts of a stored model; `None` if there are none."""
     try:
-        return read_facts(path)
-    except FactsError:
-        return None
+        return read_facts(path) if holds_facts(path) else None
+    except FactsError as error:
+        raise ExportError(f"{path}: {error}") from error
 
 
 def report_on(
