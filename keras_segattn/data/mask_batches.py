@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_segattn.arguments import check_positive_integer
 from keras_segattn.data.augmentation import Augmentation, check_integer, check_size
+from keras_segattn.data.graph_fitting import resized
 from keras_segattn.fields import Picture
 
 # Number of decoded pictures kept in memory to draw from; a data set below this size is shuffled perfectly.
@@ -151,7 +152,8 @@ class MaskBatches:
         if self.augmentation is not None:
             image, mask = self.augmentation(image, mask, tf.stack(seed))
         elif self.size is not None:
-            image = tf.image.resize(image, self.size)
+            pixels = image.dtype == tf.uint8  # resized as in prediction
+            image = resized(image, self.size) if pixels else tf.image.resize(image, self.size, antialias=True)
             mask = tf.image.resize(mask, self.size, method="nearest")
         image = tf.cast(image, tf.float32) if self.preprocessing is None else self.preprocessing(image)
         image, mask = tf.ensure_shape(image, (None, None, None)), tf.cast(mask[..., 0], tf.int32)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
+from keras_segattn import data
 from keras_segattn.data.examples import computed, read
 from keras_segattn.data.pictures import read_image
 from keras_segattn.export.serving.pictures import LARGEST_PICTURE, decoded, pixels_of
@@ -138,6 +139,24 @@ def test_every_way_of_fitting_has_the_same_pixels(policy, size, seed, tmp_path_f
     pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)
     file = file_of(Image.fromarray(pixels))
     assert_served_like_predicted(policy, tmp_path_factory.mktemp("picture") / "file", file)
+
+
+@pytest.mark.parametrize("size", [(40, 72), (120, 90), (9, 200)])
+def test_training_of_segmenters_and_detectors_resizes_like_prediction(size):
+    pixels = COLOURS[..., :3]
+    masks = np.zeros((1, *pixels.shape[:2], 1), np.uint8)
+    features = {"image": pixels[None], "segmentation_mask": masks, "file_name": ["x"]}
+    source = tf.data.Dataset.from_tensor_slices(features)
+    ((image, _),) = data.MaskBatches(source, batch_size=1, classes=2, size=size)(0)
+    np.testing.assert_array_equal(image[0], read(Picture(), (*size, 3), pixels, {}).array)
+    objects = {
+        "bbox": np.array([[0, 0, 30, 30]], "float32"),
+        "label": np.ones(1, np.int32),
+        "is_crowd": np.zeros(1, bool),
+    }
+    example = {"image": pixels, "objects": objects | {"mask": np.ones((1, *pixels.shape[:2]), np.uint8)}}
+    batch = data.InstanceBatches([example], batch_size=1, size=size, slots=1, preprocessing=None, flip=False)[0]
+    np.testing.assert_array_equal(batch["image"][0], read(Picture(fit="pad"), (*size, 3), pixels, {}).array)
 
 
 def test_pictures_in_memory_are_prepared_like_their_files(tmp_path):

@@ -1,7 +1,7 @@
 """The signatures of a served model: its endpoints with pixels as input, and one that takes JPEG and PNG files."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -82,7 +82,7 @@ def from_files(prepared: Prepared, endpoint: Endpoint, picture: str) -> Endpoint
     import tensorflow as tf
 
     spec = endpoint.inputs[picture]
-    kind = prepared.kind(picture, spec)
+    kind = cast("Picture", prepared.kind(picture, spec))
     masks = labels_every_pixel(prepared, picture, spec)
     positions = () if prepared.facts.task is None else task_of(prepared.facts.task).positions
 
