@@ -8,7 +8,7 @@ from keras import layers, ops
 
 from keras_segattn.arguments import check_positive_integer
 from keras_segattn.inputs import check_channels_last
-from keras_segattn.layers import SpatialTransformer
+from keras_segattn.layers import CoordinateConcatenate, CoordinateDense, SpatialTransformer
 
 
 def co_localiser(
@@ -47,9 +47,9 @@ def co_localiser(
     for index in (1, 2):
         x = layers.Dense(8, activation="relu", name=f"fc{index}")(x)
     middle = keras.initializers.Constant(math.log(start / (1 - start)))
-    scale = layers.Dense(1, "sigmoid", kernel_initializer="zeros", bias_initializer=middle, name="scale")(x)
-    shift = layers.Dense(2, "tanh", kernel_initializer="zeros", name="shift")(x)
-    theta = layers.Concatenate(name="theta")([scale, shift * (1.0 - scale)])
+    scale = CoordinateDense(1, "sigmoid", kernel_initializer="zeros", bias_initializer=middle, name="scale")(x)
+    shift = CoordinateDense(2, "tanh", kernel_initializer="zeros", name="shift")(x)
+    theta = CoordinateConcatenate(name="theta")([scale, shift * (1.0 - scale)])
     crop = SpatialTransformer("attention", output_size=output_size, name="st")(image, theta)
     return keras.Model(image, {"transformed": crop, "theta": theta}, name="co_localiser")
 

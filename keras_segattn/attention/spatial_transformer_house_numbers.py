@@ -24,7 +24,7 @@ from keras_segattn.arguments import (
 from keras_segattn.attention.spatial_transformer_network import PAPER
 from keras_segattn.fields import Picture
 from keras_segattn.inputs import image_input, source_input
-from keras_segattn.layers import SpatialTransformer
+from keras_segattn.layers import CoordinateConcatenate, SpatialTransformer
 from keras_segattn.layers.spatial_transformer import parameter_layer
 from keras_segattn.registry import Card, register
 
@@ -138,7 +138,7 @@ def SpatialTransformerHouseNumbers(  # noqa: N802 - a builder is named like the 
         if classifier_activation is not None:  # the last layer, where `facts_of` looks for an activation
             x = layers.Activation(classifier_activation, name="probabilities")(x)
     if thetas:
-        theta = thetas[0] if len(thetas) == 1 else layers.Concatenate(name="theta")(thetas)
+        theta = thetas[0] if len(thetas) == 1 else CoordinateConcatenate(name="theta")(thetas)
         x = {"logits": x, "theta": theta, "transformed": transformed}
     model = keras.Model(source_input(image), x, name=name)
     weight_files.initialize(model, weights, {}, backbone=not include_top)

@@ -27,6 +27,7 @@ from keras_segattn.instances.mnc_weights import WEIGHT_NAMES, translate
 from keras_segattn.instances.settings import Anchors, Cascade, DetectionRules, ProposalRules, Widths
 from keras_segattn.layers import (
     AnchorGenerator,
+    CoordinateConcatenate,
     ImageSizes,
     MergeRegions,
     ObjectScores,
@@ -247,8 +248,8 @@ def _instances(
 ) -> dict[str, Any]:
     """Select the best instances of all stages together, each with the mask on which overlapping instances agree."""
 
-    def joined(parts: list[Any], name: str) -> Any:
-        return parts[0] if len(parts) == 1 else layers.Concatenate(axis=1, name=name)(parts)
+    def joined(parts: list[Any], name: str, layer: type[layers.Concatenate] = layers.Concatenate) -> Any:
+        return parts[0] if len(parts) == 1 else layer(axis=1, name=name)(parts)
 
     masks = joined([stage["mask"] for _, stage in results], "all_masks")
     masks = layers.Activation("sigmoid", name="mask_probabilities")(masks)
@@ -263,9 +264,9 @@ def _instances(
     voters = 64 if cascade.vote else 1
     return VoteMasks(rules.count, rules.least_score, rules.overlap, voters=voters, name="instances")(
         joined([stage["class_logits"] for _, stage in results], "all_logits"),
-        joined([boxes for boxes, _ in results], "all_boxes"),
+        joined([boxes for boxes, _ in results], "all_boxes", CoordinateConcatenate),
         masks,
         valid,
         joined([stage["box_logits"] for _, stage in results], "all_box_logits"),
-        joined(refined, "all_refined"),
+        joined(refined, "all_refined", CoordinateConcatenate),
     )

@@ -12,6 +12,7 @@ from keras_segattn.layers.attention_score import AttentionScore, Memory
 from keras_segattn.layers.batch_statistics import BatchStatistics, RecurrentBatchNormalization
 from keras_segattn.layers.bilinear_initializer import BilinearInitializer
 from keras_segattn.layers.class_masks import ClassMasks
+from keras_segattn.layers.coordinates import CoordinateConcatenate, CoordinateDense
 from keras_segattn.layers.crop_to_reference import CropToReference
 from keras_segattn.layers.detections import Detections
 from keras_segattn.layers.dot_attention import DotAttention, GeneralAttention
@@ -52,6 +53,8 @@ __all__ = [
     "BatchStatistics",
     "BilinearInitializer",
     "ClassMasks",
+    "CoordinateConcatenate",
+    "CoordinateDense",
     "CropToReference",
     "Detections",
     "DotAttention",

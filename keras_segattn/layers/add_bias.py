@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+from keras import ops
 
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
@@ -20,6 +21,7 @@ class AddBias(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         """Add the bias to `inputs`."""
+        inputs = ops.cast(inputs, self.compute_dtype)
         return inputs + self.bias
 
     def compute_mask(self, inputs: Any, mask: Any) -> Any:

@@ -7,11 +7,12 @@ import keras
 from keras import ops
 
 from keras_segattn.arguments import check_positive_integer
+from keras_segattn.layers.coordinates import CoordinateLayer
 from keras_segattn.ops.anchors import cell_anchors, grid_anchors
 
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
-class AnchorGenerator(keras.layers.Layer):
+class AnchorGenerator(CoordinateLayer):
     """Boxes of several sizes and shapes around every cell of a map (Ren et al. 2015, section 3.1.1).
 
     Args:
@@ -43,7 +44,7 @@ class AnchorGenerator(keras.layers.Layer):
         rounding: str | None = "nearest",
         **kwargs: Any,
     ) -> None:
-        super().__init__(**({"dtype": "float32"} | kwargs))
+        super().__init__(**kwargs)
         check_positive_integer("stride", stride)
         self.sizes, self.ratios, self.stride, self.rounding = tuple(sizes), tuple(ratios), stride, rounding
         self.cell = cell_anchors(self.sizes, self.ratios, rounding)

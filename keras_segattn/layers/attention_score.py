@@ -105,7 +105,8 @@ class AttentionScore(keras.layers.Layer):
         # Only differences from the highest score matter, so that no score can be below that of the padding.
         exact = ops.cast(scores, keras.backend.result_type(scores.dtype, "float32"))
         padded = ops.where(mask, exact, -math.inf)
-        below = exact - ops.stop_gradient(ops.max(padded, axis=-1, keepdims=True))
+        # With an initial value Keras takes the maximum in an empty batch too.
+        below = exact - ops.stop_gradient(ops.max(padded, axis=-1, keepdims=True, initial=-math.inf))
         weights = ops.softmax(ops.where(mask, below, LOWEST), axis=-1) * ops.cast(mask, exact.dtype)
         return ops.cast(weights, scores.dtype)
 

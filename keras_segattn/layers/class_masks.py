@@ -5,9 +5,11 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_segattn.layers.coordinates import CoordinateLayer
+
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
-class ClassMasks(keras.layers.Layer):
+class ClassMasks(CoordinateLayer):
     """Selects the mask of each region's predicted class, as probabilities.
 
     Args:
@@ -26,12 +28,14 @@ class ClassMasks(keras.layers.Layer):
     """
 
     def __init__(self, with_background: bool = True, **kwargs: Any) -> None:
-        super().__init__(**({"dtype": "float32"} | kwargs))
+        super().__init__(**kwargs)
         self.with_background = with_background
 
     def call(self, logits: Any, classes: Any) -> Any:
         """Pick the channel of each region's class."""
-        channels = logits.shape[-1]
+        if 0 in logits.shape[1:4]:
+            return self.zeros(ops.shape(logits)[0], logits, classes)
+        channels, classes = logits.shape[-1], ops.cast(classes, "int32")
         if channels > 1:
             channel = classes if self.with_background else ops.maximum(classes - 1, 0)
             # Masks become the rows of a table by (region, channel): one lookup, whatever the number of classes.
@@ -42,7 +46,7 @@ class ClassMasks(keras.layers.Layer):
             logits = ops.reshape(ops.take(table, rows, axis=0), (-1, classes.shape[1], height, width))
         else:
             logits = logits[..., 0]
-        return ops.sigmoid(logits) * ops.cast(classes > 0, "float32")[..., None, None]
+        return ops.sigmoid(ops.cast(logits, "float32")) * ops.cast(classes > 0, "float32")[..., None, None]
 
     def compute_output_spec(self, logits: Any, classes: Any) -> keras.KerasTensor:
         """Describe the output: one mask per region."""

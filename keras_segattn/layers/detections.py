@@ -6,12 +6,13 @@ import keras
 from keras import ops
 
 from keras_segattn.arguments import check_positive_integer
+from keras_segattn.layers.coordinates import CoordinateLayer
 from keras_segattn.ops.boxes import clip_boxes, decode_boxes
 from keras_segattn.ops.nms import nms
 
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
-class Detections(keras.layers.Layer):
+class Detections(CoordinateLayer):
     """Selects the best detections of an image: refines and clips boxes, drops low scores, suppresses within each class.
 
     Every region is a candidate for every class but the background (class 0), with that class's own box.
@@ -52,7 +53,7 @@ class Detections(keras.layers.Layer):
         box_weights: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0),
         **kwargs: Any,
     ) -> None:
-        super().__init__(**({"dtype": "float32"} | kwargs))
+        super().__init__(**kwargs)
         check_positive_integer("count", count)
         for name, value in (("score_threshold", score_threshold), ("iou_threshold", iou_threshold)):
             if not 0 <= value <= 1:
@@ -64,7 +65,9 @@ class Detections(keras.layers.Layer):
         """Return the best detections of each image."""
         _, regions, classes = logits.shape
         objects = classes - 1
-        scores = ops.softmax(logits, axis=-1)[..., 1:]
+        if regions * objects == 0:
+            return self.zeros(ops.shape(logits)[0], logits, deltas, proposals, proposal_count, image_sizes)
+        scores = ops.softmax(ops.cast(logits, "float32"), axis=-1)[..., 1:]
         boxes = ops.reshape(deltas, (-1, regions, deltas.shape[-1] // 4, 4))
         if boxes.shape[2] == classes:
             boxes = boxes[:, :, 1:]
@@ -72,7 +75,7 @@ class Detections(keras.layers.Layer):
         boxes = ops.broadcast_to(boxes, (ops.shape(boxes)[0], regions, objects, 4))
         boxes = clip_boxes(ops.reshape(boxes, (-1, regions * objects, 4)), image_sizes)
 
-        valid = ops.arange(regions)[None, :, None] < proposal_count[:, None, None]
+        valid = ops.arange(regions)[None, :, None] < ops.cast(proposal_count, "int32")[:, None, None]
         scores = ops.reshape(ops.where(valid, scores, 0.0), (-1, regions * objects))
         large = ops.all(boxes[..., 2:] - boxes[..., :2] >= self.min_size, axis=-1)
         scores = ops.where(large, scores, 0.0)

@@ -21,6 +21,7 @@ class GroupedConv2D(keras.layers.Conv2D):
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
         """Convolve each group of input channels with its own filters."""
         channels = 1 if self.data_format == "channels_first" else -1
+        inputs = ops.cast(inputs, self.compute_dtype)
         outputs = [
             ops.conv(
                 part,

@@ -88,7 +88,7 @@ class LocalAttention(AttentionScore):
             centre = last * 0 if previous is None else ops.minimum(previous, last)
         offsets = ops.cumsum(there, axis=-1) - 1 - centre  # padding at any place does not count
         within = ops.logical_and(ops.abs(offsets) <= self.window, there > 0)
-        weights = self.attention.align(scores, within)
+        weights = self.attention.align(ops.cast(scores, precise), within)
         if self.centre == "predictive":
             weights = weights * ops.exp(-2 * ops.square(offsets / self.window))
         return ops.cast(weights, scores.dtype)

@@ -20,10 +20,10 @@ class LocalResponseNormalization(keras.layers.Layer):
         bias: constant that keeps the denominator from zero.
 
     Call arguments:
-        inputs: `(batch, height, width, channels)`, floating.
+        inputs: `(batch, height, width, channels)`.
 
     Output:
-        Same shape and dtype.
+        Tensor of the same shape, in the layer's compute dtype.
 
     Raises:
         ValueError: if `size` is not odd and positive.
@@ -45,7 +45,7 @@ class LocalResponseNormalization(keras.layers.Layer):
         window = squares[..., :channels]
         for first in range(1, self.size):
             window = window + squares[..., first : first + channels]
-        return ops.cast(x * ops.power(self.bias + self.alpha / self.size * window, -self.beta), inputs.dtype)
+        return ops.cast(x * ops.power(self.bias + self.alpha / self.size * window, -self.beta), self.compute_dtype)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Return the input's shape."""

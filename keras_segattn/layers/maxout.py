@@ -31,7 +31,9 @@ class Maxout(keras.layers.Layer):
     def call(self, inputs: Any) -> Any:
         """Take the maximum of each group of channels."""
         leading = [ops.shape(inputs)[i] if n is None else n for i, n in enumerate(inputs.shape[:-1])]
-        return ops.max(ops.reshape(inputs, (*leading, -1, self.pieces)), axis=-1)
+        groups = ops.reshape(inputs, (*leading, inputs.shape[-1] // self.pieces, self.pieces))
+        # Keras refuses the maximum of an empty tensor.
+        return groups[..., 0] if 0 in inputs.shape else ops.max(groups, axis=-1)
 
     def compute_mask(self, inputs: Any, mask: Any) -> Any:
         """Return Keras' mask of the inputs."""

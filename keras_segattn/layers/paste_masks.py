@@ -6,13 +6,14 @@ import keras
 from keras import ops
 
 from keras_segattn.arguments import check_choice
+from keras_segattn.layers.coordinates import CoordinateLayer
 from keras_segattn.ops.masks import paste_masks
 
 METHODS = ("torchvision", "detectron2")
 
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
-class PasteMasks(keras.layers.Layer):
+class PasteMasks(CoordinateLayer):
     """Resizes the mask of each box and puts it where the box is.
 
     Args:
@@ -35,7 +36,7 @@ class PasteMasks(keras.layers.Layer):
     """
 
     def __init__(self, method: str = "torchvision", **kwargs: Any) -> None:
-        super().__init__(**({"dtype": "float32"} | kwargs))
+        super().__init__(**kwargs)
         check_choice("method", method, METHODS)
         self.method = method
 

@@ -1,5 +1,6 @@
 """A layer that turns the scores and box refinements of a region proposal network into boxes."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,12 +8,13 @@ import keras
 from keras import ops
 
 from keras_segattn.arguments import check_positive_integer
+from keras_segattn.layers.coordinates import CoordinateLayer
 from keras_segattn.ops.boxes import clip_boxes, decode_boxes
 from keras_segattn.ops.nms import nms
 
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
-class Proposals(keras.layers.Layer):
+class Proposals(CoordinateLayer):
     """Selects the best boxes of a region proposal network (Ren et al. 2015, section 3): decodes, clips, suppresses.
 
     Each level of a pyramid first keeps its `before_nms` best boxes. Boxes suppress only others of the same level, and
@@ -56,7 +58,7 @@ class Proposals(keras.layers.Layer):
         differentiable: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**({"dtype": "float32"} | kwargs))
+        super().__init__(**kwargs)
         check_positive_integer("count", count)
         check_positive_integer("before_nms", before_nms)
         if not 0 <= iou_threshold <= 1:
@@ -70,6 +72,8 @@ class Proposals(keras.layers.Layer):
         """Return the best boxes of all levels."""
         best = [self._best(*level) for level in zip(objectness, deltas, anchors, strict=True)]
         logits = ops.concatenate([logits for logits, _ in best], axis=1)
+        if logits.shape[1] == 0:
+            return self.zeros(ops.shape(logits)[0], objectness, deltas, anchors, image_sizes)
         boxes = clip_boxes(ops.concatenate([boxes for _, boxes in best], axis=1), image_sizes, self.offset)
         extent = boxes[..., 2:] - boxes[..., :2] + self.offset
         logits = ops.where(ops.all(extent >= self.min_size, axis=-1), logits, -float("inf"))
@@ -88,16 +92,19 @@ class Proposals(keras.layers.Layer):
 
     def _best(self, objectness: Any, deltas: Any, anchors: Any) -> tuple[Any, Any]:
         """Return logits and boxes of the `before_nms` best anchors of one level, or of all if known to be fewer."""
-        positions = objectness.shape[1:]
-        logits = ops.stop_gradient(ops.reshape(objectness, (ops.shape(objectness)[0], -1)))
-        if None in positions:  # the number is known only when the model runs: pad with enough that never count
+        batch, *positions = ops.shape(objectness)
+        count = math.prod(positions)
+        logits = ops.stop_gradient(ops.reshape(objectness, (batch, count)))
+        deltas = ops.reshape(deltas, (batch, count, 4))
+        if (
+            None in objectness.shape[1:]
+        ):  # the number is known only when the model runs: pad with enough that never count
             logits = ops.pad(logits, ((0, 0), (0, self.before_nms)), constant_values=-float("inf"))
-            keep = self.before_nms
+            deltas, anchors = ops.pad(deltas, ((0, 0), (0, 1), (0, 0))), ops.pad(anchors, ((0, 1), (0, 0)))
+            logits, indices = ops.top_k(logits, self.before_nms)
+            indices = ops.minimum(indices, count)
         else:
-            keep = min(self.before_nms, positions[0] * positions[1] * positions[2])
-        logits, indices = ops.top_k(logits, keep)
-        deltas = ops.reshape(deltas, (ops.shape(deltas)[0], -1, 4))
-        indices = ops.minimum(indices, ops.shape(deltas)[1] - 1)
+            logits, indices = ops.top_k(logits, min(self.before_nms, count))
         deltas = ops.take_along_axis(deltas, indices[..., None], axis=1)
         if not self.differentiable:
             deltas = ops.stop_gradient(deltas)

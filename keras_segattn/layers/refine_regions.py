@@ -5,11 +5,12 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_segattn.layers.coordinates import CoordinateLayer
 from keras_segattn.ops.boxes import clip_boxes, decode_boxes
 
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
-class RefineRegions(keras.layers.Layer):
+class RefineRegions(CoordinateLayer):
     """Refines regions between two stages of a cascade (Dai et al. 2016, section 4), differentiable in boxes and deltas.
 
     Args:
@@ -24,7 +25,7 @@ class RefineRegions(keras.layers.Layer):
         image_sizes: `(batch, 2)`, height and width of the images, to which boxes are clipped.
 
     Output:
-        `(batch, R, 4)`.
+        float32 `(batch, R, 4)`.
 
     Example:
         >>> boxes = RefineRegions()(boxes, deltas, logits, image_sizes)
@@ -37,13 +38,15 @@ class RefineRegions(keras.layers.Layer):
         offset: float = 1.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**({"dtype": "float32"} | kwargs))
+        super().__init__(**kwargs)
         self.foreground_only, self.box_weights, self.offset = foreground_only, tuple(box_weights), offset
 
     def call(self, boxes: Any, deltas: Any, logits: Any, image_sizes: Any) -> Any:
         """Decode the box of each region's best class, and clip it."""
         classes = logits.shape[-1]
-        deltas = ops.reshape(deltas, (-1, boxes.shape[1], classes, 4))
+        if boxes.shape[1] == 0:
+            return self.zeros(ops.shape(boxes)[0], boxes, deltas, logits, image_sizes)
+        deltas = ops.reshape(ops.cast(deltas, "float32"), (-1, boxes.shape[1], classes, 4))
         if self.foreground_only:
             logits, deltas = logits[..., 1:], deltas[:, :, 1:]
         best = ops.top_k(ops.stop_gradient(logits), 1)[1]

@@ -22,10 +22,10 @@ class RegionOperator(keras.layers.Layer):
 
     Call arguments:
         maps: list of maps `(batch, height, width, channels)`, one per scale.
-        boxes: `(batch, regions, 4)` in pixels of the image.
+        boxes: `(batch, regions, 4)` in pixels of the image, which are read in float32 whatever the dtype policy.
 
     Output:
-        `(batch, regions, P, Q, channels)` in the maps' dtype.
+        `(batch, regions, P, Q, channels)` in the layer's compute dtype.
 
     Raises:
         ValueError: if an argument is wrong, or the numbers of maps and scales differ.
@@ -40,6 +40,8 @@ class RegionOperator(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        # Half precision does not hold a coordinate: only the maps are cast, not the boxes.
+        self.autocast = False
         # On TensorFlow these layers use kernels that XLA does not have.
         self.supports_jit = keras.backend.backend() != "tensorflow"
         size = (output_size, output_size) if is_integer(output_size) else tuple(output_size)
@@ -54,7 +56,6 @@ class RegionOperator(keras.layers.Layer):
 
     def levels(self, boxes: Any) -> Any:
         """Return the index of the map of each box, int32 `(batch, regions)`."""
-        boxes = ops.cast(boxes, "float32")
         highest = self.lowest_level + len(self.scales) - 1
         return assign_levels(boxes, self.lowest_level, highest, rounding=self.level_rounding)
 
@@ -64,6 +65,8 @@ class RegionOperator(keras.layers.Layer):
 
     def call(self, maps: Sequence[Any], boxes: Any) -> Any:
         """Crop `boxes` from `maps`."""
+        maps = [ops.cast(x, self.compute_dtype) for x in maps]
+        boxes = ops.cast(boxes, "float32")
         return self.crop(maps, boxes, self.levels(boxes))
 
     def compute_output_spec(self, maps: Sequence[Any], boxes: Any) -> keras.KerasTensor:

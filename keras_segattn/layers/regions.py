@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_segattn.arguments import is_integer
+from keras_segattn.layers.coordinates import CoordinateLayer
 
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
@@ -99,17 +100,13 @@ class TakeRegion(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
-class ImageSizes(keras.layers.Layer):
+class ImageSizes(CoordinateLayer):
     """Reads the sizes of images `(batch, height, width, channels)`: (height, width), float32 `(batch, 2)`.
 
     Example:
         >>> ImageSizes()(keras.ops.ones((2, 480, 640, 3)))[0]
         <tf.Tensor: shape=(2,), dtype=float32, numpy=array([480., 640.], dtype=float32)>
     """
-
-    def __init__(self, **kwargs: Any) -> None:
-        # Half precision is too coarse for coordinates in pixels.
-        super().__init__(**({"dtype": "float32"} | kwargs))
 
     def call(self, inputs: Any) -> Any:
         """Return the sizes of `inputs`."""
@@ -123,7 +120,7 @@ class ImageSizes(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
-class ValidRegions(keras.layers.Layer):
+class ValidRegions(CoordinateLayer):
     """Marks the valid regions of each image, which come first, by 1.0 and all others by 0.0.
 
     The input `(batch,)` holds the number of valid regions of each image.
@@ -138,7 +135,7 @@ class ValidRegions(keras.layers.Layer):
     """
 
     def __init__(self, regions: int, repeats: int = 1, **kwargs: Any) -> None:
-        super().__init__(**({"dtype": "float32"} | kwargs))
+        super().__init__(**kwargs)
         self.regions, self.repeats = regions, repeats
 
     def call(self, inputs: Any) -> Any:

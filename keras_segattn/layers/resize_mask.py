@@ -23,7 +23,7 @@ class ResizeMask(keras.layers.Layer):
         inputs: `(batch, h, w, channels)` of known size.
 
     Output:
-        `(batch, size, size, channels)`.
+        `(batch, size, size, channels)` in the layer's compute dtype.
 
     Raises:
         ValueError: if the size is not a positive integer.
@@ -40,12 +40,13 @@ class ResizeMask(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         """Multiply by two constant matrices, one per axis."""
+        inputs = ops.cast(inputs, self.compute_dtype)
         down, across = (ops.cast(_weights(n, self.size), inputs.dtype) for n in inputs.shape[1:3])
         return ops.einsum("ph,bhwc,qw->bpqc", down, inputs, across)
 
     def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
         """Describe the output: a square of side `size`."""
-        return keras.KerasTensor((inputs.shape[0], self.size, self.size, inputs.shape[-1]), dtype=inputs.dtype)
+        return keras.KerasTensor((inputs.shape[0], self.size, self.size, inputs.shape[-1]), dtype=self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""

@@ -8,6 +8,8 @@ import keras
 from keras import ops
 
 from keras_segattn.arguments import check_choice, check_positive_integer, is_integer
+from keras_segattn.layers.coordinates import CoordinateDense
+from keras_segattn.ops.dtypes import at_least_float32
 from keras_segattn.ops.grid_sample import INTERPOLATIONS, PADDINGS, grid_sample
 from keras_segattn.ops.transformations import TRANSFORMATIONS
 
@@ -90,7 +92,7 @@ class SpatialTransformer(keras.layers.Layer):
         self.autocast = False
         self.theta: Any = None
         if localisation is not None:
-            self.theta = parameter_layer(transform, count, name="theta", dtype=self.variable_dtype)
+            self.theta = parameter_layer(transform, count, name="theta", dtype=self.dtype_policy)
         self.supports_jit = keras.backend.backend() != "tensorflow"
 
     def build(self, inputs_shape: tuple[int | None, ...], theta_shape: Any = None) -> None:
@@ -131,7 +133,7 @@ class SpatialTransformer(keras.layers.Layer):
 
     def grid(self, theta: Any, size: tuple[int, int]) -> Any:
         """Return the points that an output of `size` reads, `(batch · (count or 1), rows, columns, 2)`."""
-        theta = ops.reshape(theta, (-1, parameter_count(self.transform)))
+        theta = ops.reshape(at_least_float32(theta), (-1, parameter_count(self.transform)))
         if self.scale != 1:
             theta = ops.pad(theta, ((0, 0), (1, 0)), constant_values=self.scale)
             return TRANSFORMATIONS["attention"].grid(theta, size, self.align_corners)
@@ -167,17 +169,17 @@ def parameter_count(transform: str, count: int | None = None) -> int:
 
 
 def parameter_layer(
-    transform: str, count: int | None, name: str, start: Sequence[float] = (), dtype: str | None = None
-) -> keras.layers.Dense:
+    transform: str, count: int | None, name: str, start: Sequence[float] = (), dtype: Any = None
+) -> CoordinateDense:
     """Make the last layer of a localisation network: zero kernel, and as bias the identity or the parameters `start`.
 
-    In mixed precision it computes in float32.
+    It computes in float32 whatever the dtype policy.
     """
     bias = list(start) or list(TRANSFORMATIONS[transform].identity) * (count or 1)
-    return keras.layers.Dense(
+    return CoordinateDense(
         len(bias),
         kernel_initializer="zeros",
         bias_initializer=keras.initializers.Constant(bias),
-        dtype=dtype or keras.config.dtype_policy().variable_dtype,
+        dtype=dtype,
         name=name,
     )

@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+from keras import ops
 
 from keras_segattn.arguments import is_integer
 
@@ -72,7 +73,7 @@ class TransposedConv2D(keras.layers.Conv2DTranspose):
 
     def call(self, inputs: Any) -> Any:
         """Add up all copies of the kernel, and crop the result."""
-        outputs = super().call(inputs)
+        outputs = super().call(ops.cast(inputs, self.compute_dtype))
         if self.crop == (0, 0):
             return outputs
         before, after = self.crop

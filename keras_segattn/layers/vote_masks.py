@@ -7,12 +7,13 @@ import numpy as np
 from keras import ops
 
 from keras_segattn.arguments import check_positive_integer
+from keras_segattn.layers.coordinates import CoordinateLayer
 from keras_segattn.ops.boxes import box_iou
 from keras_segattn.ops.nms import nms
 
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
-class VoteMasks(keras.layers.Layer):
+class VoteMasks(CoordinateLayer):
     """Selects the best instances and averages the masks of all instances on the same object (Dai et al. 2016, 4.3).
 
     Within each class the best boxes are kept. The masks of all instances that overlap a kept one are averaged in the
@@ -60,7 +61,7 @@ class VoteMasks(keras.layers.Layer):
         offset: float = 1.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**({"dtype": "float32"} | kwargs))
+        super().__init__(**kwargs)
         check_positive_integer("count", count)
         check_positive_integer("voters", voters)
         for name, value in (("iou_threshold", iou_threshold), ("voter_iou", voter_iou)):
@@ -73,6 +74,11 @@ class VoteMasks(keras.layers.Layer):
         """Suppress instances, then average the masks of those that overlap a kept one."""
         _, regions, classes = logits.shape
         objects = classes - 1
+        if regions * objects == 0:
+            return self.zeros(ops.shape(logits)[0], logits, boxes, masks, valid, box_logits, refined)
+        logits, boxes, masks, box_logits, refined = (
+            ops.cast(x, "float32") for x in (logits, boxes, masks, box_logits, refined)
+        )
         scores = ops.softmax(logits, axis=-1)[..., 1:] * ops.cast(valid, "float32")[..., None]
         labels = ops.tile(ops.arange(1, classes, dtype="int32"), (regions,))
         flat = ops.reshape(scores, (-1, regions * objects))

@@ -1,6 +1,7 @@
 """Faster kernels that only TensorFlow has. Operators choose them by themselves; export never traces them.
 
-XLA cannot compile them, so layers whose operators may use them set `supports_jit` to false.
+XLA cannot compile them. In functions with `jit_compile=True` operators use their portable form, which is slower. So
+layers with such operators set `supports_jit` to false, and Keras leaves XLA off unless it is asked for.
 """
 
 from collections.abc import Callable
@@ -12,8 +13,7 @@ import tensorflow as tf
 from keras_segattn.ops.grid_sample import portable_sample
 
 
-@tf.custom_gradient
-def weighted_sum(pixels: Any, indices: Any, weights: Any) -> tuple[Any, Callable[[Any], tuple[Any, None, None]]]:
+def weighted_sum(pixels: Any, indices: Any, weights: Any) -> Any:
     """Compute M weighted sums of K rows of a table each, as one product with a sparse matrix.
 
     The gradient for the table is the product with the transposed matrix, which adds up all contributions; the weights
@@ -27,7 +27,18 @@ def weighted_sum(pixels: Any, indices: Any, weights: Any) -> tuple[Any, Callable
     Returns:
         `(M, channels)`.
     """
+    if pixels.shape.num_elements() and indices.shape.num_elements():
+        return _weighted_sum(pixels, indices, weights)
+    # TensorFlow's kernels divide by the number of rows, which would end the process if there is none.
+    return tf.cond(
+        tf.logical_and(tf.size(pixels) > 0, tf.size(indices) > 0),
+        lambda: _weighted_sum(pixels, indices, weights),
+        lambda: tf.zeros((tf.shape(indices)[0], pixels.shape[-1]), pixels.dtype),
+    )
 
+
+@tf.custom_gradient
+def _weighted_sum(pixels: Any, indices: Any, weights: Any) -> tuple[Any, Callable[[Any], tuple[Any, None, None]]]:
     def matrix() -> Any:
         # Built again for the gradient: TensorFlow cannot hand a variant tensor from the forward to the backward pass.
         count, terms = tf.unstack(tf.shape(indices, tf.int64))

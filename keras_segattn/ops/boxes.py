@@ -1,9 +1,14 @@
-"""Boxes `(x1, y1, x2, y2)` in pixels: area, overlap, and refinement relative to anchors."""
+"""Boxes `(x1, y1, x2, y2)` in pixels: area, overlap, and refinement relative to anchors.
+
+Results are float64 if an argument is float64, else float32.
+"""
 
 import math
 from typing import Any
 
 from keras import ops
+
+from keras_segattn.ops.dtypes import at_least_float32, coordinates
 
 # The largest log-scale refinement: a region of 16 pixels grows to 1000 at most (Detectron).
 MAX_LOG_SCALE = math.log(1000 / 16)
@@ -11,6 +16,7 @@ MAX_LOG_SCALE = math.log(1000 / 16)
 
 def box_area(boxes: Any) -> Any:
     """Compute the area `(…,)` of boxes `(…, 4)`; it is negative where either x2 < x1 or y2 < y1."""
+    boxes = at_least_float32(boxes)
     return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
 
 
@@ -29,6 +35,7 @@ def box_iou(boxes: Any, others: Any, offset: float = 0.0) -> Any:
         >>> box_iou(keras.ops.array([[0.0, 0, 2, 2]]), keras.ops.array([[1.0, 0, 3, 2]]))
         [[0.33333334]]
     """
+    boxes, others = coordinates(boxes, others)
     a, b = boxes[..., :, None, :], others[..., None, :, :]
     width = ops.minimum(a[..., 2], b[..., 2]) - ops.maximum(a[..., 0], b[..., 0]) + offset
     height = ops.minimum(a[..., 3], b[..., 3]) - ops.maximum(a[..., 1], b[..., 1]) + offset
@@ -52,6 +59,7 @@ def encode_boxes(
     Returns:
         `(…, 4)`: shift of the centre in anchor sizes, and log of the scale, times the weights.
     """
+    boxes, anchors = coordinates(boxes, anchors)
     width, height, x, y = _centred(boxes, offset)
     anchor_width, anchor_height, anchor_x, anchor_y = _centred(anchors, offset)
     deltas = (
@@ -83,6 +91,7 @@ def decode_boxes(
     Returns:
         `(…, 4)`.
     """
+    deltas, anchors = coordinates(deltas, anchors)
     width, height, x, y = _centred(anchors, offset)
     dx, dy, dw, dh = (deltas[..., i] / weight for i, weight in enumerate(weights))
     x, y = dx * width + x, dy * height + y
@@ -93,6 +102,7 @@ def decode_boxes(
 
 def clip_boxes(boxes: Any, sizes: Any, offset: float = 0.0) -> Any:
     """Clip boxes `(batch, N, 4)` to images of sizes `(batch, 2)`, (height, width): to 0 … size − offset."""
+    boxes, sizes = coordinates(boxes, sizes)
     height, width = sizes[:, 0, None] - offset, sizes[:, 1, None] - offset
     limits = (width, height, width, height)
     return ops.stack([ops.clip(boxes[..., i], 0.0, limit) for i, limit in enumerate(limits)], axis=-1)

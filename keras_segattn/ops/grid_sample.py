@@ -5,7 +5,8 @@ from typing import Any
 from keras import ops
 
 from keras_segattn.arguments import check_choice
-from keras_segattn.ops.grids import at_least_float32
+from keras_segattn.ops.dtypes import as_floats, at_least_float32
+from keras_segattn.ops.pixel_sums import pixel_rows
 from keras_segattn.ops.portable import use_tensorflow_kernels
 
 INTERPOLATIONS = ("bilinear", "nearest")
@@ -30,7 +31,7 @@ def grid_sample(
     is the difference to the next pixel to the right or below, as in torch; outside of the picture it is 0.
 
     Args:
-        images: float `(batch, height, width, channels)`.
+        images: `(batch, height, width, channels)`; integers are read as float32.
         grid: float `(batch, rows, columns, 2)`, points (x, y) from -1, the left or upper edge, to 1, the right or lower
             one. A point that holds NaN or infinity reads the padding.
         interpolation: `"bilinear"` (equation 5) or `"nearest"` (equation 4; it rounds halves up, torch rounds them to
@@ -41,7 +42,7 @@ def grid_sample(
             reads the corners; else they are the outer edges of these pixels.
 
     Returns:
-        `(batch, rows, columns, channels)` in the images' dtype.
+        `(batch, rows, columns, channels)` in the images' dtype, or in float32 if that is no floating one.
 
     Raises:
         ValueError: if an argument or shape is wrong.
@@ -61,7 +62,7 @@ def resampler(data: Any, warp: Any) -> Any:
     """Sample images bilinearly at points in pixels, zero outside; replaces TensorFlow Addons' `tfa.image.resampler`.
 
     Args:
-        data: float `(batch, height, width, channels)`.
+        data: `(batch, height, width, channels)`; integers are read as float32.
         warp: float `(batch, …, 2)`, points (x, y) in pixels; (0, 0) is the centre of the first pixel.
 
     Returns:
@@ -83,7 +84,7 @@ def dense_image_warp(image: Any, flow: Any) -> Any:
     the image read its border.
 
     Args:
-        image: float `(batch, height, width, channels)`.
+        image: `(batch, height, width, channels)`; integers are read as float32.
         flow: float `(batch, height, width, 2)`, in pixels, **rows first**, then columns.
 
     Returns:
@@ -112,6 +113,9 @@ def _sample(images: Any, points: Any, interpolation: str, padding: str, align_co
         raise ValueError(f"expected points (batch, …, 2), received {tuple(points.shape)}")
     if None not in (images.shape[0], points.shape[0]) and images.shape[0] != points.shape[0]:
         raise ValueError(f"expected points for each of {images.shape[0]} images, received {points.shape[0]}")
+    if padding != "zeros" and 0 in images.shape[1:3] and 0 not in points.shape:
+        raise ValueError(f"expected images with pixels for the padding {padding!r}, received {tuple(images.shape)}")
+    images = as_floats(images)
     if not use_tensorflow_kernels():
         return portable_sample(images, points, interpolation, padding, align_corners)
     from keras_segattn.ops._tensorflow import compiled_sample
@@ -155,7 +159,7 @@ def portable_sample(
     rows, columns = ops.shape(table)[1:3]
     places = ops.reshape(ops.arange(batch, dtype="int32") * rows, (-1,) + (1,) * (len(points.shape) - 2))
     index = (places + ops.cast(top, "int32") + before) * columns + ops.cast(left, "int32") + before
-    table = ops.reshape(table, (-1, table.shape[-1]))
+    table = pixel_rows(table)
     if interpolation == "nearest":
         return ops.take(table, index, axis=0)
     if few:

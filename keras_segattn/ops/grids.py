@@ -10,6 +10,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_segattn.ops.dtypes import at_least_float32
+
 # Replaces projective denominators that are nearer to 0: their points are then far outside, their gradients finite.
 SMALLEST_DENOMINATOR = 1e-6
 
@@ -136,6 +138,7 @@ def thin_plate_spline(control: np.ndarray, points: np.ndarray) -> np.ndarray:
 def attention_matrix(theta: Any) -> Any:
     """Make matrices of isotropic scale and translation (equation 2): (s, t_x, t_y) `(batch, 3)` → `(batch, 2, 3)`."""
     _check("theta", theta, (3,))
+    theta = at_least_float32(theta)
     scale, x, y = (theta[..., i] for i in range(3))
     zero = ops.zeros_like(scale)
     return _matrix([[scale, zero, x], [zero, scale, y]])
@@ -144,15 +147,10 @@ def attention_matrix(theta: Any) -> Any:
 def rotation_matrix(angle: Any) -> Any:
     """Make matrices that rotate the picture anticlockwise about its middle: radians `(batch, 1)` → `(batch, 2, 3)`."""
     _check("angle", angle, (1,))
+    angle = at_least_float32(angle)
     sine, cosine = ops.sin(angle[..., 0]), ops.cos(angle[..., 0])
     zero = ops.zeros_like(sine)
     return _matrix([[cosine, -sine, zero], [sine, cosine, zero]])
-
-
-def at_least_float32(x: Any) -> Any:
-    """Return `x` in float32, or in float64 if it is: half precision cannot tell the pixels of a picture apart."""
-    x = ops.convert_to_tensor(x)
-    return x if keras.backend.standardize_dtype(x.dtype) == "float64" else ops.cast(x, "float32")
 
 
 def _matrix(rows: list[list[Any]]) -> Any:

@@ -49,7 +49,7 @@ def paste_masks(masks: Any, boxes: Any, height: Any, width: Any, method: str = "
 
 def _padded_weights(start: Any, end: Any, cells: int, size: Any) -> Any:
     """Compute torchvision's weight of each mask row in each image row, `(batch, regions, size, cells)`."""
-    centre, half = 0.5 * (start + end), 0.5 * (end - start) * ((cells + 2) / cells)
+    centre, half = 0.5 * (start + end), 0.5 * (end - start) * ((cells + 2) / max(cells, 1))
     first, last = (_truncate(v) for v in (centre - half, centre + half))
     extent = ops.maximum(last - first + 1.0, 1.0)
     row = ops.arange(size, dtype="float32") - first[..., None]

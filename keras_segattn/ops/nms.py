@@ -6,6 +6,7 @@ from keras import ops
 
 from keras_segattn.arguments import check_positive_integer
 from keras_segattn.ops.boxes import box_iou
+from keras_segattn.ops.dtypes import at_least_float32
 
 # Number of candidates compared at a time. The cost of a block grows with its square; each step has a fixed cost too.
 BLOCK = 256
@@ -46,11 +47,15 @@ def nms(
     """
     check_positive_integer("max_output", max_output)
     candidates = scores.shape[1]
-    if candidates is None or candidates < 1 or boxes.shape[1] != candidates or boxes.shape[-1] != 4:
+    if candidates is None or boxes.shape[1] != candidates or boxes.shape[-1] != 4:
         raise ValueError(
-            "expected boxes (batch, N, 4) and scores (batch, N) of a known N of at least 1, received "
+            "expected boxes (batch, N, 4) and scores (batch, N) of a known N, received "
             f"{tuple(boxes.shape)} and {tuple(scores.shape)}"
         )
+    if candidates == 0:
+        batch = ops.shape(scores)[0]
+        return ops.zeros((batch, max_output), "int32"), ops.zeros((batch,), "int32")
+    boxes, scores = at_least_float32(boxes), at_least_float32(scores)
     lowest = -float("inf")
     selectable = scores > (lowest if score_threshold is None else score_threshold)  # false for NaN
     ranked, order = ops.top_k(ops.where(selectable, scores, lowest), candidates)

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
+from keras_segattn.ops.dtypes import as_floats
+
 
 class Axis(NamedTuple):
     """Samples along one axis of a map.
@@ -42,7 +44,7 @@ class Table(NamedTuple):
 
 
 def as_maps(maps: Any) -> list[Any]:
-    """Return a single map, or the maps of a pyramid, as a list.
+    """Return a single map, or the maps of a pyramid, as a list of floats; a map without pixels gets one of zeros.
 
     Raises:
         ValueError: if there is no map, or one is not `(batch, height, width, channels)` with as many channels as the
@@ -54,19 +56,31 @@ def as_maps(maps: Any) -> list[Any]:
             "expected maps (batch, height, width, channels) of equal channels, received "
             f"{[tuple(x.shape) for x in found]}"
         )
-    return found
+    return [_with_pixels(as_floats(x)) for x in found]
+
+
+def _with_pixels(x: Any) -> Any:
+    missing = [int(size == 0) for size in x.shape[1:3]]
+    return ops.pad(x, [(0, 0), *((0, count) for count in missing), (0, 0)]) if any(missing) else x
+
+
+def pixel_rows(x: Any) -> Any:
+    """Return pixels `(…, channels)` as rows `(N, channels)`; JAX cannot read from none, so there is at least one."""
+    rows = ops.reshape(x, (-1, x.shape[-1]))
+    return ops.pad(rows, ((0, 1), (0, 0))) if rows.shape[0] == 0 else rows
 
 
 def pixel_table(maps: Sequence[Any]) -> Table:
     """Stack the pixels of all maps under each other, image by image."""
     channels = maps[0].shape[-1]
-    flat = [ops.reshape(x, (ops.shape(x)[0], -1, channels)) for x in maps]
+    # All sizes are given, because in an empty batch the one that reshaping would find for a -1 is undefined.
+    flat = [ops.reshape(x, (ops.shape(x)[0], ops.shape(x)[1] * ops.shape(x)[2], channels)) for x in maps]
     joined = flat[0] if len(flat) == 1 else ops.concatenate(flat, axis=1)
     heights = ops.stack([ops.cast(ops.shape(x)[1], "int32") for x in maps])
     widths = ops.stack([ops.cast(ops.shape(x)[2], "int32") for x in maps])
     ends = ops.cumsum(heights * widths)
     return Table(
-        ops.reshape(joined, (-1, channels)),
+        pixel_rows(joined),
         ops.cast(ops.shape(joined)[1], "int32"),
         ops.cast(ends - heights * widths, "int32"),
         heights,

@@ -30,7 +30,8 @@ def roi_align(
     both libraries, no gradient reaches the boxes.
 
     Args:
-        maps: `(batch, height, width, channels)`, or a sequence of such maps, the levels of a pyramid.
+        maps: `(batch, height, width, channels)`, or a sequence of such maps, the levels of a pyramid; integers are
+            read as float32.
         boxes: `(batch, R, 4)` in pixels of the image; a box that holds NaN or infinity gives zeros.
         output_size: (rows P, columns Q) of the grid of cells, or one number for both.
         scales: map pixels ÷ image pixels of each map.
@@ -41,7 +42,7 @@ def roi_align(
             2). Otherwise boxes smaller than a pixel of the map are enlarged to one.
 
     Returns:
-        `(batch, R, P, Q, channels)` in the maps' dtype.
+        `(batch, R, P, Q, channels)` in the maps' dtype, or in float32 if that is no floating one.
 
     Raises:
         ValueError: if an argument or shape is wrong.
@@ -152,7 +153,7 @@ def _adaptive(
         down = _averages(*rows, height, here)
         across = _averages(*columns, width, here)
         parts = []
-        for i in range(0, levels.shape[1], CHUNK):
+        for i in range(0, max(levels.shape[1], 1), CHUNK):
             part = ops.einsum("brph,bhwc->brpwc", down[:, i : i + CHUNK], ops.cast(x, "float32"))
             parts.append(ops.einsum("brpwc,brqw->brpqc", part, across[:, i : i + CHUNK]))
         total = total + ops.concatenate(parts, axis=1)

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_segattn.arguments import is_integer
+from keras_segattn.ops.pixel_sums import pixel_rows
 from keras_segattn.ops.roi_align import check_regions, finite_boxes
 from keras_segattn.ops.roi_warp import straight_through_round
 
@@ -24,14 +25,15 @@ def roi_pool(
     computed once; every cell is the union of four such windows.
 
     Args:
-        maps: `(batch, height, width, channels)` of known height and width, or a sequence of such maps.
+        maps: `(batch, height, width, channels)` of known height and width, or a sequence of such maps; integers are
+            read as float32.
         boxes: `(batch, R, 4)` in pixels of the image; a box that holds NaN or infinity gives zeros.
         output_size: (rows P, columns Q) of the grid of cells, or one number for both.
         scales: map pixels ÷ image pixels of each map.
         levels: int `(batch, R)`, index of the map from which each box is read; optional with a single map.
 
     Returns:
-        `(batch, R, P, Q, channels)` in the maps' dtype.
+        `(batch, R, P, Q, channels)` in the maps' dtype, or in float32 if that is no floating one.
 
     Raises:
         ValueError: if a shape is wrong or the size of a map is not known.
@@ -67,10 +69,10 @@ def _cells(start: Any, end: Any, cells: int, size: int) -> tuple[Any, Any]:
 
 def _pool(x: Any, rows: tuple[Any, Any], columns: tuple[Any, Any]) -> Any:
     """Take the maxima over all pairs of a cell of rows and a cell of columns, `(batch, R, P, Q, channels)`."""
-    _, height, width, channels = x.shape
+    _, height, width, _ = x.shape
     down, across = (size.bit_length() for size in (height, width))
     table = ops.stack([ops.stack(_maxima(y, 2), axis=1) for y in _maxima(x, 1)], axis=1)
-    table = ops.reshape(table, (-1, channels))
+    table = pixel_rows(table)
     empty = ops.logical_or((rows[1] <= rows[0])[..., :, None], (columns[1] <= columns[0])[..., None, :])
     row_scale, row_ends = _window(*rows, height)
     column_scale, column_ends = _window(*columns, width)

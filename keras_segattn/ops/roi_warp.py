@@ -25,7 +25,8 @@ def roi_warp(
     0.
 
     Args:
-        maps: `(batch, height, width, channels)`, or a sequence of such maps, the levels of a pyramid.
+        maps: `(batch, height, width, channels)`, or a sequence of such maps, the levels of a pyramid; integers are
+            read as float32.
         boxes: `(batch, R, 4)` in pixels of the image; a box that holds NaN or infinity gives zeros.
         output_size: (rows P, columns Q) of the grid of cells, or one number for both.
         scales: map pixels ÷ image pixels of each map.
@@ -34,7 +35,7 @@ def roi_warp(
             gradients ignore the rounding.
 
     Returns:
-        `(batch, R, P, Q, channels)` in the maps' dtype.
+        `(batch, R, P, Q, channels)` in the maps' dtype, or in float32 if that is no floating one.
 
     Raises:
         ValueError: if a shape is wrong.
