@@ -240,6 +240,17 @@ def test_mixed_precision(card, miniature, smooth):
     assert bool(relative_difference(mixed, smooth[1]) < MIXED_TOLERANCE) is ("mixed_precision" in card.claims)
 
 
+# Not all cards, because Keras' `Add` fails for no maps of a single pixel, which some miniatures have.
+@pytest.mark.one_backend
+@pytest.mark.of_cards(
+    lambda card: card.task == "detect" or any(isinstance(kind, Tokens) for kind in card.inputs.values())
+)
+def test_an_empty_batch_gives_an_empty_result(miniature):
+    found = outputs_of(miniature.model, keras.tree.map_structure(lambda x: x[:0], miniature.x))
+    for empty, full in zip(keras.tree.flatten(found), keras.tree.flatten(miniature.outputs), strict=True):
+        assert (empty.shape, empty.dtype) == ((0, *full.shape[1:]), full.dtype)
+
+
 @pytest.mark.one_backend
 @pytest.mark.of_cards(lambda card: takes_pictures(card, "include_top"))
 def test_any_image_size_if_claimed(card, miniature, smooth):

@@ -103,7 +103,7 @@ def test_offset_counts_pixels():
     [
         ((1, 3, 4), (1, 3), 0, "max_output must be a positive integer, received 0"),
         ((1, 3, 5), (1, 3), 2, r"received \(1, 3, 5\) and \(1, 3\)"),
-        ((1, 0, 4), (1, 0), 2, "a known N of at least 1"),
+        ((1, 2, 4), (1, 3), 2, r"a known N, received \(1, 2, 4\) and \(1, 3\)"),
     ],
 )
 def test_bad_arguments_are_named(boxes, scores, most, message):
