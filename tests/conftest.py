@@ -9,13 +9,6 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import keras
 import pytest
 
-if keras.backend.backend() == "tensorflow":
-    import tensorflow as tf
-
-    # Optimising each graph takes a seventh of the time of trainings that run a few steps. Exports, and trainings in
-    # processes of their own, are tested with it.
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-
 
 def pytest_collection_modifyitems(config, items):
     """Leave out the cases of `of_cards(condition)` whose card and other parameters do not satisfy it.

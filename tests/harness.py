@@ -38,9 +38,13 @@ REPRESENTATIVES = representatives()
 GUARDED = {
     "MNC": "MaskRCNN",
     "ShowAttendTell": "RNNSearch",
+    "FCNAlexNet": "FCN8s",
+    "VGG19": "CaffeNet",
+    "ResNet152": "InceptionResNetV2",
     "GoogLeNet": "InceptionResNetV2",
     "InceptionResNetV1": "InceptionResNetV2",
     "InceptionV4": "InceptionResNetV2",
+    "DCGANDiscriminator": "ConditionalDCGANDiscriminator",
     "SpatialTransformerHouseNumbers": "SpatialTransformerNetwork",
     "SpatialTransformerInception": "SpatialTransformerNetwork",
 }

@@ -110,7 +110,9 @@ def test_only_newlines_end_a_line(tmp_path, sign):
 
 
 @pytest.mark.parametrize(
-    "content", [b"plain\n", gzip.compress(b"x\n" * 1000)[:-20], gzip.compress(b"x\n")[:-8] + bytes(8)]
+    "content",
+    [b"plain\n", gzip.compress(b"x\n" * 1000)[:-20], gzip.compress(b"x\n")[:-8] + bytes(8)],
+    ids=["no gzip", "truncated", "wrong checksum"],
 )
 @pytest.mark.parametrize(
     "use", [lambda path: parallel_text(path, path), lambda path: flickr_captions(path, "p"), Vocabulary.load]
