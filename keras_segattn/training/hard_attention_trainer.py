@@ -92,7 +92,7 @@ class HardAttentionTrainer(Trainer):
             captions = ops.sum(ops.cast(weights > 0, "float32"))
             mean = ops.sum(mean_costs) / ops.maximum(captions, 1.0)
             moved = DECAY * self.baseline + (1 - DECAY) * mean
-            self.baseline.assign(ops.where(captions > 0, moved, self.baseline))
+            self.baseline.assign(ops.where(captions > 0, moved, ops.convert_to_tensor(self.baseline)))
         return loss
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
