@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import keras
 
@@ -43,6 +43,18 @@ class Endpoint:
     function: Callable[[dict[str, Any]], dict[str, Any]]
     inputs: Mapping[str, Spec]
     follows: str | None = None
+
+
+Made = TypeVar("Made")
+
+
+def of_each(endpoints: Mapping[str, Endpoint], make: Callable[[str, Endpoint], Made]) -> dict[str, Made]:
+    """Return name → what `make` returns for the endpoint; it is called once for an endpoint with several names."""
+    made: dict[int, Made] = {}
+    for name, endpoint in endpoints.items():
+        if id(endpoint) not in made:
+            made[id(endpoint)] = make(name, endpoint)
+    return {name: made[id(endpoint)] for name, endpoint in endpoints.items()}
 
 
 def output_name(model: keras.Model) -> str:

@@ -3,17 +3,19 @@
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_segattn.arguments import is_integer
-from keras_segattn.endpoints import Endpoint, Spec
+from keras_segattn.endpoints import Endpoint, Spec, of_each
 from keras_segattn.export.archive import as_float32, check_signatures, compiled, tensor_specs
 from keras_segattn.export.checks import check_finite, check_statistics
 from keras_segattn.export.folding import fold_affine
-from keras_segattn.facts import Facts, endpoints_of, facts_of
+from keras_segattn.export.report import ExportError
+from keras_segattn.facts import Facts, FactsError, endpoints_of, facts_of, holds_facts, read_facts
 from keras_segattn.fields import Field, Picture, Vectors
 from keras_segattn.graph import functional
 from keras_segattn.tasks import closeness, task_of
@@ -49,8 +51,7 @@ class Prepared:
     @functools.cached_property
     def references(self) -> dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]]:
         """Signature → compiled function of `model`, which is traced at its first call only."""
-        runs = {id(endpoint): compiled(endpoint) for endpoint in self.endpoints.values()}
-        return {name: runs[id(endpoint)] for name, endpoint in self.endpoints.items()}
+        return of_each(self.endpoints, lambda _, endpoint: compiled(endpoint))
 
     def kind(self, name: str, spec: Spec) -> Field:
         """Return the kind of an endpoint's input; `Vectors` if the facts do not say it."""
@@ -116,10 +117,7 @@ def settled_inputs(endpoints: Mapping[str, Endpoint], sizes: Sizes, batch: int |
 
 def with_inputs(endpoints: Mapping[str, Endpoint], inputs: Mapping[str, Mapping[str, Spec]]) -> dict[str, Endpoint]:
     """Return the endpoints with other inputs; one with two names stays one object, to be written once."""
-    places: dict[int, Endpoint] = {}
-    for name, endpoint in endpoints.items():
-        places.setdefault(id(endpoint), replace(endpoint, inputs=inputs[name]))
-    return {name: places[id(endpoint)] for name, endpoint in endpoints.items()}
+    return of_each(endpoints, lambda name, endpoint: replace(endpoint, inputs=inputs[name]))
 
 
 def sized(name: str, spec: Spec, given: tuple[int, ...] | None, batch: int | None) -> Spec:
@@ -216,6 +214,18 @@ def prepared_values(prepared: Prepared, signature: str, values: Mapping[str, Any
         name: keras.ops.convert_to_numpy(prepared.kind(name, specs[name]).prepare(value))
         for name, value in values.items()
     }
+
+
+def facts_in(path: Path) -> Facts | None:
+    """Read the facts of a stored model; `None` if there are none.
+
+    Raises:
+        ExportError: if the facts are damaged.
+    """
+    try:
+        return read_facts(path) if holds_facts(path) else None
+    except FactsError as error:
+        raise ExportError(f"{path}: {error}") from error
 
 
 def comparison_of(facts: Facts | None) -> closeness.Compare:

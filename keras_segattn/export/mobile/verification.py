@@ -11,10 +11,10 @@ from keras import ops
 from keras_segattn.endpoints import Endpoint, model_endpoint
 from keras_segattn.export.archive import as_float32, compiled
 from keras_segattn.export.mobile import litert
-from keras_segattn.export.preparation import comparison_of
-from keras_segattn.export.report import ExportError, ExportReport, RuntimeResult
+from keras_segattn.export.preparation import comparison_of, facts_in
+from keras_segattn.export.report import ExportReport, RuntimeResult
 from keras_segattn.export.runtimes.openvino import run_openvino
-from keras_segattn.facts import Facts, FactsError, holds_facts, read_facts
+from keras_segattn.facts import Facts
 from keras_segattn.fields import Field
 from keras_segattn.tasks import closeness
 
@@ -61,14 +61,6 @@ def plausible_value(kind: Field, array: np.ndarray) -> np.ndarray:
     """Draw plausible samples of an input with the shape and dtype of `array`."""
     drawn = [ops.convert_to_numpy(kind.prepare(kind.draw(one.shape, seed))) for seed, one in enumerate(array)]
     return np.stack(drawn).astype(array.dtype)
-
-
-def facts_in(path: Path) -> Facts | None:
-    """Read the facts stored in a file; `None` if there are none."""
-    try:
-        return read_facts(path) if holds_facts(path) else None
-    except FactsError as error:
-        raise ExportError(f"{path}: {error}") from error
 
 
 def openvino_results(

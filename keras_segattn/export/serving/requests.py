@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_segattn.endpoints import Endpoint
+from keras_segattn.endpoints import Endpoint, of_each
 from keras_segattn.export.preparation import Prepared
 from keras_segattn.fields import PictureSize, Tokens
 
@@ -25,10 +25,7 @@ def checked_endpoints(prepared: Prepared, endpoints: Mapping[str, Endpoint]) -> 
         prepared: prepared model, which knows the kinds of the inputs.
         endpoints: signature → endpoint, as it is served.
     """
-    found: dict[int, Endpoint] = {}
-    for endpoint in endpoints.values():
-        found.setdefault(id(endpoint), checked(prepared, endpoint))
-    return {name: found[id(endpoint)] for name, endpoint in endpoints.items()}
+    return of_each(endpoints, lambda _, endpoint: checked(prepared, endpoint))
 
 
 def checked(prepared: Prepared, endpoint: Endpoint) -> Endpoint:

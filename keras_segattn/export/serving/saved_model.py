@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_segattn.arguments import check_positive_integer, is_integer
-from keras_segattn.endpoints import Endpoint
+from keras_segattn.endpoints import Endpoint, of_each
 from keras_segattn.export.archive import compiled, write_archive
 from keras_segattn.export.preparation import Prepared, Sizes, drawn, prepared, usual_sizes
 from keras_segattn.export.report import ExportError, ExportReport
@@ -132,12 +132,12 @@ def calls_of(
 
 def verification_samples(ready: Prepared, signatures: Mapping[str, Endpoint], preprocess: bool) -> Iterator[Sample]:
     """Yield calls of every signature: a timed batch of 1, and a batch of 3 with smaller pictures if sizes are open."""
-    references = {id(endpoint): compiled(endpoint) for endpoint in signatures.values()}
-    references |= {id(endpoint): ready.references[name] for name, endpoint in ready.endpoints.items()}
+    own = {id(endpoint): ready.references[name] for name, endpoint in ready.endpoints.items()}
+    references = of_each(signatures, lambda _, endpoint: own.get(id(endpoint)) or compiled(endpoint))
     for batch in BATCHES:
         calls = calls_of(ready, signatures, batch, preprocess, smaller=batch > 1)
         for signature, inputs in calls.items():
-            yield Sample(signature, inputs, references[id(signatures[signature])], timed=batch == 1)
+            yield Sample(signature, inputs, references[signature], timed=batch == 1)
 
 
 def warmup_requests(

@@ -19,7 +19,7 @@ from keras_segattn.export.meta_graph import (
     signature_defs,
     stored_weight_bytes,
 )
-from keras_segattn.export.preparation import comparison_of
+from keras_segattn.export.preparation import comparison_of, facts_in
 from keras_segattn.export.report import ExportError, ExportReport, RuntimeResult
 from keras_segattn.export.runtimes.libtensorflow import Answer, Call, run_saved_model
 from keras_segattn.export.runtimes.openvino import run_openvino
@@ -27,7 +27,7 @@ from keras_segattn.export.serving.config import VERSION_BATCHING_FILE
 from keras_segattn.export.serving.reference import reference_function
 from keras_segattn.export.serving.signatures import png_files
 from keras_segattn.export.serving.warmup import read_warmup
-from keras_segattn.facts import Facts, FactsError, holds_facts, read_facts, told_facts
+from keras_segattn.facts import Facts, told_facts
 from keras_segattn.fields import Field, Picture, Vectors
 from keras_segattn.runtimes import check_vocabularies
 from keras_segattn.tasks.closeness import Arrays, Check, Compare, closeness_checks
@@ -122,14 +122,6 @@ def half_written(folder: Path) -> list[str]:
         if missing:
             found.append(f"{version.name} has no {', '.join(missing)}")
     return found
-
-
-def facts_in(path: Path) -> Facts | None:
-    """Read the facts of a stored model; `None` if there are none."""
-    try:
-        return read_facts(path) if holds_facts(path) else None
-    except FactsError as error:
-        raise ExportError(f"{path}: {error}") from error
 
 
 def report_on(
