@@ -74,7 +74,9 @@ def compare(outputs: Mapping[str, Arrays], expected: Mapping[str, Arrays], preci
             got = outputs[signature][name]
             count = min(len(got), len(wanted))
             a, b = got[:count].astype("float64"), wanted[:count].astype("float64")
-            spread = float(np.ptp(b)) if b.size else 0.0
+            # One number per example, such as the log-probability of a sentence, has no range over a few samples. Its
+            # distance from 0 counts, too.
+            spread = float(np.ptp(np.append(b, 0) if b.ndim <= 2 else b)) if b.size else 0.0
             unit = max(1.0, np.max(np.abs(b), initial=0.0)) if precision == "float32" else spread or 1.0
             differences.append(float(np.max(np.abs(a - b), initial=0.0)))
             relatives.append(differences[-1] / unit)

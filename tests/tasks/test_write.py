@@ -129,3 +129,21 @@ def test_wrong_outputs_are_named():
             written(facts, shapes, ["bad"], 4, outputs_of(4) | {"scores": np.array([score, score])})
     with pytest.raises(ValueError, match="must give tokens, scores, attention, lengths; this one gives logits"):
         written(facts, shapes, ["bad"], 4, {"logits": np.zeros(3)})
+
+
+def test_of_a_sentence_that_rounding_made_another_only_the_score_is_compared():
+    found = {"decode_beam": {name: np.stack([array])[None] for name, array in outputs_of(4).items()}}
+    other = {"decode_beam": {name: array.copy() for name, array in found["decode_beam"].items()}}
+    other["decode_beam"]["tokens"][0, 0, 1, 0] = 4
+    other["decode_beam"]["attention"][0, 0, 1] = 7
+    other["decode_beam"]["scores"][0, 0, 1] += 0.001
+    assert TASK.compare(other, found, "float32").relative == pytest.approx(7)
+    assert TASK.compare(other, found, "float16").relative == pytest.approx(0.001 / 0.75, rel=1e-3)
+    other["decode_beam"]["scores"][0, 0, 1] += 0.5
+    assert TASK.compare(other, found, "float16").relative > 0.5
+
+
+def test_the_log_probability_of_a_sentence_is_compared_in_the_unit_of_its_distance_from_0():
+    wanted = {"decode_greedy": {"log_probabilities": np.array([[-40.0], [-40.1]], "float32")}}
+    got = {"decode_greedy": {"log_probabilities": np.array([[-40.0], [-40.08]], "float32")}}
+    assert TASK.compare(got, wanted, "dynamic").relative == pytest.approx(0.02 / 40.1, rel=1e-3)
