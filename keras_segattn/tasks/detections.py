@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_segattn.tasks.closeness import Arrays, Check, Comparison
+from keras_segattn.tasks.closeness import MIN_FOUND_AGAIN, Arrays, Check, Comparison
 
 OUTPUTS = frozenset({"boxes", "scores", "classes", "masks", "count"})
 # A detection matches an expected one if the classes are equal and the boxes overlap by at least this IoU.
@@ -16,9 +16,6 @@ SAME_IOU = 0.5
 # Largest differences in float32 files, in pixels (boxes) and as probabilities (scores, masks). They allow for sums in
 # another order, followed by exponentials and thresholds.
 BOX_LIMIT, SCORE_LIMIT, MASK_LIMIT = 0.1, 1e-3, 1e-2
-# Share of the detections that must be found again with rounded weights. Weights of 11 bits move hardly any detection
-# over a threshold; weights of 8 bits move some with low scores.
-MIN_MATCHED = {"float32": 1.0, "float16": 0.9, "dynamic": 0.6, "int8": 0.5}
 
 
 class DetectionComparison(NamedTuple):
@@ -105,7 +102,7 @@ def compare(outputs: Mapping[str, Arrays], expected: Mapping[str, Arrays], preci
 def detection_checks(found: DetectionComparison, precision: str) -> list[Check]:
     """Return checks that enough detections are found again, and in float32 that they are equal up to rounding."""
     measured = f"{found.matched} of {found.expected} found again, {found.found} in all"
-    floor = MIN_MATCHED[precision]
+    floor = MIN_FOUND_AGAIN[precision]
     checks = [Check("detections", found.share >= floor, measured, f">= {floor:.0%}")]
     if precision == "float32":
         limits = {"box": (found.box, BOX_LIMIT, " px"), "score": (found.score, SCORE_LIMIT, "")}

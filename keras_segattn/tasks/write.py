@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ from keras_segattn.decoding.beam_search import IMPOSSIBLE
 from keras_segattn.facts import Facts
 from keras_segattn.fields import BOS, EOS, PAD, UNK, Tokens
 from keras_segattn.tasks import closeness
-from keras_segattn.tasks.closeness import Arrays
+from keras_segattn.tasks.closeness import Arrays, Check
 from keras_segattn.tasks.task import Example, Result, Rows, Task
 from keras_segattn.visualize.attention import alignment, attended_words
 
@@ -140,28 +140,50 @@ class Write(Task):
     def compare(
         self, outputs: Mapping[str, Arrays], expected: Mapping[str, Arrays], precision: str
     ) -> closeness.Comparison:
-        """Compare the outputs; of a sentence that rounding made another one, only its score.
+        """Compare the outputs; rounded weights may lose some sentences of a search, and are compared by the others.
 
-        Rounded weights let a search choose otherwise where two sentences score nearly alike. The next sentence in the
-        order then has nearly the same score, but nothing else in common with the expected one.
+        Where two sentences score nearly alike, rounding decides which one the search goes on with. A lost sentence has
+        nothing in common with the one that takes its place.
         """
-        if precision != "float32":
-            outputs = {name: _of_equal_sentences(outputs[name], expected[name]) for name in expected}
-        return super().compare(outputs, expected, precision)
+        if precision == "float32":
+            return super().compare(outputs, expected, precision)
+        aligned, again, number = {}, 0, 0
+        for name, wanted in expected.items():
+            aligned[name] = outputs[name]
+            if "tokens" in wanted:
+                aligned[name], kept = _of_equal_sentences(outputs[name], wanted)
+                again, number = again + int(kept.sum()), number + kept.size
+        found = super().compare(aligned, expected, precision)
+        if not number:
+            return found
+        floor, share = closeness.MIN_FOUND_AGAIN[precision], again / number
+        check = Check("sentences", share >= floor, f"{again} of {number} written again", f">= {floor:.0%}")
+        return replace(found, further=(check,))
 
 
-def _of_equal_sentences(got: Arrays, wanted: Arrays) -> Arrays:
-    """Return outputs in which sentences that differ from the expected ones are those, with their own scores."""
-    if "tokens" not in wanted:
-        return got
+def _of_equal_sentences(got: Arrays, wanted: Arrays) -> tuple[Arrays, np.ndarray]:
+    """Give each expected sentence the outputs of the equal one that was found, and tell which sentences have one.
+
+    Returns:
+        `got` in the order of `wanted`, with the expected outputs where no sentence is equal, and bool
+        `(samples, batch, …)`, true where one is.
+    """
     count = min(len(got["tokens"]), len(wanted["tokens"]))
-    differ = np.any(got["tokens"][:count] != wanted["tokens"][:count], axis=-1)
-    kept = {}
+    shape = wanted["tokens"][:count].shape[:-1]  # (samples, batch) or (samples, batch, beams)
+    beams = shape[2:] or (1,)
+
+    def lists(array: np.ndarray) -> np.ndarray:
+        return array[:count].reshape(-1, *beams, *array.shape[len(shape) :])
+
+    equal = (lists(wanted["tokens"])[:, :, None] == lists(got["tokens"])[:, None]).all(axis=-1)
+    kept, place = equal.any(axis=-1), equal.argmax(axis=-1)
+    examples = np.arange(len(place))[:, None]
+    aligned = {}
     for name, array in wanted.items():
-        ours, theirs = got[name][:count], array[:count]
-        where = differ.reshape(*differ.shape, *[1] * (ours.ndim - differ.ndim))
-        kept[name] = ours if name == "scores" else np.where(where, theirs, ours)
-    return kept
+        theirs = lists(array)
+        where = kept.reshape(*kept.shape, *[1] * (theirs.ndim - kept.ndim))
+        aligned[name] = np.where(where, lists(got[name])[examples, place], theirs).reshape(array[:count].shape)
+    return aligned, kept.reshape(shape)
 
 
 def grid_of_places(places: int, size: tuple[int, int]) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from keras_segattn.data import Vocabulary
 from keras_segattn.facts import Facts
 from keras_segattn.fields import Picture, Tokens
 from keras_segattn.tasks import task_of
+from keras_segattn.tasks.closeness import closeness_checks
 from keras_segattn.tasks.options import checked_options
 from keras_segattn.tasks.write import grid_of_places
 
@@ -131,16 +132,22 @@ def test_wrong_outputs_are_named():
         written(facts, shapes, ["bad"], 4, {"logits": np.zeros(3)})
 
 
-def test_of_a_sentence_that_rounding_made_another_only_the_score_is_compared():
-    found = {"decode_beam": {name: np.stack([array])[None] for name, array in outputs_of(4).items()}}
-    other = {"decode_beam": {name: array.copy() for name, array in found["decode_beam"].items()}}
-    other["decode_beam"]["tokens"][0, 0, 1, 0] = 4
-    other["decode_beam"]["attention"][0, 0, 1] = 7
-    other["decode_beam"]["scores"][0, 0, 1] += 0.001
-    assert TASK.compare(other, found, "float32").relative == pytest.approx(7)
-    assert TASK.compare(other, found, "float16").relative == pytest.approx(0.001 / 0.75, rel=1e-3)
-    other["decode_beam"]["scores"][0, 0, 1] += 0.5
-    assert TASK.compare(other, found, "float16").relative > 0.5
+def test_sentences_that_rounding_loses_are_counted_and_the_others_compared():
+    found = {"decode_beam": {name: array[None, None] for name, array in outputs_of(4).items()}}
+    other = {"decode_beam": {name: array[:, :, ::-1].copy() for name, array in found["decode_beam"].items()}}
+    assert TASK.compare(other, found, "float32").relative > 0.5
+    swapped = TASK.compare(other, found, "float16")
+    assert swapped.relative == 0
+    assert [check.passed for check in closeness_checks(swapped, "to Keras", "float16")] == [True, True, True]
+    other["decode_beam"]["scores"][0, 0, 0] += 0.3
+    assert TASK.compare(other, found, "float16").relative == pytest.approx(0.3 / 0.75)
+    other["decode_beam"]["tokens"][0, 0, 0, 0] = 4
+    lost = TASK.compare(other, found, "float16")
+    assert lost.relative == 0
+    assert [str(check) for check in lost.further] == [
+        "Check(name='sentences', passed=False, measured='1 of 2 written again', expected='>= 90%')"
+    ]
+    assert closeness_checks(lost, "to Keras", "float16")[-1].name == "sentences to Keras"
 
 
 def test_the_log_probability_of_a_sentence_is_compared_in_the_unit_of_its_distance_from_0():
