@@ -38,8 +38,8 @@ def instance_folder(
             except void ones, have its label (Pascal VOC's `SegmentationClass`); or a mapping, or a `.json` file of one,
             from the stem to a mapping from instance number to label, `{"cat": {"1": 8, "2": 8}}`; or `None` if all
             labels are 1.
-        void: value of pixels, in instance and class files, that belong to nothing, such as VOC's 255. There is a warning
-            if the first files hold nothing else but background.
+        void: value of pixels, in instance and class files, that belong to nothing, such as VOC's 255. There is a
+            warning if the first files hold nothing else but background.
         class_names: name of every label, as a mapping or as names counted from 1.
         upright: whether pictures and masks are turned as their EXIF orientations say. Give `False` if the masks were
             drawn on the raw pixels.
@@ -134,7 +134,7 @@ def _warn_if_all_is_void(paths: Sequence[Path], void: int) -> None:
     found = set[int]().union(*(np.unique(read_numbers(path, NUMBERS)).tolist() for path in paths))
     if found - {0} == {void}:
         warnings.warn(
-            f"{paths[0]} and {len(paths) - 1} others hold no numbers but 0 and the void value {void}, and so no object: "
+            f"{paths[0]} and {len(paths) - 1} others hold no numbers but 0 and the void value {void}, so no object: "
             f"if {void} is an object, leave out void=",
             stacklevel=3,
         )

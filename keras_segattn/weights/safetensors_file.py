@@ -10,7 +10,7 @@ from keras_segattn.weights.weight_file import Layout, WeightFile, unreadable
 FORMAT = "safetensors file"
 LAYOUT_KEY = "keras_segattn.layout"
 # Types that NumPy has, and bfloat16. Tensors of others, such as 8-bit floats, count as ignored.
-DTYPES = frozenset("BOOL U8 I8 U16 I16 U32 I32 U64 I64 F16 BF16 F32 F64".split())
+DTYPES = frozenset({"BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64", "F16", "BF16", "F32", "F64"})
 
 
 def read(path: Path) -> WeightFile:

@@ -7,7 +7,7 @@ unpickler that knows only the few names that describe tensors, and maps them to 
 import io
 import pickle
 import zipfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, BinaryIO
