@@ -13,7 +13,8 @@ DATA = (
     "fashion_mnist:FOLDER. Detection: coco:ANNOTATIONS.json,IMAGES, instances:IMAGES,INSTANCES. Translation: "
     "text:SOURCE,TARGET, cmudict:FILE. Captions: coco:CAPTIONS.json,IMAGES, flickr:TOKENS,IMAGES, "
     "karpathy:DATASET.json,IMAGES. Generation: folder:ROOT, mnist:SOURCE, fashion_mnist:FOLDER. "
-    "Data with several splits take :SPLIT at the end, such as voc:ROOT:val."
+    "Data with several splits take :SPLIT at the end, such as voc:ROOT:val. Before it, ,raw keeps pictures as they are "
+    "stored, whatever their EXIF orientation says, and ,skip_broken leaves out broken entries of a COCO file."
 )
 Model = Annotated[
     str,

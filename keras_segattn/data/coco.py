@@ -51,9 +51,9 @@ def coco_instances(
 ) -> Instances:
     """Open pictures and instances of an `instances_*.json`; pictures and masks are read when they are asked for.
 
-    Every entry of the file is checked when it is opened. Whole numbers may be written `1`, `1.0` or `"1"`. Two things
-    are read with a warning: an object with the segmentation `[]`, whose mask is empty, and polygons of fewer than 3
-    points beside others, which cover no pixel.
+    Every entry of the file is checked when it is opened. Whole numbers may be written `1`, `1.0`, `"1"` or `"1.0"`. Two
+    things are read with a warning: an object with the segmentation `[]`, whose mask is empty, and polygons of fewer
+    than 3 points beside others, which cover no pixel.
 
     Args:
         annotations: JSON file; its masks may be polygons, uncompressed or compressed run lengths.
@@ -127,7 +127,7 @@ def coco_instances(
         if image.shape[:2] != (height, width):
             raise ValueError(
                 f"{file}: is {image.shape[:2]} (height, width), {path} says {(height, width)}"
-                f"{exif_hint(file, (height, width), upright=upright)}"
+                f"{exif_hint(file, image.shape[:2], (height, width), upright=upright)}"
             )
         mask = np.zeros((len(found), height, width), np.uint8)
         for place, one in enumerate(found):

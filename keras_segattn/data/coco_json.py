@@ -141,19 +141,20 @@ def field(entry: Any, name: str, read: Callable[[Any], Read]) -> Read:
     try:
         return read(entry.get(name))
     except BrokenEntryError as error:
-        raise BrokenEntryError(f"{name} to be {error.expected}", error.found) from error
+        inner, _, expected = error.expected.rpartition(" to be ")  # of a field inside this one
+        raise BrokenEntryError(f"{'.'.join(filter(None, (name, inner)))} to be {expected}", error.found) from error
 
 
 def whole_number(value: Any) -> int:
-    """Return a whole number, which tools write as `1`, `1.0` or `"1"`.
+    """Return a whole number, which tools write as `1`, `1.0`, `"1"` or `"1.0"`.
 
     Raises:
         BrokenEntryError: if it is something else, such as `1.5`, `"01"` or `true`.
     """
     if isinstance(value, float) and value.is_integer():
         return int(value)
-    if isinstance(value, str) and re.fullmatch("0|-?[1-9][0-9]{0,17}", value):
-        return int(value)
+    if isinstance(value, str) and re.fullmatch(r"(0|-?[1-9][0-9]{0,17})(\.0)?", value):
+        return int(value.removesuffix(".0"))
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise BrokenEntryError("a whole number", value)
     return int(value)
@@ -183,13 +184,15 @@ def string(value: Any) -> str:
 
 
 def flag(value: Any) -> bool:
-    """Return a flag, which tools write as `0`, `false`, `0.0` or `"0"`; it is false if it is missing.
+    """Return a flag, which tools write as `0`, `false`, `0.0`, `"0"` or `"False"`; it is false if it is missing.
 
     Raises:
         BrokenEntryError: if it is something else.
     """
     if value is None or isinstance(value, bool):
         return bool(value)
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
     try:
         number = whole_number(value)
     except BrokenEntryError:

@@ -22,14 +22,14 @@ class InstanceBatches(EpochDataset):
 
     A batch is a dict of NumPy arrays for B pictures, each with G slots for objects (rows that may be empty):
 
-    * `image`: float32 `(B, height, width, channels)`, preprocessed; 0 outside the picture
+    * `image`: float32 `(B, height, width, channels)`, preprocessed; black outside the picture, as in prediction
     * `boxes`: float32 `(B, G, 4)`, (x1, y1, x2, y2) in pixels of `image`
     * `classes`: int32 `(B, G)`, labels from 1; 0 in empty slots, which come last; negative labels for crowds
     * `masks`: uint8 `(B, G, height, width)`, 0 or 1
 
     Pictures are resized bilinearly (with anti-aliasing when they shrink), masks to the nearest pixel. If a picture is
     cut, boxes enclose the remaining part of each mask. Objects that keep no pixel, or less than one pixel of width or
-    height, are left out.
+    height, are left out; there is a warning about the first one that has no more in the example itself.
 
     Args:
         examples: sequence of examples in the form of `keras_segattn.data.Instances`.
@@ -93,7 +93,7 @@ class InstanceBatches(EpochDataset):
         self.overflow, self.shuffle, self.seed = overflow, shuffle, seed
         self._cache: dict[int, tuple[Any, ...]] | None = {} if cache else None
         self._highest: tuple[int, int] | None = None
-        self._warned = False
+        self._told: set[str] = set()
 
     def check_classes(self, classes: int) -> None:
         """Check that a detector has all labels of the examples.
@@ -152,7 +152,6 @@ class InstanceBatches(EpochDataset):
         chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
         count = len(chosen)
         pixels = np.zeros((count, *self.size, 3), np.uint8)
-        inside = np.zeros((count, *self.size, 1), bool)
         batch: dict[str, np.ndarray] = {
             "boxes": np.zeros((count, self.slots, 4), np.float32),
             "classes": np.zeros((count, self.slots), np.int32),
@@ -160,17 +159,14 @@ class InstanceBatches(EpochDataset):
         }
         for place, number in enumerate(chosen):
             random = np.random.default_rng([self.seed, epoch, int(number)])
-            self._fill(
-                {name: array[place] for name, array in batch.items()}, pixels[place], inside[place], number, random
-            )
+            self._fill({name: array[place] for name, array in batch.items()}, pixels[place], number, random)
         image = pixels if self.preprocessing is None else keras.ops.convert_to_numpy(self.preprocessing(pixels))
-        return {"image": np.where(inside, image, 0).astype(np.float32), **batch}
+        return {"image": image.astype(np.float32), **batch}
 
     def _fill(
         self,
         slots: dict[str, np.ndarray],
         pixels: np.ndarray,
-        inside: np.ndarray,
         number: int,
         random: np.random.Generator,
     ) -> None:
@@ -193,7 +189,6 @@ class InstanceBatches(EpochDataset):
         to = tuple(slice(max(first, 0), last) for first, last in zip(start, ends, strict=True))
         of = tuple(slice(max(-first, 0), last - first) for first, last in zip(start, ends, strict=True))
         pixels[to] = resized(image, (int(target[0]), int(target[1])))[of]
-        inside[to] = True
         boxes = boxes * np.tile((target / (height, width))[::-1], 2) + np.tile(start[::-1], 2)
         boxes = np.clip(boxes, 0, np.tile(self.size[::-1], 2)).astype(np.float32)
         sides = boxes[:, 2:] - boxes[:, :2]
@@ -220,6 +215,12 @@ class InstanceBatches(EpochDataset):
         check_example(example, self._name(number, example))
         image, objects = example["image"], example["objects"]
         boxes, masks = objects["bbox"], objects["mask"]
+        lost = np.flatnonzero(~masks.any(axis=(1, 2)) | (boxes[:, 2:] - boxes[:, :2] < 1).any(axis=1))
+        if lost.size:
+            what = (
+                f"{self._name(number, example)} has an object {lost[0]} without pixels, or with a box of less than one"
+            )
+            self._warn_once("lost", f"{what}: it is left out, as are others like it")
         classes = np.where(objects["is_crowd"], -objects["label"], objects["label"])
         if self._cache is not None:
             self._cache[number] = (image, boxes, classes, np.packbits(masks, axis=-1))
@@ -229,9 +230,12 @@ class InstanceBatches(EpochDataset):
         message = f"example {number} has more objects than the {self.slots} slots"
         if self.overflow == "error":
             raise ValueError(f"{message}: give more slots or overflow='largest'")
-        if not self._warned:
-            self._warned = True
-            warnings.warn(f"{message}: the largest are kept, here and in others", stacklevel=2)
+        self._warn_once("overflow", f"{message}: the largest are kept, here and in others")
+
+    def _warn_once(self, about: str, message: str) -> None:
+        if about not in self._told:
+            self._told.add(about)
+            warnings.warn(message, stacklevel=2)
 
 
 def _resized(mask: np.ndarray, target: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """A reader of pictures in one folder and their instance masks, with one number per object, in another."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -11,7 +12,7 @@ from keras_segattn.arguments import check_choice
 from keras_segattn.data.coco_json import BrokenEntryError, positive_number, read_json, whole_number
 from keras_segattn.data.folder import MASK_SUFFIXES, _by_stem
 from keras_segattn.data.instances import Example, Instances, boxes_of, check_names, class_names_of
-from keras_segattn.data.pictures import SUFFIXES, check_sizes, read_image, read_numbers
+from keras_segattn.data.pictures import FIRST_MASKS, SUFFIXES, check_sizes, read_image, read_numbers
 from keras_segattn.data.text import normalized
 
 Labels = Mapping[str, Mapping[int, int]]
@@ -37,7 +38,8 @@ def instance_folder(
             except void ones, have its label (Pascal VOC's `SegmentationClass`); or a mapping, or a `.json` file of one,
             from the stem to a mapping from instance number to label, `{"cat": {"1": 8, "2": 8}}`; or `None` if all
             labels are 1.
-        void: value of pixels, in instance and class files, that belong to nothing, such as VOC's 255.
+        void: value of pixels, in instance and class files, that belong to nothing, such as VOC's 255. There is a
+            warning if the first files hold nothing else but background.
         class_names: name of every label, as a mapping or as names counted from 1.
         upright: whether pictures and masks are turned as their EXIF orientations say. Give `False` if the masks were
             drawn on the raw pixels.
@@ -73,6 +75,8 @@ def instance_folder(
         if without:
             raise ValueError(f"{numbers[without[0]]} and {len(without) - 1} others have no labels in classes")
 
+    if void is not None:
+        _warn_if_all_is_void([numbers[stem] for stem in stems[:FIRST_MASKS]], void)
     names = class_names_of(class_names)
 
     def read(key: tuple[int, str]) -> Example:
@@ -124,6 +128,16 @@ def _checked_labels(content: Any, name: str) -> Labels:
         except BrokenEntryError as error:
             raise ValueError(f"{name}: instances and labels of {stem!r}: {error}") from error
     return found
+
+
+def _warn_if_all_is_void(paths: Sequence[Path], void: int) -> None:
+    found = set[int]().union(*(np.unique(read_numbers(path, NUMBERS)).tolist() for path in paths))
+    if found - {0} == {void}:
+        warnings.warn(
+            f"{paths[0]} and {len(paths) - 1} others hold no numbers but 0 and the void value {void}, so no object: "
+            f"if {void} is an object, leave out void=",
+            stacklevel=3,
+        )
 
 
 def _labels_in(path: Path, masks: np.ndarray, numbers: list[int], void: int | None, upright: bool) -> list[int]:

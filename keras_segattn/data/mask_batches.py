@@ -10,12 +10,11 @@ import tensorflow as tf
 from keras_segattn.arguments import check_positive_integer
 from keras_segattn.data.augmentation import Augmentation, check_integer, check_size
 from keras_segattn.data.graph_fitting import resized
+from keras_segattn.data.pictures import FIRST_MASKS
 from keras_segattn.fields import Picture
 
 # Number of decoded pictures kept in memory to draw from; a data set below this size is shuffled perfectly.
 SHUFFLE_BUFFER = 1000
-# Number of masks that are looked at before training, to warn if all objects are ignored.
-FIRST_MASKS = 16
 
 
 class MaskBatches:

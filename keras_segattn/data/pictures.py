@@ -20,6 +20,8 @@ ELEMENT_SPEC = {
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 # Orientations of EXIF that exchange height and width.
 QUARTER_TURNS = (5, 6, 7, 8)
+# Number of masks that are looked at before training, to warn if all objects are ignored.
+FIRST_MASKS = 16
 Palette = Sequence[tuple[int, int, int]]
 
 
@@ -57,16 +59,15 @@ def read_image(path: str | PathLike[str], *, upright: bool = True) -> np.ndarray
         >>> read_image("photo.jpg").shape
         (480, 640, 3)
     """
-    return pixels_of(_open(path, upright=False), str(path), upright=upright)
+    return pixels_of(_open(path, upright), str(path))
 
 
-def pixels_of(picture: Image.Image, name: str = "the picture", *, upright: bool = True) -> np.ndarray:
-    """Convert a picture of any mode to RGB without transparency.
+def pixels_of(picture: Image.Image, name: str = "the picture") -> np.ndarray:
+    """Convert a picture of any mode to RGB without transparency, turned as its EXIF orientation says.
 
     Args:
         picture: picture that Pillow opened or made.
         name: name of the picture in errors.
-        upright: whether the picture is turned as its EXIF orientation says; `False` keeps the raw pixels.
 
     Returns:
         uint8 `(height, width, 3)`, 0..255.
@@ -79,7 +80,7 @@ def pixels_of(picture: Image.Image, name: str = "the picture", *, upright: bool 
         (480, 640, 3)
     """
     with _readable(name):
-        picture = ImageOps.exif_transpose(picture) if upright else picture
+        picture = ImageOps.exif_transpose(picture)
     if picture.mode.startswith("I;16"):  # Pillow would clip at 255 instead of scaling
         grey = np.round(np.asarray(picture) / 257).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=-1)
@@ -149,17 +150,18 @@ def read_numbers(path: str | PathLike[str], expected: str, remedy: str = "", *, 
     return numbers
 
 
-def exif_hint(path: str | PathLike[str], size: tuple[int, ...], *, upright: bool) -> str:
+def exif_hint(path: str | PathLike[str], found: tuple[int, ...], expected: tuple[int, ...], *, upright: bool) -> str:
     """Return the end of an error about a picture's size: what to do if its EXIF orientation is the cause, or `""`.
 
     Args:
         path: path of the picture.
-        size: (height, width) that was expected.
+        found: (height, width) of the picture as it was read.
+        expected: (height, width) that was expected.
         upright: whether the picture was turned as its EXIF orientation says.
     """
-    picture = _open(path, upright=False)
-    turned = picture.getexif().get(ExifTags.Base.Orientation) in QUARTER_TURNS
-    if not turned or size != (picture.size[::-1] if upright else picture.size):
+    with Image.open(path) as picture:
+        orientation = picture.getexif().get(ExifTags.Base.Orientation)
+    if orientation not in QUARTER_TURNS or expected != found[::-1]:
         return ""
     if upright:
         return "; it was turned as its EXIF orientation says: give upright=False if the raw pixels were annotated"
@@ -211,7 +213,7 @@ def check_sizes(
     if image.shape[:2] != mask.shape:
         raise ValueError(
             f"{mask_path}: mask is {mask.shape} (height, width), its image {image.shape[:2]}"
-            f"{exif_hint(image_path, mask.shape, upright=upright)}"
+            f"{exif_hint(image_path, image.shape[:2], mask.shape, upright=upright)}"
         )
 
 
@@ -242,6 +244,8 @@ def _open(path: str | PathLike[str], upright: bool) -> Image.Image:
         raise FileNotFoundError(f"{path}: expected a picture, found {'a folder' if path.is_dir() else 'nothing'}")
     with _readable(path), path.open("rb") as file:
         picture = Image.open(file)
+        if not upright:  # Pillow turns TIFF files when it loads them
+            picture.getexif().pop(ExifTags.Base.Orientation, None)
         picture.load()
         return ImageOps.exif_transpose(picture) if upright else picture
 

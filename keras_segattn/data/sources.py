@@ -3,8 +3,8 @@
 A text is `KIND:PLACES[:SPLIT]`, such as `voc:VOCdevkit/VOC2012:val`; places are paths or names.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from keras_segattn.arguments import suggestion, unknown
@@ -58,6 +58,7 @@ class Form:
         text: template of the text for users, such as `"voc:ROOT[:SPLIT]"`.
         open: function from the places, and the split if there is one, to the data.
         split: default split; `None` if the data have no splits.
+        options: word that may follow the places → keyword arguments of `open`, such as `"raw"`.
         unit: name for the examples in messages.
         kind: kind of the input that a model must take to be trained on them (`fields.Field.kind`).
     """
@@ -65,6 +66,7 @@ class Form:
     text: str
     open: Callable[..., Found]
     split: str | None = None
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     unit: str = "pictures"
     kind: str = "picture"
 
@@ -72,6 +74,12 @@ class Form:
     def name(self) -> str:
         """Kind of the data, with which the text begins."""
         return self.text.partition(":")[0].partition("[")[0]
+
+    @property
+    def usage(self) -> str:
+        """Template of the text with its options."""
+        places, mark, split = self.text.partition(SPLIT)
+        return "".join([places, *(f"[,{option}]" for option in self.options), mark, split])
 
     @property
     def places(self) -> tuple[int, int]:
@@ -92,10 +100,14 @@ class Form:
         if split is not None:
             place, _, named = rest.partition(":") if most else ("", "", rest)
             rest, split = place, named or split
+        given: dict[str, Any] = {}
+        while (last := rest.rpartition(","))[-1] in self.options:
+            given |= self.options[last[-1]]
+            rest = last[0]
         places = rest.split(",") if most > 1 else [rest] if rest else []
         if not least <= len(places) <= most or not all(places):
-            raise ValueError(f"cannot read data {text!r}; expected {self.text}")
-        return self.open(*places) if split is None else self.open(*places, split)
+            raise ValueError(f"cannot read data {text!r}; expected {self.usage}")
+        return self.open(*places, **given) if split is None else self.open(*places, split, **given)
 
 
 @dataclass(frozen=True)
@@ -129,9 +141,9 @@ def source_forms(task: str, kind: str | None = None) -> list[str]:
 
     Example:
         >>> source_forms("detect")
-        ['coco:ANNOTATIONS.json,IMAGES', 'instances:IMAGES,INSTANCES[,CLASSES]']
+        ['coco:ANNOTATIONS.json,IMAGES[,raw][,skip_broken]', 'instances:IMAGES,INSTANCES[,CLASSES][,raw]']
     """
-    return [form.text for form in _forms(task, kind)]
+    return [form.usage for form in _forms(task, kind)]
 
 
 def open_source(text: str, task: str, kind: str | None = None) -> Source:
@@ -154,7 +166,7 @@ def open_source(text: str, task: str, kind: str | None = None) -> Source:
     name = text.partition(":")[0]
     found = [form for form in forms if form.name == name]
     if not found:
-        expected = ", ".join(form.text for form in forms)
+        expected = ", ".join(form.usage for form in forms)
         raise ValueError(
             f"unknown data {text!r} to {task}; expected one of {expected}{suggestion(name, [f.name for f in forms])}"
         )
@@ -190,13 +202,13 @@ def _fashion_mnist(place: str, split: str) -> Found:
     return _pictures(pictures, FASHION_MNIST_LABELS, channels=1, size=(28, 28))
 
 
-def _coco(annotations: str, images: str) -> Found:
-    examples = coco_instances(annotations, images)
+def _coco(annotations: str, images: str, **options: bool) -> Found:
+    examples = coco_instances(annotations, images, **options)
     return Found(examples, len(examples), tuple(examples.class_names[label] for label in sorted(examples.class_names)))
 
 
-def _instances(images: str, instances: str, classes: str | None = None) -> Found:
-    examples = instance_folder(images, instances, classes)
+def _instances(images: str, instances: str, classes: str | None = None, *, upright: bool = True) -> Found:
+    examples = instance_folder(images, instances, classes, upright=upright)
     return Found(examples, len(examples), classes=None if classes else 1)
 
 
@@ -208,21 +220,23 @@ def _pronunciations(place: str, split: str) -> Found:
     return _pairs([(list(word), said) for word, listed in cmudict(place, split) for said in listed])
 
 
+# Annotations were made on raw pixels, whatever the EXIF orientations of the pictures say.
+RAW: dict[str, dict[str, Any]] = {"raw": {"upright": False}}
 TOKENS: dict[str, Any] = {"unit": "pairs of sentences", "kind": "tokens"}
 CAPTIONS: dict[str, Any] = {"unit": "pictures with captions"}
 MNIST = Form(f"mnist:SOURCE{SPLIT}", _mnist, "train")
 FASHION_MNIST = Form(f"fashion_mnist:FOLDER{SPLIT}", _fashion_mnist, "train")
 SOURCES: dict[str, list[Form]] = {
     "segment": [
-        Form("folder:IMAGES,MASKS", lambda images, masks: _masks(folder(images, masks))),
-        Form(f"voc:ROOT{SPLIT}", lambda root, split: _masks(voc(root, split)), "train"),
+        Form("folder:IMAGES,MASKS", lambda *places, **options: _masks(folder(*places, **options)), options=RAW),
+        Form(f"voc:ROOT{SPLIT}", lambda *places, **options: _masks(voc(*places, **options)), "train", RAW),
         Form(f"tfds:NAME{SPLIT}", lambda name, split: _masks(tfds_segmentation(name, split)), "train"),
         Form(f"blue_marble{SPLIT}", lambda split: _masks(blue_marble(split), BLUE_MARBLE_LABELS), "train"),
     ],
     "classify": [Form("folder:ROOT", lambda root: _pictures(*class_folder(root))), MNIST, FASHION_MNIST],
     "detect": [
-        Form("coco:ANNOTATIONS.json,IMAGES", _coco),
-        Form("instances:IMAGES,INSTANCES[,CLASSES]", _instances),
+        Form("coco:ANNOTATIONS.json,IMAGES", _coco, options=RAW | {"skip_broken": {"skip_broken": True}}),
+        Form("instances:IMAGES,INSTANCES[,CLASSES]", _instances, options=RAW),
     ],
     "write": [
         Form("text:SOURCE,TARGET", lambda source, target: _pairs(parallel_text(source, target)), **TOKENS),

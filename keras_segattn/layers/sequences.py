@@ -39,9 +39,15 @@ class NotEqual(keras.layers.Layer):
 class ZeroWhereNot(keras.layers.Layer):
     """Sets vectors `(batch, T, size)` to zero where a mask `(batch, T)` is false.
 
+    Keras' mask of the vectors passes through unchanged.
+
     Example:
         >>> vectors = ZeroWhereNot()(vectors, mask)
     """
+
+    def compute_mask(self, inputs: Any, mask: Any) -> Any:
+        """Return the mask of the inputs."""
+        return mask
 
     def call(self, inputs: Any, mask: Any) -> Any:
         """Multiply `inputs` by the mask."""

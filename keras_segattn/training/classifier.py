@@ -18,6 +18,7 @@ from keras_segattn.training.classifier_recipes import (
     ClassifierRecipe,
 )
 from keras_segattn.training.engine import Run, fit
+from keras_segattn.training.label_checks import Labels
 from keras_segattn.training.recipes import resolve_recipe
 from keras_segattn.training.source import Data, Source
 
@@ -109,8 +110,9 @@ def train_classifier(
     chosen = resolve_recipe(recipe, CLASSIFIER_RECIPES)
     model = functional(model)
     classes = check_classifier_model(model)
-    train = Source.of(train_data, "train_data")
-    validation = None if validation_data is None else Source.of(validation_data, "validation_data")
+    labels = Labels(1, 0, classes - 1)
+    train = Source.of(train_data, "train_data", labels)
+    validation = None if validation_data is None else Source.of(validation_data, "validation_data", labels)
     for source in (train, validation):
         if source is not None:
             check_classifier_batch(source.first_batch(0), model, classes, source.name)

@@ -14,6 +14,7 @@ from keras_segattn.layers import Proposals
 from keras_segattn.ops.boxes import encode_boxes
 from keras_segattn.ops.roi_align import roi_align
 from keras_segattn.training.distribution import replicas
+from keras_segattn.training.label_checks import Labels, checked
 from keras_segattn.training.region_targets import Matches, choose_regions, match, mean_where, smooth_l1
 from keras_segattn.training.trainer import Trainer
 
@@ -144,10 +145,8 @@ class RegionTrainer(Trainer):
         Raises:
             ValueError: if the detector lacks a label of the data, or arguments are given that have no effect.
         """
-        given = inspect.signature(keras.Model.fit).bind(self, *arguments, **named).arguments
-        for name in ("x", "validation_data"):
-            self.check_labels(given.get(name), name)
-        return super().fit(*arguments, **named)
+        call = inspect.signature(keras.Model.fit).bind(self, *arguments, **named)
+        return super().fit(**self.with_checked_labels(call))
 
     def evaluate(self, *arguments: Any, **named: Any) -> Any:
         """Compute the losses; the arguments are those of `keras.Model.evaluate`.
@@ -155,9 +154,19 @@ class RegionTrainer(Trainer):
         Raises:
             ValueError: if the detector lacks a label of the data.
         """
-        given = inspect.signature(keras.Model.evaluate).bind(self, *arguments, **named).arguments
-        self.check_labels(given.get("x"), "x")
-        return super().evaluate(*arguments, **named)
+        call = inspect.signature(keras.Model.evaluate).bind(self, *arguments, **named)
+        return super().evaluate(**self.with_checked_labels(call))
+
+    def with_checked_labels(self, call: inspect.BoundArguments) -> dict[str, Any]:
+        """Return the arguments of a call, with data whose labels are checked: the first now, all when they are read."""
+        given = {name: value for name, value in call.arguments.items() if name != "self"}
+        given |= given.pop("kwargs", {})
+        most = self.classes - 1
+        for name in {"x", "validation_data"} & given.keys():
+            self.check_labels(given[name], name)
+            if not isinstance(given[name], InstanceBatches):  # whose labels were all checked
+                given[name] = checked(given[name], Labels("classes", -most, most), name)
+        return given
 
     def check_labels(self, data: Any, name: str) -> None:
         """Raise `ValueError` if the detector lacks a label: of all `InstanceBatches`, or of the first other batch."""

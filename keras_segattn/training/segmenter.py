@@ -13,6 +13,7 @@ from keras_segattn.graph import functional
 from keras_segattn.metrics.scores import SCORES, SegmentationScores
 from keras_segattn.training.distribution import distributed_loss, replica_count, replicated_model, strategy_of
 from keras_segattn.training.engine import Run, fit, plain
+from keras_segattn.training.label_checks import Labels
 from keras_segattn.training.recipes import resolve_recipe
 from keras_segattn.training.segmentation_recipes import SEGMENTATION_RECIPES, SegmentationRecipe
 from keras_segattn.training.source import Data, Source, check_batch, check_logits, check_model
@@ -117,8 +118,9 @@ def train_segmenter(
 
     model = functional(model)
     classes = check_model(model)
-    train = Source.of(train_data, "train_data")
-    validation = None if validation_data is None else Source.of(validation_data, "validation_data")
+    labels = Labels(1, 0, classes - 1, ignore_label)
+    train = Source.of(train_data, "train_data", labels)
+    validation = None if validation_data is None else Source.of(validation_data, "validation_data", labels)
     batch = train.first_batch(0)
     check_batch(batch, model, ignore_label, train.name)
     if validation is not None:

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_segattn import graph
+from keras_segattn.training.label_checks import Labels, checked
 
 
 class EpochBatches(Protocol):
@@ -35,14 +36,16 @@ class Source:
         data: data that the user gave.
         name: name of the data in error messages.
         steps: number of batches per epoch.
+        labels: place and range of the labels, which are checked in every batch that is trained or evaluated on.
     """
 
     data: Data
     name: str
     steps: int
+    labels: Labels | None = None
 
     @classmethod
-    def of(cls, data: Data, name: str) -> "Source":
+    def of(cls, data: Data, name: str, labels: Labels | None = None) -> "Source":
         """Wrap `data`; a dataset that does not know its length is counted in one pass.
 
         Raises:
@@ -69,7 +72,7 @@ class Source:
             )
         if steps == 0:
             raise ValueError(f"{name} is empty: it holds no batch")
-        return cls(data, name, steps)
+        return cls(data, name, steps, labels)
 
     @property
     def by_epoch(self) -> bool:
@@ -86,10 +89,10 @@ class Source:
     def epochs(self, first: int, last: int) -> tuple[Any, int | None]:
         """Return data and `steps_per_epoch` with which `fit` trains the epochs `first` to `last - 1`."""
         if isinstance(self.data, tf.data.Dataset):
-            return shardable(self.data), None
+            return shardable(self._checked(self.data)), None
         if isinstance(self.data, keras.utils.PyDataset):
-            return self.data, None
-        epochs = tf.data.Dataset.range(first, last).flat_map(self.data)
+            return self._checked(self.data), None
+        epochs = tf.data.Dataset.range(first, last).flat_map(lambda epoch: self._checked(self.data(epoch)))
         epochs = epochs.apply(tf.data.experimental.assert_cardinality((last - first) * self.steps))
         return shardable(epochs.prefetch(tf.data.AUTOTUNE)), self.steps
 
@@ -105,7 +108,10 @@ class Source:
 
     def rest_of_epoch(self, epoch: int, step: int) -> tuple[Any, int]:
         """Return data and `steps_per_epoch` with which `fit` trains an epoch without its first `step` batches."""
-        return shardable(self.data(epoch).skip(step)), self.steps - step
+        return shardable(self._checked(self.data(epoch)).skip(step)), self.steps - step
+
+    def _checked(self, data: Any) -> Any:
+        return data if self.labels is None else checked(data, self.labels, self.name)
 
 
 def shardable(dataset: tf.data.Dataset) -> tf.data.Dataset:

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-from keras_segattn.visualize.figure import DPI, names_of, shortened, to_image
+from keras_segattn.visualize.figure import DPI, cut_note, names_of, shortened, to_image
 
 # More classes than this leave no room for a number in every cell.
 _NUMBERED = 15
@@ -23,6 +23,8 @@ _NUMBERED = 15
 _MIDDLE_GREY = 0.179
 # Largest numbers of classes with a name at an axis, of lines in a legend, and of points of a line.
 _NAMED, _LISTED, _POINTS = 100, 24, 2000
+# Largest number of charts side by side.
+_CHARTS = 12
 _PANELS = ("loss", "scores", "learning rate")
 # The colours of Okabe and Ito that are visible on white.
 _LINES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
@@ -142,7 +144,7 @@ def line_charts(panels: Sequence[Panel]) -> Image.Image:
     """Draw charts side by side over one legend; lines of the same name have the same colour in all charts.
 
     Args:
-        panels: charts, at least one, each with at least one line.
+        panels: charts, at least one, each with at least one line; of more than 12, the first are drawn, with a note.
 
     Returns:
         RGB image.
@@ -156,8 +158,12 @@ def line_charts(panels: Sequence[Panel]) -> Image.Image:
     """
     if not panels or not all(panel.lines for panel in panels):
         raise ValueError(f"expected at least one panel, each of at least one line, received {panels!r}")
+    note = cut_note(_CHARTS, len(panels), "charts")
+    panels = panels[:_CHARTS]
     names = list(dict.fromkeys(name for panel in panels for name in panel.lines))
     figure = _new_figure(4.8 * len(panels), 4.4)
+    if note:
+        figure.suptitle(note)
     handles: dict[str, Line2D] = {}
     for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False).flat, panels, strict=True):
         for name, (x, y) in panel.lines.items():
@@ -218,7 +224,7 @@ def _thinned(x: Sequence[float], y: Sequence[float]) -> tuple[Sequence[float], S
 
 def _note(lines: Sequence[object]) -> str | None:
     """Return the title of a legend that leaves out lines, or `None`."""
-    return f"the first {_LISTED} of {len(lines)} lines" if len(lines) > _LISTED else None
+    return cut_note(_LISTED, len(lines), "lines") or None
 
 
 def _panel(name: str) -> str:

@@ -16,6 +16,8 @@ from keras_segattn.files import replaced
 DPI = 100
 # Largest number of letters of a name, and of pixels of a picture, that are drawn.
 LETTERS, PIXELS = 48, 12_000_000
+# Largest number of pictures with titles on one page.
+PANELS = 120
 
 
 def to_image(figure: Figure) -> Image.Image:
@@ -56,6 +58,11 @@ def format_of(path: str | os.PathLike[str], formats: Collection[str], expected: 
     if found not in formats:
         raise ValueError(f"{os.fspath(path)}: expected {expected}, received {suffix!r}")
     return found
+
+
+def cut_note(shown: int, count: int, what: str) -> str:
+    """Return the note on a drawing that leaves out things, such as `"the first 120 of 400 pictures"`, or `""`."""
+    return f"the first {shown} of {count} {what}" if shown < count else ""
 
 
 def shortened(text: str) -> str:

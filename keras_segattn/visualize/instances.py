@@ -6,12 +6,14 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from keras_segattn.visualize.colours import palette
-from keras_segattn.visualize.figure import reduced, reduction, shortened
+from keras_segattn.visualize.figure import cut_note, reduced, reduction, shortened
 
 # Opacity of a mask over the picture.
 ALPHA = 0.45
 # A smaller picture is enlarged until its longer side has this many pixels, so that labels can be read.
 LEAST_SIDE = 512
+# Largest number of instances that are drawn.
+MOST = 300
 
 
 def draw_instances(
@@ -33,7 +35,8 @@ def draw_instances(
         names: names of the classes from 1 on; `None` shows their numbers.
 
     Returns:
-        RGB image, enlarged where the picture is small; a picture of more than 12 megapixels is drawn smaller.
+        RGB image, enlarged where the picture is small; a picture of more than 12 megapixels is drawn smaller. Of more
+        than 300 instances the first are drawn, with a note.
 
     Raises:
         ValueError: if a shape or dtype is wrong, or a class has no name.
@@ -48,7 +51,7 @@ def draw_instances(
     factor = max(1, -(-LEAST_SIDE // max(image.shape[:2])))
     pixels = image.repeat(factor, axis=0).repeat(factor, axis=1).astype("float32")
     colours = palette(8)[np.arange(len(boxes)) % 7]  # without black
-    order = range(len(boxes) - 1, -1, -1)
+    order = range(min(len(boxes), MOST) - 1, -1, -1)
     if masks is not None:
         for i in order:
             mask = np.asarray(masks[i][::division, ::division], bool)
@@ -74,6 +77,10 @@ def draw_instances(
         y = y1 - bottom - 4 if y1 - bottom - 4 >= 0 else y1
         pen.rectangle((x, y, x + right - left + 4, y + bottom + 4), fill=colour)
         pen.text((x + 2, y + 1), label, fill="black" if sum(colour) > 380 else "white", font=font)
+    if note := cut_note(MOST, len(boxes), "instances"):
+        corner = (2, drawn.height - 2)
+        pen.rectangle(pen.textbbox(corner, note, font=font, anchor="ld"), fill="black")
+        pen.text(corner, note, fill="white", font=font, anchor="ld")
     return drawn
 
 

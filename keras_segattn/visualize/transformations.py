@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from keras_segattn.arguments import check_choice, check_positive_integer
 from keras_segattn.ops.grids import control_points
 from keras_segattn.visualize.colours import palette
+from keras_segattn.visualize.figure import PANELS, cut_note, shortened
 
 # Smaller pictures are enlarged until their longer side, with the margin, has this many pixels: a single picture, and
 # each of several.
@@ -117,7 +118,7 @@ def transformer_panels(
     The frames of the outputs have the colours of the grids' outlines.
 
     Args:
-        images: pictures of one shape, see `sampled_grid`.
+        images: pictures of one shape, see `sampled_grid`; of more than 120, the first are drawn, with a note.
         grids: `(n, rows, columns, 2)`, one grid per picture.
         transformed: outputs of the transformer, pictures like `images` of any one size.
         titles: titles above the pairs, such as the predicted classes.
@@ -151,7 +152,7 @@ def transformer_panels(
     if margin is None:
         margin = margin_of(grids, align_corners, np.shape(images[0]))
     pairs = []
-    for number, (image, grid, warped) in enumerate(zip(images, grids, transformed, strict=True)):
+    for number, (image, grid, warped) in enumerate(zip(images[:PANELS], grids, transformed, strict=False)):
         drawn = sampled_grid(
             image,
             grid,
@@ -163,7 +164,8 @@ def transformer_panels(
             size=size,
         )
         pairs.append((drawn, _framed(_picture(warped), drawn.height)))
-    return _page(pairs, titles, heading, min(columns, count))
+    note = cut_note(PANELS, count, "pictures")
+    return _page(pairs, titles, ", ".join(filter(None, (heading, note))), min(columns, len(pairs)))
 
 
 def margin_of(grids: Sequence[np.ndarray], align_corners: bool, shape: Sequence[int]) -> float:
@@ -232,11 +234,11 @@ def _page(
     size = (columns * width + _OUTER, -(-len(pairs) // columns) * height + top)
     page = Image.new("RGB", size, "white")
     pen = ImageDraw.Draw(page)
-    pen.text((_OUTER, _OUTER // 2), heading, fill="black", font=ImageFont.load_default(size=18))
+    pen.text((_OUTER, _OUTER // 2), shortened(heading), fill="black", font=ImageFont.load_default(size=18))
     for number, (left, right) in enumerate(pairs):
         x, y = _OUTER + number % columns * width, top + number // columns * height
         if titles is not None:
-            pen.text((x, y + 1), titles[number], fill="black", font=ImageFont.load_default(size=14))
+            pen.text((x, y + 1), shortened(titles[number]), fill="black", font=ImageFont.load_default(size=14))
             y += _TEXT
         page.paste(left, (x, y))
         page.paste(right, (x + left.width + _INNER, y))

@@ -37,6 +37,10 @@ class Inert:
     def __setstate__(self, state: Any) -> None:
         del state
 
+    def append(self, item: Any) -> None:
+        """Drop the item of a list."""
+        del item
+
     def extend(self, items: Any) -> None:
         """Drop the items of a list."""
         del items
@@ -56,7 +60,8 @@ class InertDict(dict[Any, Any]):
 _NUMBERS = (
     "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 bfloat16 complex64 complex128"
 )
-_BUILTINS = "bool bytearray bytes complex dict float frozenset int list object range set slice str tuple"
+_SMALL_NUMBERS = "qint8 quint8 qint32 float8_e4m3fn float8_e5m2"
+_BUILTINS = "Ellipsis bool bytearray bytes complex dict float frozenset int list object range set slice str tuple"
 _PATHS = "Path PosixPath WindowsPath PurePath PurePosixPath PureWindowsPath"
 _CONFIGS = "Config ConfigDict CfgNode AttributeDict EasyDict Dict"
 # Module → names of the values that programs keep beside tensors. None is imported: a placeholder stands for each.
@@ -65,7 +70,7 @@ _INERT = {
     "types": "SimpleNamespace",
     "builtins": _BUILTINS,
     "__builtin__": f"{_BUILTINS} long unicode xrange",
-    "collections": "deque",
+    "collections": "ChainMap deque",
     "datetime": "date datetime time timedelta timezone",
     "decimal": "Decimal",
     "fractions": "Fraction",
@@ -75,11 +80,17 @@ _INERT = {
     "numpy": f"{_NUMBERS} bool_ str_",
     "numpy.core.multiarray": "scalar",
     "numpy._core.multiarray": "scalar",
+    "numpy.ma": "MaskedArray",
+    "numpy.ma.core": "_mareconstruct MaskedArray",
     "numpy.random._pickle": "__randomstate_ctor __bit_generator_ctor __generator_ctor",
     "numpy.random.bit_generator": "SeedSequence __pyx_unpickle_SeedSequence",
     "numpy.random._mt19937": "MT19937",
     "numpy.random._pcg64": "PCG64",
-    "torch": f"{_NUMBERS} bfloat16 device strided sparse_coo contiguous_format preserve_format channels_last",
+    "torch": f"{_NUMBERS} {_SMALL_NUMBERS} device strided sparse_coo sparse_csr contiguous_format preserve_format "
+    "channels_last per_tensor_affine per_channel_affine Generator",
+    "torch._C": "Generator",
+    "torch._utils": "_rebuild_sparse_tensor _rebuild_sparse_csr_tensor _rebuild_nested_tensor _rebuild_qtensor "
+    "_rebuild_tensor_v3 _rebuild_meta_tensor_no_storage",
     "torch.serialization": "_get_layout",
     "torch.torch_version": "TorchVersion",
     "torchvision.transforms.functional": "InterpolationMode",

@@ -9,6 +9,8 @@ from keras_segattn.weights.weight_file import Layout, WeightFile, unreadable
 
 FORMAT = "safetensors file"
 LAYOUT_KEY = "keras_segattn.layout"
+# Types that NumPy has, and bfloat16. Tensors of others, such as 8-bit floats, count as ignored.
+DTYPES = frozenset({"BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64", "F16", "BF16", "F32", "F64"})
 
 
 def read(path: Path) -> WeightFile:
@@ -29,5 +31,7 @@ def read(path: Path) -> WeightFile:
         if named not in ("keras", "torch"):
             raise unreadable(path, f"layout 'keras' or 'torch' under {LAYOUT_KEY!r}", repr(named))
         layout: Layout = "keras" if named == "keras" else "torch"
-        tensors = {name: file.get_tensor(name) for name in list(file.keys())}
-    return WeightFile(path, FORMAT, layout, tensors)
+        names = list(file.keys())
+        known = [name for name in names if file.get_slice(name).get_dtype() in DTYPES]
+        tensors = {name: file.get_tensor(name) for name in known}
+    return WeightFile(path, FORMAT, layout, tensors, tuple(name for name in names if name not in tensors))

@@ -91,14 +91,18 @@ def unwrapped(file: WeightFile, known: Collection[str]) -> WeightFile:
 
     Returns:
         The file with that state dict, whose `format` says what was chosen. Numbers beside the layers, such as
-        `n_averaged`, count as ignored.
+        `n_averaged`, and networks under other prefixes that fit as well, count as ignored.
     """
     choices = [_Choice.best(state, known) for state in (file, *file.others)]
     chosen = max(choices, key=lambda choice: choice.score)
     tensors, ignored = {}, list(chosen.state.ignored)
     for name, value in chosen.state.tensors.items():
-        short = chosen.plain[name].removeprefix(chosen.prefixes[0])
-        if "." not in short and value.ndim == 0 and short not in known:
+        plain, (prefix, *others) = chosen.plain[name], chosen.prefixes
+        short = plain.removeprefix(prefix)
+        beside = any(plain.startswith(other) and plain.removeprefix(other) in known for other in others)
+        if beside and short not in known:
+            ignored.append(name)  # of another whole network, such as the teacher of this student
+        elif "." not in short and value.ndim == 0 and short not in known:
             ignored.append(name)
         else:
             # A name that the file also has without the prefix stays as it is.

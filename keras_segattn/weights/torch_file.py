@@ -7,10 +7,10 @@ unpickler that knows only the few names that describe tensors, and maps them to 
 import io
 import pickle
 import zipfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 
@@ -25,7 +25,8 @@ LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_START = pickle.dumps(LEGACY_MAGIC, protocol=2)
 FORMAT = "PyTorch checkpoint"
 
-# Storage class of torch → dtype; bfloat16 is the upper half of a float32 and widened on reading.
+# Storage class of torch → dtype; bfloat16 is the upper half of a float32 and widened on reading. Quantised and untyped
+# storages belong to tensors that are skipped.
 _DTYPES = {
     "DoubleStorage": "f8",
     "FloatStorage": "f4",
@@ -37,6 +38,12 @@ _DTYPES = {
     "CharStorage": "i1",
     "ByteStorage": "u1",
     "BoolStorage": "?",
+    "ComplexFloatStorage": "c8",
+    "ComplexDoubleStorage": "c16",
+    "QInt8Storage": "i1",
+    "QUInt8Storage": "u1",
+    "QInt32Storage": "i4",
+    "UntypedStorage": "u1",
 }
 _HINT = "; to bring a whole model, save its state_dict() with torch.save instead"
 
@@ -89,7 +96,13 @@ class _Tensor:
 
 
 class _TorchUnpickler(RestrictedUnpickler):
+    """Unpickler of a checkpoint; `storages` are those that it names, by their keys."""
+
     hint = _HINT
+
+    def __init__(self, file: IO[bytes]) -> None:
+        super().__init__(file)
+        self.storages: dict[str, _Storage] = {}
 
     def resolve(self, module: str, name: str) -> Any:
         if module in ("torch", "torch.storage") and name in _DTYPES:
@@ -110,7 +123,7 @@ class _TorchUnpickler(RestrictedUnpickler):
             raise pickle.UnpicklingError(f"an unknown kind of storage {pid!r}")
         if any(view is not None for view in pid[5:]):  # before PyTorch 0.4, a storage could be part of another
             raise pickle.UnpicklingError(f"a storage {key!r} that is a view of another one")
-        return _Storage(storage_type, str(key), size)
+        return self.storages.setdefault(str(key), _Storage(storage_type, str(key), size))
 
 
 def is_archive(names: Collection[str]) -> bool:
@@ -175,15 +188,17 @@ def _open_zip(path: Path, file: BinaryIO) -> tuple[Any, Callable[[_Storage], np.
 
 
 def _open_legacy(path: Path, file: BinaryIO) -> tuple[Any, Callable[[_Storage], np.ndarray]]:
-    magic, _protocol, system, content, keys = (_TorchUnpickler(file).load() for _ in range(5))
+    magic, _protocol, system = (_TorchUnpickler(file).load() for _ in range(3))
+    unpickler = _TorchUnpickler(file)
+    content = unpickler.load()
+    keys = _TorchUnpickler(file).load()
     if magic != LEGACY_MAGIC:
         raise unreadable(path, f"a {FORMAT}", "another kind of pickle")
     little = system["little_endian"]
     # Each storage follows as its number of elements (8 bytes) and their bytes, in the order of the keys.
-    described = {storage.key: storage for storage in _storages(content)}
     starts = {}
     for key in keys:
-        storage = described[str(key)]
+        storage = unpickler.storages[str(key)]
         size = int.from_bytes(file.read(8), "little" if little else "big")
         if storage.size != size:
             raise ValueError(f"{size} elements in storage {key!r}, not {storage.size}")
@@ -197,16 +212,3 @@ def _open_legacy(path: Path, file: BinaryIO) -> tuple[Any, Callable[[_Storage], 
         return storage.type.array(file.read(storage.nbytes), "<" if little else ">")
 
     return content, fetch
-
-
-def _storages(content: Any) -> list[_Storage]:
-    """List the storages of all tensors in nested containers."""
-    storages, seen, waiting = [], set(), [content]
-    while waiting:
-        content = waiting.pop()
-        if isinstance(content, _Tensor):
-            storages.append(content.storage)
-        elif isinstance(content, Mapping | list | tuple) and id(content) not in seen:
-            seen.add(id(content))
-            waiting += content.values() if isinstance(content, Mapping) else content
-    return storages

@@ -131,7 +131,7 @@ def test_a_wrong_file_is_told_when_opened(write, content, message):
         ([[1, 2, 3, 4, 5, float("nan")]], "finite numbers"),
         ([[1, 2, 3, 4, 5, 1e9]], "finite numbers up to 1,000,000"),
         ({"size": [8, 6], "counts": COMPRESSED}, "a mask of its picture's size"),
-        ({"size": [HEIGHT, WIDTH]}, "counts to be a list of whole numbers, found None"),
+        ({"size": [HEIGHT, WIDTH]}, r"\.counts to be a list of whole numbers, found None"),
         ({"size": [HEIGHT, WIDTH], "counts": [13.5, 34.5]}, "whole number, found 13.5"),
         ({"size": [HEIGHT, WIDTH], "counts": [1, 2]}, "sum to height × width"),
         ({"size": [HEIGHT, WIDTH], "counts": [60, -12]}, "sum to height × width"),
@@ -145,7 +145,7 @@ def test_a_wrong_file_is_told_when_opened(write, content, message):
 )
 def test_a_wrong_mask_is_told_when_opened(write, segmentation, message):
     path = write(change(["annotations", 2, "segmentation"], segmentation))
-    with pytest.raises(ValueError, match=f"annotation 5: expected segmentation to be .*{message}.*skip_broken=True"):
+    with pytest.raises(ValueError, match=f"annotation 5: expected segmentation.*{message}.*skip_broken=True"):
         coco_instances(path, path.parent)
 
 
@@ -212,7 +212,7 @@ def test_files_of_windows_tools_are_read(write, encoding):
     assert len(coco_instances(path, path.parent)) == 2
 
 
-@pytest.mark.parametrize("form", [int, float, str])
+@pytest.mark.parametrize("form", [int, float, str, "{}.0".format], ids=["1", "1.0", "'1'", "'1.0'"])
 def test_whole_numbers_in_the_forms_that_tools_write(write, form):
     content = copy.deepcopy(CONTENT)
     for section, names in {
@@ -228,6 +228,12 @@ def test_whole_numbers_in_the_forms_that_tools_write(write, form):
     assert objects["label"].tolist() == [2, 1, 2]
     assert objects["is_crowd"].tolist() == [False, True, False]
     np.testing.assert_array_equal(objects["mask"], [RECTANGLE] * 3)
+
+
+@pytest.mark.parametrize("value", [True, False, "True", "False", "true", "false", None])
+def test_flags_in_the_forms_that_tools_write(write, value):
+    path = write(change(["annotations", 0, "iscrowd"], value))
+    assert bool(coco_instances(path, path.parent)[0]["objects"]["is_crowd"][0]) is (str(value).lower() == "true")
 
 
 FIELDS = {

@@ -39,6 +39,15 @@ def test_one_class(folders):
     assert len(scenes[1]["objects"]["label"]) == 0
 
 
+def test_a_void_value_that_hides_all_objects_is_told(folders):
+    images, numbers, _ = folders
+    for path in numbers.iterdir():
+        Image.fromarray((NUMBERS == 1).astype(np.uint8) * 255).save(path)
+    with pytest.warns(UserWarning, match=r"a\.png and 1 others hold no numbers but 0 and the void value 255"):
+        instance_folder(images, numbers, void=255)
+    assert len(instance_folder(images, numbers)[0]["objects"]["label"]) == 1
+
+
 def test_class_pictures_mappings_and_json_agree(folders, tmp_path):
     images, numbers, classes = folders
     mapping = {"a": {1: 8, 700: 3}, "b": {}}

@@ -354,14 +354,14 @@ def test_masks_of_0_and_255_have_a_palette(folders, mode):
     np.testing.assert_array_equal(found["segmentation_mask"][..., 0], labels() > 0)
 
 
-def written(tmp_path, orientation, *, mask_turned):
+def written(tmp_path, orientation, *, mask_turned, form="PNG"):
     """Write a picture with an EXIF orientation, and a mask of it in the forms that the readers of masks take."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     for name in ("images", "JPEGImages", "masks", "SegmentationClass", "ImageSets/Segmentation"):
         (tmp_path / name).mkdir(parents=True)
     mask = (labels() > 0).astype(np.uint8)
-    Image.fromarray(mask[..., None].repeat(3, -1) * 255).save(tmp_path / "images" / "a.png", exif=exif)
+    Image.fromarray(mask[..., None].repeat(3, -1) * 255).save(tmp_path / "images" / "a.png", form, exif=exif)
     (tmp_path / "JPEGImages" / "a.jpg").write_bytes((tmp_path / "images" / "a.png").read_bytes())
     for name in ("masks", "SegmentationClass"):
         Image.fromarray(mask).save(tmp_path / name / "a.png", **({"exif": exif} if mask_turned else {}))
@@ -404,8 +404,9 @@ READERS = {
 
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
-def test_annotations_of_raw_pixels_of_turned_photographs(tmp_path, reader, orientation):
-    root = written(tmp_path, orientation, mask_turned=False)
+@pytest.mark.parametrize("form", ["PNG", "TIFF"])
+def test_annotations_of_raw_pixels_of_turned_photographs(tmp_path, reader, orientation, form):
+    root = written(tmp_path, orientation, mask_turned=False, form=form)
     image, mask = READERS[reader](root, upright=False)
     np.testing.assert_array_equal(image[..., 0] > 0, mask > 0)
     if orientation in (6, 8):

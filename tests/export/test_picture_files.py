@@ -2,6 +2,7 @@
 
 import functools
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -39,6 +40,18 @@ def xmp(orientation):
     return f'<x tiff:Orientation="{orientation}"/>'.encode()
 
 
+def signed_exif(orientation):
+    """Return EXIF data with the orientation as a signed number of 16 bits, which Pillow takes."""
+    entry = struct.pack("<HHIhH", TURN, 8, 1, orientation, 0)
+    return b"Exif\0\0II" + struct.pack("<HIH", 42, 8, 1) + entry + bytes(4)
+
+
+def compressed_xmp(orientation):
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", xmp(orientation).decode(), zip=True)
+    return info
+
+
 def texts(**named):
     info = PngImagePlugin.PngInfo()
     for key, value in named.items():
@@ -71,6 +84,8 @@ REFUSED = {
     "turned JPEG": (file_of(RGB, "JPEG", exif=exif(6)), "turn the picture"),
     "mirrored JPEG": (file_of(RGB, "JPEG", exif=exif(2)), "turn the picture"),
     "JPEG turned by XMP": (file_of(RGB, "JPEG", xmp=xmp(8)), "turn the picture"),
+    "JPEG turned by a number of another type": (file_of(RGB, "JPEG", exif=signed_exif(6)), "turn the picture"),
+    "PNG with compressed XMP": (file_of(RGB, pnginfo=compressed_xmp(6)), "turn the picture"),
     "turned PNG": (file_of(RGB, exif=exif(3)), "turn the picture"),
     "PNG with hidden EXIF": (file_of(RGB, pnginfo=texts(Raw_profile_type_exif="00")), "turn the picture"),
     "CMYK": (file_of(RGB.convert("CMYK"), "JPEG"), "CMYK"),

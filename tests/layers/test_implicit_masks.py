@@ -28,6 +28,7 @@ from keras_segattn.layers import (
     ResetBeforeGRUCell,
     Reverse,
     UniformAttention,
+    ZeroWhereNot,
 )
 
 SIZE = 4
@@ -149,8 +150,9 @@ def test_the_projected_loop_is_keras_s_loop_with_a_mask(settings, state):
         (Reverse(), STEPS[:, ::-1]),
         (Later(), STEPS),
         (lambda x: Earlier()(x, ops.zeros((3, SIZE))), STEPS),
+        (lambda x: ZeroWhereNot()(x, ops.ones(STEPS.shape, "bool")), STEPS),
     ],
-    ids=["AddBias", "Maxout", "Reverse", "Later", "Earlier"],
+    ids=["AddBias", "Maxout", "Reverse", "Later", "Earlier", "ZeroWhereNot"],
 )
 def test_layers_between_loops_pass_masks_on(layer, mask):
     np.testing.assert_array_equal(mask_of(layer(vectors(STEPS)[1])), mask)

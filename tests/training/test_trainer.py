@@ -1,5 +1,7 @@
 """What Keras' `fit` and callbacks offer works with every trainer, or is refused by name before anything is trained."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -105,6 +107,10 @@ class Read(list):
         return super().__getitem__(place)
 
 
+# Errors of a label out of range: in batches of other kinds, and in data sets.
+ERRORS = (ValueError, tf.errors.InvalidArgumentError)
+
+
 def example_of(name, *labels):
     masks = np.zeros((len(labels), *SIZE), np.uint8)
     masks[:, 5:40, 5:60] = 1
@@ -136,6 +142,16 @@ def test_labels_beyond_the_classes_are_refused_with_the_picture(case):
     for data in (wrong, tf.data.Dataset.from_tensors(wrong)):
         with pytest.raises(ValueError, match=rf"^picture 1 of x has label {classes + 1}, .*classes={classes + 2}"):
             trainer.fit(data, verbose=0)
+    # A data set and an iterator are checked when they are read, batch by batch.
+    later = tf.data.Dataset.from_tensors(x).concatenate(tf.data.Dataset.from_tensors(wrong))
+    for data in (later, iter([x, wrong])):
+        call = inspect.signature(keras.Model.fit).bind(trainer, data, epochs=2)
+        arguments = trainer.with_checked_labels(call)
+        assert arguments["epochs"] == 2
+        read = iter(arguments["x"])
+        next(read)
+        with pytest.raises(ERRORS, match=rf"(?s)batch.{{1,3}}1.{{1,3}}of x holds label.*{classes + 1}"):
+            next(read)
     named = Read(good, dict.fromkeys(range(1, classes), "thing"))
     batches(named).check_classes(classes)
     assert named.reads == 0

@@ -254,7 +254,7 @@ def test_generate_of_classes(flowers, tmp_path):
         ("SqueezeNet1_1", {"labels": ["daisy"]}, "expected 2 names of classes, received 1"),
         ("DCGANDiscriminator", {}, "DCGANDiscriminator has no argument 'classes'"),
         ("DCGANGenerator", {"validation": "folder:x"}, "leave validation out"),
-        ("FCN8s", {}, "expected folder:IMAGES,MASKS"),
+        ("FCN8s", {}, r"expected folder:IMAGES,MASKS\[,raw\]"),
         ("RNNSearch", {}, r"unknown data .* to write; expected one of text:SOURCE,TARGET, cmudict:FILE\[:SPLIT\]$"),
     ],
 )
@@ -271,7 +271,10 @@ def test_other_classes_to_evaluate_on_are_refused(flowers, tmp_path):
 
 
 def test_texts():
-    assert source_forms("detect") == ["coco:ANNOTATIONS.json,IMAGES", "instances:IMAGES,INSTANCES[,CLASSES]"]
+    assert source_forms("detect") == [
+        "coco:ANNOTATIONS.json,IMAGES[,raw][,skip_broken]",
+        "instances:IMAGES,INSTANCES[,CLASSES][,raw]",
+    ]
     assert source_forms("write", "picture")[0] == "coco:CAPTIONS.json,IMAGES"
     with pytest.raises(ValueError, match="did you mean 'folder'"):
         open_source("foldr:pictures", "classify")
@@ -281,6 +284,20 @@ def test_texts():
         open_source("voc:nowhere:val", "segment")
     with pytest.raises(ValueError, match="unknown task"):
         open_source("folder:pictures", "dream")
+
+
+def test_options_of_texts(scenes, tmp_path):
+    (tmp_path / "scenes" / "2.png").unlink()
+    with pytest.raises(FileNotFoundError, match="skip_broken=True leaves them out"):
+        open_source(f"{scenes},raw", "detect")
+    with pytest.warns(UserWarning, match="skipped broken entries"):
+        assert open_source(f"{scenes},raw,skip_broken", "detect").data.count == 1
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (96, 64)).save(tmp_path / "scenes" / "1.png", exif=exif)
+    with pytest.warns(UserWarning, match="skipped broken entries"):
+        found = open_source(f"{scenes},skip_broken,raw", "detect").data.examples
+    assert found[0]["image"].shape == (64, 96, 3)
 
 
 def test_folders_of_pictures(flowers, tmp_path):

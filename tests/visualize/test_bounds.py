@@ -10,7 +10,7 @@ from keras_segattn import visualize
 from keras_segattn.visualize import figure, masks
 from keras_segattn.visualize.attention import TOKENS, alignment, attended_words
 from keras_segattn.visualize.charts import Panel, confusion_matrix, line_charts, training_curves
-from keras_segattn.visualize.figure import LETTERS, reduced, reduction, shortened
+from keras_segattn.visualize.figure import LETTERS, cut_note, reduced, reduction, shortened
 from keras_segattn.visualize.instances import draw_instances
 
 LONG = "letters " * 1250
@@ -41,6 +41,18 @@ DRAWINGS = {
         np.zeros((16, 16, 3), "uint8"), np.arange(256).reshape(16, 16) % 200, labels=classes(200)
     ),
     "panels": lambda: visualize.panels([(LONG, np.zeros((9, 9, 3), "uint8"))], 1),
+    "many panels": lambda: visualize.panels([("", np.zeros((9, 9, 3), "uint8"))] * 10_000, 12),
+    "a wide page of one panel": lambda: visualize.panels([("", np.zeros((9, 9, 3), "uint8"))], 10**9),
+    "charts": lambda: line_charts([Panel("", {"a": ([1, 2], [1, 2])})] * 1000),
+    "many pictures": lambda: visualize.image_grid(np.zeros((4000, 28, 28, 1), "uint8"), 64, scale=20),
+    "many small pictures": lambda: visualize.image_grid(np.zeros((100_000, 8, 8, 1), "uint8"), 400),
+    "a wide page of two pictures": lambda: visualize.image_grid(np.zeros((2, 8, 8, 3), "uint8"), 10**9),
+    "transformers": lambda: visualize.transformer_panels(
+        np.zeros((1000, 9, 9)), np.zeros((1000, 2, 2, 2)), np.zeros((1000, 9, 9)), [LONG] * 1000, columns=12
+    ),
+    "many instances": lambda: draw_instances(
+        np.zeros((9, 9, 3), "uint8"), np.tile([[1, 1, 5, 5]], (10_000, 1)), np.ones(10_000, int)
+    ),
     "instances": lambda: draw_instances(
         np.zeros((9, 9, 3), "uint8"), np.array([[1, 1, 5, 5]]), np.array([1]), np.array([0.5]), names=[LONG]
     ),
@@ -65,6 +77,7 @@ def test_a_cut_is_noted(monkeypatch):
     kept, note = masks._largest({label: str(label) for label in range(50)}, {label: label for label in range(50)})
     assert (list(kept), note) == (list(range(10, 50)), "the 40 largest of 50 classes")
     assert masks._largest({1: "a", 0: "b"}, {0: 1, 1: 2}) == ({0: "b", 1: "a"}, "")
+    assert [cut_note(3, count, "charts") for count in (3, 4)] == ["", "the first 3 of 4 charts"]
     assert shortened("x" * LETTERS) == "x" * LETTERS
     assert (len(shortened(LONG)), shortened(LONG)[-1]) == (LETTERS, "…")
 

@@ -119,6 +119,15 @@ def test_the_chosen_one_of_several_state_dicts_is_named(network, values, save, k
     np.testing.assert_array_equal(network.get_layer("fc").bias, values["fc.bias"] + keys.index(taken))
 
 
+@pytest.mark.parametrize(("prefix", "other"), [("student.", "teacher."), ("", "ema."), ("module.a.", "module.b.")])
+def test_a_second_network_under_another_prefix_is_ignored_and_named(network, values, save, prefix, other):
+    beside = {name: value + 1 for name, value in values.items()}
+    report = weights.load(network, save(tensors(values, prefix) | tensors(beside, other)))
+    assert_filled(network, report, values)
+    assert f"prefix {other.removeprefix('module.')!r} fits too" in report.format
+    assert {other + name for name in values} <= {*report.ignored}
+
+
 def test_the_state_dict_that_fits_is_taken(network, values, save):
     """A checkpoint of several networks, of which the model is the second, with scores as tensors beside them."""
     content = {"model": tensors({"x.weight": np.ones(2, "float32")}), "generator": tensors(values)}
@@ -151,12 +160,15 @@ INERT = {
     "OrderedDict": collections.OrderedDict(a=1),
     "defaultdict": collections.defaultdict(list, {"a": [1]}),
     "deque": collections.deque([1, 2], maxlen=3),
+    "deque of one": collections.deque([1]),
+    "ChainMap, Ellipsis": [collections.ChainMap({"a": 1}), ...],
     "set": {1, 2},
     "complex, range, slice": (1j, range(3), slice(1, 2), frozenset({1}), bytearray(b"x"), b"x"),
     "type": float,
     "NumPy array": np.arange(3.0),
     "NumPy array of texts and objects": [np.array(["a"]), np.array([{}, None], object)],
     "NumPy numbers": [np.float64(0.5), np.int64(3), np.bool_(True)],
+    "NumPy masked array": np.ma.array([1.0, 2.0], mask=[True, False]),
     "NumPy dtype": [np.dtype("float32"), np.float32, np.dtype([("a", "f4")])],
     "NumPy generators": [np.random.default_rng(0), np.random.RandomState(0), np.random.RandomState(0).get_state()],
     "path": [pathlib.PurePosixPath("runs/1"), pathlib.PureWindowsPath("runs"), pathlib.Path("x")],
@@ -174,10 +186,19 @@ def test_inert_values_beside_tensors_are_skipped(network, values, save, kind):
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments"), [("device", ("cpu",)), ("Size", ([3],)), ("float32", None), ("strided", None)]
+    ("name", "arguments"),
+    [
+        ("torch.device", ("cpu",)),
+        ("torch.Size", ([3],)),
+        ("torch.float32", None),
+        ("torch.strided", None),
+        ("torch._utils._rebuild_sparse_tensor", ("x",)),
+        ("torch._utils._rebuild_qtensor", ("x",)),
+        ("torch._utils._rebuild_tensor_v3", ("x",)),
+    ],
 )
 def test_values_of_torch_beside_tensors_are_skipped(network, values, writers, tmp_path, name, arguments):
-    extra = writers.Opcodes.name("torch", name)
+    extra = writers.Opcodes.name(*name.rsplit(".", 1))
     extra += b"" if arguments is None else writers.Opcodes.value(arguments) + b"R"
     described, raw = writers.torch_parts(values)
     program = writers.Opcodes.program({"model": described, "extra": extra})

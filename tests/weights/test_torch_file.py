@@ -170,10 +170,16 @@ def test_files_of_torch_itself(tmp_path, zipped):
         "best": np.float64(0.5),
         "optim_state_dict": optimizer.state_dict(),
         "model_state_dict": state,
+        "others": [
+            torch.eye(2).to_sparse(),
+            torch.zeros(2).to(torch.float8_e4m3fn),
+            torch.zeros(2, dtype=torch.uint16),
+        ],
+        "noise": torch.Generator().get_state(),
     }
     torch.save(checkpoint, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
     file = torch_file.read(tmp_path / "a.pth")
-    assert file.ignored == ("epoch", "best", "optim_state_dict")
+    assert file.ignored == ("epoch", "best", "optim_state_dict", "others", "noise")
     assert list(file.tensors) == list(state)
     for name, tensor in state.items():
         expected = tensor.detach().float() if tensor.dtype == torch.bfloat16 else tensor.detach()

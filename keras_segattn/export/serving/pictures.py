@@ -19,14 +19,17 @@ FILES_TAKEN = (
     "JPEG (grey or colour) and PNG files of at most 50 million pixels are taken, and prepared as `predict` prepares "
     "them; other formats, CMYK, and pictures that EXIF or XMP data turn are refused: turn their pixels beforehand"
 )
-# Entry of EXIF data (in both byte orders, as 16 or 32 bits) or of XMP data that asks to turn the picture; a PNG's text
-# with EXIF data is compressed, so that the graph cannot see what it asks for.
+# Entry of EXIF data (in both byte orders, as 16 or 32 bits, or as any other number, which is not looked at) or of XMP
+# data that asks to turn the picture. EXIF and XMP data may be compressed in a PNG's texts, where the graph cannot see
+# what they ask for.
 TURNED = (
     r"\C*(?:"
-    r"(?:Exif\x00\x00|eXIf)II\*\x00\C*\x12\x01[\x03\x04]\x00\x01\x00\x00\x00[\x02-\x08]|"
-    r"(?:Exif\x00\x00|eXIf)MM\x00\*\C*\x01\x12\x00(?:\x03\x00\x00\x00\x01|\x04\x00\x00\x00\x01\x00\x00)\x00[\x02-\x08]|"
+    r"(?:Exif\x00\x00|eXIf)II\*\x00\C*\x12\x01"
+    r"(?:[\x03\x04]\x00\x01\x00\x00\x00[\x02-\x08]|[\x05\x06\x08-\x12]\x00\x01\x00\x00\x00)|"
+    r"(?:Exif\x00\x00|eXIf)MM\x00\*\C*\x01\x12\x00"
+    r"(?:(?:\x03\x00\x00\x00\x01|\x04\x00\x00\x00\x01\x00\x00)\x00[\x02-\x08]|[\x05\x06\x08-\x12]\x00\x00\x00\x01)|"
     r"tiff:Orientation(?:=\"|>)[2-8]|"
-    r"Raw profile type exif"
+    r"(?:zTXtXML:com\.adobe\.xmp|iTXtXML:com\.adobe\.xmp\x00\x01|Raw profile type exif)"
     r")\C*"
 )
 # Weights of red, green and blue in Pillow's grey, in units of 2⁻¹⁶.
