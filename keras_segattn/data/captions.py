@@ -16,7 +16,7 @@ WORD = re.compile(r"\w(?:[\w\u0300]|\u200d(?=[\w\u0300])|'(?=\w))*")
 # full width, Hebrew's geresh and gershayim, Catalan's middle dot, and the hyphenation point (MidLetter and MidNumLet in
 # Unicode's annex 29, without those that also end sentences).
 APOSTROPHES = frozenset("'\u2019\uff07\u05f3\u05f4\u00b7\u2027")
-# Invisible characters (Unicode's category Cf) that are part of a text's meaning: both joiners and the space of no width.
+# Invisible characters (Unicode's category Cf) that are part of what is read: both joiners and the space of no width.
 SEEN = frozenset("\u200b\u200c\u200d")
 
 

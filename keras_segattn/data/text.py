@@ -40,8 +40,8 @@ def read_lines(path: str | PathLike[str], expected: str) -> list[str]:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is not UTF-8, holds the character U+0000, as UTF-16 and other formats do, or is no intact
-            gzip file; the message names the file and the line.
+        ValueError: if the file is not UTF-8, holds the character U+0000, as UTF-16 does, or is no intact gzip file; the
+            message names the file and the line.
     """
     path = Path(path)
     if not path.is_file():

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_segattn.arguments import is_integer
+
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class NotEqual(keras.layers.Layer):
@@ -13,6 +15,9 @@ class NotEqual(keras.layers.Layer):
     Args:
         token: id to compare with.
 
+    Raises:
+        ValueError: if the token is no integer.
+
     Example:
         >>> NotEqual(0)(keras.ops.array([[5, 2, 0]]))
         <tf.Tensor: shape=(1, 3), dtype=bool, numpy=array([[ True,  True, False]])>
@@ -20,6 +25,8 @@ class NotEqual(keras.layers.Layer):
 
     def __init__(self, token: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if not is_integer(token):
+            raise ValueError(f"token must be an id, received {token!r}")
         self.token = token
 
     def call(self, inputs: Any) -> Any:
