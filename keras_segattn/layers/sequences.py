@@ -60,6 +60,29 @@ class ZeroWhereNot(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
+class MaskedSteps(keras.layers.Layer):
+    """Attaches a mask `(batch, T)` to vectors `(batch, T, size)`, which pass unchanged; both are given in a list.
+
+    Keras' metrics and losses then leave out the steps where the mask is false.
+
+    Example:
+        >>> logits = MaskedSteps()([logits, NotEqual(0)(target)])
+    """
+
+    def compute_mask(self, inputs: Any, mask: Any) -> Any:
+        """Return the given mask."""
+        return inputs[1]
+
+    def call(self, inputs: Any) -> Any:
+        """Return the vectors."""
+        return inputs[0]
+
+    def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
+        """Describe the output: shape and dtype of the vectors."""
+        return keras.KerasTensor(inputs[0].shape, dtype=inputs[0].dtype)
+
+
+@keras.saving.register_keras_serializable(package="keras_segattn")
 class Earlier(keras.layers.Layer):
     """Gives at each step the step before it: `first` `(batch, size)`, then all of `(batch, T, size)` but the last step.
 

@@ -226,6 +226,29 @@ def test_files(variant, tmp_path):
             np.testing.assert_array_equal(found[name], value)
 
 
+def test_metrics_and_losses_of_keras_leave_padding_out():
+    model = tiny()
+    target = np.array([[1, 4, 5, 6], [1, 7, 0, 0]], "int32")
+    following = np.array([[4, 5, 6, 2], [7, 2, 0, 0]], "int32")
+    logits = np.asarray(model({"source": SOURCE, "target": target})["logits"], "float64")
+    following[0, :3] = logits.argmax(-1)[0, :3]
+    counts = target > 0
+    assert following[counts].all()
+    model.compile(
+        "sgd",
+        {"logits": keras.losses.SparseCategoricalCrossentropy(from_logits=True)},
+        metrics={"logits": "sparse_categorical_accuracy"},
+        jit_compile=False,
+    )
+    given = {"logits": following, "attention": following}
+    found = model.test_on_batch({"source": SOURCE, "target": target}, given, return_dict=True)
+    hits = (logits.argmax(-1) == following)[counts]
+    assert 0 < hits.mean() < 1
+    assert found["logits_sparse_categorical_accuracy"] == pytest.approx(hits.mean())
+    each = -np.take_along_axis(log_softmax(logits, axis=-1), following[..., None], -1)[..., 0]
+    assert found["loss"] == pytest.approx(each[counts].mean(), rel=TOLERANCE)
+
+
 def test_gradients_by_differences():
     with double_precision():
         model = tiny()
