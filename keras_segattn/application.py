@@ -281,8 +281,9 @@ def _live(name: str, model: keras.Model, facts: Facts | None, told: dict[str, An
 
 def _of_file(path: Path, facts: Facts | None, told: dict[str, Any]) -> Application:
     """Open a SavedModel or a `.tflite` file."""
+    stored = Facts()
     if facts is None and holds_facts(path):
-        facts = read_facts(path)
+        facts = stored = read_facts(path)
     if facts is None and told["card"] is None and told["task"] is None:
         raise ValueError(
             f"{path} holds no facts (an older version, or another program, wrote it): name the builder that made it "
@@ -294,6 +295,8 @@ def _of_file(path: Path, facts: Facts | None, told: dict[str, Any]) -> Applicati
     signatures = task_of(facts.task).signatures
     opener: Callable[..., Opened] = open_tflite if path.suffix == ".tflite" else open_saved_model
     opened = opener(path, signatures, facts.inputs)
+    if strange := sorted(set(stored.given) - set(opened.shapes)):
+        raise ValueError(f"{path}: its facts are of a model with the inputs {strange}, it has {sorted(opened.shapes)}")
     if path.is_dir() and facts.vocabularies:
         check_vocabularies(path, facts)
     _check_labels(path, facts, opened.outputs)

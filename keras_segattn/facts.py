@@ -87,6 +87,7 @@ class Facts:
         """
         try:
             plain = json.loads(text)
+            plain.pop("model", None)  # `read_facts` compares it with the model
             form = plain.pop("format", None)
             if form != FORMAT:
                 raise FactsError(f"expected facts of format {FORMAT}, found {form!r}; a newer keras_segattn wrote them")
@@ -101,8 +102,9 @@ class Facts:
                 **plain
                 | {
                     "inputs": {name: field_from(kind) for name, kind in plain["inputs"].items()},
-                    "labels": None if labels is None else tuple(labels),
-                    "vocabularies": {name: tuple(tokens) for name, tokens in plain["vocabularies"].items()},
+                    "labels": None if labels is None else _texts("labels", labels),
+                    "vocabularies": {name: _texts(name, tokens) for name, tokens in plain["vocabularies"].items()},
+                    "options": dict(plain["options"]),
                 }
             )
         except FactsError:
@@ -207,13 +209,32 @@ def endpoints_of(model: keras.Model, facts: Facts) -> Mapping[str, Endpoint]:
 
 def write_facts(path: Path, facts: Facts) -> None:
     """Store facts in a model's version directory, or in a `.keras` or `.tflite` file that has none yet."""
+    plain = json.loads(facts.to_json()) | {"model": _digest_of_model(path)}
+    text = json.dumps(plain, indent=2, ensure_ascii=False) + "\n"
     if path.is_dir():
         file = path / "assets.extra" / FACTS_FILE
         file.parent.mkdir(exist_ok=True)
-        file.write_text(facts.to_json(), encoding="utf-8")
+        file.write_text(text, encoding="utf-8")
         return
     with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr(zipfile.ZipInfo(FACTS_FILE, EPOCH), facts.to_json())
+        archive.writestr(zipfile.ZipInfo(FACTS_FILE, EPOCH), text)
+
+
+def _digest_of_model(path: Path) -> str | None:
+    """Return a checksum of the stored model without its facts; `None` for a version directory without variables."""
+    if path.is_dir():
+        index = path / "variables" / "variables.index"  # which holds a checksum of every variable
+        content = index.read_bytes() if index.is_file() else None
+    elif path.suffix == ".keras":
+        with zipfile.ZipFile(path) as archive:
+            members = [(one.filename, one.CRC) for one in archive.infolist() if one.filename != FACTS_FILE]
+        content = json.dumps(sorted(members)).encode()
+    else:
+        content = path.read_bytes()
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                content = content[: min(one.header_offset for one in archive.infolist())]
+    return None if content is None else hashlib.sha256(content).hexdigest()[:16]
 
 
 def holds_facts(path: Path) -> bool:
@@ -242,7 +263,7 @@ def read_facts(path: str | Path) -> Facts:
             `.keras` or `.tflite` file.
 
     Raises:
-        FactsError: if there are no facts, or they cannot be read.
+        FactsError: if there are no facts, they cannot be read, or they belong to another model.
 
     Example:
         >>> read_facts("fcn8s.tflite").labels
@@ -251,10 +272,18 @@ def read_facts(path: str | Path) -> Facts:
     path = Path(path)
     try:
         if path.is_dir():
-            version = newest_version(path) or path
-            return Facts.from_json((version / "assets.extra" / FACTS_FILE).read_bytes())
-        with zipfile.ZipFile(path) as archive:
-            return Facts.from_json(archive.read(FACTS_FILE))
+            path = newest_version(path) or path
+            text = (path / "assets.extra" / FACTS_FILE).read_bytes()
+        else:
+            with zipfile.ZipFile(path) as archive:
+                text = archive.read(FACTS_FILE)
+        facts = Facts.from_json(text)
+        expected = json.loads(text).get("model")
+        if expected is not None and expected != _digest_of_model(path):
+            raise FactsError("the facts are of another model, or the model was changed after they were stored")
+        return facts
+    except FactsError as error:
+        raise FactsError(f"{path}: {error}") from error
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise FactsError(f"{path} holds no {FACTS_FILE} written by keras_segattn: {error}") from error
 
@@ -321,6 +350,13 @@ def _kind(tensor: Any, stamps: list[Stamp], published: Field | None, *, unstampe
         ours = published if isinstance(published, Picture) else Picture()
         return replace(kind, size=ours.size, fit=ours.fit)
     return kind
+
+
+def _texts(name: str, value: Any) -> tuple[str, ...]:
+    """Return a list of texts in JSON as a tuple; raise `TypeError` if it is anything else."""
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise TypeError(f"{name} must be a list of texts, received {value!r:.100}")
+    return tuple(value)
 
 
 def _digest(tokens: Sequence[str]) -> str:

@@ -171,6 +171,8 @@ class Tokens(Field):
     def __post_init__(self) -> None:
         check_positive_integer("size", self.size)
         check_choice("unit", self.unit, ("word", "letter"))
+        for name, value in (("lower", self.lower), ("target", self.target)):
+            check_choice(name, value, (True, False))
         check_choice("form", self.form, ("NFC", None))
 
     @property

@@ -1,5 +1,6 @@
 """One call for models in every stored form: NumPy arrays in and out, pictures as uint8."""
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -90,7 +91,7 @@ def open_saved_model(path: Path, signatures: Sequence[str], kinds: Mapping[str, 
 
 
 def open_tflite(path: Path, signatures: Sequence[str], kinds: Mapping[str, Field]) -> Opened:
-    """Open a `.tflite` file in LiteRT. Its batch size is 1, so examples run one by one.
+    """Open a `.tflite` file in LiteRT. Its batch size is 1, so examples run one by one, also those of several threads.
 
     Args:
         path: path of the file.
@@ -108,6 +109,7 @@ def open_tflite(path: Path, signatures: Sequence[str], kinds: Mapping[str, Field
         raise ValueError(f"{path} is not a readable .tflite file: {error}") from error
     runner = interpreter.get_signature_runner(_chosen(path, signatures, list(interpreter.get_signature_list())))
     details: dict[str, Any] = runner.get_input_details()
+    lock = threading.Lock()
 
     def prepared(name: str, values: np.ndarray) -> np.ndarray:
         ready: np.ndarray = keras.ops.convert_to_numpy(_prepared(kinds, name, values))
@@ -116,7 +118,8 @@ def open_tflite(path: Path, signatures: Sequence[str], kinds: Mapping[str, Field
     def call(given: Arrays) -> Arrays:
         ready = {name: prepared(name, values) for name, values in given.items()}
         count = len(next(iter(ready.values())))
-        made = [runner(**{name: values[i : i + 1] for name, values in ready.items()}) for i in range(count)]
+        with lock:  # an interpreter holds the tensors of one call
+            made = [runner(**{name: values[i : i + 1] for name, values in ready.items()}) for i in range(count)]
         return {name: np.concatenate([one[name] for one in made]) for name in made[0]}
 
     def shapes(tensors: Mapping[str, Any]) -> Shapes:

@@ -1,5 +1,6 @@
 """Models of every form, opened in one way."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import keras
@@ -214,6 +215,15 @@ def test_released_forms_agree():
     assert np.ptp(expected["logits"], axis=0).max() > 10 * half
     for name, values in expected.items():
         np.testing.assert_allclose(found[name], values, atol=half)
+
+
+def test_a_file_of_a_phone_may_be_called_from_several_threads():
+    application = load(RELEASED / "stn_rotated" / "stn_rotated_float16.tflite")
+    digits = np.random.default_rng(0).integers(0, 256, (4, 28, 28, 1), dtype=np.uint8)
+    expected = [application.predict(digit).rows() for digit in digits]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda place: application.predict(digits[place % 4]).rows(), range(40)))
+    assert found == expected * 10
 
 
 def test_a_missing_signature_is_named_with_those_there_are():

@@ -71,6 +71,13 @@ def test_damaged_facts_are_named(damage):
         ({"inputs": {"image": {"kind": "smell"}}}, "damaged.*received 'smell'"),
         ({"inputs": {"image": {"kind": "picture", "std": [0, 0, 0]}}}, "damaged.*std must be positive"),
         ({"vocabularies": None}, "damaged"),
+        ({"vocabularies": {"source": "abc"}, "digests": {}}, "damaged.*source must be a list of texts, received 'abc'"),
+        ({"labels": [1, 2]}, "damaged.*labels must be a list of texts"),
+        ({"options": [1]}, "damaged"),
+        (
+            {"inputs": {"source": {"kind": "tokens", "vocabulary": "source", "size": 9, "lower": "no"}}},
+            "damaged.*lower",
+        ),
     ],
 )
 def test_facts_with_a_damaged_entry_are_refused(changes, message):
@@ -106,6 +113,42 @@ def test_facts_in_a_folder(tmp_path):
     write_facts(tmp_path, FULL)  # again, over the others
     assert [path.name for path in tmp_path.rglob("*.json")] == ["facts.json"]
     assert read_facts(tmp_path) == FULL
+
+
+def served(folder, weights):
+    """Write what the facts of a SavedModel look at: the index of its variables."""
+    (folder / "variables").mkdir(parents=True)
+    (folder / "variables" / "variables.index").write_bytes(weights)
+    write_facts(folder, FULL)
+    return folder
+
+
+def test_facts_of_another_model_are_refused(tmp_path):
+    one, other = (served(tmp_path / name, name.encode()) for name in ("one", "other"))
+    assert read_facts(one) == read_facts(other) == FULL
+    (one / "assets.extra" / "facts.json").write_bytes((other / "assets.extra" / "facts.json").read_bytes())
+    bodies = [tmp_path / "one.tflite", tmp_path / "other.tflite"]
+    for number, path in enumerate(bodies):
+        path.write_bytes(bytes([number]) * 300)
+        write_facts(path, FULL)
+        assert read_facts(path) == FULL
+    bodies[0].write_bytes(bytes([0]) * 300 + bodies[1].read_bytes()[300:])
+    models = [tmp_path / "one.keras", tmp_path / "other.keras"]
+    for seed, path in enumerate(models):
+        keras.utils.set_random_seed(seed)
+        foreign().save(path)
+        write_facts(path, FULL)
+        assert read_facts(path) == FULL
+    with zipfile.ZipFile(models[1]) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(models[0]) as archive:
+        parts["model.weights.h5"] = archive.read("model.weights.h5")
+    with zipfile.ZipFile(models[0], "w") as archive:
+        for name, part in parts.items():
+            archive.writestr(name, part)
+    for path in (one, bodies[0], models[0]):
+        with pytest.raises(FactsError, match=f"{path.name}: the facts are of another model, or the model was changed"):
+            read_facts(path)
 
 
 def test_of_several_versions_the_highest_is_read(tmp_path):

@@ -48,6 +48,7 @@ from keras_segattn.layers import (
     Later,
     LocalAttention,
     LocationAttention,
+    MaskedSteps,
     Maxout,
     Memory,
     NotEqual,
@@ -166,7 +167,8 @@ def RNNSearch(  # noqa: N802 - a builder is named like the model it builds
     Returns:
         Model from a dict `source` int32 `(batch, S)`, padded, each sentence with its end, and `target` int32
         `(batch, T)`, beginning of sentence first, to a dict `logits` float32 `(batch, T, target_vocabulary)` of the
-        word that follows each, and `attention` float32 `(batch, T, S)` (`(batch, T, 1)` without attention).
+        word that follows each, with Keras' mask of the target, and `attention` float32 `(batch, T, S)` (`(batch, T, 1)`
+        without attention).
 
     Raises:
         ValueError: if an argument is wrong.
@@ -217,6 +219,7 @@ def RNNSearch(  # noqa: N802 - a builder is named like the model it builds
         states = Earlier(name="states_before")(found["outputs"], start)
         previous = ZeroWhereNot(name="previous_words")(words, NotEqual(BOS, name="not_first")(target))
         logits = read_out(parts, states, previous, found["context"])
+    logits = MaskedSteps(name="logits_of_words")([logits, NotEqual(PAD, name="target_mask")(target)])
     outputs = {"logits": logits, "attention": found["weights"]}
     return keras.Model({"source": source_input(source), "target": source_input(target)}, outputs, name=name)
 

@@ -21,7 +21,7 @@ from keras_segattn import graph, registry
 from keras_segattn.arguments import check_choice, check_positive_integer
 from keras_segattn.decoding import BeamRules, Decoder, searching, sequence_endpoints
 from keras_segattn.endpoints import Endpoint
-from keras_segattn.fields import BOS, Picture, Tokens, Vectors
+from keras_segattn.fields import BOS, PAD, Picture, Tokens, Vectors
 from keras_segattn.initializers import normal
 from keras_segattn.inputs import check_vocabulary, image_input, source_input, stamped, token_input
 from keras_segattn.layers import (
@@ -29,6 +29,7 @@ from keras_segattn.layers import (
     AttentionLSTMCell,
     AttentionRNN,
     HardAttention,
+    MaskedSteps,
     NotEqual,
     UniformAttention,
     ZeroWhereNot,
@@ -165,6 +166,7 @@ def ShowAttendTell(  # noqa: N802 - a builder is named like the model it builds
     )
     found = AttentionRNN(cell, unroll=unroll, name="decoder")(words, annotations, initial_state=start)
     logits = read_out(parts, found["outputs"], words, found["context"])
+    logits = MaskedSteps(name="logits_of_words")([logits, NotEqual(PAD, name="target_mask")(target)])
     outputs = {"logits": logits, "attention": found["weights"]}
     return keras.Model(inputs | {"target": source_input(target)}, outputs, name=name)
 
@@ -303,6 +305,7 @@ def drawing(model: keras.Model) -> keras.Model:
     start = [model.get_layer(f"initial_{part}").output for part in ("state", "memory")]
     found = decoder(words, annotations, initial_state=start, noise=noise, drawn=drawn)
     logits = read_out(parts, found["outputs"], words, found["context"])
+    logits = MaskedSteps(name="logits_of_words")([logits, NotEqual(PAD, name="target_mask")(model.input["target"])])
     outputs = {"logits": logits, "attention": found["weights"], "choices": found["choices"]}
     return keras.Model(model.input | {"noise": noise, "drawn": drawn}, outputs, name=f"{model.name}_drawing")
 

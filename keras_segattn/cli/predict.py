@@ -1,7 +1,6 @@
 """`segattn predict`: run a model on inputs. `keras_segattn.tasks.options` declares the flags of each task."""
 
 import inspect
-import os
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -153,6 +152,7 @@ def expanded(application: Any, inputs: list[str], named_inputs: dict[str, str]) 
     """Return one tuple of inputs per example: folders become their pictures, and `--input` gives the further inputs.
 
     Raises:
+        FileNotFoundError: if a picture does not exist.
         ValueError: if there are too many or too few inputs, or `--input` names one that the model lacks.
     """
     from keras_segattn.arguments import unknown
@@ -179,6 +179,8 @@ def expanded(application: Any, inputs: list[str], named_inputs: dict[str, str]) 
         raise ValueError(f"expected {first}, a {asked[first].kind.replace('_', ' ')}, behind the model; received none")
     values: list[Any] = []
     for text in inputs:
+        if isinstance(asked[first], Picture) and not Path(text).exists():  # before any result is written
+            raise FileNotFoundError(f"{text}: expected a picture or a folder of pictures, found nothing")
         folder = Path(text) if isinstance(asked[first], Picture) and Path(text).is_dir() else None
         values += [text] if folder is None else pictures_in(folder)
     return [tuple(value if name == first else named_inputs[name] for name in asked) for value in values]
@@ -212,7 +214,7 @@ def targets(place: Path | None, inputs: list[str], noun: str, taken: set[str]) -
         base = re.sub(r"[^\w.-]+", "_", unicodedata.normalize("NFC", stem)).strip("._-")[:NAME_LENGTH]
         base = base.encode()[:NAME_BYTES].decode(errors="ignore") or "output"
         path, number = place / f"{base}_{noun}.png", 1
-        while file_key(path) in taken:
+        while file_key(path) in taken or path.is_dir():
             number += 1
             path = place / f"{base}_{number}_{noun}.png"
         taken.add(file_key(path))
@@ -221,8 +223,12 @@ def targets(place: Path | None, inputs: list[str], noun: str, taken: set[str]) -
 
 
 def file_key(path: str | Path) -> str:
-    """Return a key that two paths share if they may be one file, also where upper and lower case are the same."""
-    return unicodedata.normalize("NFC", os.path.abspath(path)).casefold()  # noqa: PTH100 - texts need not be paths
+    """Return a key that two paths share if they may be one file: through links, and whatever the case of letters."""
+    try:
+        whole = str(Path(path).resolve())
+    except (OSError, RuntimeError, ValueError):  # a text that is no path
+        whole = str(Path(path).absolute())
+    return unicodedata.normalize("NFC", whole).casefold()
 
 
 def is_picture_file(path: Path) -> bool:

@@ -7,11 +7,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from keras_segattn.data.coco_json import BrokenEntries, BrokenEntryError, by_id, field, read_json, string, whole_number
-from keras_segattn.data.text import normalized, read_lines
+from keras_segattn.data.text import normalized, read_lines, without_blank_end
 
 # A word in the shape of a text, see `_shape`: it begins with a letter, and goes on with letters, marks, joiners that a
 # letter or a mark follows, and apostrophes that a letter follows. Digits and `_` count as letters.
-WORD = re.compile(r"\w(?:[\w\u0300]|\u200d(?=[\w\u0300])|['\u2019](?=\w))*")
+WORD = re.compile(r"\w(?:[\w\u0300]|\u200d(?=[\w\u0300])|'(?=\w))*")
+# Signs that stand between the letters of a word, as the apostrophe does: the right quotation mark and the apostrophe of
+# full width, Hebrew's geresh and gershayim, Catalan's middle dot, and the hyphenation point (MidLetter and MidNumLet in
+# Unicode's annex 29, without those that also end sentences).
+APOSTROPHES = frozenset("'\u2019\uff07\u05f3\u05f4\u00b7\u2027")
+# Invisible characters (Unicode's category Cf) that are part of what is read: both joiners and the space of no width.
+SEEN = frozenset("\u200b\u200c\u200d")
 
 
 class Captioned(NamedTuple):
@@ -24,14 +30,16 @@ class Captioned(NamedTuple):
 def tokenize_caption(text: str) -> list[str]:
     """Split a caption into words in lower case and in NFC, without punctuation.
 
-    Combining marks, such as vowel signs, stay with their letters, and an apostrophe within a word stays. Scripts that
-    are written without spaces are not split into words.
+    Combining marks, such as vowel signs, stay with their letters, and an apostrophe within a word stays. Soft hyphens,
+    marks of direction and other invisible characters are left out. Scripts that are written without spaces are not
+    split into words.
 
     Example:
         >>> tokenize_caption("A man's dog, running.")
         ['a', "man's", 'dog', 'running']
     """
-    text = normalized(text, lower=True)
+    # Without what is invisible first, since it may stand between letters that compose.
+    text = normalized("".join(filter(_visible, text)), lower=True)
     return [text[word.start() : word.end()] for word in WORD.finditer("".join(map(_shape, text)))]
 
 
@@ -97,7 +105,7 @@ def flickr_captions(
     """
     broken = BrokenEntries(Path(tokens), skip_broken)
     found: dict[str, list[list[str]]] = {}
-    for number, line in enumerate(read_lines(tokens, "a Flickr token file"), 1):
+    for number, line in enumerate(without_blank_end(read_lines(tokens, "a Flickr token file")), 1):
         try:
             parts = re.fullmatch(r"([^\t/\\]+)#\d+\t(.*)", line)
             if parts is None:
@@ -156,10 +164,17 @@ def karpathy_captions(
     return splits[split]
 
 
+def _visible(character: str) -> bool:
+    """Return whether a character is part of what is read, unlike soft hyphens, marks of direction and the like."""
+    return character in SEEN or unicodedata.category(character) != "Cf"
+
+
 def _shape(character: str) -> str:
-    """Return U+0300 for any combining mark, U+200D for both joiners, and any other character itself."""
+    """Return U+0300 for any combining mark, U+200D for both joiners, ' for what stands in a word like an apostrophe."""
     if unicodedata.category(character).startswith("M"):
         return "\u0300"
+    if character in APOSTROPHES:
+        return "'"
     return "\u200d" if character == "\u200c" else character
 
 
@@ -177,6 +192,10 @@ def _sentences(value: Any) -> list[list[str]]:
 
 
 def _tokens(value: Any) -> list[str]:
-    if not isinstance(value, list) or not value or not all(isinstance(token, str) for token in value):
+    if (
+        not isinstance(value, list)
+        or not value
+        or not all(isinstance(one, str) and one.split() == [one] for one in value)
+    ):
         raise BrokenEntryError("a list of words", value)
     return [normalized(token) for token in value]

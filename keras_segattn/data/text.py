@@ -40,7 +40,8 @@ def read_lines(path: str | PathLike[str], expected: str) -> list[str]:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is not UTF-8, or no intact gzip file; the message names the file and the line.
+        ValueError: if the file is not UTF-8, holds the character U+0000, as UTF-16 does, or is no intact gzip file; the
+            message names the file and the line.
     """
     path = Path(path)
     if not path.is_file():
@@ -50,9 +51,21 @@ def read_lines(path: str | PathLike[str], expected: str) -> list[str]:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             for line in file:
                 text = line.decode("utf-8" if lines else "utf-8-sig")
+                if "\0" in text:
+                    raise ValueError(f"{path}, line {len(lines) + 1}: expected UTF-8, found the character U+0000")
                 lines.append(text.removesuffix("\n").removesuffix("\r"))
+            if path.suffix == ".gz" and not path.stat().st_size:  # Python reads no bytes as a compressed empty text
+                raise EOFError("found no bytes")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}, line {len(lines) + 1}: expected UTF-8: {error}") from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(f"{path}, line {len(lines) + 1}: expected an intact gzip file: {error}") from error
     return lines
+
+
+def without_blank_end(lines: list[str]) -> list[str]:
+    """Return lines without the blank ones at the end, which editors and `cat` append."""
+    count = len(lines)
+    while count and not lines[count - 1].strip():
+        count -= 1
+    return lines[:count]

@@ -1,10 +1,11 @@
 """Tokens and their ids."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from os import PathLike
 
-from keras_segattn.data.text import normalized, read_lines
+from keras_segattn.arguments import check_positive_integer, is_integer
+from keras_segattn.data.text import normalized, read_lines, without_blank_end
 from keras_segattn.fields import BOS, EOS, PAD, UNK
 from keras_segattn.files import replaced
 
@@ -18,10 +19,10 @@ class Vocabulary:
     encoded as a special one but the unknown token: `<eos>` in a text is an unknown word.
 
     Args:
-        tokens: all tokens except these special ones, in the order of their ids from 4.
+        tokens: all tokens except these special ones, in the order of their ids from 4; a text stands for its letters.
 
     Raises:
-        ValueError: if a token is empty, holds white space or occurs twice.
+        ValueError: if the tokens have no order, or a token is empty, holds white space or occurs twice.
 
     Example:
         >>> words = Vocabulary(["a", "dog"])
@@ -30,10 +31,12 @@ class Vocabulary:
     """
 
     def __init__(self, tokens: Iterable[str]) -> None:
+        if isinstance(tokens, Set | Mapping):  # whose order is not that of the ids
+            raise ValueError(f"expected a list of tokens, received {type(tokens).__name__} {tokens!r:.100}")
         self.tokens = (*SPECIAL, *tokens)
         places: dict[str, int] = {}
         for index, token in enumerate(self.tokens):
-            if not token or token.split() != [token]:
+            if not isinstance(token, str) or token.split() != [token]:
                 raise ValueError(f"token {index}: expected a word without white space, received {token!r}")
             if token in places:
                 raise ValueError(f"token {index}: {token!r} is token {places[token]} already")
@@ -56,9 +59,12 @@ class Vocabulary:
             The vocabulary.
 
         Raises:
-            ValueError: if a sentence is a text with white space rather than a list.
+            ValueError: if a sentence is a text with white space rather than a list, or a number is out of range.
         """
-        counts = Counter(normalized(token) for sentence in sentences for token in _checked(sentence))
+        if size is not None and (not is_integer(size) or size < 0):
+            raise ValueError(f"size must be a number of tokens or None, received {size!r}")
+        check_positive_integer("at_least", at_least)
+        counts = Counter(token for sentence in sentences for token in _checked(sentence))
         known = (token for token, n in counts.items() if n >= at_least and token not in SPECIAL)
         return cls(sorted(known, key=lambda token: (-counts[token], token))[:size])
 
@@ -76,12 +82,18 @@ class Vocabulary:
         Raises:
             ValueError: if the tokens are a text with white space rather than a list.
         """
-        return [self._ids.get(normalized(token), UNK) for token in _checked(tokens)]
+        return [self._ids.get(token, UNK) for token in _checked(tokens)]
 
     def decode(self, ids: Iterable[int]) -> list[str]:
-        """Return the tokens of ids up to the end of the sentence, without padding and beginning."""
+        """Return the tokens of ids up to the end of the sentence, without padding and beginning.
+
+        Raises:
+            ValueError: if a number is no id of this vocabulary.
+        """
         tokens = []
         for index in ids:
+            if not is_integer(index) or not 0 <= index < len(self):
+                raise ValueError(f"expected ids of tokens in 0..{len(self) - 1}, received {index!r}")
             if index == EOS:
                 break
             if index not in (PAD, BOS):
@@ -101,7 +113,7 @@ class Vocabulary:
             FileNotFoundError: if there is no such file.
             ValueError: if the file is no such vocabulary; the message says where it differs.
         """
-        tokens = read_lines(path, "a vocabulary")
+        tokens = without_blank_end(read_lines(path, "a vocabulary"))
         if tuple(tokens[: len(SPECIAL)]) != SPECIAL:
             raise ValueError(
                 f"{path}: expected {', '.join(SPECIAL)} on the first lines, found {tokens[: len(SPECIAL)]}"
@@ -112,8 +124,13 @@ class Vocabulary:
             raise ValueError(f"{path}: {error} (line = token + 1)") from error
 
 
-def _checked(sentence: Iterable[str]) -> Iterable[str]:
-    """Return a list of tokens, or a word of letters; raise `ValueError` if it is a text that is not split yet."""
-    if isinstance(sentence, str) and any(map(str.isspace, sentence)):
-        raise ValueError(f"expected a list of tokens, received the text {sentence!r:.100}")
-    return sentence
+def _checked(sentence: Iterable[str]) -> list[str]:
+    """Return the tokens of a list or the letters of a word in NFC; raise `ValueError` for a text that is not split."""
+    if isinstance(sentence, str):
+        if any(map(str.isspace, sentence)):
+            raise ValueError(f"expected a list of tokens, received the text {sentence!r:.100}")
+        return list(normalized(sentence))  # a letter and its accent would be two tokens otherwise
+    tokens = list(sentence)
+    if not all(isinstance(token, str) for token in tokens):
+        raise ValueError(f"expected a list of tokens, received {sentence!r:.100}")
+    return [normalized(token) for token in tokens]

@@ -51,8 +51,10 @@ class SamplingRules:
 def draw(logits: Any, uniform: Any, rules: SamplingRules) -> Any:
     """Draw tokens int32 `(batch,)` from logits `(batch, V)` and noise `(batch,)` in [0, 1).
 
-    The noise is looked up in the cumulative sum of the probabilities, from the most probable token down.
+    The noise is looked up in the cumulative sum of the probabilities, from the most probable token down, in float32
+    whatever the dtypes: in half precision, the sum of many small probabilities would stop to grow.
     """
+    logits, uniform = ops.cast(logits, "float32"), ops.cast(uniform, "float32")
     vocabulary = logits.shape[-1]
     check_forbidden(rules.forbidden, vocabulary)
     if rules.forbidden:

@@ -37,18 +37,29 @@ class Search(keras.layers.Layer):
         mask = (masks or {}).get("annotations")
         return encoded if mask is None else {"mask": mask} | encoded
 
-    def check_finite(self, encoded: dict[str, Any]) -> None:
-        """Raise `ValueError` if tensors are not finite; in a graph, where values are unknown, do nothing."""
-        for name, tensor in encoded.items():
+    def check_values(self, encoded: dict[str, Any], noise: Any = None) -> None:
+        """Raise `ValueError` if tensors differ in their batch, are not finite, or noise is outside [0, 1).
+
+        In a graph, where values are unknown, only the sizes are checked.
+        """
+        given = encoded if noise is None else encoded | {"noise": noise}
+        batches = {name: tensor.shape[0] for name, tensor in given.items() if tensor.shape[0] is not None}
+        if len(set(batches.values())) > 1:
+            raise ValueError(f"expected tensors of equal batches, received {batches}")
+        for name, tensor in given.items():
             try:
                 values = keras.ops.convert_to_numpy(tensor)
             except (NotImplementedError, TypeError):  # a symbolic tensor of TensorFlow, a tracer of JAX
                 return
             if values.dtype.kind == "f":
-                finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
-                if not finite.all():
-                    wrong = np.flatnonzero(~finite).tolist()
-                    raise ValueError(f"expected finite {name}, received NaN or infinity in examples {wrong}")
+                wrong = ~np.isfinite(values)
+                expected, found = f"finite {name}", "NaN or infinity"
+                if name == "noise":
+                    wrong |= (values < 0) | (values > 1)  # rounding to float32 may make a 1
+                    expected, found = "noise in [0, 1)", "other numbers"
+                examples = np.flatnonzero(wrong.any(axis=tuple(range(1, values.ndim)))).tolist()
+                if examples:
+                    raise ValueError(f"expected {expected}, received {found} in examples {examples}")
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that rebuild the layer."""
@@ -78,9 +89,9 @@ class BeamSearch(Search):
         float32 `(batch, K, T, L)`, 0 after the last token.
 
     Raises:
-        TypeError, ValueError: if an argument is wrong, or if `encoded` is not finite. In a graph nothing is raised for
-            the latter: the scores of such an example are NaN or, with `finished="shrink"`, -1e9, and those of the
-            other examples do not change.
+        TypeError, ValueError: if an argument is wrong, the batches of `encoded` differ, or it is not finite. In a graph
+            nothing is raised for the latter: the scores of such an example are NaN or, with `finished="shrink"`, -1e9,
+            and those of the other examples do not change.
 
     Example:
         >>> found = BeamSearch(decoder, bos=1, eos=2, rules=BeamRules(beams=12, length=50))(encoded)
@@ -98,7 +109,7 @@ class BeamSearch(Search):
     def call(self, encoded: dict[str, Any], mask: Any = None) -> dict[str, Any]:
         """Search, and return the dict described above."""
         encoded = self.masked(encoded, mask)
-        self.check_finite(encoded)
+        self.check_values(encoded)
         states, memory = self.decoder.start(encoded, self.rules.beams)
         locations = self.decoder.locations(encoded)
 
@@ -150,7 +161,8 @@ class SampleTokens(Search):
         `(batch, T, L)`, 0 after the last token.
 
     Raises:
-        TypeError, ValueError: if an argument is wrong or, outside of graphs, if `encoded` is not finite.
+        TypeError, ValueError: if an argument is wrong, the batches or the length of the noise differ, or, outside of
+            graphs, if `encoded` is not finite or the noise is outside [0, 1).
 
     Example:
         >>> rules = SamplingRules(length=50, temperature=0.8, nucleus=0.95)
@@ -162,16 +174,16 @@ class SampleTokens(Search):
     def __init__(self, decoder: Decoder, bos: int, eos: int, rules: SamplingRules | None = None, **kwargs: Any) -> None:
         super().__init__(decoder, bos, eos, SamplingRules() if rules is None else rules, **kwargs)
 
-    def build(self, encoded_shape: dict[str, Any], noise_shape: tuple[int | None, ...]) -> None:
+    def build(self, encoded_shape: dict[str, Any], noise_shape: tuple[int | None, ...]) -> None:  # noqa: ARG002
         """Make the weights of a decoder that comes from a file."""
-        if noise_shape[-1] != self.rules.length:
-            raise ValueError(f"noise must be (batch, {self.rules.length}), received the shape {tuple(noise_shape)}")
         self.decoder.build_layers(encoded_shape)
 
     def call(self, encoded: dict[str, Any], noise: Any, encoded_mask: Any = None) -> dict[str, Any]:
         """Draw sequences, and return the dict described above."""
         encoded = self.masked(encoded, encoded_mask)
-        self.check_finite(encoded)
+        if noise.shape[-1] != self.rules.length:
+            raise ValueError(f"noise must be (batch, {self.rules.length}), received the shape {tuple(noise.shape)}")
+        self.check_values(encoded, noise)
         states, memory = self.decoder.start(encoded, 1)
         locations = self.decoder.locations(encoded)
 

@@ -34,7 +34,7 @@ from keras_segattn.layers.resize_mask import ResizeMask
 from keras_segattn.layers.roi_align import RoIAlign
 from keras_segattn.layers.roi_pool import RoIPool
 from keras_segattn.layers.roi_warp import RoIWarp
-from keras_segattn.layers.sequences import Earlier, Later, NotEqual, Reverse, ZeroWhereNot
+from keras_segattn.layers.sequences import Earlier, Later, MaskedSteps, NotEqual, Reverse, ZeroWhereNot
 from keras_segattn.layers.spatial_transformer import SpatialTransformer
 from keras_segattn.layers.transposed_conv2d import TransposedConv2D
 from keras_segattn.layers.uniform_attention import UniformAttention
@@ -68,6 +68,7 @@ __all__ = [
     "LocalAttention",
     "LocalResponseNormalization",
     "LocationAttention",
+    "MaskedSteps",
     "Maxout",
     "Memory",
     "MergeRegions",

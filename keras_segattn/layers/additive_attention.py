@@ -62,7 +62,8 @@ class AdditiveAttention(AttentionScore):
         check_positive_integer("units", units)
         if not is_integer(key_layers) or key_layers < 0:
             raise ValueError(f"key_layers must be an integer from 0, received {key_layers!r}")
-        check_choice("normalize", normalize, (True, False))
+        for name, value in (("key_bias", key_bias), ("score_bias", score_bias), ("normalize", normalize)):
+            check_choice(name, value, (True, False))
         self.normalize = normalize
         self.units, self.key_bias, self.key_layers, self.score_bias = units, key_bias, key_layers, score_bias
         self.query_initializer = keras.initializers.get(query_initializer)

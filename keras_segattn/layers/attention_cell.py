@@ -89,7 +89,14 @@ class AttentionCell(ProjectedCell):
         return seen, [*new, *self.carried(seen, self.previous(states))]
 
     def start(self, states: list[Any], memory: Memory) -> list[Any]:
-        """Return the states before the first step: the given ones, and the attention's first one if it needs one."""
+        """Return the states before the first step: the given ones, and the attention's first one if it needs one.
+
+        Raises:
+            ValueError: if the states are not those of the cell.
+        """
+        sizes = [state.shape[-1] for state in states]
+        if sizes != self.state_sizes:
+            raise ValueError(f"{self.name} expects states of the sizes {self.state_sizes}, received {sizes}")
         return [*states, self.attention.first(memory)] if self.attention.needs_previous else states
 
     def step(self, projected: Any, states: Any, training: bool) -> tuple[Any, list[Any]]:

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_segattn.arguments import check_choice, check_positive_integer
+from keras_segattn.arguments import check_choice, check_positive_integer, is_number
 from keras_segattn.layers.attention_cell import AttentionCell
 from keras_segattn.layers.attention_score import AttentionScore
 
@@ -50,6 +50,8 @@ class AttentionLSTMCell(AttentionCell):
         super().__init__(attention, **kwargs)
         check_positive_integer("units", units)
         check_choice("selector", selector, (None, "scalar", "vector"))
+        if not is_number(forget_bias):
+            raise ValueError(f"forget_bias must be a finite number, received {forget_bias!r}")
         self.units, self.state_sizes, self.selector = units, [units, units], selector
         self.projection = 4 * units
         self.kernel_initializer = keras.initializers.get(kernel_initializer)

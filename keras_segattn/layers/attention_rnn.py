@@ -6,7 +6,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_segattn.arguments import check_choice
 from keras_segattn.layers.attention_cell import AttentionCell
+from keras_segattn.layers.attention_score import check_sizes
 from keras_segattn.layers.projected_rnn import ProjectedRNN
 
 # Arguments of `keras.layers.RNN` that have one value here.
@@ -33,7 +35,7 @@ class AttentionRNN(ProjectedRNN):
         annotation_mask: bool `(batch, L)`, false for padding. If it is `None`, the mask that Keras attaches to
             `annotations` is used, for example that of `keras.layers.Embedding(mask_zero=True)`; Keras passes it as
             `annotations_mask`.
-        initial_state: list of the cell's states `(batch, units)`; zeros if left out.
+        initial_state: list of the cell's states `(batch, units)`, or the only one; zeros if left out.
         mask: bool `(batch, T)`; where it is false, the step leaves the states unchanged and its outputs are zero. If it
             is `None`, the mask that Keras attaches to `sequences` is used; Keras passes it as `sequences_mask`.
         noise: float32 `(batch, T, L)` in [0, 1), the random numbers with which `HardAttention` draws.
@@ -47,7 +49,7 @@ class AttentionRNN(ProjectedRNN):
 
     Raises:
         TypeError: if the cell is not an attention cell, or an argument is one of `keras.layers.RNN` only.
-        ValueError: if a shape is wrong.
+        ValueError: if an argument or a shape is wrong.
 
     Example:
         >>> rnn = AttentionRNN(AttentionGRUCell(1000, AdditiveAttention(1000)))
@@ -61,6 +63,8 @@ class AttentionRNN(ProjectedRNN):
                 "cell must be one of keras_segattn.layers' attention cells, such as AttentionRNNCell around a cell of "
                 f"Keras, received {cell!r}"
             )
+        for name, value in (("unroll", unroll), ("go_backwards", go_backwards)):
+            check_choice(name, value, (True, False))
         refused = sorted(FIXED & kwargs.keys())
         if refused:
             raise TypeError(
@@ -112,15 +116,27 @@ class AttentionRNN(ProjectedRNN):
             raise ValueError("noise and drawn go together: which examples draw, and what with")
         if self.unroll and sequences.shape[1] is None:
             raise ValueError(f"unroll=True needs a known number of steps, received the shape {tuple(sequences.shape)}")
-        mask = sequences_mask if mask is None else mask
-        annotation_mask = annotations_mask if annotation_mask is None else annotation_mask
+        mask = sequences_mask if mask is None else ops.convert_to_tensor(mask)
+        annotation_mask = annotations_mask if annotation_mask is None else ops.convert_to_tensor(annotation_mask)
+        given = None if initial_state is None else keras.tree.flatten(initial_state)
+        check_sizes(
+            {
+                "sequences": (sequences, "BTI"),
+                "annotations": (annotations, "BLD"),
+                "annotation_mask": (annotation_mask, "BL"),
+                "mask": (mask, "BT"),
+                "noise": (noise, "BTL"),
+                "drawn": (drawn, "B"),
+                **{f"initial_state[{place}]": (state, f"B{place}") for place, state in enumerate(given or [])},
+            }
+        )
         dtype = self.compute_dtype
         sequences, annotations = ops.cast(sequences, dtype), ops.cast(annotations, dtype)
         memory = replace(self.cell.attention.remember(annotations, annotation_mask), drawn=drawn)
-        if initial_state is None:
+        if given is None:
             batch = ops.shape(sequences)[0]
-            initial_state = [ops.zeros((batch, size), dtype) for size in self.cell.state_sizes]
-        states = self.cell.start([ops.cast(state, dtype) for state in initial_state], memory)
+            given = [ops.zeros((batch, size), dtype) for size in self.cell.state_sizes]
+        states = self.cell.start([ops.cast(state, dtype) for state in given], memory)
         inputs = self.cell.project(self.cell.drop(sequences, training))
         if noise is not None:
             inputs = ops.concatenate([ops.cast(inputs, noise.dtype), noise], axis=-1)

@@ -1,6 +1,7 @@
 """The base class of attention layers: scores become weights, and weights give a mean of annotations."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -37,6 +38,30 @@ class Seen(NamedTuple):
     context: Any
     weights: Any
     choice: Any
+
+
+def check_sizes(tensors: Mapping[str, tuple[Any, str]]) -> None:
+    """Check that axes of one letter have one size in all tensors, which might be broadcast otherwise.
+
+    Args:
+        tensors: name of a tensor → the tensor, or `None`, and its axes, such as `"BLD"`. Unknown sizes fit every other.
+
+    Raises:
+        ValueError: if a tensor has another rank, or two sizes differ.
+    """
+    sizes: dict[str, tuple[str, int]] = {}
+    for name, (tensor, axes) in tensors.items():
+        if tensor is None:
+            continue
+        shape = tuple(tensor.shape)
+        if len(shape) != len(axes):
+            raise ValueError(f"{name} must have {len(axes)} axes, received the shape {shape}")
+        for axis, size in zip(axes, shape, strict=True):
+            first, known = sizes.setdefault(axis, (name, size)) if size is not None else (name, None)
+            if known != size:
+                raise ValueError(
+                    f"{name} has the shape {shape}, which does not fit {tensors[first][0].shape} of {first}"
+                )
 
 
 class AttentionScore(keras.layers.Layer):
@@ -112,7 +137,9 @@ class AttentionScore(keras.layers.Layer):
 
     def call(self, query: Any, annotations: Any, mask: Any = None, annotations_mask: Any = None) -> dict[str, Any]:
         """Attend once, and return context and weights."""
-        seen = self.attend(query, self.remember(annotations, annotations_mask if mask is None else mask))
+        mask = annotations_mask if mask is None else ops.convert_to_tensor(mask)
+        check_sizes({"query": (query, "BQ"), "annotations": (annotations, "BLD"), "mask": (mask, "BL")})
+        seen = self.attend(query, self.remember(annotations, mask))
         return {"context": seen.context, "weights": seen.weights}
 
     def compute_mask(self, *_: Any) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_segattn.arguments import check_choice
 from keras_segattn.layers.attention_score import AttentionScore, Memory, Seen
 
 # The smallest number whose logarithm is taken, and the greatest float32 below 1, which keep the noise finite.
@@ -28,7 +29,7 @@ class HardAttention(AttentionScore):
     the same noise gives the same locations in every runtime.
 
     Raises:
-        TypeError: if `attention` is not an attention layer.
+        TypeError, ValueError: if an argument is wrong.
 
     Example:
         >>> rnn = AttentionRNN(AttentionLSTMCell(1800, HardAttention(AdditiveAttention(512))))
@@ -39,6 +40,7 @@ class HardAttention(AttentionScore):
         super().__init__(**kwargs)
         if not isinstance(attention, AttentionScore):
             raise TypeError(f"attention must be one of keras_segattn.layers' attentions, received {attention!r}")
+        check_choice("most_probable", most_probable, (True, False))
         self.attention, self.most_probable = attention, most_probable
         self.needs_previous = attention.needs_previous
 
@@ -63,7 +65,7 @@ class HardAttention(AttentionScore):
 
         Where all weights are 0, nothing is chosen.
         """
-        if not self.most_probable and noise is None:
+        if (not self.most_probable and noise is None) or weights.shape[-1] == 0:
             return weights
         # Half precision would round noise to 1, which draws a location whatever its weight is.
         precise = keras.backend.result_type(weights.dtype, "float32")

@@ -43,6 +43,10 @@ class ProjectedRNN(keras.layers.RNN):
     `ResetBeforeGRUCell`. Without the argument `mask`, the mask that Keras attaches to `sequences` is used, for example
     that of `keras.layers.Embedding(mask_zero=True)`; Keras passes it as `sequences_mask`.
 
+    Raises:
+        TypeError: if the cell is no `ProjectedCell`.
+        ValueError: if there are no steps, from which Keras' loop cannot begin.
+
     Example:
         >>> ProjectedRNN(ResetBeforeGRUCell(1000), return_sequences=True)(keras.ops.ones((2, 30, 620))).shape
         TensorShape([2, 30, 1000])
@@ -62,6 +66,8 @@ class ProjectedRNN(keras.layers.RNN):
         sequences_mask: Any = None,
     ) -> Any:
         """Run the loop as `keras.layers.RNN` does."""
+        if sequences.shape[1] == 0:
+            raise ValueError(f"sequences must have at least one step, received the shape {tuple(sequences.shape)}")
         mask = sequences_mask if mask is None else mask
         return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
 
@@ -79,6 +85,9 @@ class ProjectedRNN(keras.layers.RNN):
 
         A layer of its own holds what belongs to this call, so that calls in several threads do not meet.
         """
+        if inputs.shape[1] == 0:  # Keras needs a step to learn the sizes of the outputs
+            last, outputs, _ = self.loop(step, ops.pad(inputs, [(0, 0), (0, 1), (0, 0)]), states, None)
+            return ops.zeros_like(last), outputs[:, :0], states
         loop = keras.layers.RNN(
             _Steps(step, self.state_size),
             return_sequences=self.return_sequences,

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_segattn.arguments import is_integer
+
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class NotEqual(keras.layers.Layer):
@@ -13,6 +15,9 @@ class NotEqual(keras.layers.Layer):
     Args:
         token: id to compare with.
 
+    Raises:
+        ValueError: if the token is no integer.
+
     Example:
         >>> NotEqual(0)(keras.ops.array([[5, 2, 0]]))
         <tf.Tensor: shape=(1, 3), dtype=bool, numpy=array([[ True,  True, False]])>
@@ -20,6 +25,8 @@ class NotEqual(keras.layers.Layer):
 
     def __init__(self, token: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if not is_integer(token):
+            raise ValueError(f"token must be an id, received {token!r}")
         self.token = token
 
     def call(self, inputs: Any) -> Any:
@@ -56,6 +63,29 @@ class ZeroWhereNot(keras.layers.Layer):
     def compute_output_spec(self, inputs: Any, mask: Any) -> keras.KerasTensor:
         """Describe the output: shape and dtype of `inputs`."""
         return keras.KerasTensor(inputs.shape, dtype=inputs.dtype)
+
+
+@keras.saving.register_keras_serializable(package="keras_segattn")
+class MaskedSteps(keras.layers.Layer):
+    """Attaches a mask `(batch, T)` to vectors `(batch, T, size)`, which pass unchanged; both are given in a list.
+
+    Keras' metrics and losses then leave out the steps where the mask is false.
+
+    Example:
+        >>> logits = MaskedSteps()([logits, NotEqual(0)(target)])
+    """
+
+    def compute_mask(self, inputs: Any, mask: Any) -> Any:
+        """Return the given mask."""
+        return inputs[1]
+
+    def call(self, inputs: Any) -> Any:
+        """Return the vectors."""
+        return inputs[0]
+
+    def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
+        """Describe the output: shape and dtype of the vectors."""
+        return keras.KerasTensor(inputs[0].shape, dtype=inputs[0].dtype)
 
 
 @keras.saving.register_keras_serializable(package="keras_segattn")

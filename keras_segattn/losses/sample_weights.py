@@ -1,4 +1,4 @@
-"""Sample weights as losses of sequences take them: one per example, or one per element."""
+"""Shapes of what losses of sequences take: ids and outputs of every step, and weights per example or per element."""
 
 from typing import Any
 
@@ -34,3 +34,21 @@ def fitted_weights(name: str, sample_weight: Any, shape: Any) -> Any:
     for _ in range(len(shape) - len(weights.shape) if len(weights.shape) else 0):
         weights = ops.expand_dims(weights, -1)
     return weights
+
+
+def check_steps(name: str, ids: Any, outputs: Any, expected: str) -> None:
+    """Check that a loss gets ids `(batch, T)` and, for each of them, a vector of the outputs `(batch, T, …)`.
+
+    Args:
+        name: name of the loss in error messages.
+        ids: ids of tokens.
+        outputs: outputs of the model.
+        expected: description of the outputs, such as `"logits (batch, T, vocabulary)"`.
+
+    Raises:
+        ValueError: if the shapes do not fit.
+    """
+    pairs = zip(ids.shape, outputs.shape, strict=False)
+    if (len(ids.shape), len(outputs.shape)) != (2, 3) or any(a != b for a, b in pairs if None not in (a, b)):
+        received = f"{tuple(ids.shape)} and {tuple(outputs.shape)}"
+        raise ValueError(f"{name} expects ids (batch, T) and {expected}, received {received}")

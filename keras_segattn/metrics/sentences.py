@@ -1,5 +1,6 @@
 """Scores of translations and captions, computed by the libraries that publications commonly use."""
 
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,7 +8,9 @@ Sentence = Sequence[str]
 
 
 def bleu(found: Sequence[Sentence], references: Sequence[Sequence[Sentence]]) -> float:
-    """Compute BLEU-4 of the corpus (Papineni et al. 2002) from the tokens as they are, by sacrebleu.
+    """Compute BLEU-4 of the corpus (Papineni et al. 2002) from the given tokens, by sacrebleu.
+
+    Tokens are compared in Unicode's normal form C (NFC).
 
     Args:
         found: one list of tokens per sentence.
@@ -28,14 +31,16 @@ def bleu(found: Sequence[Sentence], references: Sequence[Sequence[Sentence]]) ->
     _check(found, references)
     most = max(map(len, references))
     # sacrebleu takes `None` for a reference that a sentence lacks, which its annotations do not say.
-    columns: Any = [[" ".join(one[i]) if i < len(one) else None for one in references] for i in range(most)]
-    lines = [" ".join(sentence) for sentence in found]
+    columns: Any = [[_line(one[i]) if i < len(one) else None for one in references] for i in range(most)]
+    lines = [_line(sentence) for sentence in found]
     # `force` says that the text is meant to be split into tokens already. Exact matches score 100 up to rounding.
     return min(100.0, sacrebleu.corpus_bleu(lines, columns, tokenize="none", force=True).score)
 
 
 def cider(found: Sequence[Sentence], references: Sequence[Sequence[Sentence]]) -> float:
     """Compute CIDEr-D of the corpus (Vedantam, Zitnick & Parikh, CVPR 2015), as COCO's evaluation does.
+
+    Tokens are compared in Unicode's normal form C (NFC).
 
     Args:
         found: one list of tokens per picture.
@@ -57,8 +62,8 @@ def cider(found: Sequence[Sentence], references: Sequence[Sequence[Sentence]]) -
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("CIDEr needs `pip install pycocoevalcap`") from error
     _check(found, references)
-    given = {i: [" ".join(sentence)] for i, sentence in enumerate(found)}
-    expected = {i: [" ".join(sentence) for sentence in one] for i, one in enumerate(references)}
+    given = {i: [_line(sentence)] for i, sentence in enumerate(found)}
+    expected = {i: [_line(sentence) for sentence in one] for i, one in enumerate(references)}
     return float(Cider().compute_score(expected, given)[0])
 
 
@@ -68,5 +73,15 @@ def _check(found: Sequence[Sentence], references: Sequence[Sequence[Sentence]]) 
             f"expected as many sentences as references, at least one, received {len(found)}, {len(references)}"
         )
     for place, (sentence, one) in enumerate(zip(found, references, strict=True)):
-        if not one or isinstance(sentence, str) or any(isinstance(reference, str) for reference in one):
+        if not one or not all(map(_are_tokens, (sentence, *one))):
             raise ValueError(f"sentence {place}: expected lists of tokens, received {sentence!r} and {one!r:.200}")
+
+
+def _are_tokens(sentence: Any) -> bool:
+    return (
+        isinstance(sentence, Sequence) and not isinstance(sentence, str) and all(isinstance(x, str) for x in sentence)
+    )
+
+
+def _line(sentence: Sentence) -> str:
+    return unicodedata.normalize("NFC", " ".join(sentence))

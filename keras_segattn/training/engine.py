@@ -30,6 +30,9 @@ from keras_segattn.training.precision import dtype_policies, resolve_policy
 from keras_segattn.training.recorder import Recorder, prepare
 from keras_segattn.training.source import Source
 
+# Attributes of batches on which their order depends.
+ORDER = ("batch_size", "shuffle", "seed")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
@@ -145,7 +148,14 @@ def fit(
     check_saving(trainer, run.callbacks)
     strategy = strategy_of(models[0])
     chief = is_chief(strategy)
-    fixed = {**settings, "mixed_precision": run.policy, "steps_per_epoch": train.steps, EPOCHS: run.epochs}
+    order = {name: int(getattr(train.data, name)) for name in ORDER if hasattr(train.data, name)}
+    fixed = {
+        **settings,
+        "mixed_precision": run.policy,
+        "steps_per_epoch": train.steps,
+        "train_data": order,
+        EPOCHS: run.epochs,
+    }
     state = optimizer
     if state is None:
         state = trainer.optimizer

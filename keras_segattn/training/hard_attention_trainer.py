@@ -78,12 +78,15 @@ class HardAttentionTrainer(Trainer):
         """Compute the cost of the captions, plus a term with the gradient for attention weights described above."""
         ids = y["logits"]
         counts = ops.cast(ops.not_equal(ids, 0), "float32")
-        if sample_weight is not None:
-            weight = sample_weight["logits"] if isinstance(sample_weight, dict) else sample_weight
+        if isinstance(sample_weight, dict) and set(sample_weight) - {"logits", "attention", "choices"}:
+            raise ValueError(f"expected sample weights of logits, received those of {sorted(sample_weight)}")
+        weight = sample_weight.get("logits") if isinstance(sample_weight, dict) else sample_weight
+        if weight is not None:
             counts = counts * ops.cast(fitted_weights(type(self).__name__, weight, ops.shape(ids)), "float32")
         log = ops.log_softmax(ops.cast(y_pred["logits"], "float32"), axis=-1)
         log = ops.take_along_axis(log, ops.cast(ids, "int32")[..., None], axis=-1)[..., 0]
-        costs = -ops.sum(log * counts, axis=1)
+        # `where` besides the product, because the logit of padding may be -inf.
+        costs = -ops.sum(ops.where(ops.equal(counts, 0), 0, log) * counts, axis=1)
         weights = ops.sum(counts, axis=1)
         mean_costs = costs / ops.where(weights > 0, weights, 1.0)
         self.cost.update_state(costs)

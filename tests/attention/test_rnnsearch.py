@@ -163,6 +163,41 @@ def test_a_known_batch_of_open_length(finished):
     np.testing.assert_array_equal(traced(SOURCE), search(SOURCE)["tokens"])
 
 
+def test_no_sentences():
+    search, draws = translator(tiny(), BeamRules(2, 4)), sampler(tiny(), SamplingRules(4))
+    assert search(SOURCE[:0])["tokens"].shape == (0, 2, 4)
+    assert draws({"source": SOURCE[:0], "noise": np.zeros((0, 4), "float32")})["tokens"].shape == (0, 4)
+    with pytest.raises(ValueError, match="must have at least one step"):
+        search(SOURCE[:, :0])
+
+
+@pytest.mark.parametrize(
+    ("noise", "message"),
+    [
+        (
+            np.full((2, 4), np.nan, "float32"),
+            r"noise in \[0, 1\), received other numbers in examples \[0, 1\]",
+        ),
+        (np.array([[0.1] * 4, [0.1, -0.1, 1, 0]], "float32"), r"other numbers in examples \[1\]"),
+        (np.full((2, 4), 1.5, "float32"), "expected noise"),
+        (np.zeros((2, 3), "float32"), r"noise must be \(batch, 4\), received the shape \(2, 3\)"),
+        (np.zeros((1, 4), "float32"), r"expected tensors of equal batches, received .*'noise': 1"),
+    ],
+)
+def test_noise_that_cannot_be_looked_up_is_refused(noise, message):
+    draws = sampler(tiny(), SamplingRules(4))
+    encoded = {"annotations": np.ones((2, 5, 16), "float32"), "state": np.ones((2, 8), "float32")}
+    with pytest.raises(ValueError, match=message):
+        draws.layers[-1](encoded, noise)
+
+
+def test_states_of_another_batch_are_not_broadcast():
+    layer = translator(tiny(), BeamRules(2, 4)).get_layer("search")
+    encoded = {"annotations": np.ones((2, 5, 16), "float32"), "state": np.ones((1, 8), "float32")}
+    with pytest.raises(ValueError, match=r"equal batches, received .*'annotations': 2, 'state': 1"):
+        layer(encoded)
+
+
 def test_a_sentence_of_nothing_but_padding_is_finite():
     found = translator(tiny(), BeamRules(2, 4))(np.zeros((1, 5), "int32"))
     assert np.isfinite(found["scores"]).all()
@@ -189,6 +224,29 @@ def test_files(variant, tmp_path):
         found = again(inputs)
         for name, value in whole(inputs).items():
             np.testing.assert_array_equal(found[name], value)
+
+
+def test_metrics_and_losses_of_keras_leave_padding_out():
+    model = tiny()
+    target = np.array([[1, 4, 5, 6], [1, 7, 0, 0]], "int32")
+    following = np.array([[4, 5, 6, 2], [7, 2, 0, 0]], "int32")
+    logits = np.asarray(model({"source": SOURCE, "target": target})["logits"], "float64")
+    following[0, :3] = logits.argmax(-1)[0, :3]
+    counts = target > 0
+    assert following[counts].all()
+    model.compile(
+        "sgd",
+        {"logits": keras.losses.SparseCategoricalCrossentropy(from_logits=True)},
+        metrics={"logits": "sparse_categorical_accuracy"},
+        jit_compile=False,
+    )
+    given = {"logits": following, "attention": following}
+    found = model.test_on_batch({"source": SOURCE, "target": target}, given, return_dict=True)
+    hits = (logits.argmax(-1) == following)[counts]
+    assert 0 < hits.mean() < 1
+    assert found["logits_sparse_categorical_accuracy"] == pytest.approx(hits.mean())
+    each = -np.take_along_axis(log_softmax(logits, axis=-1), following[..., None], -1)[..., 0]
+    assert found["loss"] == pytest.approx(each[counts].mean(), rel=TOLERANCE)
 
 
 def test_gradients_by_differences():

@@ -72,3 +72,21 @@ def test_a_place_that_is_no_folder_is_refused_before_anything_runs(tmp_path):
     with pytest.raises(ValueError, match=r"out\.txt: expected an image suffix such as \.png"):
         names(tmp_path / "out.txt", ["a.png"])
     assert names(tmp_path / "new", ["a.png"]) == [tmp_path / "new" / "a_overlay.png"]
+
+
+def test_inputs_behind_links_are_never_overwritten(tmp_path):
+    photos, link = tmp_path / "photos", tmp_path / "link"
+    photos.mkdir()
+    link.symlink_to(photos, target_is_directory=True)
+    (photos / "a_overlay.png").touch()
+    inputs = [str(photos / "a.png"), str(photos / "a_overlay.png")]
+    assert [path.name for path in names(link, inputs)] == ["a_2_overlay.png", "a_overlay_overlay.png"]
+    (tmp_path / "a.png").symlink_to(photos / "a_overlay.png")
+    assert [path.name for path in names(photos, [str(tmp_path / "a.png")])] == ["a_2_overlay.png"]
+    with pytest.raises(ValueError, match=r"a_overlay\.png is an input or another output"):
+        names(photos / "a_overlay.png", [str(tmp_path / "a.png")])
+
+
+def test_folders_are_not_written_as_files(tmp_path):
+    (tmp_path / "a_overlay.png").mkdir()
+    assert [path.name for path in names(tmp_path, ["a.png"])] == ["a_2_overlay.png"]

@@ -78,6 +78,22 @@ def test_combining_marks_stay_with_their_letters(language):
         assert marked_letters("".join(forms[0])) == marked_letters(whole)
 
 
+@pytest.mark.parametrize("sign", ["\xad", "\u200e", "\u200f", "\u2060", "\ufeff", "\u202b", "\u2066", "\u061c"])
+@pytest.mark.parametrize("place", range(4))
+def test_invisible_characters_do_not_change_a_word(sign, place):
+    assert tokenize_caption(f"A {'dog'[:place]}{sign}{'dog'[place:]} runs") == ["a", "dog", "runs"]
+    assert tokenize_caption(f"e{sign}\u0301") == ["é"]
+
+
+@pytest.mark.parametrize("word", ["צה״ל", "צ׳ק", "col·lecció", "don\uff07t", "м\u02bcята", "l\u2019homme"])
+def test_signs_within_words_stay(word):
+    assert tokenize_caption(f"“{word}”: {word}…") == [word, word]
+
+
+def test_a_space_of_no_width_separates_words():
+    assert tokenize_caption("ភាសា\u200bខ្មែរ") == ["ភាសា", "ខ្មែរ"]
+
+
 def marked_letters(text):
     return [character for character in text if unicodedata.category(character)[0] in "LMN"]
 
@@ -129,7 +145,7 @@ def test_flickr_captions(tmp_path):
         (Path("p/1.jpg"), [["a", "dog"], ["the", "dog", "runs"]]),
         (Path("p/2.jpg"), [["two", "birds"]]),
     ]
-    for line in ("1.jpg\tA dog", "1.jpg#0 A dog", "../1.jpg#0\tA dog", ""):
+    for line in ("1.jpg\tA dog", "1.jpg#0 A dog", "../1.jpg#0\tA dog", "\n2.jpg#0\tA dog"):
         path.write_text(f"1.jpg#0\tA dog\n{line}\n")
         with pytest.raises(ValueError, match="line 2: expected NAME#NUMBER"):
             flickr_captions(path, "p")

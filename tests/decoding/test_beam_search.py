@@ -216,3 +216,15 @@ def test_the_greatest_noise_draws_no_excluded_token():
     logits = ops.convert_to_tensor(np.log(np.array([[0.3, 0.3, 0.3, 0.1]], "float32")))
     for rules in (SamplingRules(forbidden=(2,)), SamplingRules(nucleus=0.5)):
         assert int(draw(logits, ops.convert_to_tensor(np.float32([1.0])), rules)[0]) in (0, 1, 3)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_draws_are_as_exact_in_half_precision(dtype):
+    """In half precision, sums of the probabilities of 199 rare tokens would stop below the hundredth that they have."""
+    logits = np.full((1, 200), np.log(0.01 / 199), "float32")
+    logits[0, 0] = np.log(0.99)
+    half = ops.cast(logits, dtype)
+    shares = np.exp(np.asarray(ops.log_softmax(ops.cast(half, "float32"))))[0]
+    noise = (np.arange(10000, dtype="float32") + 0.5) / 10000
+    drawn = np.asarray(draw(ops.broadcast_to(half, (len(noise), 200)), noise, SamplingRules()))
+    assert (drawn == 0).mean() == pytest.approx(shares[0], abs=2e-4)

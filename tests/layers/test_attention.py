@@ -302,6 +302,87 @@ def test_shapes_are_known_before_anything_runs():
     }
 
 
+@pytest.mark.parametrize("hard", [False, True])
+def test_a_loop_without_steps_or_locations(hard):
+    attention = HardAttention(AdditiveAttention(3), most_probable=True) if hard else AdditiveAttention(3)
+    rnn = AttentionRNN(InputFeedingCell(AttentionGRUCell(4, attention), 5))
+    given = [np.full((2, size), 0.5, "float32") for size in (5, 4)]
+    for steps, locations in ((0, 3), (2, 0), (0, 0)):
+        found = rnn(np.ones((2, steps, 3), "float32"), np.ones((2, locations, 6), "float32"), initial_state=given)
+        assert found["weights"].shape == (2, steps, locations)
+        assert found["outputs"].shape == (2, steps, 5)
+        assert not np.asarray(found["context"]).any()
+        assert steps or all((np.asarray(a) == b).all() for a, b in zip(found["states"], given, strict=True))
+    with pytest.raises(ValueError, match=r"must have at least one step, received the shape \(2, 0, 4\)"):
+        ProjectedRNN(ResetBeforeGRUCell(3))(np.ones((2, 0, 4), "float32"))
+
+
+SIZES = {
+    "sequences": (2, 5, 3),
+    "annotations": (2, 4, 6),
+    "annotation_mask": (2, 4),
+    "mask": (2, 5),
+    "noise": (2, 5, 4),
+    "drawn": (2,),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("annotations", (1, 4, 6)),
+        ("annotation_mask", (1, 4)),
+        ("annotation_mask", (2, 3)),
+        ("mask", (1, 5)),
+        ("mask", (2, 5, 1)),
+        ("noise", (2, 1, 4)),
+        ("noise", (2, 5, 1)),
+        ("drawn", (1,)),
+    ],
+)
+def test_nothing_is_broadcast_in_the_loop(name, shape):
+    rnn = AttentionRNN(AttentionGRUCell(4, HardAttention(AdditiveAttention(3))))
+    given = {key: np.ones(size, bool if "mask" in key or key == "drawn" else "float32") for key, size in SIZES.items()}
+    rnn(**given)
+    with pytest.raises(ValueError, match=name):
+        rnn(**given | {name: np.ones(shape, given[name].dtype)})
+
+
+@pytest.mark.parametrize(("annotations", "mask"), [((1, 4, 6), (1, 4)), ((2, 4, 6), (1, 4)), ((2, 4, 6), (2, 3))])
+def test_nothing_is_broadcast_in_an_attention(annotations, mask):
+    with pytest.raises(ValueError, match="which does not fit"):
+        AdditiveAttention(3)(np.ones((2, 4), "float32"), np.ones(annotations, "float32"), np.ones(mask, bool))
+
+
+@pytest.mark.parametrize(
+    "states", [[(1, 4)], [(2, 3)], [(2, 4), (2, 4)], [(2, 4, 1)]], ids=["batch", "size", "two", "rank"]
+)
+def test_initial_states_are_those_of_the_cell(states):
+    rnn = AttentionRNN(AttentionGRUCell(4, AdditiveAttention(3)))
+    steps, annotations = np.ones((2, 5, 3), "float32"), np.ones((2, 4, 6), "float32")
+    with pytest.raises(ValueError, match=r"initial_state\[0\]|expects states of the sizes \[4\]"):
+        rnn(steps, annotations, initial_state=[np.ones(shape, "float32") for shape in states])
+    only = np.ones((2, 4), "float32")
+    one, listed = (rnn(steps, annotations, initial_state=given)["outputs"] for given in (only, [only]))
+    np.testing.assert_array_equal(one, listed)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: AdditiveAttention(3, key_bias="yes"),
+        lambda: AdditiveAttention(3, score_bias=2),
+        lambda: HardAttention(AdditiveAttention(3), most_probable="no"),
+        lambda: AttentionRNN(AttentionGRUCell(3, AdditiveAttention(3)), unroll="no"),
+        lambda: AttentionRNN(AttentionGRUCell(3, AdditiveAttention(3)), go_backwards=None),
+        lambda: AttentionLSTMCell(3, AdditiveAttention(3), forget_bias=float("nan")),
+    ],
+)
+def test_settings_that_would_be_read_as_truth_values_are_refused(make):
+    with pytest.raises(ValueError, match="must be"):
+        make()
+
+
 def test_maxout_takes_the_larger_of_neighbours():
     np.testing.assert_array_equal(Maxout(2)(ops.convert_to_tensor([[1.0, 3.0, -2.0, -5.0]])), [[3.0, -2.0]])
     with pytest.raises(ValueError, match="expected channels in groups of 2, received 3"):

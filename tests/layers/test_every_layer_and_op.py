@@ -158,6 +158,7 @@ LAYERS = {
     "LocalAttention": attention(lambda **policy: layers.LocalAttention(layers.DotAttention(**policy), **policy)),
     "LocalResponseNormalization": (layers.LocalResponseNormalization, lambda batch, n: (pictures(batch, n),)),
     "LocationAttention": attention(partial(layers.LocationAttention, 3, filters=2, width=3)),
+    "MaskedSteps": (layers.MaskedSteps, lambda batch, n: ([floats(batch, n, 4), ids(batch, n) > 0],)),
     "Maxout": sequences(layers.Maxout),
     "MergeRegions": (layers.MergeRegions, lambda batch, n: (floats(batch, n, 3, 3, 2),)),
     "NotEqual": (partial(layers.NotEqual, 0), lambda batch, n: (ids(batch, n),)),

@@ -102,3 +102,52 @@ def test_token_weights_reach_the_loss_through_fit(per_token):
     found = model.evaluate(logits, {"logits": ids}, sample_weight={"logits": given}, batch_size=4, verbose=0)
     wide = weights if per_token else weights[:, :1]
     assert found == pytest.approx((of_tokens(ids, logits) * wide).sum() / 4, rel=1e-5)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_logits_of_minus_infinity_do_not_count_in_padding(smoothing):
+    ids, logits, weights = sentences(3, 5)
+    never = logits.copy()
+    never[ids == 0] = [0.0, *[-np.inf] * 6]  # as if only padding could follow
+    impossible = np.where((ids == 0)[..., None], np.roll(never, 1, axis=-1), logits)
+    loss = SequenceCrossEntropy(smoothing)
+    for given in (never, impossible):
+        assert float(loss(ids, given, weights)) == pytest.approx(float(loss(ids, logits, weights)))
+    unweighted = np.where(ids == 0, np.nan, weights)
+    assert float(loss(ids, logits, unweighted)) == pytest.approx(float(loss(ids, logits, weights)))
+    attention = np.where((ids == 0)[..., None], np.nan, logits)
+    assert float(DoublyStochastic()(ids, attention)) == pytest.approx(float(DoublyStochastic()(ids, logits)))
+
+
+@pytest.mark.parametrize("wrong", [-1, 7, 10**6])
+def test_ids_outside_the_vocabulary_are_no_other_word(wrong):
+    ids, logits, _ = sentences(3, 5)
+    loss = float(SequenceCrossEntropy()(ids, logits))
+    ids[1, 0] = wrong
+    assert np.isnan(float(SequenceCrossEntropy()(ids, logits)))
+    assert float(SequenceCrossEntropy(padding=-100)(np.where(ids == 0, -100, ids)[::2], logits[::2])) == pytest.approx(
+        float(SequenceCrossEntropy()(ids[::2], logits[::2]))
+    )
+    assert float(SequenceCrossEntropy()(ids, logits, np.float32([1, 0, 1]))) < 3 * loss
+
+
+@pytest.mark.parametrize("floatx", ["float16", "bfloat16"])
+def test_losses_of_sentences_are_float32_whatever_keras_default_is(floatx):
+    random = np.random.default_rng(0)
+    ids, logits = random.integers(1, 700, (3, 5)), random.normal(size=(3, 5, 700)).astype("float32")
+    losses = [(SequenceCrossEntropy(), logits), (DoublyStochastic(), abs(logits))]
+    expected = [float(loss(ids, given)) for loss, given in losses]
+    keras.config.set_floatx(floatx)
+    try:
+        found = [float(type(loss)()(ids, given)) for loss, given in losses]
+    finally:
+        keras.config.set_floatx("float32")
+    assert found == expected
+
+
+@pytest.mark.parametrize("loss", [SequenceCrossEntropy(), DoublyStochastic()])
+def test_empty_batches_cost_nothing(loss):
+    ids, logits, weights = sentences(3, 5)
+    assert float(loss(ids[:0], logits[:0])) == float(loss(ids[:0], logits[:0], weights[:0, 0])) == 0.0
+    with pytest.raises(ValueError, match=r"expects ids \(batch, T\) and .*, received \(3, 1\) and \(3, 5, 7\)"):
+        loss(ids[:, :1], logits)

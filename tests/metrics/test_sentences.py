@@ -1,6 +1,7 @@
 """BLEU and CIDEr of token lists, against a BLEU computed here and properties that define CIDEr-D."""
 
 import math
+import unicodedata
 from collections import Counter
 
 import numpy as np
@@ -57,6 +58,16 @@ def test_cider_is_ten_for_the_reference_itself_and_nothing_for_another_picture()
     assert cider(found, [[sentence] for sentence in found[::-1]]) == 0.0
 
 
+@pytest.mark.parametrize(("score", "best"), [(bleu, 100.0), (cider, 10.0)])
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_scores_do_not_depend_on_the_unicode_form(score, best, form):
+    found = [["một", "người", "đàn", "ông"], ["hai", "con", "chó", "nhỏ"]]
+    references = [[[unicodedata.normalize(form, token) for token in one]] for one in found]
+    assert score([[unicodedata.normalize("NFC", token) for token in one] for one in found], references) == (
+        pytest.approx(best)
+    )
+
+
 @pytest.mark.parametrize("score", [bleu, cider])
 @pytest.mark.parametrize(
     ("found", "references", "message"),
@@ -65,6 +76,7 @@ def test_cider_is_ten_for_the_reference_itself_and_nothing_for_another_picture()
         ([["a"]], [], "as many sentences as references"),
         ([["a"]], [[]], "sentence 0: expected lists of tokens"),
         (["a dog"], [[["a", "dog"]]], "sentence 0: expected lists of tokens"),
+        ([[4, 5]], [[[4, 5]]], "sentence 0: expected lists of tokens"),
     ],
 )
 def test_what_cannot_be_scored(score, found, references, message):

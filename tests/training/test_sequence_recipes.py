@@ -8,7 +8,7 @@ import pytest
 
 from keras_segattn.attention import RNNSearch, ShowAttendTell
 from keras_segattn.data import CaptionBatches, SequenceBatches
-from keras_segattn.training import SEQUENCE_RECIPES, SequenceRecipe
+from keras_segattn.training import SEQUENCE_RECIPES, CheckpointError, SequenceRecipe, train_sequences
 
 
 def rates(optimizer, updates):
@@ -82,3 +82,20 @@ def test_wrong_models_and_counts_are_named():
         SEQUENCE_RECIPES["rnnsearch"].compile(other, 1, 1)
     with pytest.raises(ValueError, match="steps must be a positive integer, received 0"):
         SEQUENCE_RECIPES["rnnsearch"].make_optimizer(1, 0)
+
+
+def test_a_training_does_not_go_on_in_another_order(tmp_path):
+    def train(epochs, **order):
+        model = RNNSearch(9, 9, units=3, embedding=3, maxout=2, alignment=3)
+        pairs = [([4 + i % 5, 5], [4, 5 + i % 4]) for i in range(8)]
+        batches = SequenceBatches(pairs, **{"batch_size": 4, "shuffle": True} | order)
+        train_sequences(model, batches, epochs=epochs, recipe="rnnsearch", run_dir=tmp_path, progress=False)
+
+    train(1)
+    for order, message in (
+        ({"seed": 1}, r"train_data\.seed: 0 in the file, 1 now"),
+        ({"shuffle": False}, r"train_data\.shuffle: 1 in the file, 0 now"),
+        ({"batch_size": 5}, r"train_data\.batch_size: 4 in the file, 5 now"),
+    ):
+        with pytest.raises(CheckpointError, match=message):
+            train(2, **order)
