@@ -71,7 +71,7 @@ class InputFeedingCell(AttentionCell):
             initializer=self.kernel_initializer,
         )
 
-    def drop(self, sequences: Any, training: bool) -> Any:
+    def drop(self, sequences: Any, training: bool | None = None) -> Any:
         """Apply the dropout of the inner cell, then the cell's own."""
         return super().drop(self.cell.drop(sequences, training), training)
 

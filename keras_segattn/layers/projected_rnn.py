@@ -25,7 +25,7 @@ class ProjectedCell(keras.layers.Layer):
         return self.step(self.project(inputs), states, training)
 
 
-class _Steps:
+class Steps:
     """The step of one call in the form of a cell, as Keras' loop requires."""
 
     def __init__(self, step: Step, state_size: list[int]) -> None:
@@ -80,7 +80,7 @@ class ProjectedRNN(keras.layers.RNN):
         A layer of its own holds what belongs to this call, so that calls in several threads do not meet.
         """
         loop = keras.layers.RNN(
-            _Steps(step, self.state_size),
+            Steps(step, self.state_size),
             return_sequences=self.return_sequences,
             go_backwards=self.go_backwards,
             stateful=self.stateful,
