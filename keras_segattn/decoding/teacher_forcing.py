@@ -63,7 +63,7 @@ class TeacherForcing(DecoderLoop, EndpointLayer):
         self, decoder: Decoder, sampling_probability: float | None = None, seed: int | None = None, **kwargs: Any
     ) -> None:
         super().__init__(decoder, **kwargs)
-        known = is_number(sampling_probability) and 0 <= sampling_probability <= 1  # type: ignore[operator]
+        known = is_number(sampling_probability) and 0 <= sampling_probability <= 1
         if sampling_probability is not None and not known:
             raise ValueError(
                 f"sampling_probability must be a number from 0 to 1 or None, received {sampling_probability!r}"

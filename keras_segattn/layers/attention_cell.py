@@ -52,7 +52,7 @@ class AttentionCell(ProjectedCell):
             self.attention.built = True
 
     def drop(self, sequences: Any, training: bool | None = None) -> Any:
-        """Apply the dropout to the inputs of all steps `(batch, T, size)`; `None` takes `training` of the layer around."""
+        """Apply the dropout to the inputs of all steps `(batch, T, size)`; `None` takes `training` from outside."""
         return sequences if self.input_dropout is None else self.input_dropout(sequences, training=training)
 
     def gated(self, context: Any, states: list[Any]) -> Any:

@@ -32,6 +32,7 @@ class Steps:
         self.call, self.state_size = step, state_size
 
     def __call__(self, inputs: Any, states: Any) -> tuple[Any, list[Any]]:
+        """Run the step."""
         return self.call(inputs, states)
 
 

@@ -1,5 +1,9 @@
-"""Scores of translations and captions, computed by the libraries that publications commonly use."""
+"""Scores of translations and captions, computed by the libraries that publications commonly use.
 
+Tokens are compared in Unicode's normal form C, in which the readers and vocabularies of this package have them.
+"""
+
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,8 +32,8 @@ def bleu(found: Sequence[Sentence], references: Sequence[Sequence[Sentence]]) ->
     _check(found, references)
     most = max(map(len, references))
     # sacrebleu takes `None` for a reference that a sentence lacks, which its annotations do not say.
-    columns: Any = [[" ".join(one[i]) if i < len(one) else None for one in references] for i in range(most)]
-    lines = [" ".join(sentence) for sentence in found]
+    columns: Any = [[_line(one[i]) if i < len(one) else None for one in references] for i in range(most)]
+    lines = [_line(sentence) for sentence in found]
     # `force` says that the text is meant to be split into tokens already. Exact matches score 100 up to rounding.
     return min(100.0, sacrebleu.corpus_bleu(lines, columns, tokenize="none", force=True).score)
 
@@ -57,9 +61,13 @@ def cider(found: Sequence[Sentence], references: Sequence[Sequence[Sentence]]) -
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("CIDEr needs `pip install pycocoevalcap`") from error
     _check(found, references)
-    given = {i: [" ".join(sentence)] for i, sentence in enumerate(found)}
-    expected = {i: [" ".join(sentence) for sentence in one] for i, one in enumerate(references)}
+    given = {i: [_line(sentence)] for i, sentence in enumerate(found)}
+    expected = {i: [_line(sentence) for sentence in one] for i, one in enumerate(references)}
     return float(Cider().compute_score(expected, given)[0])
+
+
+def _line(sentence: Sentence) -> str:
+    return unicodedata.normalize("NFC", " ".join(sentence))
 
 
 def _check(found: Sequence[Sentence], references: Sequence[Sequence[Sentence]]) -> None:

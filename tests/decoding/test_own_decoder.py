@@ -44,9 +44,7 @@ def documented_decoder():
 def stack(dropout=0.0):
     """Return a stack of Keras' cells with Luong's scaled attention, as Addons' `AttentionWrapper` made it."""
     cells = keras.layers.StackedRNNCells([keras.layers.LSTMCell(SIZE)])
-    return InputFeedingCell(
-        AttentionRNNCell(cells, GeneralAttention(scale=True), dropout=dropout), 5, activation=None
-    )
+    return InputFeedingCell(AttentionRNNCell(cells, GeneralAttention(scale=True), dropout=dropout), 5, activation=None)
 
 
 def lstm():
@@ -252,7 +250,7 @@ def test_what_cannot_be_decoded_is_refused():
         Decoder(keras.layers.LSTMCell(4), [words, logits])
     with pytest.raises(ValueError, match=r"'logits' must be a Dense layer, received \['words'\]"):
         Decoder(cell, [words])
-    with pytest.raises(ValueError, match="expected one keras.layers.Embedding among the parts"):
+    with pytest.raises(ValueError, match=r"expected one keras\.layers\.Embedding among the parts"):
         Decoder(cell, [logits]).build_layers({"annotations": (None, 4, 3)})
     decoder = Decoder(cell, [words, logits])
     for probability in (-0.1, 1.5, "high", True):

@@ -160,6 +160,9 @@ LAYERS = {
     "LocationAttention": attention(partial(layers.LocationAttention, 3, filters=2, width=3)),
     "Maxout": sequences(layers.Maxout),
     "MergeRegions": (layers.MergeRegions, lambda batch, n: (floats(batch, n, 3, 3, 2),)),
+    "MonotonicAttention": attention(
+        lambda **policy: layers.MonotonicAttention(layers.DotAttention(**policy), **policy)
+    ),
     "NotEqual": (partial(layers.NotEqual, 0), lambda batch, n: (ids(batch, n),)),
     "ObjectScores": (layers.ObjectScores, lambda batch, n: (pictures(batch, n, 6),)),
     "PasteMasks": (

@@ -1,6 +1,7 @@
 """BLEU and CIDEr of token lists, against a BLEU computed here and properties that define CIDEr-D."""
 
 import math
+import unicodedata
 from collections import Counter
 
 import numpy as np
@@ -55,6 +56,16 @@ def test_cider_is_ten_for_the_reference_itself_and_nothing_for_another_picture()
     found = [["a", "small", "dog", "runs"], ["the", "large", "cat", "sits"]]
     assert cider(found, [[sentence] for sentence in found]) == pytest.approx(10.0)
     assert cider(found, [[sentence] for sentence in found[::-1]]) == 0.0
+
+
+@pytest.mark.parametrize("score", [bleu, cider])
+def test_both_unicode_forms_of_a_word_are_one_word(score):
+    composed = [["ein", "Hündchen", "läuft", "über", "Straßen"], ["zwei", "Vögel", "sitzen", "auf", "Bäumen"]]
+    parts = [[unicodedata.normalize("NFD", word) for word in sentence] for sentence in composed]
+    assert parts != composed
+    for found, expected in ((parts, composed), (composed, parts)):
+        best = score(composed, [[sentence] for sentence in composed])
+        assert score(found, [[sentence] for sentence in expected]) == pytest.approx(best)
 
 
 @pytest.mark.parametrize("score", [bleu, cider])
