@@ -54,7 +54,7 @@ def test_tutorials_use_public_names(tutorial):
     code = tutorial.read_text(encoding="utf-8")
     compile(code, str(tutorial), "exec")
     for package, name in re.findall(
-        r"\b(ks|data|decoding|export|layers|losses|training|visualize)\.([A-Za-z_]\w*)", code
+        r"(?<![.\w])(ks|data|decoding|export|layers|losses|training|visualize)\.([A-Za-z_]\w*)", code
     ):
         module = keras_segattn if package == "ks" else import_module(f"keras_segattn.{package}")
         assert hasattr(module, name), f"{package}.{name}"

@@ -9,8 +9,8 @@
 #
 # | `tensorflow_addons.seq2seq` | `keras_segattn` |
 # |---|---|
-# | `AttentionWrapper(cell, mechanism)` | `layers.AttentionRNNCell(cell, mechanism)` inside `layers.InputFeedingCell` |
-# | `attention_layer_size=n` | `layers.InputFeedingCell(…, units=n, activation=None)` |
+# | `AttentionWrapper(cell, mechanism)` | `layers.InputFeedingCell(cell, units, attention=mechanism)` |
+# | `attention_layer_size=n` | `layers.InputFeedingCell(units=n, activation=None)` |
 # | `LuongAttention(units, scale=)` | `layers.GeneralAttention(scale=)`; its units are those of the query |
 # | `BahdanauAttention(units, normalize=)` | `layers.AdditiveAttention(units, normalize=)` |
 # | `BahdanauMonotonicAttention`, `LuongMonotonicAttention` | `layers.MonotonicAttention` around one of the two |
@@ -117,7 +117,7 @@ memory, h, c = keras.layers.LSTM(64, return_sequences=True, return_state=True)(x
 
 # %%
 mechanism = layers.GeneralAttention(scale=True)
-cell = layers.InputFeedingCell(layers.AttentionRNNCell(keras.layers.LSTMCell(64), mechanism), units=64, activation=None)
+cell = layers.InputFeedingCell(keras.layers.LSTMCell(64), units=64, attention=mechanism, activation=None)
 decoder = decoding.Decoder(
     cell, [keras.layers.Embedding(len(words), 32, name="words"), keras.layers.Dense(len(words), name="logits")]
 )

@@ -107,7 +107,7 @@ def test_a_server_takes_and_gives_texts(written_models):
         assert [one.decode() for one in answer.outputs["sentences"][row]] == [" ".join(one.tokens) for one in expected]
         np.testing.assert_allclose(answer.outputs["scores"][row], [one.score for one in expected], atol=1e-5)
     np.testing.assert_array_equal(alone.outputs["sentences"], answer.outputs["sentences"][:1])
-    assert len({tuple(row) for row in answer.outputs["sentences"].tolist()}) > 2
+    assert len(set(answer.outputs["scores"][:, 0].round(4).tolist())) > 4  # it reads what it is given
 
 
 def test_captions_of_files_are_texts(written_models):
