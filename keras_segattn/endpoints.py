@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import keras
 
+from keras_segattn.fields import Field
 from keras_segattn.graph import final_activation, functional
 
 # Name of the last layer of generators.
@@ -43,6 +44,29 @@ class Endpoint:
     function: Callable[[dict[str, Any]], dict[str, Any]]
     inputs: Mapping[str, Spec]
     follows: str | None = None
+
+
+class EndpointLayer:
+    """Mixin of layers that say what a model holding them does, as a card says it for the models of its builder.
+
+    Attributes:
+        task: key of `keras_segattn.tasks.TASKS`, which says what the outputs mean.
+    """
+
+    task: ClassVar[str]
+
+    def kinds(self, model: keras.Model) -> dict[str, Field]:
+        """Return input name → kind, for the inputs of the model whose kinds the layer knows."""
+        raise NotImplementedError
+
+    def endpoints(self, model: keras.Model, options: Mapping[str, Any]) -> Mapping[str, Endpoint]:
+        """Return the functions that the stored forms of the model offer, the default one first."""
+        raise NotImplementedError
+
+
+def endpoint_layer(model: keras.Model) -> EndpointLayer | None:
+    """Return the layer that says what a model does; `None` if there is none."""
+    return next((layer for layer in model.layers if isinstance(layer, EndpointLayer)), None)
 
 
 Made = TypeVar("Made")

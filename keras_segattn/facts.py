@@ -20,7 +20,7 @@ from typing import Any, Literal
 import keras
 
 from keras_segattn import graph
-from keras_segattn.endpoints import Endpoint, scores_of, whole_model
+from keras_segattn.endpoints import Endpoint, endpoint_layer, scores_of, whole_model
 from keras_segattn.fields import UNK, Field, Picture, Tokens, Vectors, field_from
 from keras_segattn.inputs import Stamp
 from keras_segattn.registry import is_registered, model_card, scored_classes
@@ -151,14 +151,16 @@ def facts_of(
     """
     model = graph.functional(model)
     stamps = {tensor.name: _stamps(model, tensor) for tensor in model.inputs}
-    name = card or next((found[0].card for found in stamps.values() if found), None)
+    deciding = endpoint_layer(model)
+    name = card or next((found[0].card for found in stamps.values() if found and deciding is None), None)
     if card is not None:
         name = model_card(card).name
     known = model_card(name) if name is not None and is_registered(name) else None
-    kinds: dict[str, Field] = {}
+    kinds: dict[str, Field] = {} if deciding is None else deciding.kinds(model)
     for tensor in model.inputs:
         published = known.inputs.get(tensor.name) if known else None
-        kinds[tensor.name] = _kind(tensor, stamps[tensor.name], published, unstamped=card is not None)
+        if tensor.name not in kinds:
+            kinds[tensor.name] = _kind(tensor, stamps[tensor.name], published, unstamped=card is not None)
     given = dict(inputs or {})
     if strange := set(given) - set(kinds):
         raise ValueError(f"{model.name!r} has the inputs {sorted(kinds)}, received kinds of {sorted(strange)}")
@@ -169,7 +171,7 @@ def facts_of(
     final = graph.final_activation(scores_of(model)) if model.outputs else None
     facts = Facts(
         card=name,
-        task=task or (known.task if known else None),
+        task=task or (known.task if known else None) or (deciding.task if deciding else None),
         inputs=kinds,
         labels=None if labels is None else tuple(labels),
         vocabularies=words,
@@ -203,8 +205,10 @@ def preprocessing_of(model: keras.Model) -> Picture:
 
 def endpoints_of(model: keras.Model, facts: Facts) -> Mapping[str, Endpoint]:
     """Return the functions that the stored forms of a model offer, the default one first."""
-    make = model_card(facts.card).endpoints if facts.card and is_registered(facts.card) else whole_model
-    return make(model, facts.options)
+    if facts.card and is_registered(facts.card):
+        return model_card(facts.card).endpoints(model, facts.options)
+    deciding = endpoint_layer(model)
+    return whole_model(model, facts.options) if deciding is None else deciding.endpoints(model, facts.options)
 
 
 def write_facts(path: Path, facts: Facts) -> None:

@@ -3,6 +3,7 @@
 Keras keeps both in attributes that are not public. This is the only module that reads them.
 """
 
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -91,6 +92,28 @@ def downstream(model: keras.Model, tensor: Any) -> Iterator[Any]:
                 seen.add(id(node))
                 yield node.operation
                 waiting += node.output_tensors
+
+
+def readers(model: keras.Model, tensor: Any) -> list[Any]:
+    """Return the layers of a model that read a tensor themselves."""
+    return [node.operation for node in calls(model) if any(one is tensor for one in node.input_tensors)]
+
+
+def arguments_of(model: keras.Model, layer: keras.layers.Layer) -> dict[str, Any]:
+    """Return name → value of the arguments of the only call of a layer in a model.
+
+    Raises:
+        ValueError: if the model calls the layer several times.
+    """
+    found = [node.arguments for node in calls(model) if node.operation is layer]
+    if len(found) != 1:
+        raise ValueError(f"expected one call of {layer.name} in the model {model.name}, found {len(found)}")
+    return dict(inspect.signature(layer.call).bind(*found[0].args, **found[0].kwargs).arguments)
+
+
+def mask_of(tensor: Any) -> Any:
+    """Return the mask that Keras attached to a computed tensor, or `None`."""
+    return getattr(tensor, "_keras_mask", None)
 
 
 def computing_only(model: keras.Model, wanted: list[Any]) -> list[str]:

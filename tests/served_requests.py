@@ -34,7 +34,10 @@ def malformed(inputs, specs, kinds):
             wrong |= {"batch of one": array[:1], "larger batch": np.concatenate([array, array[:1]])}
         if array.dtype.kind == "f":
             wrong |= {"NaN": np.full_like(array, np.nan), "infinity": np.full_like(array, np.inf)}
-        if hasattr(kinds.get(name), "vocabulary"):
+        if array.dtype.kind in "OS":
+            texts = {"white space": b" \t", "no UTF-8": b"\xff\xd8\xff", "too long": b"a " * 60_000}
+            wrong |= {what: np.array([array[0], text], object) for what, text in texts.items()}
+        elif hasattr(kinds.get(name), "vocabulary"):
             wrong |= {"negative id": array * 0 - 1, "id beyond the vocabulary": array * 0 + kinds[name].size}
         for what, value in wrong.items():
             yield f"{name}: {what}", inputs | {name: value}

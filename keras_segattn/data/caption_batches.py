@@ -1,6 +1,7 @@
 """Training batches for captioners, from captions and pictures or the features that a backbone computed from them."""
 
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -33,6 +34,8 @@ class CaptionBatches(SequenceBatches):
         >>> batches = CaptionBatches(captions, features.__getitem__, batch_size=64, shuffle=True, name="annotations")
         >>> model.fit(batches, epochs=20)
     """
+
+    sentences: ClassVar[tuple[int, ...]] = (1,)  # the other side of a pair is the index of a picture
 
     def __init__(
         self,

@@ -3,13 +3,13 @@
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from keras_segattn.arguments import check_choice, check_positive_integer
 from keras_segattn.data.epochs import EpochDataset
-from keras_segattn.data.vocabulary import BOS, EOS, PAD
+from keras_segattn.fields import BOS, EOS, PAD, UNK
 
 # The greatest int32.
 LARGEST = 2**31 - 1
@@ -41,12 +41,15 @@ class SequenceBatches(EpochDataset):
         outputs: names of the model's outputs, each of which gets the target.
 
     Raises:
-        ValueError: if an argument is wrong, a side of a pair is empty or holds no ids, or nothing is left.
+        ValueError: if an argument is wrong, a side of a pair is empty, holds no ids or holds an id of padding, beginning
+            or end (0 to 2), or nothing is left.
 
     Example:
         >>> batches = SequenceBatches(pairs, batch_size=80, longest=50, shuffle=True)
         >>> model.fit(batches, epochs=5)
     """
+
+    sentences: ClassVar[tuple[int, ...]] = (0, 1)  # places in a pair that hold sentences
 
     def __init__(
         self,
@@ -73,6 +76,11 @@ class SequenceBatches(EpochDataset):
                 raise ValueError(f"pair {index}: expected ids of tokens, received {source!r:.100} and {target!r:.100}")
             if not len(source) or not len(target):
                 raise ValueError(f"pair {index}: expected tokens on both sides, received {source!r} and {target!r}")
+            if min(min((source, target)[place]) for place in self.sentences) <= EOS:
+                raise ValueError(
+                    f"pair {index}: expected ids of tokens from {UNK}, as padding, beginning and end are added here, "
+                    f"received {source!r:.100} and {target!r:.100}"
+                )
         self.pairs = [pair for pair in pairs if max(map(len, pair)) <= longest]
         self.left_out = len(pairs) - len(self.pairs)
         if not self.pairs:

@@ -5,6 +5,7 @@ from keras_segattn.decoding.decoder import Decoder
 from keras_segattn.decoding.drawing import SamplingRules, draw, sample_tokens
 from keras_segattn.decoding.endpoints import of_words, rules_of, searching, sequence_endpoints
 from keras_segattn.decoding.searches import BeamSearch, SampleTokens
+from keras_segattn.decoding.teacher_forcing import TeacherForcing
 
 __all__ = [
     "BeamRules",
@@ -12,6 +13,7 @@ __all__ = [
     "Decoder",
     "SampleTokens",
     "SamplingRules",
+    "TeacherForcing",
     "beam_search",
     "draw",
     "of_words",

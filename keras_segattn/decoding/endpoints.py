@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 import keras
 from keras import ops
 
+from keras_segattn import graph
 from keras_segattn.decoding.beam_search import BeamRules
-from keras_segattn.decoding.decoder import Decoder
+from keras_segattn.decoding.decoder import Decoder, masked
 from keras_segattn.decoding.drawing import SamplingRules
 from keras_segattn.decoding.searches import BeamSearch
 from keras_segattn.endpoints import Endpoint, Spec
@@ -74,7 +75,15 @@ def sequence_endpoints(
 
     Returns:
         Signature → endpoint, the first being the default.
+
+    Raises:
+        ValueError: if the model has no input `target` or no output `logits`.
     """  # noqa: E501
+    if not isinstance(model.input, dict) or TARGET not in model.input or "logits" not in (model.output or ()):
+        raise ValueError(
+            f"expected a model with dicts of inputs and outputs that hold {TARGET!r} and 'logits', {model.name!r} has "
+            f"the inputs {model.input!r:.200} and the outputs {model.output!r:.200}"
+        )
     rules = rules_of(options)
     greedy = BeamRules(1, rules.length, least=rules.least, forbidden=rules.forbidden)
     inputs = _read(model)
@@ -97,7 +106,8 @@ def sequence_endpoints(
         return {name: value[:, 0] for name, value in found.items() if name != "scores"}
 
     def encode(named: dict[str, Any]) -> dict[str, Any]:
-        states, memory = decoder.start(encoder(tensors(named), training=False), 1)
+        found = encoder(tensors(named), training=False)
+        states, memory = decoder.start(masked(found, graph.mask_of(found["annotations"])), 1)
         mask = {} if memory.mask is None else {"mask": memory.mask}
         numbered = {f"state{number}": state for number, state in enumerate(states)}
         return {"annotations": memory.annotations, "keys": memory.keys, **mask, **numbered}

@@ -8,34 +8,24 @@ import numpy as np
 
 from keras_segattn.arguments import is_integer
 from keras_segattn.decoding.beam_search import BeamRules, beam_search, check_forbidden
-from keras_segattn.decoding.decoder import Decoder
+from keras_segattn.decoding.decoder import Decoder, DecoderLoop, masked
 from keras_segattn.decoding.drawing import SamplingRules, sample_tokens
 
 
-class Search(keras.layers.Layer):
+class Search(DecoderLoop):
     """Base of the searches: a decoder, and the ids of the tokens before the first and after the last."""
 
     kind: type[Any]  # class of the rules
 
     def __init__(self, decoder: Decoder, bos: int, eos: int, rules: Any, **kwargs: Any) -> None:
-        super().__init__(**({"dtype": "float32"} | kwargs))
-        if not isinstance(decoder, Decoder):
-            raise TypeError(f"decoder must be a keras_segattn.decoding.Decoder, received {decoder!r}")
+        super().__init__(decoder, **kwargs)
         for name, token in (("bos", bos), ("eos", eos)):
             if not is_integer(token) or not 0 <= token < decoder.vocabulary:
                 raise ValueError(f"{name} must be an id within 0..{decoder.vocabulary - 1}, received {token!r}")
         if not isinstance(rules, self.kind):
             raise TypeError(f"rules must be {self.kind.__name__}, received {rules!r}")
         check_forbidden(rules.forbidden, decoder.vocabulary)
-        self.decoder, self.bos, self.eos, self.rules = decoder, int(bos), int(eos), rules
-
-    def compute_mask(self, *_: Any) -> None:
-        """Return no mask: where sentences end is an output."""
-
-    def masked(self, encoded: dict[str, Any], masks: Any) -> dict[str, Any]:
-        """Add the mask that Keras attaches to the annotations, unless `encoded` has a mask."""
-        mask = (masks or {}).get("annotations")
-        return encoded if mask is None else {"mask": mask} | encoded
+        self.bos, self.eos, self.rules = int(bos), int(eos), rules
 
     def check_values(self, encoded: dict[str, Any], noise: Any = None) -> None:
         """Raise `ValueError` if tensors differ in their batch, are not finite, or noise is outside [0, 1).
@@ -63,9 +53,7 @@ class Search(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that rebuild the layer."""
-        decoder = keras.saving.serialize_keras_object(self.decoder)
-        rules = asdict(self.rules)
-        return super().get_config() | {"decoder": decoder, "bos": self.bos, "eos": self.eos, "rules": rules}
+        return super().get_config() | {"bos": self.bos, "eos": self.eos, "rules": asdict(self.rules)}
 
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
@@ -108,7 +96,7 @@ class BeamSearch(Search):
 
     def call(self, encoded: dict[str, Any], mask: Any = None) -> dict[str, Any]:
         """Search, and return the dict described above."""
-        encoded = self.masked(encoded, mask)
+        encoded = masked(encoded, (mask or {}).get("annotations"))
         self.check_values(encoded)
         states, memory = self.decoder.start(encoded, self.rules.beams)
         locations = self.decoder.locations(encoded)
@@ -180,7 +168,7 @@ class SampleTokens(Search):
 
     def call(self, encoded: dict[str, Any], noise: Any, encoded_mask: Any = None) -> dict[str, Any]:
         """Draw sequences, and return the dict described above."""
-        encoded = self.masked(encoded, encoded_mask)
+        encoded = masked(encoded, (encoded_mask or {}).get("annotations"))
         if noise.shape[-1] != self.rules.length:
             raise ValueError(f"noise must be (batch, {self.rules.length}), received the shape {tuple(noise.shape)}")
         self.check_values(encoded, noise)

@@ -105,9 +105,7 @@ def as_float32(model: keras.Model) -> keras.Model:
         return model
 
     def in_float32(layer: keras.layers.Layer) -> keras.layers.Layer:
-        config = copy.deepcopy(layer.get_config())
-        config["dtype"] = "float32"
-        return type(layer).from_config(config)
+        return type(layer).from_config(_in_float32(copy.deepcopy(layer.get_config())) | {"dtype": "float32"})
 
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")  # for layers that build others inside
@@ -117,3 +115,14 @@ def as_float32(model: keras.Model) -> keras.Model:
         keras.config.set_dtype_policy(policy)
     copied.set_weights(model.get_weights())
     return copied
+
+
+def _in_float32(config: Any) -> Any:
+    """Return a configuration in which all layers inside the layer compute in float32, too."""
+    if isinstance(config, list | tuple):
+        return type(config)(map(_in_float32, config))
+    if not isinstance(config, dict):
+        return config
+    if config.get("class_name") == "DTypePolicy":
+        return "float32"
+    return {key: _in_float32(value) for key, value in config.items()}

@@ -23,6 +23,7 @@ from keras_segattn.layers.local_attention import LocalAttention
 from keras_segattn.layers.local_response_normalization import LocalResponseNormalization
 from keras_segattn.layers.location_attention import LocationAttention
 from keras_segattn.layers.maxout import Maxout
+from keras_segattn.layers.monotonic_attention import MonotonicAttention
 from keras_segattn.layers.object_scores import ObjectScores
 from keras_segattn.layers.paste_masks import PasteMasks
 from keras_segattn.layers.projected_rnn import ProjectedCell, ProjectedRNN
@@ -72,6 +73,7 @@ __all__ = [
     "Maxout",
     "Memory",
     "MergeRegions",
+    "MonotonicAttention",
     "NotEqual",
     "ObjectScores",
     "PasteMasks",

@@ -51,8 +51,8 @@ class AttentionCell(ProjectedCell):
             self.attention.build((inputs_shape[0], self.units), annotations_shape)
             self.attention.built = True
 
-    def drop(self, sequences: Any, training: bool) -> Any:
-        """Apply the dropout to the inputs of all steps `(batch, T, size)`."""
+    def drop(self, sequences: Any, training: bool | None = None) -> Any:
+        """Apply the dropout to the inputs of all steps `(batch, T, size)`; `None` takes `training` from outside."""
         return sequences if self.input_dropout is None else self.input_dropout(sequences, training=training)
 
     def gated(self, context: Any, states: list[Any]) -> Any:

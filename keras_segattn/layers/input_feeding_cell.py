@@ -7,7 +7,9 @@ from keras import ops
 
 from keras_segattn.arguments import check_choice, check_positive_integer
 from keras_segattn.layers.attention_cell import AttentionCell
-from keras_segattn.layers.attention_score import Memory, Seen
+from keras_segattn.layers.attention_rnn_cell import AttentionRNNCell
+from keras_segattn.layers.attention_score import AttentionScore, Memory, Seen
+from keras_segattn.layers.dot_attention import GeneralAttention
 
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
@@ -20,9 +22,12 @@ class InputFeedingCell(AttentionCell):
     and 3.3). Replaces `tfa.seq2seq.AttentionWrapper`.
 
     Args:
-        cell: `AttentionLSTMCell`, `AttentionGRUCell` or `AttentionRNNCell`, whose attention is used.
+        cell: `AttentionLSTMCell`, `AttentionGRUCell` or `AttentionRNNCell`, whose attention is used; or a cell of Keras
+            or a stack of them, which becomes an `AttentionRNNCell`.
         units: width of h̃, which is both the output of the loop and the first of its states; h̃ starts as zeros.
         kernel_initializer: initialiser of W.
+        attention: attention layer for a cell of Keras; `None` is `GeneralAttention()`, the paper's "general". Any other
+            cell has its own.
         activation: name of the activation of h̃: `"tanh"`, the paper's, or `None` for none, as TensorFlow Addons'
             `attention_layer_size` makes it.
 
@@ -32,21 +37,23 @@ class InputFeedingCell(AttentionCell):
     Example:
         >>> rnn = AttentionRNN(InputFeedingCell(AttentionLSTMCell(1000, GeneralAttention()), 1000))
         >>> found = rnn(words, annotations, initial_state=[h, c])
+        >>> stack = keras.layers.StackedRNNCells([keras.layers.LSTMCell(512) for _ in range(2)])
+        >>> wrapper = InputFeedingCell(stack, 512, attention=GeneralAttention(scale=True), activation=None)
     """
 
     def __init__(
         self,
-        cell: AttentionCell,
+        cell: AttentionCell | keras.layers.Layer,
         units: int,
         kernel_initializer: Any = "glorot_uniform",
         activation: str | None = "tanh",
+        attention: AttentionScore | None = None,
         **kwargs: Any,
     ) -> None:
         if not isinstance(cell, AttentionCell):
-            raise TypeError(
-                "cell must be one of keras_segattn.layers' attention cells, such as AttentionRNNCell around a cell of "
-                f"Keras, received {cell!r}"
-            )
+            cell = AttentionRNNCell(cell, GeneralAttention() if attention is None else attention)
+        elif attention is not None:
+            raise ValueError(f"{type(cell).__name__} has an attention of its own, received attention={attention!r}")
         if getattr(cell, "selector", None) is not None:
             raise ValueError(f"expected a cell without a selector, received {cell.selector!r}")
         super().__init__(cell.attention, **kwargs)
@@ -71,7 +78,7 @@ class InputFeedingCell(AttentionCell):
             initializer=self.kernel_initializer,
         )
 
-    def drop(self, sequences: Any, training: bool) -> Any:
+    def drop(self, sequences: Any, training: bool | None = None) -> Any:
         """Apply the dropout of the inner cell, then the cell's own."""
         return super().drop(self.cell.drop(sequences, training), training)
 

@@ -25,13 +25,14 @@ class ProjectedCell(keras.layers.Layer):
         return self.step(self.project(inputs), states, training)
 
 
-class _Steps:
+class Steps:
     """The step of one call in the form of a cell, as Keras' loop requires."""
 
     def __init__(self, step: Step, state_size: list[int]) -> None:
         self.call, self.state_size = step, state_size
 
     def __call__(self, inputs: Any, states: Any) -> tuple[Any, list[Any]]:
+        """Run the step."""
         return self.call(inputs, states)
 
 
@@ -89,7 +90,7 @@ class ProjectedRNN(keras.layers.RNN):
             last, outputs, _ = self.loop(step, ops.pad(inputs, [(0, 0), (0, 1), (0, 0)]), states, None)
             return ops.zeros_like(last), outputs[:, :0], states
         loop = keras.layers.RNN(
-            _Steps(step, self.state_size),
+            Steps(step, self.state_size),
             return_sequences=self.return_sequences,
             go_backwards=self.go_backwards,
             stateful=self.stateful,

@@ -1,4 +1,7 @@
-"""Scores of translations and captions, computed by the libraries that publications commonly use."""
+"""Scores of translations and captions, computed by the libraries that publications commonly use.
+
+Tokens are compared in Unicode's normal form C, in which the readers and vocabularies of this package have them.
+"""
 
 import unicodedata
 from collections.abc import Sequence
@@ -9,8 +12,6 @@ Sentence = Sequence[str]
 
 def bleu(found: Sequence[Sentence], references: Sequence[Sequence[Sentence]]) -> float:
     """Compute BLEU-4 of the corpus (Papineni et al. 2002) from the given tokens, by sacrebleu.
-
-    Tokens are compared in Unicode's normal form C (NFC).
 
     Args:
         found: one list of tokens per sentence.
@@ -39,8 +40,6 @@ def bleu(found: Sequence[Sentence], references: Sequence[Sequence[Sentence]]) ->
 
 def cider(found: Sequence[Sentence], references: Sequence[Sequence[Sentence]]) -> float:
     """Compute CIDEr-D of the corpus (Vedantam, Zitnick & Parikh, CVPR 2015), as COCO's evaluation does.
-
-    Tokens are compared in Unicode's normal form C (NFC).
 
     Args:
         found: one list of tokens per picture.

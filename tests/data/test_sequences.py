@@ -274,6 +274,12 @@ def test_pairs_that_cannot_be_learnt_from():
         SequenceBatches([([4], [5]), ([], [5])], 2)
     with pytest.raises(ValueError, match="no pairs of at most 3 tokens among 1"):
         SequenceBatches([([4] * 4, [5])], 2, longest=3)
+    for control in (0, 1, 2):
+        for pair in (([4, control], [5]), ([4], [control, 5])):
+            with pytest.raises(
+                ValueError, match=r"pair 1: expected ids of tokens from 3, as padding, beginning and end"
+            ):
+                SequenceBatches([([4], [5]), pair], 2)
     with pytest.raises(IndexError, match=r"expected a batch within 0\.\.0, received 1"):
         SequenceBatches(pairs, 2)[1]
 

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 from sequence_exports import LETTERS, RULES, WORDS
+from served_requests import sent
 
 from keras_segattn import export, facts_of, load, preprocessing_of, read_facts
 from keras_segattn.attention import RNNSearch, captioner, translator
 from keras_segattn.data import Vocabulary
 from keras_segattn.export.runtimes.libtensorflow import Call, run_saved_model
+from keras_segattn.export.serving.signatures import png_files
 from keras_segattn.facts import FactsError
 from keras_segattn.fields import Tokens
 from keras_segattn.tasks.write import grid_of_places
@@ -22,8 +24,10 @@ from keras_segattn.tasks.write import grid_of_places
 # One worker runs these tests and those of the commands that read the same exported models.
 pytestmark = pytest.mark.xdist_group("sequences")
 SIGNATURES = {"serving_default", "decode_beam", "decode_greedy", "encode", "step", "score"}
-# A model whose only input is a picture also takes files: `encoded`.
-SIGNATURES_OF = {"speller": SIGNATURES, "describer": SIGNATURES | {"encoded"}}
+# A model whose only input is a picture also takes files, and one that reads sentences takes texts.
+SIGNATURES_OF = {"speller": SIGNATURES | {"text"}, "describer": SIGNATURES | {"encoded"}}
+# Letters and marks in both Unicode forms, unknown ones, and spellings of control tokens.
+TEXTS = ["Bad", "  b\u00a0a\td ", "e\u0301de\u0301", "ÉDÉ", "<eos> a", "ab<pad>", "हिन्दी", "a\u0323\u0302b", "?!"]
 
 
 @pytest.mark.parametrize("name", ["speller", "describer"])
@@ -90,6 +94,39 @@ def test_a_text_becomes_translations_with_a_row_of_attention_for_every_word(writ
         assert one.words == [*one.tokens, "<eos>"][:5]
         assert one.attention.shape == (len(one.words), 4)
         np.testing.assert_allclose(one.attention.sum(axis=1), 1, atol=1e-5)
+
+
+def test_a_server_takes_and_gives_texts(written_models):
+    _, report = written_models["speller"]
+    speller = load(report.path)
+    files = [np.array([text.encode() for text in texts], dtype=object) for texts in (TEXTS, TEXTS[:1])]
+    _, (answer, alone) = run_saved_model(report.path, [Call("text", {"source": one}) for one in files])
+    assert answer.outputs["sentences"].shape == (len(TEXTS), RULES.beams)
+    for row, text in enumerate(TEXTS):
+        expected = speller.predict(text).sentences
+        assert [one.decode() for one in answer.outputs["sentences"][row]] == [" ".join(one.tokens) for one in expected]
+        np.testing.assert_allclose(answer.outputs["scores"][row], [one.score for one in expected], atol=1e-5)
+    np.testing.assert_array_equal(alone.outputs["sentences"], answer.outputs["sentences"][:1])
+    assert len(set(answer.outputs["scores"][:, 0].round(4).tolist())) > 4  # it reads what it is given
+
+
+def test_captions_of_files_are_texts(written_models):
+    _, report = written_models["describer"]
+    picture = np.random.default_rng(0).integers(0, 256, (64, 48, 3)).astype("uint8")
+    _, (answer,) = run_saved_model(report.path, [Call("encoded", {"image_bytes": png_files(picture[None])})])
+    expected = [" ".join(one.tokens) for one in load(report.path).predict(picture).sentences]
+    assert [one.decode() for one in answer.outputs["sentences"][0]] == expected
+
+
+def test_a_server_survives_malformed_texts(written_models, tmp_path):
+    said = sent(written_models["speller"][1].path, tmp_path)
+    text = {what: line for what, line in said.items() if what.startswith("text: ")}
+    assert {what for what in text if "source: " in what} >= {
+        f"text: source: {what}" for what in ("scalar", "rank above", "white space", "no UTF-8", "too long")
+    }
+    answered = {what for what, line in said.items() if line.startswith("answered")}
+    assert answered == {what for what in said if what.endswith(": valid")}, said
+    assert all(line.startswith("refused") for what, line in said.items() if what not in answered), said
 
 
 def test_a_picture_of_any_size_becomes_captions(written_models):

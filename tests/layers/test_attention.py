@@ -402,8 +402,10 @@ def test_wrong_parts_are_named():
         LocalAttention(LocationAttention(4))
     with pytest.raises(ValueError, match="centre must be one of 'monotonic', 'predictive', received 'fixed'"):
         LocalAttention(GeneralAttention(), "fixed")
-    with pytest.raises(TypeError, match="cell must be one of keras_segattn"):
-        InputFeedingCell(keras.layers.LSTMCell(4), 4)
+    with pytest.raises(TypeError, match="cell must be a cell of Keras"):
+        InputFeedingCell(keras.layers.Dense(4), 4)
+    with pytest.raises(ValueError, match="AttentionGRUCell has an attention of its own"):
+        InputFeedingCell(AttentionGRUCell(4, UniformAttention()), 4, attention=GeneralAttention())
     with pytest.raises(ValueError, match="expected a cell without a selector, received 'scalar'"):
         InputFeedingCell(AttentionLSTMCell(4, GeneralAttention(), "scalar"), 4)
     with pytest.raises(ValueError, match="has no annotations to attend to"):
@@ -587,8 +589,12 @@ KERAS_CELLS = {
 @pytest.mark.parametrize("feeding", [False, True])
 def test_any_cell_of_keras_attends(name, feeding):
     x, attention = data(), GeneralAttention()
-    inner = AttentionRNNCell(KERAS_CELLS[name](), attention)
-    rnn = AttentionRNN(InputFeedingCell(inner, 5, activation=None) if feeding else inner)
+    if feeding:
+        cell = InputFeedingCell(KERAS_CELLS[name](), 5, attention=attention, activation=None)
+        rnn, inner = AttentionRNN(cell), cell.cell
+    else:
+        inner = AttentionRNNCell(KERAS_CELLS[name](), attention)
+        rnn = AttentionRNN(inner)
     found = rnn(**x)
     states = [[np.zeros((BATCH, size), "float32") for size in np.ravel(cell.state_size)] for cell in inner.cells]
     fed = np.zeros((BATCH, 5), "float32")

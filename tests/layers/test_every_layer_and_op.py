@@ -161,6 +161,9 @@ LAYERS = {
     "MaskedSteps": (layers.MaskedSteps, lambda batch, n: ([floats(batch, n, 4), ids(batch, n) > 0],)),
     "Maxout": sequences(layers.Maxout),
     "MergeRegions": (layers.MergeRegions, lambda batch, n: (floats(batch, n, 3, 3, 2),)),
+    "MonotonicAttention": attention(
+        lambda **policy: layers.MonotonicAttention(layers.DotAttention(**policy), **policy)
+    ),
     "NotEqual": (partial(layers.NotEqual, 0), lambda batch, n: (ids(batch, n),)),
     "ObjectScores": (layers.ObjectScores, lambda batch, n: (pictures(batch, n, 6),)),
     "PasteMasks": (

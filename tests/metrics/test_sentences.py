@@ -69,6 +69,16 @@ def test_scores_do_not_depend_on_the_unicode_form(score, best, form):
 
 
 @pytest.mark.parametrize("score", [bleu, cider])
+def test_both_unicode_forms_of_a_word_are_one_word(score):
+    composed = [["ein", "Hündchen", "läuft", "über", "Straßen"], ["zwei", "Vögel", "sitzen", "auf", "Bäumen"]]
+    parts = [[unicodedata.normalize("NFD", word) for word in sentence] for sentence in composed]
+    assert parts != composed
+    for found, expected in ((parts, composed), (composed, parts)):
+        best = score(composed, [[sentence] for sentence in composed])
+        assert score(found, [[sentence] for sentence in expected]) == pytest.approx(best)
+
+
+@pytest.mark.parametrize("score", [bleu, cider])
 @pytest.mark.parametrize(
     ("found", "references", "message"),
     [

@@ -64,6 +64,14 @@ def attention_scores(query, memory, lengths, query_kernel, memory_kernel, score,
     return {"bahdanau": bahdanau([query, state])[0].numpy(), "luong": luong([query, state])[0].numpy()}
 
 
+def monotonic_attention(probabilities, previous):
+    """Return the weights of `monotonic_attention` in all modes; the mode `"hard"` takes the rounded probabilities."""
+    function = import_addons().seq2seq.monotonic_attention
+    found = {mode: function(probabilities, previous, mode).numpy() for mode in ("recursive", "parallel")}
+    first = np.eye(previous.shape[1], dtype="float32")[previous.argmax(1)]
+    return found | {"hard": function(np.round(probabilities), first, "hard").numpy()}
+
+
 def _built(mechanism, memory, lengths):
     """Give a mechanism its first memory, so that it creates its layers, and return it."""
     mechanism.setup_memory(memory, lengths)
@@ -133,6 +141,7 @@ ORACLES = {
     "losses.SigmoidFocalCrossEntropy": sigmoid_focal_crossentropy,
     "seq2seq.attention": attention_scores,
     "seq2seq.BeamSearchDecoder": beam_search,
+    "seq2seq.monotonic_attention": monotonic_attention,
 }
 
 if __name__ == "__main__":

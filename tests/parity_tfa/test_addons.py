@@ -7,7 +7,7 @@ import os
 
 import numpy as np
 import pytest
-from parity_tfa import sequences, sigmoid_focal, warps
+from parity_tfa import monotonic, sequences, sigmoid_focal, warps
 from parity_tfa.oracle import record, recorded, run_tfa
 
 
@@ -44,6 +44,18 @@ def test_attention():
     outputs = run_tfa("seq2seq.attention", given)
     for ours, theirs in zip(sequences.weights(x, general), (outputs["bahdanau"], outputs["luong"]), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+@pytest.mark.parity
+def test_monotonic_attention():
+    random = np.random.default_rng(0)
+    scores = random.normal(0, 2, (5, 9)).astype("float32")
+    previous = random.dirichlet(np.ones(9), 5).astype("float32")
+    outputs = run_tfa("seq2seq.monotonic_attention", {"probabilities": 1 / (1 + np.exp(-scores)), "previous": previous})
+    for mode in ("recursive", "parallel"):
+        np.testing.assert_allclose(monotonic.stopping(scores, previous), outputs[mode], atol=1e-6)
+    first = np.eye(9, dtype="float32")[previous.argmax(1)]
+    np.testing.assert_allclose(monotonic.stopping(scores, first, hard=True), outputs["hard"], atol=1e-6)
 
 
 @pytest.mark.parity

@@ -45,7 +45,7 @@ def run_saved_model(directory: Path, calls: Sequence[Call]) -> tuple[str, list[A
 
     Args:
         directory: version directory of a SavedModel.
-        calls: requests to run; their outputs must be numeric.
+        calls: requests to run; their outputs are numbers or strings.
 
     Returns:
         The version of the library, and the answers in the order of the calls.

@@ -28,6 +28,7 @@ TIMED_SECONDS = 1.0
 # TF_DataType → name of the NumPy dtype.
 DTYPES = dict(enumerate(["float32", "float64", "int32", "uint8", "int16", "int8"], 1))
 DTYPES |= {9: "int64", 10: "bool", 17: "uint16", 19: "float16", 22: "uint32", 23: "uint64"}
+STRING, BYTES_OF_STRING = 7, 24
 
 
 class Buffer(ctypes.Structure):
@@ -65,6 +66,8 @@ SIGNATURES: dict[str, tuple[Any, ...]] = {
     "TF_Dim": (ctypes.c_int64, c_void_p, c_int),
     "TF_TensorByteSize": (c_size_t, c_void_p),
     "TF_TensorData": (c_void_p, c_void_p),
+    "TF_StringGetDataPointer": (c_void_p, c_void_p),
+    "TF_StringGetSize": (c_size_t, c_void_p),
     "TF_DeleteTensor": (None, c_void_p),
 }
 
@@ -76,11 +79,10 @@ def load_library() -> Any:
         raise RuntimeError("tensorflow is not installed")
     folder = Path(spec.submodule_search_locations[0])
     # The framework comes first, since the other library links to it. Files end in `.so.2` (Linux), `.2.dylib` (macOS).
-    libraries = [
+    _, library = (
         ctypes.CDLL(str(next(folder.glob(f"{name}.*"))), mode=ctypes.RTLD_GLOBAL)
         for name in ("libtensorflow_framework", "libtensorflow_cc")
-    ]
-    library = libraries[-1]
+    )
     for name, (result, *arguments) in SIGNATURES.items():
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
@@ -127,14 +129,22 @@ class Session:
         return tensor
 
     def array(self, tensor: int | None) -> np.ndarray:
-        """Copy a numeric tensor to a NumPy array."""
+        """Copy a tensor of numbers or strings to a NumPy array."""
         kind = self.library.TF_TensorType(tensor)
-        if kind not in DTYPES:
-            raise RuntimeError(f"an output has TF_DataType {kind}, expected one of {DTYPES}")
+        if kind not in (*DTYPES, STRING):
+            raise RuntimeError(f"an output has TF_DataType {kind}, expected one of {DTYPES} or {STRING}")
         shape = [self.library.TF_Dim(tensor, axis) for axis in range(self.library.TF_NumDims(tensor))]
         size = self.library.TF_TensorByteSize(tensor)
+        if kind == STRING:
+            first = self.library.TF_TensorData(tensor)
+            places = range(first, first + size, BYTES_OF_STRING) if size else ()
+            return np.array([self.text(place) for place in places], dtype="S").reshape(shape)
         content = ctypes.string_at(self.library.TF_TensorData(tensor), size) if size else b""
         return np.frombuffer(content, DTYPES[kind]).reshape(shape)
+
+    def text(self, place: int) -> bytes:
+        """Copy the string at an address."""
+        return ctypes.string_at(self.library.TF_StringGetDataPointer(place), self.library.TF_StringGetSize(place))
 
     def run(self, feeds: dict[str, bytes], fetches: list[str]) -> list[np.ndarray]:
         """Feed tensors (tensor name → serialised TensorProto) and return the values of the tensors `fetches`."""

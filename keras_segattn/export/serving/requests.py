@@ -62,7 +62,7 @@ def conditions_on(
     if name != first:
         found.append((tf.equal(sizes[0], tf.shape(tensors[first])[0]), f"{first} and {name} must have equal batches"))
     kind = prepared.kind(name, spec)
-    if isinstance(kind, Tokens):
+    if isinstance(kind, Tokens) and tensor.dtype != tf.string:
         inside = (tensor >= 0) & (tensor < kind.size)
         found.append((tf.reduce_all(inside), f"{name} must hold ids of tokens in 0..{kind.size - 1}"))
     if isinstance(kind, PictureSize) and kind.picture in tensors:

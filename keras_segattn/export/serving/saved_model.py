@@ -19,10 +19,11 @@ from keras_segattn.export.serving.config import MAX_BATCH_SIZE, write_serving_co
 from keras_segattn.export.serving.pictures import FILES_TAKEN
 from keras_segattn.export.serving.requests import checked_endpoints
 from keras_segattn.export.serving.signatures import DEFAULT, ENCODED, FILES, png_files, served_endpoints
+from keras_segattn.export.serving.texts import TEXT, texts_of
 from keras_segattn.export.serving.verification import Sample, report_on
 from keras_segattn.export.serving.warmup import write_warmup
 from keras_segattn.facts import Facts, write_facts
-from keras_segattn.fields import Picture
+from keras_segattn.fields import Picture, Tokens
 from keras_segattn.files import folder_for_writing, temporary_path
 
 MAX_VERSION = 2**63 - 1
@@ -47,13 +48,15 @@ def saved_model(
     """Write `<base_dir>/<name>/<version>/` for TensorFlow Serving, and measure it in TensorFlow's C API and OpenVINO.
 
     The signatures are the endpoints of the model's card: the model itself, or for models that write sentences
-    `decode_beam` and others (see `decoding.sequence_endpoints`). `serving_default` is the first of them, and a model
-    whose only input is a picture also has `encoded`:
+    `decode_beam` and others (see `decoding.sequence_endpoints`). `serving_default` is the first of them. A model whose
+    only input is a picture also has `encoded`, and one that reads sentences and whose facts hold the vocabularies has
+    `text`:
 
     | signature | input | outputs |
     |---|---|---|
     | `serving_default` | the model's inputs; a picture as uint8 RGB `(batch, height, width, 3)`, or with `preprocess=False` float32 as the network expects | the model's: its dict, or `logits` (`probabilities` after a softmax) |
-    | `encoded` | `image_bytes`: string `(batch,)`, each a JPEG or PNG file | the same; but instead of scores of every pixel `mask` `(batch, height, width)`, the arg-max as uint8 (int32 above 256 classes) |
+    | `encoded` | `image_bytes`: string `(batch,)`, each a JPEG or PNG file | the same; but instead of scores of every pixel `mask` `(batch, height, width)`, the arg-max as uint8 (int32 above 256 classes); for models that write sentences with a vocabulary also `sentences`: string `(batch, beams)` |
+    | `text` | the model's inputs as strings `(batch,)` in UTF-8, which are split into tokens as `load(…).predict` does | those of `serving_default`, and `sentences` |
 
     The batch size is open in all signatures, weights and graph are stored once, and `assets.extra/facts.json` holds the
     facts. In `base_dir`, `models.config` lists the model and names the flags of the server. If all other sizes are
@@ -127,6 +130,13 @@ def calls_of(
     if ENCODED in signatures:
         (pixels,) = values[first].values()
         found[ENCODED] = {FILES: png_files(pixels)}
+    if TEXT in signatures:
+        kinds = {name: ready.kind(name, spec) for name, spec in ready.endpoints[first].inputs.items()}
+        found[TEXT] = {
+            name: texts_of(values[first][name], kind, ready.facts)
+            for name, kind in kinds.items()
+            if isinstance(kind, Tokens)
+        }
     return {signature: found[signature] for signature in signatures}
 
 

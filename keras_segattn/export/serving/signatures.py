@@ -1,4 +1,4 @@
-"""The signatures of a served model: its endpoints with pixels as input, and one that takes JPEG and PNG files."""
+"""The signatures of a served model: its endpoints with pixels as input, and those that take picture files or texts."""
 
 from collections.abc import Mapping
 from typing import Any, cast
@@ -9,6 +9,7 @@ from keras_segattn.endpoints import Endpoint, Spec
 from keras_segattn.export.archive import tensor_specs
 from keras_segattn.export.preparation import Prepared, usual_sizes
 from keras_segattn.export.serving.pictures import decoded
+from keras_segattn.export.serving.texts import TEXT, from_texts, reads_texts, with_sentences
 from keras_segattn.fields import Picture, PictureSize
 from keras_segattn.tasks import task_of
 
@@ -22,7 +23,8 @@ def served_endpoints(prepared: Prepared, endpoints: Mapping[str, Endpoint], *, p
         prepared: prepared model.
         endpoints: endpoints of the given or of the folded model, `prepared.endpoints` or `prepared.written`.
         preprocess: whether pictures are taken as uint8 pixels, and normalised in the graph. If so, and if the only
-            given input of the default endpoint is a picture, a signature `encoded` takes that picture as a file.
+            given input of the default endpoint is a picture, a signature `encoded` takes that picture as a file. If
+            all its inputs are sentences whose vocabularies are known, a signature `text` takes texts.
 
     Returns:
         Signature → endpoint; `serving_default` is the first of `endpoints`.
@@ -31,14 +33,17 @@ def served_endpoints(prepared: Prepared, endpoints: Mapping[str, Endpoint], *, p
     wrapped: dict[int, Endpoint] = {}
     first, *_ = endpoints
     picture = only_picture(prepared, endpoints[first]) if preprocess else None
+    texts = preprocess and reads_texts(prepared, endpoints[first])
     for name, endpoint in endpoints.items():
         if id(endpoint) not in wrapped:
-            shared = traced(endpoint) if picture and name == first else endpoint
+            shared = traced(endpoint) if name == first and (picture or texts) else endpoint
             wrapped[id(endpoint)] = from_pixels(prepared, shared) if preprocess else endpoint
             if picture and name == first:
                 found[ENCODED] = from_files(prepared, shared, picture)
+            if texts and name == first:
+                found[TEXT] = from_texts(prepared, shared)
         found[name] = wrapped[id(endpoint)]
-    return {DEFAULT: found[first]} | {name: found[name] for name in (*endpoints, ENCODED) if name in found}
+    return {DEFAULT: found[first]} | {name: found[name] for name in (*endpoints, ENCODED, TEXT) if name in found}
 
 
 def only_picture(prepared: Prepared, endpoint: Endpoint) -> str | None:
@@ -77,7 +82,8 @@ def from_pixels(prepared: Prepared, endpoint: Endpoint) -> Endpoint:
 def from_files(prepared: Prepared, endpoint: Endpoint, picture: str) -> Endpoint:
     """Return the endpoint with files as input for its picture.
 
-    Class scores of every pixel become a mask, and positions are in pixels of the picture in the file.
+    Class scores of every pixel become a mask, and positions are in pixels of the picture in the file. Sentences are
+    also written as texts.
     """
     import tensorflow as tf
 
@@ -89,7 +95,7 @@ def from_files(prepared: Prepared, endpoint: Endpoint, picture: str) -> Endpoint
     def call(inputs: dict[str, Any]) -> dict[str, Any]:
         images, factors, sizes = decoded(inputs[FILES], kind, spec.shape[1:])
         given = {name: kind.prepare(images) if name == picture else sizes for name in endpoint.inputs}
-        outputs = endpoint.function(given)
+        outputs = with_sentences(prepared.facts, endpoint.function(given))
         if masks:
             (scores,) = outputs.values()
             classes = tf.argmax(scores, axis=-1, output_type="int32")

@@ -26,9 +26,10 @@ from keras_segattn.export.runtimes.openvino import run_openvino
 from keras_segattn.export.serving.config import VERSION_BATCHING_FILE
 from keras_segattn.export.serving.reference import reference_function
 from keras_segattn.export.serving.signatures import png_files
+from keras_segattn.export.serving.texts import texts_of
 from keras_segattn.export.serving.warmup import read_warmup
 from keras_segattn.facts import Facts, told_facts
-from keras_segattn.fields import Field, Picture, Vectors
+from keras_segattn.fields import Picture, Tokens, Vectors
 from keras_segattn.runtimes import check_vocabularies
 from keras_segattn.tasks.closeness import Arrays, Check, Compare, closeness_checks
 
@@ -36,6 +37,8 @@ from keras_segattn.tasks.closeness import Arrays, Check, Compare, closeness_chec
 MIN_CLASS_AGREEMENT = 0.999
 # Size that replaces an open height, width or length of a file without facts.
 UNKNOWN_SIZE = 128
+# Number of tokens of a text of any length.
+UNKNOWN_LENGTH = 4
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,8 @@ def verify_saved_model(path: str | Path, *, reference: keras.Model | None = None
     """Measure a SavedModel, whoever wrote it: whether it suits TensorFlow Serving and runs without Python.
 
     The graph is checked, TensorFlow's C API loads and runs every signature on batches of 1 and 3, the warm-up file (if
-    there is one) is replayed, and OpenVINO, if installed, must give the same outputs. Inputs of strings get PNG files.
+    there is one) is replayed, and OpenVINO, if installed, must give the same outputs. Inputs of strings get PNG files,
+    or texts of the vocabularies in the file's facts.
 
     Args:
         path: version directory, or a folder of them, in which the highest version is taken.
@@ -81,11 +85,10 @@ def verify_saved_model(path: str | Path, *, reference: keras.Model | None = None
     if versions and not (path / "saved_model.pb").exists():
         path = max(versions, key=lambda version: int(version.name))
     facts = facts_in(path)
-    kinds = {} if facts is None else facts.inputs
     samples = [
         Sample(
             name,
-            {key: random_input(tensor, batch, kinds.get(key)) for key, tensor in signature.inputs.items()},
+            {key: random_input(tensor, batch, key, facts) for key, tensor in signature.inputs.items()},
             reference_function(reference, signature) if reference and name == "serving_default" else None,
             timed=batch == 1,
         )
@@ -240,8 +243,13 @@ def openvino_result(
 def closeness(
     outputs: dict[str, Arrays], expected: dict[str, Arrays], compare: Compare, what: str
 ) -> tuple[tuple[float | None, float | None], list[Check]]:
-    """Return largest difference and arg-max agreement with the expected outputs, and checks on them."""
-    found = compare(outputs, expected, "float32") if expected else None
+    """Return largest difference and arg-max agreement with the expected outputs, and checks on them.
+
+    Outputs that are no floating-point numbers, such as classes and texts, are compared for equality.
+    """
+    texts = [name for named in expected.values() for name, array in named.items() if array.dtype.kind in "OS"]
+    numbers = {key: {name: named[name] for name in named if name not in texts} for key, named in expected.items()}
+    found = compare(outputs, numbers, "float32") if expected else None
     if found is not None and found.checks is not None:
         return (found.difference, found.agreement), closeness_checks(found, what, "float32")
     scores = {
@@ -274,20 +282,24 @@ def keras_outputs(sample: Sample) -> Arrays:
     return {name: keras.ops.convert_to_numpy(output) for name, output in sample.reference(sample.inputs).items()}
 
 
-def random_input(tensor: Any, batch: int, kind: Field | None) -> np.ndarray:
+def random_input(tensor: Any, batch: int, name: str, facts: Facts | None) -> np.ndarray:
     """Draw an input for a TensorInfo.
 
     Args:
         tensor: TensorInfo of the input.
         batch: number of examples.
-        kind: kind of the input, if the file says it. `None` draws pictures for uint8, PNG files for strings, noise for
-            floats, and zeros and ones for other integers.
+        name: name of the input.
+        facts: facts about the model. If they do not say the kind of the input, it is a picture for uint8, a PNG file
+            for strings, noise for floats, and zeros and ones for other integers.
     """
+    kind = None if facts is None else facts.inputs.get(name)
     known = shape_of(tensor) or (batch,)
     shape = tuple((size or (UNKNOWN_SIZE if axis else batch)) for axis, size in enumerate(known))
     dtype = dtype_of(tensor)
     if dtype == "string":
         count = int(np.prod(shape))
+        if isinstance(kind, Tokens) and facts is not None:
+            return texts_of(kind.draw((count, UNKNOWN_LENGTH), batch), kind, facts).reshape(shape)
         return png_files(Picture().draw((count, UNKNOWN_SIZE, UNKNOWN_SIZE, 3), batch)).reshape(shape)
     if kind is not None and isinstance(kind, Picture) is (dtype == "uint8"):
         return kind.draw(shape, batch).astype(dtype)
