@@ -41,8 +41,8 @@ class SequenceBatches(EpochDataset):
         outputs: names of the model's outputs, each of which gets the target.
 
     Raises:
-        ValueError: if an argument is wrong, a side of a pair is empty, holds no ids or holds an id of padding, beginning
-            or end (0 to 2), or nothing is left.
+        ValueError: if an argument is wrong, a side of a pair is empty, holds no ids or holds an id of padding,
+            beginning or end (0 to 2), or nothing is left.
 
     Example:
         >>> batches = SequenceBatches(pairs, batch_size=80, longest=50, shuffle=True)
