@@ -6,6 +6,7 @@ along y or x, its two neighbours and their weights.
 """
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any, NamedTuple
 
 from keras import ops
@@ -120,12 +121,25 @@ def corners(start: Any, width: Any, y: Axis, x: Axis, output_size: tuple[int, in
     """List rows `(batch, R, P, Q)` and weights of each of the four neighbours of each sample of a cell."""
     rows, columns = output_size
     down, across = y.low.shape[-1] // rows, x.low.shape[-1] // columns
+    first, width = start[..., None, None], width[..., None]
+    # Each slice is made once: a tensor's slice is several operators, and there are 4 · s · t sums.
+    along_y = [
+        [
+            (first + (index[..., i::down] * width)[..., None], weight[..., i::down, None])
+            for index, weight in ((y.low, y.low_weight), (y.high, y.high_weight))
+        ]
+        for i in range(down)
+    ]
+    along_x = [
+        [
+            (index[..., None, j::across], weight[..., None, j::across])
+            for index, weight in ((x.low, x.low_weight), (x.high, x.high_weight))
+        ]
+        for j in range(across)
+    ]
     indices, weights = [], []
-    for i in range(down):
-        for j in range(across):
-            for y_index, y_weight in ((y.low, y.low_weight), (y.high, y.high_weight)):
-                for x_index, x_weight in ((x.low, x.low_weight), (x.high, x.high_weight)):
-                    row = y_index[..., i::down] * width[..., None]
-                    indices.append(start[..., None, None] + row[..., :, None] + x_index[..., None, j::across])
-                    weights.append(y_weight[..., i::down, None] * x_weight[..., None, j::across] / float(down * across))
+    for ys, xs in product(along_y, along_x):
+        for (row, y_weight), (column, x_weight) in product(ys, xs):
+            indices.append(row + column)
+            weights.append(y_weight * x_weight / float(down * across))
     return indices, weights
