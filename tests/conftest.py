@@ -8,13 +8,14 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 import keras
 import pytest
+import tensorflow as tf
 
 
 def pytest_collection_modifyitems(config, items):
     """Leave out the cases of `of_cards(condition)` whose card and other parameters do not satisfy it.
 
     Cards of one module for one task differ only in sizes. Tests that are not marked `every_sibling` are therefore
-    marked `thorough` for all of them but the last; on JAX, which compiles each model, also for guarded cards.
+    marked `thorough` for all of them but the last, and for the cards that `GUARDED` gives a guard.
     """
     chosen, others = [], []
     for item in items:
@@ -26,15 +27,14 @@ def pytest_collection_modifyitems(config, items):
 
 
 def _is_sibling(item):
-    """Whether a test is for a card that another card of its module, or on JAX another card, represents."""
+    """Whether a test is for a card that another card of its module, or its guard, represents."""
     from harness import GUARDED, REPRESENTATIVES
 
     from keras_segattn.registry import Card, list_models
 
     card = getattr(item, "callspec", None) and item.callspec.params.get("card")
     name = card.name if isinstance(card, Card) else card
-    represented = REPRESENTATIVES - set(GUARDED) if keras.backend.backend() == "jax" else REPRESENTATIVES
-    return name in list_models() and name not in represented
+    return name in list_models() and name not in REPRESENTATIVES - set(GUARDED)
 
 
 def _satisfies(item, condition):
@@ -57,10 +57,17 @@ def pytest_sessionfinish(session):
 
 @pytest.fixture(autouse=True)
 def _fresh_keras():
-    """Start every test with the same seed, names of layers and precision."""
+    """Start every test with the same seed, names of layers and precision.
+
+    Keras would also make TensorFlow forget its kernels, twice. Making them again takes milliseconds for each operator.
+    They hold no state here, because no test draws from TensorFlow's own random numbers.
+    """
     keras.config.set_dtype_policy("float32")
-    keras.utils.clear_session(free_memory=False)
-    keras.utils.set_random_seed(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tf, "executing_eagerly", lambda: False)  # else Keras clears the kernels
+        keras.utils.clear_session(free_memory=False)
+        patch.setattr(tf.random, "set_seed", lambda _: None)
+        keras.utils.set_random_seed(0)
     yield
     keras.config.set_dtype_policy("float32")
 
