@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check
 # Two workers use two cores. More workers would compete with TensorFlow's own threads.
 PYTEST := TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
@@ -22,9 +22,9 @@ test: lint
 	$(PYTEST) -m "not parity and not thorough"
 
 # Slow tests that need not run every time: further models of a module, further export precisions, several replicas,
-# whole trainings; also on JAX.
+# whole trainings, further live implementations; also on JAX.
 thorough: $(VENV)/.parity
-	$(PYTEST) -m "thorough and not parity"
+	$(PYTEST) -m thorough
 	$(JAX) $(PYTEST) -m "thorough and not parity and not one_backend" $(ON_JAX)
 
 lint: $(VENV)/.tests
