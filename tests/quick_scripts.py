@@ -27,10 +27,14 @@ def verified_by(openvino=run_openvino, timed_calls=TIMED_CALLS):
 
 
 class ForkedScripts:
-    """A replacement of `runtimes.scripts.run_script` that uses forks of one process, started by the first call."""
+    """A replacement of `runtimes.scripts.run_script` that uses forks of one process, started by the first call.
 
-    def __init__(self):
-        self.server = None
+    Args:
+        environment: environment of the process; `None` takes that of this process.
+    """
+
+    def __init__(self, environment=None):
+        self.server, self.environment = None, environment
 
     def __call__(self, name, request, work):
         return self.run(Path(scripts.__file__).with_name(f"{name}.py"), request, work)
@@ -42,6 +46,7 @@ class ForkedScripts:
         if self.server is None:
             self.server = subprocess.Popen(
                 [sys.executable, str(Path(__file__).with_name("forked_scripts.py"))],
+                env=self.environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

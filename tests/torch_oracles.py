@@ -32,7 +32,8 @@ def randomise(module):
         if not tensor.is_floating_point():
             continue
         if tensor.ndim > 1:
-            values = generator.normal(0, np.sqrt(2 / tensor[0].numel()), tensor.shape)
+            values = generator.standard_normal(tensor.shape, "float32")
+            values *= np.float32(np.sqrt(2 / tensor[0].numel()))
         elif name.endswith("running_var"):
             values = generator.uniform(0.5, 1.5, tensor.shape)
         elif name.endswith("weight"):  # a scale, of either sign

@@ -19,7 +19,7 @@ CASES = {
 }
 FILES = [
     ("VGG16", ".h5"),
-    ("VGG19", ".weights.h5"),
+    pytest.param("VGG19", ".weights.h5", marks=pytest.mark.thorough),
     ("ResNet50", ".weights.h5"),
     ("InceptionResNetV2", ".h5"),
 ]

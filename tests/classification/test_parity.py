@@ -52,10 +52,16 @@ CASES = {
     "resnet101": (ks.ResNet101, {}, lambda: timm_model("resnet101"), (224, 97)),
     "resnet152": (ks.ResNet152, {}, lambda: torchvision("resnet152"), (224, 97)),
 }
+# Networks of the same blocks as another case, or that `test_keras_applications.py` compares in every run.
+REPEATED = {"inception_resnet_v2", "resnet34", "resnet101", "resnet152"}
+
+
+def slow(names, repeated):
+    return [pytest.param(name, marks=[pytest.mark.thorough] if name in repeated else []) for name in names]
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", slow(CASES, REPEATED))
 def test_logits_equal_the_oracle(case, tmp_path):
     import torch
 
@@ -71,7 +77,9 @@ def test_logits_equal_the_oracle(case, tmp_path):
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize(("name", "size"), [("vgg16", 97), ("vgg19", 97), ("alexnet", 193)])
+@pytest.mark.parametrize(
+    ("name", "size"), [("vgg16", 97), pytest.param("vgg19", 97, marks=pytest.mark.thorough), ("alexnet", 193)]
+)
 def test_fully_connected_classifiers_and_their_maps_equal_torchvision(name, size, tmp_path):
     """Compare the logits at the native size, and the maps at another size, where torchvision resamples them."""
     import torch

@@ -3,13 +3,12 @@
 import datetime as dt
 import json
 import os
-import subprocess
-import sys
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from quick_scripts import ForkedScripts
 
 from keras_segattn.files import replaced
 
@@ -17,10 +16,18 @@ RUNNER = Path(__file__).with_name("runner.py")
 PACKAGES = ("tensorflow-addons", "tensorflow", "tf_keras", "numpy")
 
 
-def run_tfa(function, inputs, **options):
+def addons_process():
+    """Return a runner of scripts in processes for TensorFlow Addons."""
+    # PYTHONPATH and KERAS_BACKEND are meant for Keras 3 in this process, not for the oracle's Keras 2.
+    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "KERAS_BACKEND")}
+    return ForkedScripts(environment | {"TF_USE_LEGACY_KERAS": "1"})
+
+
+def run_tfa(process, function, inputs, **options):
     """Call one of the runner's `ORACLES` in a process of its own.
 
     Args:
+        process: result of `addons_process`.
         function: key of `ORACLES`.
         inputs: keyword → array.
         options: further keywords, with values that JSON can hold.
@@ -32,20 +39,13 @@ def run_tfa(function, inputs, **options):
         RuntimeError: if the process failed; the message ends with the process' standard error.
     """
     with tempfile.TemporaryDirectory() as folder:
-        arguments, results = Path(folder, "inputs.npz"), Path(folder, "outputs.npz")
-        np.savez(arguments, **inputs)
-        # PYTHONPATH and KERAS_BACKEND are meant for Keras 3 in this process, not for the oracle's Keras 2.
-        environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "KERAS_BACKEND")}
-        process = subprocess.run(
-            [sys.executable, "-W", "ignore", RUNNER, function, arguments, json.dumps(options), results],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if process.returncode:
-            raise RuntimeError(f"{function} failed in TensorFlow Addons:\n{process.stderr[-2000:]}")
-        with np.load(results) as arrays:
+        request = {"function": function, "options": options}
+        request |= {"inputs": Path(folder, "inputs.npz"), "outputs": Path(folder, "outputs.npz")}
+        np.savez(request["inputs"], **inputs)
+        done = process.run(RUNNER, request, Path(folder))
+        if done.returncode:
+            raise RuntimeError(f"{function} failed in TensorFlow Addons:\n{done.stderr[-2000:]}")
+        with np.load(request["outputs"]) as arrays:
             return dict(arrays)
 
 

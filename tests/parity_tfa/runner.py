@@ -1,4 +1,6 @@
-"""Runs one function of TensorFlow Addons: `python runner.py NAME inputs.npz OPTIONS outputs.npz`; OPTIONS is JSON.
+"""Runs one function of TensorFlow Addons: `python runner.py REQUEST.json`.
+
+The request holds the name of the `function`, its `options`, and two `.npz` files, `inputs` and `outputs`.
 
 Addons needs Keras 2 and patches for today's NumPy, so it runs in its own process, which imports nothing of this
 package. A new oracle is a function of arrays and options by keyword, added to `ORACLES`.
@@ -7,6 +9,7 @@ package. A new oracle is a function of arrays and options by keyword, added to `
 import json
 import os
 import sys
+import warnings
 from pathlib import Path
 
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
@@ -145,8 +148,9 @@ ORACLES = {
 }
 
 if __name__ == "__main__":
-    name, inputs, options, outputs = sys.argv[1:]
-    with np.load(inputs) as arrays:
-        results = ORACLES[name](**arrays, **json.loads(options))
-    with Path(outputs).open("wb") as file:
+    warnings.simplefilter("ignore")
+    request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    with np.load(request["inputs"]) as arrays:
+        results = ORACLES[request["function"]](**arrays, **request["options"])
+    with Path(request["outputs"]).open("wb") as file:
         np.savez(file, **results)

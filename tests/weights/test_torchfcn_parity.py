@@ -51,10 +51,11 @@ def randomize(network, at_once):
 @pytest.mark.parametrize(
     ("name", "ours", "suffix"),
     [
-        ("FCN32s", {}, "pth"),
-        ("FCN16s", {}, "safetensors"),
+        # Each has 134 million weights. FCN-8s has all layers of the others.
+        pytest.param("FCN32s", {}, "pth", marks=pytest.mark.thorough),
+        pytest.param("FCN16s", {}, "safetensors", marks=pytest.mark.thorough),
         ("FCN8s", {}, "pth"),
-        ("FCN8sAtOnce", {"at_once": True}, "safetensors"),
+        pytest.param("FCN8sAtOnce", {"at_once": True}, "safetensors", marks=pytest.mark.thorough),
     ],
 )
 def test_scores_equal_torchfcn(monkeypatch, tmp_path, name, ours, suffix):
