@@ -169,7 +169,7 @@ def lstm(w, x, context, h, c):
 
 @pytest.mark.parametrize("make", ATTENTIONS)
 @pytest.mark.parametrize("kind", ["gru", "lstm", "scalar", "vector"])
-@pytest.mark.parametrize("unroll", [False, True])
+@pytest.mark.parametrize("unroll", [False, pytest.param(True, marks=pytest.mark.thorough)])
 def test_the_loop_is_its_equations(make, kind, unroll):
     x = data()
     steps = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 1, 0, 0, 0]], bool)

@@ -278,13 +278,22 @@ READ_PIXELS = {
     "TransposedConv2D",
     "ValidRegions",
 }
-# Tracing or compiling each of the others takes up to some seconds.
+# Tracing or compiling each of the others takes up to some seconds, and so do calls on JAX, which compiles every
+# operator for every shape and dtype.
 QUICKLY_TRACED = {"AttentionRNN", "Detections", "RoIAlign", "grid_sample"}
 QUICKLY_COMPILED = {"AddBias", "grid_sample", "roi_align"}
 
 
+# One of each kind that threads share: a layer with weights, a loop of cells, a layer without weights, an operator.
+THREADED = {"AdditiveAttention", "AttentionRNN", "RoIAlign", "grid_sample"}
+
+
 def slow(*values):
     return [pytest.param(value, marks=pytest.mark.thorough) for value in values]
+
+
+def slow_on_jax(*values):
+    return values if TENSORFLOW else slow(*values)
 
 
 def made(name, policy="float32"):
@@ -382,7 +391,7 @@ def test_the_dtype_is_the_promised_one(name, policy):
 
 
 @pytest.mark.usefixtures("portable")
-@pytest.mark.parametrize("dtype", ["bfloat16", FLOAT64, *slow("float16")])
+@pytest.mark.parametrize("dtype", [*slow_on_jax("bfloat16"), FLOAT64, *slow("float16")])
 @pytest.mark.parametrize("name", OPERATORS)
 def test_operators_take_every_floating_dtype(name, dtype):
     function, inputs = made(name)
@@ -393,7 +402,7 @@ def test_operators_take_every_floating_dtype(name, dtype):
 
 
 @pytest.mark.usefixtures("portable")
-@pytest.mark.parametrize("dtype", ["uint8", *slow("int64")])
+@pytest.mark.parametrize("dtype", [*slow_on_jax("uint8"), *slow("int64")])
 @pytest.mark.parametrize("name", sorted(MAY_BE_NONE | READ_PIXELS))
 def test_integers_give_what_equal_floats_give(name, dtype):
     function, inputs = made(name)
@@ -415,7 +424,7 @@ def test_xla_compiles_it(name):
         np.testing.assert_allclose(a, b, atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", [*sorted(THREADED), *slow(*sorted(set(EXAMPLES) - THREADED))])
 def test_threads_do_not_disturb_each_other(name):
     function, inputs = made(name)
     batches = [inputs(batch, 3) for batch in (1, 2, 3, 4)]
