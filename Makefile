@@ -10,8 +10,9 @@ PYTEST := TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest -n 2 --dist loadgroup
 # random initialiser for each shape, so the compiler's optimisations are switched off.
 JAX := KERAS_BACKEND=jax JAX_DISABLE_MOST_OPTIMIZATIONS=1 JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0
 ON_JAX := tests/decoding tests/ops tests/layers tests/losses tests/metrics tests/test_registry.py
-# Number of tests that must pass on JAX, so that no mark hides tests by mistake.
-MINIMUM_ON_JAX := 800
+# Number of tests that must pass on JAX, so that no mark hides tests by mistake. Those of empty batches, threads and
+# further dtypes are thorough there.
+MINIMUM_ON_JAX := 700
 
 .PHONY: demo test thorough parity lint clean
 

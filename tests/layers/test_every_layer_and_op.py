@@ -336,7 +336,7 @@ def test_every_public_layer_and_operator_has_an_example():
     assert {*layers.__all__, *ops.__all__} - NO_CALLS - set(EXAMPLES) == set()
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", slow_on_jax(*EXAMPLES))
 def test_an_empty_batch_gives_an_empty_result(name):
     function, inputs = made(name)
     one = outcome(function(*inputs(1, 2)))
@@ -376,7 +376,7 @@ FLOAT64 = pytest.param("float64", marks=pytest.mark.one_backend)
 
 
 @pytest.mark.usefixtures("portable")
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", FLOAT64, *slow("mixed_float16", "float16")])
+@pytest.mark.parametrize("policy", [*slow_on_jax("mixed_bfloat16"), FLOAT64, *slow("mixed_float16", "float16")])
 @pytest.mark.parametrize("name", LAYERS)
 def test_the_dtype_is_the_promised_one(name, policy):
     layer, inputs = made(name, policy)
