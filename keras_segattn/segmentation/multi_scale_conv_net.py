@@ -139,9 +139,9 @@ def MultiScaleConvNet(  # noqa: N802 - a builder is named like the model it buil
 
     finest, *coarser = [network(level) for level in levels]
     maps = [finest]
-    for number, x in enumerate(coarser, start=1):
-        x = Upsample(2**number, interpolation, name=f"upsample_scale{number + 1}")(x)
-        maps.append(CropToReference(name=f"crop_scale{number + 1}")(x, finest))
+    for number, coarse in enumerate(coarser, start=1):
+        enlarged = Upsample(2**number, interpolation, name=f"upsample_scale{number + 1}")(coarse)
+        maps.append(CropToReference(name=f"crop_scale{number + 1}")(enlarged, finest))
     x = layers.Concatenate(name="features")(maps) if coarser else finest
     if include_top:
         if hidden is not None:
@@ -185,8 +185,10 @@ def shared_network(channels: int, alpha: float, sparse: bool, seed: int) -> Netw
     if sparse and channels == 3:
         split = scaled(LUMINANCE_FILTERS, alpha), scaled(CHROMINANCE_FILTERS, alpha)
         widths[0] = sum(split)
-        tables = [[(0,)] * split[0], [(1, 2)] * split[1]]
-        parts = [SparseConv2D(table, KERNEL, name=f"conv1_{of}") for table, of in zip(tables, ("y", "uv"), strict=True)]
+        parts = [
+            SparseConv2D([(0,)] * split[0], KERNEL, name="conv1_y"),
+            SparseConv2D([(1, 2)] * split[1], KERNEL, name="conv1_uv"),
+        ]
         join = layers.Concatenate(name="conv1")
     else:
         parts = [layers.Conv2D(widths[0], KERNEL, name="conv1")]
@@ -234,12 +236,15 @@ def shared_backbone(level: Any, backbone: str, weights: str | None, alpha: float
 def applied(network: keras.Model, image: Any) -> Any:
     """Call the layers of a network once more, on another image, without a model inside the model."""
     made = {id(network.input): image}
+
+    def on_image(argument: Any) -> Any:
+        return made.get(id(argument), argument)
+
     waiting = [node for node in graph.calls(network) if node.input_tensors]
     while waiting:
         ready = [node for node in waiting if all(id(tensor) in made for tensor in node.input_tensors)]
         for node in ready:
-            arguments = node.arguments.args, node.arguments.kwargs
-            args, kwargs = keras.tree.map_structure(lambda x: made.get(id(x), x), arguments)
+            args, kwargs = keras.tree.map_structure(on_image, (node.arguments.args, node.arguments.kwargs))
             outputs = keras.tree.flatten(node.operation(*args, **kwargs))
             made |= {id(old): new for old, new in zip(node.output_tensors, outputs, strict=True)}
         waiting = [node for node in waiting if node not in ready]
