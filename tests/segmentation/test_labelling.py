@@ -105,7 +105,7 @@ def test_the_cover_is_the_best_of_all_ancestors_of_every_leaf(seed, leaves):
         path = list(ancestors(leaf, parents))
         assert chosen[leaf] in path
         assert costs[chosen[leaf]] == min(costs[node] for node in path)
-        # Of equal ones, the largest region.
+        # The largest region wins among equal ones.
         assert not any(costs[node] == costs[chosen[leaf]] for node in path[path.index(chosen[leaf]) + 1 :])
     values = rng.normal(size=(leaves, 2))
     sums = node_sums(values, parents)
