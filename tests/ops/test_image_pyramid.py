@@ -1,6 +1,7 @@
 """Pyramids against matrices of weights, for pictures of every size."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
@@ -25,9 +26,19 @@ def picture(height, width, channels=2):
     return np.random.default_rng([height, width]).uniform(-1, 1, (2, height, width, channels)).astype("float32")
 
 
+@pytest.mark.one_backend
 @given(SIZES, SIZES)
 @settings(max_examples=30, deadline=None)
 def test_reduce_and_expand_are_the_published_sums(height, width):
+    assert_published_sums(height, width)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (6, 5)])
+def test_published_sums_on_every_backend(height, width):
+    assert_published_sums(height, width)
+
+
+def assert_published_sums(height, width):
     x = picture(height, width)
     (down, up), (across, back) = matrices(height), matrices(width)
     small = np.einsum("ph,bhwc,qw->bpqc", down, x, across)
@@ -36,6 +47,7 @@ def test_reduce_and_expand_are_the_published_sums(height, width):
     np.testing.assert_allclose(expanded(small.astype("float32"), height, width), large, atol=TOLERANCE)
 
 
+@pytest.mark.one_backend
 @given(SIZES, SIZES, st.integers(1, 4))
 @settings(max_examples=20, deadline=None)
 def test_levels_have_half_the_size_and_add_up_to_the_picture(height, width, levels):
