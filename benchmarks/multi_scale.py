@@ -63,7 +63,8 @@ def class_weights(folder):
     for features in pictures(folder, "train").as_numpy_iterator():
         counts += np.bincount(features["segmentation_mask"].ravel(), minlength=256)
     counts = counts[:VOID]
-    return (counts.sum() / (VOID * counts)).tolist()
+    shares = counts / counts.sum()
+    return np.divide(1 / VOID, shares, out=np.zeros(VOID), where=shares > 0).tolist()
 
 
 def build(row, hidden):
