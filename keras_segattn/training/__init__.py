@@ -9,6 +9,7 @@ from keras_segattn.training.classifier_recipes import CLASSIFIER_RECIPES, AdamWR
 from keras_segattn.training.co_localisation import train_co_localiser
 from keras_segattn.training.co_localisation_trainer import CoLocalisationTrainer
 from keras_segattn.training.fcn_stages import Stage, train_fcn_stages
+from keras_segattn.training.feature_stages import train_features_then_classifier
 from keras_segattn.training.gan import train_gan
 from keras_segattn.training.gan_recipes import GAN_RECIPES, GANRecipe
 from keras_segattn.training.hard_attention_trainer import HardAttentionTrainer
@@ -62,6 +63,7 @@ __all__ = [
     "train_classifier",
     "train_co_localiser",
     "train_fcn_stages",
+    "train_features_then_classifier",
     "train_gan",
     "train_instances",
     "train_segmenter",

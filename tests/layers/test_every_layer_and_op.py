@@ -148,6 +148,7 @@ LAYERS = {
         lambda batch, n: (pictures(batch, n),),
     ),
     "HardAttention": attention(lambda **policy: layers.HardAttention(layers.AdditiveAttention(3, **policy), **policy)),
+    "ImagePyramid": (partial(layers.ImagePyramid, 3), lambda batch, n: (pictures(batch, n),)),
     "ImageSizes": (layers.ImageSizes, lambda batch, n: (pictures(batch, n),)),
     "InputFeedingCell": decoder(
         lambda attention, **policy: layers.InputFeedingCell(
@@ -156,6 +157,10 @@ LAYERS = {
     ),
     "Later": sequences(layers.Later),
     "LocalAttention": attention(lambda **policy: layers.LocalAttention(layers.DotAttention(**policy), **policy)),
+    "LocalContrastNormalization": (
+        partial(layers.LocalContrastNormalization, 3),
+        lambda batch, n: (pictures(batch, n),),
+    ),
     "LocalResponseNormalization": (layers.LocalResponseNormalization, lambda batch, n: (pictures(batch, n),)),
     "LocationAttention": attention(partial(layers.LocationAttention, 3, filters=2, width=3)),
     "MaskedSteps": (layers.MaskedSteps, lambda batch, n: ([floats(batch, n, 4), ids(batch, n) > 0],)),
@@ -180,6 +185,7 @@ LAYERS = {
     "ResetBeforeGRUCell": sequences(
         lambda **policy: keras.layers.RNN(layers.ResetBeforeGRUCell(3, **policy), **policy)
     ),
+    "RGBToYUV": (layers.RGBToYUV, lambda batch, n: (pictures(batch, n, 3),)),
     "ResizeMask": (partial(layers.ResizeMask, 4), lambda batch, n: (pictures(batch, n),)),
     "Reverse": sequences(layers.Reverse),
     "RoIAlign": crops(layers.RoIAlign),
@@ -189,6 +195,10 @@ LAYERS = {
         lambda **policy: layers.SpatialTransformer("affine", localise, (3, 4), **policy),
         lambda batch, n: (pictures(batch, n),),
     ),
+    "SparseConv2D": (
+        partial(layers.SparseConv2D, [(0, 2), (1, 2), (0, 1)], 3, padding="same"),
+        lambda batch, n: (pictures(batch, n, 3),),
+    ),
     "SplitRegions": (partial(layers.SplitRegions, 2), lambda batch, n: (floats(2 * batch, n, 4),)),
     "TakeRegion": (partial(layers.TakeRegion, 1), lambda batch, n: (floats(batch, 2, n, 4),)),
     "TransposedConv2D": (
@@ -196,6 +206,7 @@ LAYERS = {
         lambda batch, n: (pictures(batch, n),),
     ),
     "UniformAttention": attention(layers.UniformAttention),
+    "Upsample": (partial(layers.Upsample, 2, "bilinear"), lambda batch, n: (pictures(batch, n),)),
     "ValidRegions": (partial(layers.ValidRegions, 3, 2), lambda batch, n: (np.full((batch,), n, "int32"),)),
     "VoteMasks": (
         partial(layers.VoteMasks, 4),
@@ -269,13 +280,18 @@ READ_PIXELS = {
     "BatchStatistics",
     "CoordinateDense",
     "GroupedConv2D",
+    "ImagePyramid",
+    "LocalContrastNormalization",
     "LocalResponseNormalization",
     "Maxout",
+    "RGBToYUV",
     "ResizeMask",
+    "SparseConv2D",
     "SpatialTransformer",
     "SplitRegions",
     "TakeRegion",
     "TransposedConv2D",
+    "Upsample",
     "ValidRegions",
 }
 # Tracing or compiling each of the others takes up to some seconds, and so do calls on JAX, which compiles every

@@ -4,6 +4,7 @@ import tensorflow as tf
 from sklearn import metrics
 from training_toys import ToyBatches, ToySequence, toy_model
 
+from keras_segattn import FCN8s, preprocessing_of
 from keras_segattn.fields import Picture
 from keras_segattn.training import evaluate_segmenter, predict_mask
 
@@ -86,3 +87,31 @@ def test_nan_in_the_weights_is_no_prediction():
 def test_bad_pictures(image, message):
     with pytest.raises(ValueError, match=message):
         predict_mask(toy_model(), image)
+
+
+def test_a_labelling_gets_probabilities_and_the_picture():
+    given = []
+
+    def labelling(probabilities, picture):
+        given.append((probabilities, picture))
+        return picture[..., 0] % 3
+
+    model = FCN8s(classes=3, backbone="squeezenet1_1", alpha=0.05)
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 8, 9, 3), "uint8")
+    mask = pictures[..., 0].astype("int32") % 3
+    data = tf.data.Dataset.from_tensors((preprocessing_of(model)(pictures), mask))
+    assert evaluate_segmenter(model, data, classes=3, labelling=labelling)["mean_iou"] == 1
+    np.testing.assert_array_equal([picture for _, picture in given], pictures)
+    for probabilities, picture in given:
+        assert picture.dtype == np.uint8
+        np.testing.assert_allclose(probabilities.sum(axis=-1), 1, rtol=1e-5)  # float32 softmax
+    found = predict_mask(model, pictures[0], preprocessing_of(model), labelling)
+    np.testing.assert_array_equal(found, mask[0])
+
+
+def test_probabilities_are_not_normalised_twice():
+    given = []
+    model = FCN8s(classes=3, backbone="squeezenet1_1", alpha=0.05, classifier_activation="sigmoid")
+    image = np.zeros((4, 4, 3), "uint8")
+    predict_mask(model, image, preprocessing_of(model), lambda p, _: given.append(p) or p.argmax(-1))
+    np.testing.assert_array_equal(given[0], 0.5)  # the scores of a new network are 0
