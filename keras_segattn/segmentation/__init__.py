@@ -3,3 +3,4 @@
 from keras_segattn.segmentation.fcn import FCN8s, FCN16s, FCN32s
 from keras_segattn.segmentation.fcn_alexnet import FCNAlexNet
 from keras_segattn.segmentation.fcn_transfer import initialize_from
+from keras_segattn.segmentation.recurrent_conv_net import RecurrentConvNet
