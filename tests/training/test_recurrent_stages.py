@@ -68,11 +68,10 @@ def test_stages_share_their_weights_and_resume(tmp_path):
         return PatchBatches(pictures(), model.input_shape[1], count=2)
 
     options = {"instances": (1, 2), "epochs": 1, "learning_rate": 1e-2, "run_dir": tmp_path, "progress": False}
-    first, second = train_recurrent_stages(build, patches, patches, **options)
+    first, second = train_recurrent_stages(build, patches, **options)
     assert [model.input_shape[1] for model in (first.model, second.model)] == [23, 67]
     assert first.copied == ()
     assert second.copied == ("conv1", "conv2", "score")
-    assert len(first.history.history["val_mean_iou"]) == 1
     facts = [json.loads((tmp_path / name / "settings.json").read_text()) for name in ("1-instances1", "2-instances2")]
     assert [one.get("supervised") for one in facts] == [None, ["scores_1"]]
     # The second stage moved each weight by little more than rate × gradient, so it did not start from random weights.
@@ -80,7 +79,7 @@ def test_stages_share_their_weights_and_resume(tmp_path):
         assert (before != after).any()
         np.testing.assert_allclose(before, after, atol=0.1)
 
-    again = train_recurrent_stages(build, patches, patches, **options)
+    again = train_recurrent_stages(build, patches, **options)
     labelling = RecurrentConvNet(instances=2, **TINY)
     labelling.set_weights(again[-1].model.get_weights())
     for one, other in zip(labelling.get_weights(), second.model.get_weights(), strict=True):
