@@ -36,6 +36,7 @@ class PatchBatches:
         check_positive_integer("count", count)
         check_integer("seed", seed)
         self.pictures, self.size, self.count, self.seed = pictures, size, count, seed
+        self.batch_size, self.shuffle = pictures.batch_size * count, pictures.shuffle
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""
