@@ -38,6 +38,10 @@ KNOWING = {
     "training.fcn_stages": ({"segmentation.fcn_transfer"}, "the stages of one paper, one network filled from another"),
     "training.hard_attention_trainer": ({"attention.show_attend_tell"}, "the gradient of one paper's drawn words"),
     "training.instance_recipes": ({"MNC", "MaskRCNN"}, "recipes are called like their networks"),
+    "training.recurrent_stages": (
+        {"segmentation.recurrent_conv_net"},
+        "the stages of one paper, their losses",
+    ),
     "training.segmentation_recipes": ({"FCNAlexNet"}, "a recipe is called like the network that it was published for"),
     "training.sequence_recipes": ({"RNNSearch", "ShowAttendTell"}, "recipes are called like their networks"),
 }

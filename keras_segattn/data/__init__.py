@@ -35,6 +35,7 @@ from keras_segattn.data.labelled_pictures import LabelledPictures, PictureBatche
 from keras_segattn.data.mask_batches import MaskBatches
 from keras_segattn.data.mnist import MnistIdx, mnist, mnist_arrays
 from keras_segattn.data.parallel_text import parallel_text
+from keras_segattn.data.patch_batches import PatchBatches
 from keras_segattn.data.pictures import read_image, read_mask
 from keras_segattn.data.sequence_batches import SequenceBatches
 from keras_segattn.data.sources import Source, open_source, source_forms
@@ -67,6 +68,7 @@ __all__ = [
     "LabelledPictures",
     "MaskBatches",
     "MnistIdx",
+    "PatchBatches",
     "PictureBatches",
     "SequenceBatches",
     "Source",

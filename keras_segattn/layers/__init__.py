@@ -15,6 +15,8 @@ from keras_segattn.layers.class_masks import ClassMasks
 from keras_segattn.layers.coordinates import CoordinateConcatenate, CoordinateDense
 from keras_segattn.layers.crop_to_reference import CropToReference
 from keras_segattn.layers.detections import Detections
+from keras_segattn.layers.dilated_conv2d import DilatedConv2D
+from keras_segattn.layers.dilated_max_pooling2d import DilatedMaxPooling2D
 from keras_segattn.layers.dot_attention import DotAttention, GeneralAttention
 from keras_segattn.layers.grouped_conv2d import GroupedConv2D
 from keras_segattn.layers.hard_attention import HardAttention
@@ -63,6 +65,8 @@ __all__ = [
     "CoordinateDense",
     "CropToReference",
     "Detections",
+    "DilatedConv2D",
+    "DilatedMaxPooling2D",
     "DotAttention",
     "Earlier",
     "GeneralAttention",

@@ -19,6 +19,7 @@ from keras_segattn.training.instance_trainer import InstanceTrainer
 from keras_segattn.training.instances import train_instances
 from keras_segattn.training.optimizers import CaffeSGD
 from keras_segattn.training.recorder import TrainingDivergedError
+from keras_segattn.training.recurrent_stages import train_recurrent_stages
 from keras_segattn.training.region_trainer import RegionChoice, freeze_batch_norm
 from keras_segattn.training.rmsprop import InceptionRMSprop
 from keras_segattn.training.segmentation_recipes import SEGMENTATION_RECIPES, SegmentationRecipe
@@ -66,6 +67,7 @@ __all__ = [
     "train_features_then_classifier",
     "train_gan",
     "train_instances",
+    "train_recurrent_stages",
     "train_segmenter",
     "train_sequences",
 ]

@@ -92,6 +92,8 @@ SEGMENTATION_RECIPES: dict[str, SegmentationRecipe] = {
     "fcn16s-heavy": SegmentationRecipe(learning_rate=1e-12, momentum=0.99, normalization="sum", batch_size=1),
     "fcn8s-heavy": SegmentationRecipe(learning_rate=1e-14, momentum=0.99, normalization="sum", batch_size=1),
     "fcn8s-atonce-heavy": SegmentationRecipe(learning_rate=1e-10, momentum=0.99, normalization="sum", batch_size=1),
+    # Pinheiro & Collobert 2014, from memory of section 4: one patch per update, no weight decay.
+    "recurrent-cnn": SegmentationRecipe("sgd", 1e-4, momentum=0.0, weight_decay=0.0, batch_size=1),
     # Modern: the polynomial schedule of DeepLab (Chen et al. 2017), and AdamW with warm-up and cosine decay.
     "sgd-poly": SegmentationRecipe("sgd", 7e-3, weight_decay=1e-4, schedule="polynomial", batch_size=16),
     "adamw-cosine": SegmentationRecipe("adamw", 5e-4, weight_decay=1e-2, schedule="cosine", warmup=0.05, batch_size=8),

@@ -11,6 +11,7 @@ from keras_segattn.arguments import check_choice
 from keras_segattn.facts import Facts
 from keras_segattn.graph import functional
 from keras_segattn.metrics.scores import SCORES, SegmentationScores
+from keras_segattn.training.deep_supervision import LastScores, SummedLoss, supervised_model
 from keras_segattn.training.distribution import distributed_loss, replica_count, replicated_model, strategy_of
 from keras_segattn.training.engine import Run, fit, plain
 from keras_segattn.training.label_checks import Labels
@@ -31,6 +32,7 @@ def train_segmenter(
     momentum: float | None = None,
     weight_decay: float | None = None,
     loss: keras.losses.Loss | None = None,
+    supervised: Sequence[str] = (),
     optimizer: keras.optimizers.Optimizer | None = None,
     run_dir: str | PathLike[str] | None = None,
     resume: bool = True,
@@ -58,7 +60,8 @@ def train_segmenter(
 
     Args:
         model: functional model from images `(batch, height, width, channels)` to logits
-            `(batch, height, width, classes)`. Its weights are trained in place; the model itself is not compiled.
+            `(batch, height, width, classes)`. Its weights are trained in place; the model itself is not compiled. The
+            logits may have another size than the images, which is then the size of the masks.
         train_data: batches `(image float32 (b, h, w, channels), mask integer (b, h, w))`, as a function of the
             epoch with a length, a finite `tf.data.Dataset`, or a `keras.utils.PyDataset`.
         validation_data: batches of the same kind, evaluated after every epoch; a function of the epoch is called
@@ -70,6 +73,9 @@ def train_segmenter(
         momentum: momentum instead of the recipe's.
         weight_decay: weight decay instead of the recipe's.
         loss: loss instead of the recipe's pixel cross-entropy.
+        supervised: names of layers whose outputs are logits, too: those of the same pixels, in the centre of a map that
+            may be larger. The loss is the sum over them and the model's output (deep supervision); the logged scores
+            are those of the output.
         optimizer: optimizer instead of the recipe's; it must be made in the scope of the strategy, if there is one.
         run_dir: directory for the files, made if missing; `None` writes nothing.
         resume: whether to go on from the run directory's checkpoint; `False` starts again and overwrites it.
@@ -132,17 +138,23 @@ def train_segmenter(
     with run.scope(model):
         optimizer = run.scaled(optimizer or chosen.make_optimizer(train.steps * epochs))
         loss = loss or chosen.make_loss(ignore_label)
+        trained, own_loss, scores = model, distributed_loss(loss, strategy), SegmentationScores
+        if supervised:
+            trained = supervised_model(model, supervised, batch[0].shape)
+            own_loss, scores = SummedLoss(own_loss, classes), LastScores
         trainer = (
-            replicated_model(model, batch)
+            replicated_model(trained, batch)
             if replica_count(strategy) > 1
-            else keras.Model(inputs=model.input, outputs=model.output, name=model.name)
+            else keras.Model(inputs=trained.input, outputs=trained.output, name=model.name)
         )
         trainer.compile(
             optimizer,
-            distributed_loss(loss, strategy),
-            metrics=[SegmentationScores(classes, ignore_label=ignore_label)],
+            own_loss,
+            metrics=[scores(classes, ignore_label=ignore_label)],
             jit_compile=False,  # XLA would compile anew for every image size
             auto_scale_loss=False,
         )
     settings = {"loss": plain(keras.saving.serialize_keras_object(loss)), "ignore_label": ignore_label}
+    if supervised:
+        settings["supervised"] = list(supervised)
     return fit(trainer, [model], train, validation, run, settings=settings)

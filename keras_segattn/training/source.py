@@ -170,7 +170,7 @@ def check_batch(batch: Any, model: keras.Model, ignore_label: int | None, name: 
     if not isinstance(batch, tuple | list) or len(batch) != 2:
         raise ValueError(f"{name} must give (image, mask) batches, received {type(batch).__name__}")
     image, mask = (keras.ops.convert_to_numpy(part) for part in batch)
-    if image.ndim != 4 or mask.shape != image.shape[:3]:
+    if image.ndim != 4 or mask.ndim != 3:
         raise ValueError(
             f"{name} must give images (batch, height, width, channels) and masks (batch, height, width), "
             f"received {image.shape} and {mask.shape}"
