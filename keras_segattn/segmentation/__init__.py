@@ -6,3 +6,4 @@ from keras_segattn.segmentation.fcn_transfer import initialize_from
 from keras_segattn.segmentation.labelling import OptimalCover, SuperpixelAverage, SuperpixelCRF
 from keras_segattn.segmentation.multi_scale_conv_net import MultiScaleConvNet
 from keras_segattn.segmentation.superpixels import Superpixels
+from keras_segattn.segmentation.texton_boost import TextonBoost
