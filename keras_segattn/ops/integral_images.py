@@ -4,6 +4,8 @@ from typing import Any
 
 from keras import ops
 
+from keras_segattn.ops.portable import use_tensorflow_kernels
+
 
 def integral_images(classes: Any, count: int, dtype: str = "float32") -> Any:
     """Count the pixels of every class above and to the left of every corner of a pixel (Viola & Jones, IJCV 2004).
@@ -24,7 +26,18 @@ def integral_images(classes: Any, count: int, dtype: str = "float32") -> Any:
     classes = ops.expand_dims(ops.cast(classes, "int32"), 1)
     numbers = ops.reshape(ops.arange(count, dtype="int32"), (1, count, 1, 1))
     pixels = ops.cast(ops.equal(classes, numbers), dtype)
+    if use_tensorflow_kernels():
+        # Twice as quick as cumulative sums on TensorFlow, and also exact; TFLite might round the matrices to 8 bits.
+        height, width = ops.shape(classes)[2:]
+        above, left = (_before(size, dtype) for size in (height, width))
+        return ops.matmul(ops.matmul(above, pixels), ops.transpose(left))
     return ops.cumsum(ops.cumsum(ops.pad(pixels, [(0, 0), (0, 0), (1, 0), (1, 0)]), axis=2), axis=3)
+
+
+def _before(size: Any, dtype: str) -> Any:
+    """Return the matrix `(size + 1, size)` whose row `i` is 1 at the pixels before corner `i`, and else 0."""
+    pixels, corners = (ops.arange(n, dtype="int32") for n in (size, size + 1))
+    return ops.cast(pixels < corners[:, None], dtype)
 
 
 def surrounding_boxes(integrals: Any, classes: Any, boxes: Any) -> tuple[Any, Any]:
