@@ -50,16 +50,17 @@ class NearestTexton(AtLeastFloat32, keras.layers.Layer):
     def call(self, inputs: Any) -> Any:
         """Compare every pixel with all textons, a chunk at a time."""
         x = ops.cast(inputs, self.compute_dtype)
-        centres = ops.cast(self.centres, x.dtype)
+        # Transposed here, as TFLite's converter mixes up the constants of a transposition inside a loop of one step.
+        centres = ops.transpose(ops.cast(self.centres, x.dtype))
         size = min(CHUNK, self.textons)
 
         def compare(step: Any, state: tuple[Any, Any]) -> tuple[Any, Any]:
             nearest, least = state
             # The last chunk begins early enough to be whole; its first textons are compared twice.
             first = ops.minimum(step * size, self.textons - size)
-            chunk = ops.slice(centres, (first, 0), (size, x.shape[-1]))
+            chunk = ops.slice(centres, (0, first), (x.shape[-1], size))
             # Squared distances without |x|², which is the same for all textons.
-            distances = ops.sum(ops.square(chunk), axis=-1) - 2 * ops.matmul(x, ops.transpose(chunk))
+            distances = ops.sum(ops.square(chunk), axis=0) - 2 * ops.matmul(x, chunk)
             here = ops.min(distances, axis=-1, initial=float("inf"))
             numbers = ops.arange(size, dtype="int32")
             place = ops.min(ops.where(distances <= here[..., None], numbers, size), axis=-1, initial=size)

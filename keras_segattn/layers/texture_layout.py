@@ -90,7 +90,7 @@ class TextureLayout(AtLeastFloat32, keras.layers.Layer):
         size = min(CHUNK, self.stumps)
         # Stumps are padded to whole chunks by others that add nothing.
         more = -self.stumps % size
-        a = ops.pad(a, [(0, more), (0, 0)])
+        a = ops.transpose(ops.pad(a, [(0, more), (0, 0)]))
         rectangles = ops.pad(ops.convert_to_tensor(self.rectangles), [(0, more), (0, 0)])
         textons, thresholds = (ops.pad(x, [(0, more)]) for x in (ops.convert_to_tensor(self.texton), thresholds))
 
@@ -103,8 +103,7 @@ class TextureLayout(AtLeastFloat32, keras.layers.Layer):
                 areas = ops.cast(sides[:, 0] * sides[:, 1], dtype)[:, None, None]
             least = ops.slice(thresholds, (first,), (size,))[:, None, None] * areas
             exceeds = ops.reshape(ops.cast(counts > least, dtype), (batch, size, width * height))
-            factors = ops.slice(a, (first, 0), (size, self.classes))
-            return scores + ops.matmul(ops.transpose(factors), exceeds)
+            return scores + ops.matmul(ops.slice(a, (0, first), (self.classes, size)), exceeds)
 
         start = ops.zeros((batch, self.classes, width * height), dtype)
         scores = ops.fori_loop(0, (self.stumps + more) // size, add, start)

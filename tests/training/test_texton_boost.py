@@ -172,7 +172,7 @@ def test_wrong_arguments_and_models_are_named():
     data = batches(*scenes(2))
     with pytest.raises(ValueError, match="spacing must be a positive integer, received 0"):
         training.train_texton_boost(model_of(), data, spacing=0)
-    with pytest.raises(ValueError, match="fraction must be in 0..1, received 2"):
+    with pytest.raises(ValueError, match=r"fraction must be in 0\.\.1, received 2"):
         training.train_texton_boost(model_of(), data, fraction=2)
     image = keras.Input((18, 24, 3))
     other = keras.Model(image, keras.layers.Conv2D(3, 1)(image))
