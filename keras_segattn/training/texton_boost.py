@@ -56,7 +56,7 @@ def train_texton_boost(
     model of `n` rounds.
 
     No feature is held in memory; those of a round are computed one after the other. A round needs 8 bytes per example
-    and class for the weights, 8 bytes per pixel for texton maps, and one byte per example and candidate. The run
+    and class for the weights, 12 bytes per pixel for places, and one byte per example and tried feature. The run
     directory holds `checkpoint.npz`, `history.csv`, `settings.json` and, at the end, `model.keras`. If training is
     killed, the same call goes on from the checkpoint and ends with the stumps of an uninterrupted run.
 

@@ -8,9 +8,9 @@ import numpy as np
 class TextureSamples:
     """Examples for boosting: the labelled pixels of a grid over all pictures, and their texture-layout features.
 
-    No feature is kept. The memory is that of the texton maps, 8 bytes per pixel, and of a few arrays of the size of the
-    grids. A feature is computed from the places of its texton only: each pixel of the texton lies in the rectangles of
-    a rectangle of grid points, which is added to an array of differences by its four corners.
+    No feature is kept. The memory is that of the places of all pixels, 12 bytes each, and of a few arrays of the size
+    of the grids. A feature is computed from the places of its texton only: each pixel of the texton lies in the
+    rectangles of a rectangle of grid points, which is added to an array of differences by its four corners.
 
     Args:
         texton_maps: texton maps, integers `(height, width)` each.
