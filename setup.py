@@ -21,8 +21,6 @@ TESTS = [
     "pytest-timeout>=2.3",
     "pytest-xdist>=3.6",
     "ruff>=0.11",
-    "scikit-image>=0.24",
-    "scikit-learn>=1.5",
     "scipy>=1.14",
     "tensorboard>=2.19",
 ]

@@ -19,7 +19,7 @@ import tensorflow as tf
 from keras_segattn import TextonBoost, data, facts_of, preprocessing_of, save, training
 from keras_segattn.files import replaced
 from keras_segattn.metrics import confusion_matrix, segmentation_scores
-from keras_segattn.segmentation.texton_field import Colour, Edge, Location, TextonField, location_counts
+from keras_segattn.segmentation import Colour, Edge, Location, TextonField, location_counts
 
 LABELS = ["sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"]
 CLASSES, IGNORED, SIZE = len(LABELS), 11, (180, 240)
