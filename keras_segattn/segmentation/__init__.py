@@ -7,3 +7,5 @@ from keras_segattn.segmentation.labelling import OptimalCover, SuperpixelAverage
 from keras_segattn.segmentation.multi_scale_conv_net import MultiScaleConvNet
 from keras_segattn.segmentation.recurrent_conv_net import RecurrentConvNet
 from keras_segattn.segmentation.superpixels import Superpixels
+from keras_segattn.segmentation.texton_boost import TextonBoost
+from keras_segattn.segmentation.texton_field import Colour, Edge, Location, TextonField, location_counts

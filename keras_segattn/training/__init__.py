@@ -27,6 +27,7 @@ from keras_segattn.training.segmenter import train_segmenter
 from keras_segattn.training.segmenter_evaluation import evaluate_segmenter, predict_mask
 from keras_segattn.training.sequence_recipes import SEQUENCE_RECIPES, SequenceRecipe
 from keras_segattn.training.sequences import train_sequences
+from keras_segattn.training.texton_boost import train_texton_boost
 from keras_segattn.training.workflows import evaluate, train
 
 __all__ = [
@@ -70,4 +71,5 @@ __all__ = [
     "train_recurrent_stages",
     "train_segmenter",
     "train_sequences",
+    "train_texton_boost",
 ]

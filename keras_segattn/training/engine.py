@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_segattn.arguments import check_choice, check_positive_integer
 from keras_segattn.facts import Facts
@@ -148,7 +149,8 @@ def fit(
     check_saving(trainer, run.callbacks)
     strategy = strategy_of(models[0])
     chief = is_chief(strategy)
-    order = {name: int(getattr(train.data, name)) for name in ORDER if hasattr(train.data, name)}
+    known = {name: getattr(train.data, name, None) for name in ORDER}  # a `tf.data.Dataset` has methods of these names
+    order = {name: int(value) for name, value in known.items() if isinstance(value, int | np.integer)}
     fixed = {
         **settings,
         "mixed_precision": run.policy,

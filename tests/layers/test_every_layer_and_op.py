@@ -16,6 +16,7 @@ from keras_segattn import layers, ops
 from keras_segattn.ops.anchors import grid_anchors
 from keras_segattn.ops.boxes import box_area, box_iou, clip_boxes, decode_boxes, encode_boxes
 from keras_segattn.ops.gradients import clip_gradient
+from keras_segattn.ops.integral_images import integral_images
 from keras_segattn.ops.levels import assign_levels
 from keras_segattn.ops.masks import paste_masks
 from keras_segattn.ops.nms import nms
@@ -126,6 +127,7 @@ LAYERS = {
         lambda attention, **policy: layers.AttentionRNNCell(layers.ResetBeforeGRUCell(4, **policy), attention, **policy)
     ),
     "BatchStatistics": sequences(layers.BatchStatistics),
+    "CIELab": (layers.CIELab, lambda batch, n: (pictures(batch, n, 3) / 4,)),
     "ClassMasks": (
         layers.ClassMasks,
         lambda batch, n: (floats(batch, n, 5, 5, CLASSES), ids(batch, n)),
@@ -171,6 +173,7 @@ LAYERS = {
     "MonotonicAttention": attention(
         lambda **policy: layers.MonotonicAttention(layers.DotAttention(**policy), **policy)
     ),
+    "NearestTexton": (partial(layers.NearestTexton, 5), lambda batch, n: (pictures(batch, n),)),
     "NotEqual": (partial(layers.NotEqual, 0), lambda batch, n: (ids(batch, n),)),
     "ObjectScores": (layers.ObjectScores, lambda batch, n: (pictures(batch, n, 6),)),
     "PasteMasks": (
@@ -203,6 +206,8 @@ LAYERS = {
     ),
     "SplitRegions": (partial(layers.SplitRegions, 2), lambda batch, n: (floats(2 * batch, n, 4),)),
     "TakeRegion": (partial(layers.TakeRegion, 1), lambda batch, n: (floats(batch, 2, n, 4),)),
+    "TextonFilters": (partial(layers.TextonFilters, 0.3), lambda batch, n: (pictures(batch, n, 3),)),
+    "TextureLayout": (partial(layers.TextureLayout, CLASSES, 5, CLASSES), lambda batch, n: (ids(batch, n, 4),)),
     "TransposedConv2D": (
         partial(layers.TransposedConv2D, 3, 4, 2, padding=1),
         lambda batch, n: (pictures(batch, n),),
@@ -240,6 +245,7 @@ OPERATORS = {
         partial(ops.grid_sample, interpolation="nearest", padding="reflection"),
         lambda batch, n: (pictures(batch), grids(batch, n)),
     ),
+    "integral_images": (lambda x: integral_images(x, CLASSES), lambda batch, n: (ids(batch, n, 4),)),
     "nms": (
         partial(nms, iou_threshold=0.5, max_output=4),
         lambda batch, n: (boxes(batch, n), floats(batch, n)),
