@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_segattn.arguments import check_positive_integer
+from keras_segattn.ops.convolution import conv
 
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
@@ -56,15 +57,8 @@ class DilatedConv2D(keras.layers.Conv2D):
 
     def call(self, inputs: Any, dilation: int = 1) -> Any:
         """Convolve the input, whose pixels are read `dilation` apart."""
-        if inputs.shape[0] == 0:  # TensorFlow's kernel on oneDNN would return the shape of the input
-            return ops.zeros(self.compute_output_spec(inputs, dilation).shape, self.compute_dtype)
-        x = ops.conv(
-            ops.cast(inputs, self.compute_dtype),
-            self.kernel[:, :, -inputs.shape[-1] :],
-            padding="valid",
-            data_format="channels_last",
-            dilation_rate=dilation,
-        )
+        kernel = self.kernel[:, :, -inputs.shape[-1] :]
+        x = conv(ops.cast(inputs, self.compute_dtype), kernel, dilation_rate=dilation)
         if self.use_bias:
             x = ops.add(x, self.bias)
         return x if self.activation is None else self.activation(x)

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_segattn.ops.convolution import conv
+
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
 class GroupedConv2D(keras.layers.Conv2D):
@@ -23,7 +25,7 @@ class GroupedConv2D(keras.layers.Conv2D):
         channels = 1 if self.data_format == "channels_first" else -1
         inputs = ops.cast(inputs, self.compute_dtype)
         outputs = [
-            ops.conv(
+            conv(
                 part,
                 filters,
                 strides=list(self.strides),

@@ -54,7 +54,7 @@ class LocationAttention(AdditiveAttention):
         """Compute v·tanh(s·W + keys + f·V). Before the first step there are no weights, and f is 0."""
         hidden = ops.matmul(query, self.query_kernel)[:, None] + keys
         if previous is not None:
-            features = ops.conv(previous[..., None], self.filter_kernel, padding="same", data_format="channels_last")
+            features = conv(previous[..., None], self.filter_kernel, padding="same")
             hidden = hidden + matmul_in_loop(features, self.location_kernel)
         return self._scored(hidden)
 

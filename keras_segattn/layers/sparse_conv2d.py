@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_segattn.arguments import is_integer
+from keras_segattn.ops.convolution import conv
 
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
@@ -57,7 +58,13 @@ class SparseConv2D(keras.layers.Conv2D):
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
         """Convolve with the kernel that has zeros where there is no connection."""
         inputs = ops.cast(inputs, self.compute_dtype)
-        return super().convolution_op(inputs, self.dense_kernel(kernel, inputs.shape[-1]))
+        return conv(
+            inputs,
+            self.dense_kernel(kernel, inputs.shape[-1]),
+            strides=list(self.strides),
+            padding=self.padding,
+            dilation_rate=self.dilation_rate,
+        )
 
     def dense_kernel(self, kernel: Any, channels: int) -> Any:
         """Put the values of the connections, `(height, width, connections, filters)`, into a kernel of all channels."""

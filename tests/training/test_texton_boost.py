@@ -158,7 +158,7 @@ def test_a_class_that_never_occurs_is_never_predicted():
     [
         (lambda i, m: (i, np.full_like(m, IGNORED)), "no pixel of the grid of every 2 pixels is labelled"),
         (lambda i, m: (i * 0 + 0.5, m), "pictures of one colour"),
-        (lambda i, m: (i, m[:, 1:]), "give images .* and masks"),
+        (lambda i, m: (i, m[:, 1:]), "for images .*, but the masks are"),
         (lambda i, m: (i, m + 1), "label"),
     ],
     ids=["ignored", "one-colour", "mask-of-another-size", "label-out-of-range"],
