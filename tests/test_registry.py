@@ -16,6 +16,7 @@ import pytest
 from harness import (
     LENGTH,
     assert_kernels_begin_differently,
+    convolves_empty_batches,
     double_precision,
     has,
     inputs_of,
@@ -247,7 +248,7 @@ def test_mixed_precision(card, miniature, smooth):
     lambda card: card.task == "detect" or any(isinstance(kind, Tokens) for kind in card.inputs.values())
 )
 def test_an_empty_batch_gives_an_empty_result(card, miniature):
-    if takes_pictures(card) and keras.ops.conv(np.zeros((0, 2, 2, 3)), np.zeros((1, 1, 3, 4))).shape[-1] != 4:
+    if takes_pictures(card) and not convolves_empty_batches():
         pytest.skip("Keras' convolution of an empty batch returns the shape of its input on this processor")
     found = outputs_of(miniature.model, keras.tree.map_structure(lambda x: x[:0], miniature.x))
     for empty, full in zip(keras.tree.flatten(found), keras.tree.flatten(miniature.outputs), strict=True):

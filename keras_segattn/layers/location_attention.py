@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_segattn.arguments import check_positive_integer
 from keras_segattn.layers.additive_attention import AdditiveAttention, matmul_in_loop
+from keras_segattn.ops.convolution import conv
 
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
