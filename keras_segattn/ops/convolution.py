@@ -15,7 +15,7 @@ def conv(
     dilation_rate: int | tuple[int, ...] = 1,
     data_format: str = "channels_last",
 ) -> Any:
-    """Compute `keras.ops.conv`.
+    """Compute `keras.ops.conv`, which an empty batch leaves empty in the shape of its output.
 
     On some processors TensorFlow's kernel returns the shape of the input for an empty batch, so it is not called then.
 

@@ -391,7 +391,7 @@ def test_a_single_step_or_no_region(name):
 def test_a_graph_takes_empty_batches_and_no_region(name):
     if name in CONVOLUTIONS and not convolves_empty_batches():
         pytest.skip(
-            "a graph cannot tell that a batch is empty, for which TensorFlow's kernel has the shape of its input"
+            "a graph cannot tell that a batch is empty, which this processor convolves to another shape"
         )
     function, inputs = made(name)
     function(*inputs(1, 2))
