@@ -390,9 +390,7 @@ def test_a_single_step_or_no_region(name):
 @pytest.mark.parametrize("name", [*sorted(QUICKLY_TRACED), *slow(*sorted(set(EXAMPLES) - QUICKLY_TRACED))])
 def test_a_graph_takes_empty_batches_and_no_region(name):
     if name in CONVOLUTIONS and not convolves_empty_batches():
-        pytest.skip(
-            "a graph cannot tell that a batch is empty, which this processor convolves to another shape"
-        )
+        pytest.skip("a graph cannot tell that a batch is empty, which this processor convolves to another shape")
     function, inputs = made(name)
     function(*inputs(1, 2))
     for count in (0, 2) if name in MAY_BE_NONE else (2,):
