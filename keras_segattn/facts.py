@@ -160,7 +160,7 @@ def facts_of(
     for tensor in model.inputs:
         published = known.inputs.get(tensor.name) if known else None
         if tensor.name not in kinds:
-            kinds[tensor.name] = _kind(tensor, stamps[tensor.name], published, unstamped=card is not None)
+            kinds[tensor.name] = _kind(model, tensor, stamps[tensor.name], published, unstamped=card is not None)
     given = dict(inputs or {})
     if strange := set(given) - set(kinds):
         raise ValueError(f"{model.name!r} has the inputs {sorted(kinds)}, received kinds of {sorted(strange)}")
@@ -338,14 +338,17 @@ def _stamps(model: keras.Model, tensor: Any) -> list[Stamp]:
     return [layer for layer in graph.downstream(model, tensor) if isinstance(layer, Stamp)]
 
 
-def _kind(tensor: Any, stamps: list[Stamp], published: Field | None, *, unstamped: bool) -> Field:
-    """Return the kind of an input by its stamps; an unstamped model of a known builder has the published kinds."""
+def _kind(model: keras.Model, tensor: Any, stamps: list[Stamp], published: Field | None, *, unstamped: bool) -> Field:
+    """Return the kind of an input by its stamps; an unstamped model of a known builder has the published kinds.
+
+    Without either, ids that an embedding reads are a sentence of its tokens.
+    """
     if unstamped and not stamps and published is not None:
         if isinstance(published, Picture):
             return published.of_channels(tensor.shape[-1])
         return published
     if not stamps:
-        return Vectors()
+        return _embedded(model, tensor)
     if stamps[0].field is not None:
         return stamps[0].field
     kind = next((stamp.field for stamp in stamps if stamp.field is not None), Vectors())
@@ -354,6 +357,15 @@ def _kind(tensor: Any, stamps: list[Stamp], published: Field | None, *, unstampe
         ours = published if isinstance(published, Picture) else Picture()
         return replace(kind, size=ours.size, fit=ours.fit)
     return kind
+
+
+def _embedded(model: keras.Model, tensor: Any) -> Field:
+    """Return tokens for ids `(batch, length)` that an embedding reads, and vectors for any other input."""
+    if len(tensor.shape) == 2 and keras.backend.is_int_dtype(tensor.dtype):
+        for layer in graph.readers(model, tensor):
+            if isinstance(layer, keras.layers.Embedding) and layer.input_dim > UNK:
+                return Tokens(tensor.name, layer.input_dim)
+    return Vectors()
 
 
 def _texts(name: str, value: Any) -> tuple[str, ...]:

@@ -131,16 +131,9 @@ class TeacherForcing(DecoderLoop, EndpointLayer):
         }
 
     def kinds(self, model: keras.Model) -> dict[str, Field]:
-        """Return the inputs of tokens: those that an embedding of the model reads, and the target."""
+        """Return the kind of the target; those of other inputs are seen in the model."""
         target = graph.arguments_of(model, self)["target"]
-        found: dict[str, Field] = {}
-        for tensor in model.inputs:
-            embeddings = [one for one in graph.readers(model, tensor) if isinstance(one, keras.layers.Embedding)]
-            if tensor is target:
-                found[tensor.name] = Tokens(tensor.name, self.decoder.vocabulary, target=True)
-            elif embeddings and len(tensor.shape) == 2:
-                found[tensor.name] = Tokens(tensor.name, embeddings[0].input_dim)
-        return found
+        return {target.name: Tokens(target.name, self.decoder.vocabulary, target=True)}
 
     def endpoints(self, model: keras.Model, options: Mapping[str, Any]) -> Mapping[str, Endpoint]:
         """Return the endpoints of a model that holds this layer; see `sequence_endpoints`."""

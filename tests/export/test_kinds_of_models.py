@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_segattn import export, facts_of, graph, load, training
+from keras_segattn.fields import Tokens, Vectors
 
 IMAGES = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype("float32")
 
@@ -83,3 +84,12 @@ def test_the_remedy_works():
     wrapped = keras.Model(x, model(x))
     assert graph.functional(wrapped) is wrapped
     assert training.evaluate_segmenter(wrapped, batches(8, 8), classes=4)["mean_iou"] >= 0
+
+
+def test_ids_that_an_embedding_reads_are_tokens_also_without_a_card():
+    ids = keras.Input((5,), dtype="int32", name="ids")
+    pooled = keras.layers.GlobalAveragePooling1D()(keras.layers.Embedding(9, 4)(ids))
+    model = keras.Model(ids, keras.layers.Dense(3)(pooled))
+    assert facts_of(model).inputs == {"ids": Tokens("ids", 9)}
+    few = keras.Input((5,), dtype="int32")  # no room for the special tokens
+    assert facts_of(keras.Model(few, keras.layers.Embedding(2, 4)(few))).inputs == {few.name: Vectors()}
