@@ -56,6 +56,22 @@ def test_somebody_s_weights_become_a_phone_file_that_is_verified_and_holds_the_f
     assert "Traceback" not in segattn("verify", phone, code=1).err
 
 
+def test_the_name_and_size_of_a_server_s_model_reach_the_export(segattn, trained, tmp_path, monkeypatch):
+    given = {}
+
+    def refuse(_, folder, **arguments):
+        given[folder] = arguments
+        raise export.ExportError("seen")
+
+    monkeypatch.setattr(export, "saved_model", refuse)
+    options = ["-o", tmp_path / "models", "--name", "lakes", "--size", "32x48"]
+    assert segattn("export", trained / "model.keras", *options, code=1).err == "error: seen\n"
+    found = given[tmp_path / "models"]
+    assert (found["name"], found["sizes"]) == ("lakes", {"image": (32, 48)})
+    assert found["facts"].labels == ("sea", "land", "lake")
+
+
+@pytest.mark.thorough
 def test_a_server_s_folder_is_named_and_numbered(segattn, trained, tmp_path):
     segattn("export", trained / "model.keras", "-o", tmp_path / "models", "--name", "lakes", "--size", "32x48")
     assert (tmp_path / "models" / "lakes" / "1" / "assets.extra" / "facts.json").is_file()

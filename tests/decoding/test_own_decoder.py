@@ -118,7 +118,7 @@ def assert_same(found, expected):
     np.testing.assert_allclose(*scores, atol=1e-4)
 
 
-def test_files_and_the_command_translate_alike(tmp_path, segattn):
+def test_files_translate_alike(tmp_path):
     model, facts = speller()
     expected = ks.load(model, facts=facts).predict("abc")
     ks.save(model, tmp_path / "own.keras", facts=facts)
@@ -126,7 +126,14 @@ def test_files_and_the_command_translate_alike(tmp_path, segattn):
     assert {"decode_beam", "decode_greedy", "encode", "step", "score", "text"} < set(served.signatures)
     for path in (tmp_path / "own.keras", served.path):
         assert_same(ks.load(path).predict("abc"), expected)
-    best = " ".join(expected.sentences[0].tokens)
+
+
+@pytest.mark.thorough
+def test_the_command_opens_what_servers_get(tmp_path, segattn):
+    """Every run opens and verifies a translator of this package in the same way (`test_saved_sequences.py`)."""
+    model, facts = speller()
+    served = export.saved_model(model, tmp_path, facts=facts)
+    best = " ".join(ks.load(model, facts=facts).predict("abc").sentences[0].tokens)
     assert best in segattn("predict", tmp_path / "own", "abc").out
     segattn("verify", served.path)
 

@@ -106,7 +106,7 @@ def test_a_served_model_of_any_batch(trained, tmp_path):
         assert_all_signatures(served.signatures, model, given)
 
 
-@of_models("rnnsearch-location", "rnnsearch-local-p")
+@of_models(*MODELS)  # in every run, `test_every_model.py` exports a translator for phones
 def test_a_phone_s_file(trained, tmp_path):
     model, inputs = trained
     one = {name: value[:1] for name, value in inputs.items()}

@@ -117,6 +117,7 @@ def test_pictures_of_other_channels_are_filtered_without_lab():
     assert model.get_layer("filters").output.shape[-1] == 20
 
 
+@pytest.mark.thorough  # every run exports the miniature of the card
 def test_tflite_decides_every_pixel_alike(model, tmp_path):
     report = export.tflite(model, tmp_path / "model.tflite", sizes={"image": (24, 32)})
     assert report.passed
