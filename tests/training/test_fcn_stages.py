@@ -12,6 +12,7 @@ from keras_segattn.training import train_fcn_stages
 TINY = {"classes": 3, "backbone": "squeezenet1_1", "alpha": 0.05}
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_each_stage_starts_from_the_last_with_a_hundredth_of_the_rate(tmp_path):
     keras.utils.set_random_seed(0)
     batches = ToyBatches(images=4)

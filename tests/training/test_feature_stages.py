@@ -17,6 +17,7 @@ def models(**arguments):
     return MultiScaleConvNet(hidden=None, **TINY), MultiScaleConvNet(hidden=8, **{**TINY, **arguments})
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_the_classifier_is_trained_on_the_features_of_the_first_step(tmp_path):
     batches = ToyBatches(images=4)
     linear, classifier = models()
@@ -45,6 +46,7 @@ def test_the_classifier_is_trained_on_the_features_of_the_first_step(tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_a_class_that_never_occurs_and_pictures_without_labels():
     batches = ToyBatches(images=4)
     batches.mask = np.where(batches.mask == 2, 1, batches.mask)

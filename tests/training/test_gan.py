@@ -133,6 +133,7 @@ def test_penalty_is_a_part_of_the_gradient(penalized, kinds):
         np.testing.assert_allclose(found, gradient + penalty * old, rtol=TOLERANCE, atol=TOLERANCE)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_leaves_a_run_directory(tmp_path, capsys):
     generator, discriminator = networks()
     before = values(generator.trainable_variables), values(discriminator.trainable_variables)
@@ -159,6 +160,7 @@ def test_leaves_a_run_directory(tmp_path, capsys):
     assert 0 < difference.mean() < 16
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_a_finished_training_is_found_and_other_settings_do_not_go_on_with_it(tmp_path):
     models = networks("moving")
     train_gan(*models, batches(), epochs=1, recipe="dcgan-mnist", run_dir=tmp_path, progress=False)
@@ -171,6 +173,7 @@ def test_a_finished_training_is_found_and_other_settings_do_not_go_on_with_it(tm
         train_gan(*networks("moving"), batches(), epochs=1, recipe="gran", run_dir=tmp_path)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_divergence_is_an_error_and_keeps_the_files(tmp_path):
     train_gan(*networks(), batches(), epochs=1, run_dir=tmp_path, progress=False)
     before = (tmp_path / "checkpoint.npz").read_bytes()
@@ -183,6 +186,7 @@ def test_divergence_is_an_error_and_keeps_the_files(tmp_path):
     assert [path.name for path in (tmp_path / "samples").iterdir()] == ["epoch_001.png"]
 
 
+@pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize("noise", [pytest.param("shared", marks=pytest.mark.thorough), "per_step"])
 def test_gran_on_labelled_batches_by_epoch(noise):
     class ByEpoch:
@@ -209,6 +213,7 @@ def labelled(label):
     return tf.data.Dataset.from_tensor_slices((image, np.array(label))).batch(4)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_conditional_networks_are_told_the_class(tmp_path):
     generator, discriminator = conditional()
     seen = []

@@ -43,6 +43,7 @@ def test_learns_and_leaves_a_run_directory(tmp_path, capsys):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_more_epochs_continue_a_finished_run(tmp_path):
     first = train_segmenter(toy_model(), ToyBatches(), run_dir=tmp_path, **FAST)
     (tmp_path / ".partial.1.checkpoint.npz").touch()  # left by a process that was killed while it wrote
@@ -73,6 +74,7 @@ class NanIn(ToyBatches):
         return super().__call__(epoch).map(spoil)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_nan_stops_before_the_checkpoint_is_overwritten(tmp_path):
     train_segmenter(toy_model(), NanIn(1), run_dir=tmp_path, **FAST)
     good = {name: (tmp_path / name).read_bytes() for name in ("checkpoint.npz", "history.csv", "model.keras")}
@@ -84,11 +86,13 @@ def test_nan_stops_before_the_checkpoint_is_overwritten(tmp_path):
         train_segmenter(toy_model(), NanIn(0), **FAST)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_diverging_loss_is_an_error():
     with pytest.raises(TrainingDivergedError, match=r"loss became (nan|inf) at epoch 1, step \d+: lower the learning"):
         train_segmenter(toy_model(normalization=False), ToyBatches(), learning_rate=1e20, **FAST)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_kinds_of_data():
     batches = ToyBatches()
     known = tf.data.Dataset.from_tensor_slices((batches.image, batches.mask)).batch(2)
@@ -103,6 +107,7 @@ def test_kinds_of_data():
     assert losses[1:] == pytest.approx(losses[:1] * 2, rel=1e-6)  # the same batches in the same order
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_mixed_precision_keeps_a_float32_model(tmp_path):
     for policy in (True, "mixed_bfloat16"):
         model = toy_model()
@@ -179,6 +184,7 @@ def test_bad_arguments():
         train_segmenter(classifier, batches, **FAST)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_own_optimizer_loss_and_callback():
     class Count(keras.callbacks.Callback):
         steps = 0
@@ -199,6 +205,7 @@ def test_own_optimizer_loss_and_callback():
     assert history.history["loss"][0] > 10  # a sum over pixels
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_interrupt_leaves_the_model_in_float32_and_training_goes_on(tmp_path):
     class Interrupt(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):  # noqa: ARG002

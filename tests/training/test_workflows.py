@@ -107,6 +107,7 @@ def files(run_dir):
     return {path.name for path in run_dir.iterdir()}
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_segment(masks, tmp_path):
     run = tmp_path / "run"
     options = {"arguments": SEGMENTER, "size": (32, 32), "labels": ["sea", "land"], "recipe": "fcn"}
@@ -132,6 +133,7 @@ def test_segment_needs_the_number_of_classes(masks, tmp_path):
     assert not run.exists()
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_classify(flowers, tmp_path):
     run = tmp_path / "run"
     options = {"arguments": {"alpha": 0.125}, "size": (33, 33), "recipe": "inception", "learning_rate": 0.01}
@@ -177,6 +179,7 @@ def test_detect(scenes, tmp_path):
     assert "segm AP50" in evaluate(again, scenes)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_write_translations(sentences, tmp_path):
     run = tmp_path / "run"
     arguments = {**WRITER, "target_vocabulary": 8}
@@ -223,6 +226,7 @@ def test_write_captions_by_hard_attention(described, tmp_path):
     assert "cost" in (tmp_path / "run" / "history.csv").read_text()
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_generate(flowers, tmp_path):
     run = tmp_path / "run"
     path = quick("DCGANGenerator", flowers, run, arguments=GAN | {"distribution": "normal"}, size=(16, 16))
