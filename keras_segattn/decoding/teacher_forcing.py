@@ -107,7 +107,8 @@ class TeacherForcing(DecoderLoop, EndpointLayer):
                 tokens = ops.where(inputs[:, 1] > 0, before.pop(), tokens)
             logits, weights, new = self.decoder.step(tokens, before, memory)
             logits, weights = ops.cast(logits, "float32"), ops.cast(weights, "float32")
-            new = [*new, draw(logits, inputs[:, 2], SamplingRules())] if sampled else list(new)
+            new = [ops.cast(state, old.dtype) for state, old in zip(new, before, strict=True)]  # as JAX's loop requires
+            new = [*new, draw(logits, inputs[:, 2], SamplingRules())] if sampled else new
             return ops.concatenate([logits, weights], axis=-1), new
 
         loop = keras.layers.RNN(Steps(step, [1] * len(states)), return_sequences=True, name=self.name)

@@ -118,6 +118,7 @@ def assert_same(found, expected):
     np.testing.assert_allclose(*scores, atol=1e-4)
 
 
+@pytest.mark.one_backend
 def test_files_translate_alike(tmp_path):
     model, facts = speller()
     expected = ks.load(model, facts=facts).predict("abc")
@@ -128,6 +129,7 @@ def test_files_translate_alike(tmp_path):
         assert_same(ks.load(path).predict("abc"), expected)
 
 
+@pytest.mark.one_backend
 @pytest.mark.thorough
 def test_the_command_opens_what_servers_get(tmp_path, segattn):
     """Every run opens and verifies a translator of this package in the same way (`test_saved_sequences.py`)."""
@@ -138,6 +140,7 @@ def test_the_command_opens_what_servers_get(tmp_path, segattn):
     segattn("verify", served.path)
 
 
+@pytest.mark.one_backend
 @pytest.mark.thorough
 def test_phones_and_the_command_translate_alike(tmp_path, segattn):
     model, facts = speller()
@@ -207,6 +210,7 @@ def test_scheduled_sampling_reads_tokens_drawn_from_the_predictions(probability)
         assert np.abs(np.asarray(forced) - np.asarray(model(inputs, training=False)["logits"])).max() > 0.1
 
 
+@pytest.mark.one_backend  # TensorFlow's gradient tape
 def test_gradients_of_scheduled_sampling_are_those_of_the_tokens_that_it_read():
     import tensorflow as tf
 
@@ -241,6 +245,7 @@ def test_the_probability_is_scheduled_by_a_callback_and_stored(tmp_path):
     np.testing.assert_allclose(again(inputs)["logits"], model(inputs)["logits"], atol=TOLERANCE)
 
 
+@pytest.mark.one_backend
 def test_models_of_16_bits_are_exported_in_32():
     keras.config.set_dtype_policy("mixed_bfloat16")
     model = own_model()
