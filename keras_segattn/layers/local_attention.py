@@ -7,12 +7,13 @@ from keras import ops
 
 from keras_segattn.arguments import check_choice, check_positive_integer
 from keras_segattn.layers.attention_score import AttentionScore, Memory, Seen
+from keras_segattn.layers.changed_attention import ChangedAttention
 
 CENTRES = ("monotonic", "predictive")
 
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
-class LocalAttention(AttentionScore):
+class LocalAttention(ChangedAttention):
     """Restricts another attention to a window of the annotations (section 3.2, equations 9 and 10).
 
         local-m, monotonic:   p = t                         α = softmax over [p − D, p + D]
@@ -45,12 +46,10 @@ class LocalAttention(AttentionScore):
         kernel_initializer: Any = "glorot_uniform",
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        if not isinstance(attention, AttentionScore) or attention.needs_previous:
-            raise TypeError(f"attention must be one that does not read the step before, received {attention!r}")
+        super().__init__(attention, **kwargs)
         check_choice("centre", centre, CENTRES)
         check_positive_integer("window", window)
-        self.attention, self.centre, self.window = attention, centre, window
+        self.centre, self.window = centre, window
         self.needs_previous = centre == "monotonic"
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
@@ -59,9 +58,6 @@ class LocalAttention(AttentionScore):
     ) -> None:
         """Make the weights of the other attention, and those that predict the centre."""
         super().build(query_shape, annotations_shape)
-        if not self.attention.built:
-            self.attention.build(query_shape, annotations_shape)
-            self.attention.built = True
         if self.centre == "predictive":
             size = query_shape[-1]
             self.centre_kernel = self.add_weight(
@@ -70,10 +66,6 @@ class LocalAttention(AttentionScore):
             self.centre_score = self.add_weight(
                 name="centre_score", shape=(size, 1), initializer=self.kernel_initializer
             )
-
-    def keys(self, annotations: Any) -> Any:
-        """Compute the keys of the other attention."""
-        return self.attention.keys(annotations)
 
     def weights_of(self, query: Any, memory: Memory, previous: Any) -> Any:
         """Compute the weights of the other attention within the window."""
@@ -104,13 +96,7 @@ class LocalAttention(AttentionScore):
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
         return super().get_config() | {
-            "attention": keras.saving.serialize_keras_object(self.attention),
             "centre": self.centre,
             "window": self.window,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "LocalAttention":
-        """The layer with its attention."""
-        return cls(**config | {"attention": keras.saving.deserialize_keras_object(config["attention"])})

@@ -7,10 +7,11 @@ from keras import ops
 
 from keras_segattn.arguments import check_choice, check_number
 from keras_segattn.layers.attention_score import AttentionScore, Memory
+from keras_segattn.layers.changed_attention import ChangedAttention
 
 
 @keras.saving.register_keras_serializable(package="keras_segattn")
-class MonotonicAttention(AttentionScore):
+class MonotonicAttention(ChangedAttention):
     """Reads the annotations from left to right: at every step it stays where it is or moves on, and never back.
 
     From the location of the step before, it stops at each location j with the probability p = σ(score + r). The weights
@@ -51,13 +52,11 @@ class MonotonicAttention(AttentionScore):
         noise: float = 0.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        if not isinstance(attention, AttentionScore) or attention.needs_previous:
-            raise TypeError(f"attention must be one that does not read the step before, received {attention!r}")
+        super().__init__(attention, **kwargs)
         check_choice("hard", hard, (True, False))
         check_number("score_bias", score_bias, -float("inf"))
         check_number("noise", noise, 0)
-        self.attention, self.hard, self.first_bias, self.noise = attention, hard, score_bias, noise
+        self.hard, self.first_bias, self.noise = hard, score_bias, noise
         self.added_noise = keras.layers.GaussianNoise(noise, dtype="float32", name="noise") if noise else None
 
     def build(
@@ -65,15 +64,8 @@ class MonotonicAttention(AttentionScore):
     ) -> None:
         """Make the weights of the other attention, and r."""
         super().build(query_shape, annotations_shape)
-        if not self.attention.built:
-            self.attention.build(query_shape, annotations_shape)
-            self.attention.built = True
         bias = keras.initializers.Constant(self.first_bias)
         self.score_bias = self.add_weight(name="score_bias", shape=(), initializer=bias)
-
-    def keys(self, annotations: Any) -> Any:
-        """Compute the keys of the other attention."""
-        return self.attention.keys(annotations)
 
     def weights_of(self, query: Any, memory: Memory, previous: Any) -> Any:
         """Compute the probabilities of stopping at each location."""
@@ -106,13 +98,7 @@ class MonotonicAttention(AttentionScore):
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
         return super().get_config() | {
-            "attention": keras.saving.serialize_keras_object(self.attention),
             "hard": self.hard,
             "score_bias": self.first_bias,
             "noise": self.noise,
         }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "MonotonicAttention":
-        """The layer with its attention."""
-        return cls(**config | {"attention": keras.saving.deserialize_keras_object(config["attention"])})
