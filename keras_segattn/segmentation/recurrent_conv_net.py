@@ -18,6 +18,10 @@ apart. The labelling network computes this map directly: each pooling has stride
 that are s times as far apart (à trous). It gives exactly the scores of the patch network at each pixel, and computes
 what neighbouring patches share only once. Its borders are padded by zeros, which is the mean colour.
 
+**Every other pixel.** The paper also labels at half resolution: it leaves out half of the shifts in each direction. The
+first pooling then keeps its stride of 2, and all that follows has a quarter of the pixels. `stride=2` does this, and
+repeats each score in the pixels between; the next instance reads only those that were computed.
+
 **The picture at the resolution of the planes.** Shared maps suffice only if the input of instance p is the same in all
 patches that contain it: a shift of the patch by the stride s must shift I^p by one pixel, as it shifts F^(p-1). With
 `rescale="valid"`, I^p is the part of I^(p-1) on which F^(p-1) is valid, resized bilinearly to the size of F^(p-1). Its
@@ -28,9 +32,9 @@ drift apart towards the borders, no map of the picture holds the inputs of two p
 deep network is not that of a shallow one. Only the patch network has this form.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
-from math import prod
+from functools import partial
+from math import gcd, prod
 from typing import Any, NamedTuple
 
 import keras
@@ -40,7 +44,7 @@ from keras_segattn import weights as weight_files
 from keras_segattn.arguments import check_choice, check_classifier, check_positive_integer
 from keras_segattn.fields import IMAGENET
 from keras_segattn.inputs import image_input, source_input
-from keras_segattn.layers import DilatedConv2D, DilatedMaxPooling2D
+from keras_segattn.layers import CropToReference, DilatedConv2D, DilatedMaxPooling2D
 from keras_segattn.registry import Card, Paper, register
 
 # About zero mean and unit variance.
@@ -155,6 +159,7 @@ def RecurrentConvNet(  # noqa: N802 - a builder is named like the model it build
     feedback: str = "scores",
     second_tanh: bool = True,
     patches: bool = False,
+    stride: int = 1,
     rescale: str = "valid",
 ) -> keras.Model:
     """Recurrent convolutional network (Pinheiro & Collobert 2014): rCNN3∘3, or any other of the paper's networks.
@@ -177,6 +182,8 @@ def RecurrentConvNet(  # noqa: N802 - a builder is named like the model it build
         feedback: `"scores"` to feed back raw class planes, `"softmax"` for probabilities.
         second_tanh: whether a tanh follows the second convolution; the list of rCNN3 in the paper has none.
         patches: whether to build the network of one patch, which scores its centre pixel.
+        stride: distance in pixels between the rows and columns that are scored: 1 for every pixel, 2 for the paper's
+            half resolution, or another divisor of the strides of all poolings. Scores between them are repeated.
         rescale: `"valid"` to resize the part of the picture on which the planes are valid, `"whole"` to resize the
             whole patch, which only the patch network can do (see the module's description).
 
@@ -202,6 +209,12 @@ def RecurrentConvNet(  # noqa: N802 - a builder is named like the model it build
     check_choice("feedback", feedback, ("scores", "softmax"))
     check_choice("second_tanh", second_tanh, (True, False))
     check_choice("patches", patches, (True, False))
+    check_positive_integer("stride", stride)
+    if (patches and stride != 1) or layout.stride**depth % stride:
+        raise ValueError(
+            f"stride must divide {layout.stride**depth}, the strides of all poolings together, and be 1 for patches; "
+            f"received {stride} with patches={patches}"
+        )
     check_choice("rescale", rescale, ("valid", "whole"))
     if rescale == "whole" and not patches:
         raise ValueError(
@@ -227,25 +240,38 @@ def RecurrentConvNet(  # noqa: N802 - a builder is named like the model it build
     ]
     head = DilatedConv2D(classes, layout.head, name="score")
     x: Any = None
+    # Poolings keep their strides until every `step`-th pixel is left. From then on they have stride 1, and all that
+    # follows reads pixels that are `dilation` apart.
+    step, dilation = layout.stride**depth if patches else stride, 1
+    taken = 1  # distance in pixels of the picture between neighbouring pixels of the map
     for number in range(1, depth + 1):
-        dilation = None if patches else layout.stride ** (number - 1)
+        first, before = dilation, taken
         if number > 1:
             if feedback == "softmax":
                 x = layers.Softmax(name=f"planes_{number - 1}")(x)
-            picture = _rescaled(picture, x, layout, dilation, rescale, f"image_{number}")
             x = layers.Concatenate(name=f"input_{number}")([x, picture])
         else:
             x = picture  # the class planes are zeros, which `conv1` leaves out
         for stage, (convolution, (_, pool)) in enumerate(zip(convolutions, layout.stages, strict=True), start=1):
-            x = convolution(x, dilation=dilation or 1)
+            x = convolution(x, dilation=dilation)
             if pool > 1:
-                x = _pooling(pool, dilation, f"pool{stage}_{number}")(x)
-                dilation = dilation and dilation * pool
+                kept = gcd(pool, step // taken)
+                x = _pooling(pool, kept, dilation, f"pool{stage}_{number}")(x)
+                taken, dilation = taken * kept, dilation * pool // kept
             if stage == 1 or second_tanh:
                 x = layers.Activation("tanh", name=f"tanh{stage}_{number}")(x)
-        if include_top or number < depth:
-            # The shared layer has one output per instance; a layer of its own gives each a name.
-            x = layers.Identity(name=f"scores_{number}")(head(x, dilation=dilation or 1))
+        if not include_top and number == depth:
+            break
+        x = head(x, dilation=dilation)
+        # The shared layer has one output per instance; a layer of its own gives each a name.
+        repeat = layers.Identity if patches or taken == 1 else partial(layers.UpSampling2D, taken)
+        x = repeat(name=f"scores_{number}")(x)
+        if number < depth:
+            picture = _rescaled(picture, x, layout, first, taken // before, rescale, f"image_{number + 1}")
+            if not patches and taken > 1:
+                x = layers.MaxPooling2D(1, taken, name=f"computed_{number}")(x)
+        elif stride > 1:
+            x = CropToReference(name="crop")(x, image)  # a repeated last row of an odd number
     if include_top and classifier_activation is not None:
         x = layers.Activation(classifier_activation, name="predictions")(x)
     model = keras.Model(source_input(image), x, name=name)
@@ -265,20 +291,30 @@ def _layout(network: str, instances: int | None) -> tuple[Network, int]:
     return layout, instances
 
 
-def _pooling(pool: int, dilation: int | None, name: str) -> Callable[[Any], Any]:
-    """Return the max pooling of a patch, where `dilation` is `None`, or of every pixel."""
-    if dilation is None:
-        return layers.MaxPooling2D(pool, name=name)
+def _pooling(pool: int, stride: int, dilation: int, name: str) -> keras.layers.Layer:
+    """Return a max pooling with a stride, or over every pixel."""
+    if stride > 1:
+        return layers.MaxPooling2D(pool, stride, name=name)
     return DilatedMaxPooling2D(pool, dilation, name=name)
 
 
-def _rescaled(picture: Any, planes: Any, layout: Network, dilation: int | None, rescale: str, name: str) -> Any:
-    """Rescale the picture of the previous instance to the size of the planes that the instance computed."""
+def _rescaled(picture: Any, planes: Any, layout: Network, dilation: int, stride: int, rescale: str, name: str) -> Any:
+    """Rescale the picture that an instance read to the size of the planes that it computed.
+
+    Args:
+        picture: picture at the resolution of the instance's input.
+        planes: class planes that it computed.
+        layout: layers of the network.
+        dilation: distance between the pixels that the instance's first layer read.
+        stride: stride of its planes, in pixels of its input.
+        rescale: `"valid"` or `"whole"`, see the module's description.
+        name: name of the layer.
+    """
     if rescale == "whole":
         return layers.Resizing(*planes.shape[1:3], interpolation="bilinear", name=name)(picture)
-    margin = (layout.input_size(1) - 1) // 2
-    if dilation is not None:
-        return layers.Cropping2D(margin * dilation // layout.stride, name=name)(picture)
+    margin = (layout.input_size(1) - 1) // 2 * dilation
+    if stride == 1:
+        return layers.Cropping2D(margin, name=name)(picture)
     # A pooling of single pixels reads every pixel that the bilinear resizing would read.
     valid = layers.Cropping2D(margin, name=f"valid_{name}")(picture)
-    return layers.MaxPooling2D(1, layout.stride, name=name)(valid)
+    return layers.MaxPooling2D(1, stride, name=name)(valid)

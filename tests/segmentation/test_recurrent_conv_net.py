@@ -13,6 +13,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from keras_segattn import RecurrentConvNet, graph, preprocessing_of, weights
 from keras_segattn.layers import DilatedConv2D
 from keras_segattn.segmentation.recurrent_conv_net import NETWORKS, depths, patch_size, preprocess_input
+from keras_segattn.training.deep_supervision import supervised_model
 
 VARIANTS = [
     ("cnn1", 1, 133),
@@ -174,6 +175,29 @@ def test_the_labelling_network_is_shift_and_stitch(deep, name, height, width):
     np.testing.assert_allclose(model(image), stitched(image, model.get_weights(), name, 2), atol=TOLERANCE)
 
 
+@pytest.mark.parametrize(
+    ("network", "instances", "stride"), [("cnn1", 1, 4), ("rcnn2", 1, 2), ("rcnn3", 2, 2), ("rcnn3", 2, 4)]
+)
+def test_every_other_pixel_has_the_scores_of_the_network_that_labels_all(network, instances, stride):
+    every, some = (
+        narrow(network, instances),
+        RecurrentConvNet(network=network, instances=instances, stride=stride, **NARROW),
+    )
+    some.set_weights(every.get_weights())
+    for size in ((4, 6), (5, 3), (1, 1)):
+        image = pictures(2, *size)
+        expected = np.asarray(every(image))[:, ::stride, ::stride].repeat(stride, axis=1).repeat(stride, axis=2)
+        np.testing.assert_allclose(some(image), expected[:, : size[0], : size[1]], atol=TOLERANCE)
+
+
+def test_scores_of_every_other_pixel_are_supervised_alike():
+    every, some = narrow("rcnn3", 2), RecurrentConvNet(instances=2, stride=2, **NARROW)
+    some.set_weights(every.get_weights())
+    image = pictures(1, 4, 6)
+    whole, half = (supervised_model(model, depths(model), image.shape)(image) for model in (every, some))
+    np.testing.assert_allclose(half, np.asarray(whole)[:, ::2, ::2].repeat(2, axis=1).repeat(2, axis=2), atol=TOLERANCE)
+
+
 def test_a_patch_whose_whole_picture_is_resized():
     model = narrow("rcnn3", 3, patches=True, rescale="whole")
     patch = pictures(2, 155, 155)
@@ -229,6 +253,8 @@ def test_weight_files_fit_both_networks_of_any_depth(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"stride": 3}, "stride must divide 8, .* received 3 with patches=False"),
+        ({"stride": 2, "patches": True}, "be 1 for patches; received 2 with patches=True"),
         ({"network": "rcnn4"}, "network must be one of 'cnn1', 'rcnn2', 'rcnn3', received 'rcnn4'"),
         ({"network": "cnn1", "instances": 2}, "cnn1 is not recurrent: expected instances=1, received 2"),
         ({"instances": 0}, "instances must be a positive integer, received 0"),

@@ -1,0 +1,86 @@
+"""CamVid for the benchmarks of scene labelling: pictures, classes, one table row per network, released models.
+
+The folder holds `train` and `val`, each with `images` and `masks` of 360×480 pixels: 0..10 are classes, 11 is
+unlabelled.
+"""
+
+import json
+import time
+
+import keras
+import numpy as np
+
+from keras_segattn import data, export, facts_of, preprocessing_of, training
+from keras_segattn.files import replaced
+
+LABELS = ["sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "cyclist"]
+CLASSES = UNLABELLED = len(LABELS)
+
+
+def pictures(folder, split):
+    return data.folder(folder / split / "images", folder / split / "masks")
+
+
+def batches(folder, split, model=None, batch_size=1, **options):
+    """Return batches of pictures, prepared for a model or as they are, and masks."""
+    prepare = None if model is None else preprocessing_of(model)
+    return data.MaskBatches(
+        pictures(folder, split),
+        batch_size=batch_size,
+        classes=CLASSES,
+        ignore_label=UNLABELLED,
+        preprocessing=prepare,
+        **options,
+    )
+
+
+def scores_of(model, folder, labelling=None, size=None):
+    """Score a model on the validation pictures, and measure its CPU seconds per picture."""
+    validation = batches(folder, "val", model, size=size)
+    image = next(iter(validation(0)))[0]
+    model.predict_on_batch(image)  # compiles
+    begin = time.process_time()
+    model.predict_on_batch(image)
+    network = time.process_time() - begin
+    begin = time.process_time()
+    found = training.evaluate_segmenter(model, validation, CLASSES, UNLABELLED, labelling)
+    # A labelling works on each picture after the network; the network alone is measured without the scores.
+    seconds = network if labelling is None else (time.process_time() - begin) / len(validation)
+    wanted = {name: found[name] for name in ("pixel_accuracy", "mean_accuracy", "mean_iou")}
+    iou = dict(zip(LABELS, np.asarray(found["iou"]).tolist(), strict=True))
+    return {"parameters": model.count_params(), **wanted, "cpu_seconds_per_picture": seconds, "iou": iou}
+
+
+def write_scores(path, scores):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replaced(path) as temporary:
+        temporary.write_text(json.dumps(scores, indent=2, default=float))
+
+
+def print_table(output, rows):
+    """Print the rows whose scores are in `output/ROW/scores.json`."""
+    print("| row | parameters | global | class average | mean IoU | CPU s per picture |")
+    print("|---|---|---|---|---|---|")
+    for row in rows:
+        path = output / row / "scores.json"
+        if path.exists():
+            s = json.loads(path.read_text())
+            shares = " | ".join(f"{100 * s[name]:.1f}" for name in ("pixel_accuracy", "mean_accuracy", "mean_iou"))
+            print(f"| {row} | {s['parameters']:,} | {shares} | {s['cpu_seconds_per_picture']:.2f} |", flush=True)
+
+
+def release(model, name, folder, size, initial="random weights", quantize="float16"):
+    """Write `folder/name/1` for servers and a `.tflite` file beside it, both for pictures of one size."""
+    if quantize == "float16":
+        for weight in model.weights:
+            weight.assign(keras.ops.cast(keras.ops.cast(weight, "float16"), "float32"))
+    facts = facts_of(
+        model,
+        labels=LABELS,
+        training=f"the 367 training pictures of CamVid (Brostow et al. 2009) from {initial}",
+        licence="CC BY-NC-SA 3.0 (the pictures of CamVid)",
+    )
+    sizes = {"image": size}
+    print(export.saved_model(model, folder, 1, facts=facts, sizes=sizes, name=name).path)
+    path = folder / name / f"{name}_{quantize or 'float32'}.tflite"
+    print(export.tflite(model, path, quantize=quantize, facts=facts, sizes=sizes).path)
