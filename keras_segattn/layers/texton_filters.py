@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_segattn.arguments import check_number
 from keras_segattn.layers.coordinates import AtLeastFloat32
+from keras_segattn.ops.loop_sums import loop_sum
 from keras_segattn.ops.mirror_padding import mirror_padding
 
 # Standard deviations of the filters in units of κ pixels.
@@ -145,8 +146,8 @@ def filtered(x: Any, kernel: Any, axis: int) -> Any:
     shape = [*ops.shape(x)]
     shape[axis] = shape[axis] - taps + 1
 
-    def add(tap: Any, total: Any) -> Any:
+    def term(tap: Any) -> Any:
         part = ops.slice(x, [tap if one == axis else 0 for one in range(4)], shape)
-        return total + part * ops.slice(kernel, (0, tap), (maps, 1))[:, :, None]
+        return part * ops.slice(kernel, (0, tap), (maps, 1))[:, :, None]
 
-    return ops.fori_loop(0, taps, add, ops.zeros(shape, x.dtype))
+    return loop_sum(term, taps)

@@ -8,6 +8,7 @@ from keras import ops
 from keras_segattn.arguments import check_choice, check_positive_integer
 from keras_segattn.layers.coordinates import AtLeastFloat32
 from keras_segattn.ops.integral_images import integral_images, surrounding_boxes
+from keras_segattn.ops.loop_sums import loop_sum
 
 # Number of stumps whose features of all pixels are in memory at a time: more are slower, as they leave the caches.
 CHUNK = 8
@@ -94,7 +95,7 @@ class TextureLayout(AtLeastFloat32, keras.layers.Layer):
         rectangles = ops.pad(ops.convert_to_tensor(self.rectangles), [(0, more), (0, 0)])
         textons, thresholds = (ops.pad(x, [(0, more)]) for x in (ops.convert_to_tensor(self.texton), thresholds))
 
-        def add(step: Any, scores: Any) -> Any:
+        def chunk(step: Any) -> Any:
             first = step * size
             boxes = ops.slice(rectangles, (first, 0), (size, 4))
             counts, areas = surrounding_boxes(integrals, ops.slice(textons, (first,), (size,)), boxes)
@@ -103,10 +104,9 @@ class TextureLayout(AtLeastFloat32, keras.layers.Layer):
                 areas = ops.cast(sides[:, 0] * sides[:, 1], dtype)[:, None, None]
             least = ops.slice(thresholds, (first,), (size,))[:, None, None] * areas
             exceeds = ops.reshape(ops.cast(counts > least, dtype), (batch, size, width * height))
-            return scores + ops.matmul(ops.slice(a, (0, first), (self.classes, size)), exceeds)
+            return ops.matmul(ops.slice(a, (0, first), (self.classes, size)), exceeds)
 
-        start = ops.zeros((batch, self.classes, width * height), dtype)
-        scores = ops.fori_loop(0, (self.stumps + more) // size, add, start)
+        scores = loop_sum(chunk, (self.stumps + more) // size)
         scores = ops.transpose(ops.reshape(scores, (batch, self.classes, width, height)), (0, 3, 2, 1))
         return scores + constant
 
