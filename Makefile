@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check
-# Two workers use two cores. More workers would compete with TensorFlow's own threads.
-PYTEST := TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest -n 2 --dist loadgroup
+# Two workers use two cores, and each computes in one thread: more threads would wait for each other.
+PYTEST := TF_CPP_MIN_LOG_LEVEL=3 TF_NUM_INTRAOP_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 # On JAX, only tests of numerical values run, not those marked one_backend. Most of the time goes into compiling each
 # random initialiser for each shape, so the compiler's optimisations are switched off.

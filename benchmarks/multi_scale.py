@@ -20,6 +20,12 @@ from keras_segattn.losses import PixelCrossEntropy
 
 CROP, BATCH = (240, 320), 4
 ROWS = ("single", "pyramid", "superpixels", "crf", "cover")
+SUPERPIXELS = segmentation.Superpixels(50.0)
+LABELLINGS = {
+    "superpixels": segmentation.SuperpixelAverage(SUPERPIXELS),
+    "crf": segmentation.SuperpixelCRF(1.0, 20.0, 0.1, SUPERPIXELS),
+    "cover": segmentation.OptimalCover(SUPERPIXELS),
+}
 
 
 def class_weights(folder):
@@ -70,15 +76,6 @@ def train(row, arguments):
     return classifier
 
 
-def labelling_of(row, arguments):
-    superpixels = segmentation.Superpixels(arguments.superpixel_scale)
-    return {
-        "superpixels": segmentation.SuperpixelAverage(superpixels),
-        "crf": segmentation.SuperpixelCRF(1.0, arguments.beta, arguments.gamma, superpixels),
-        "cover": segmentation.OptimalCover(superpixels),
-    }.get(row)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("camvid", type=Path)
@@ -86,16 +83,13 @@ def main():
     parser.add_argument("--epochs", type=int, nargs=2, default=(16, 6), help="Epochs of features and of classifier.")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--balanced", action="store_true", help="Give every class the same weight in training.")
-    parser.add_argument("--superpixel-scale", type=float, default=50.0)
-    parser.add_argument("--beta", type=float, default=20.0)
-    parser.add_argument("--gamma", type=float, default=0.1)
     parser.add_argument("--output", type=Path, default=Path("out/multi_scale"))
     parser.add_argument("--release", type=Path, help="Write the row pyramid as DIRECTORY/multiscale_camvid.")
     arguments = parser.parse_args()
     model = train("single" if arguments.row == "single" else "pyramid", arguments)
     scores = arguments.output / arguments.row / "scores.json"
     if not scores.exists():
-        camvid.write_scores(scores, camvid.scores_of(model, arguments.camvid, labelling_of(arguments.row, arguments)))
+        camvid.write_scores(scores, camvid.scores_of(model, arguments.camvid, LABELLINGS.get(arguments.row)))
     camvid.print_table(arguments.output, ROWS)
     if arguments.release:
         camvid.release(model, "multiscale_camvid", arguments.release, (360, 480))

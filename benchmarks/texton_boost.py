@@ -15,8 +15,9 @@ import keras
 from keras_segattn import TextonBoost, training
 from keras_segattn.segmentation import Colour, Edge, Location, TextonField, location_counts
 
-SIZE = (180, 240)
+SIZE, STUMPS = (180, 240), 1000
 ROWS = ("texture-layout", "location", "colour", "crf")
+COLOUR, EDGE = Colour(), Edge()
 
 
 def learn(arguments):
@@ -33,26 +34,25 @@ def learn(arguments):
     return model
 
 
-def field_of(row, arguments):
-    """Return the labelling of a row, to which each row adds a potential."""
-    masks = [mask.numpy()[0] for _, mask in camvid.batches(arguments.camvid, "train", size=SIZE)(0)]
-    location = Location(location_counts(masks, camvid.CLASSES), power=arguments.location_power)
-    colour, edge = Colour(power=arguments.colour_power), Edge(arguments.contrast, arguments.constant)
-    count = ROWS.index(row)
-    potentials = zip(("location", "colour", "edge"), (location, colour, edge), strict=True)
-    return TextonField(**dict(list(potentials)[:count]))
+def fields(folder):
+    """Return the labelling of each row: each adds a potential."""
+    masks = [mask.numpy()[0] for _, mask in camvid.batches(folder, "train", size=SIZE)(0)]
+    location = Location(location_counts(masks, camvid.CLASSES))
+    potentials = (
+        TextonField(),
+        TextonField(location),
+        TextonField(location, COLOUR),
+        TextonField(location, COLOUR, EDGE),
+    )
+    return dict(zip(ROWS, potentials, strict=True))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("camvid", type=Path)
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=ROWS)
-    parser.add_argument("--rounds", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=STUMPS)
     parser.add_argument("--fraction", type=float, default=0.003, help="Share of the features that a round tries.")
-    parser.add_argument("--location-power", type=float, default=0.1)
-    parser.add_argument("--colour-power", type=float, default=3.0)
-    parser.add_argument("--contrast", type=float, default=45.0, help="Cost of an edge between equal colours.")
-    parser.add_argument("--constant", type=float, default=10.0, help="Cost of any edge.")
     parser.add_argument("--output", type=Path, default=Path("out/texton_boost"))
     parser.add_argument("--release", type=Path, help="Write the network as DIRECTORY/textonboost_camvid.")
     arguments = parser.parse_args()
@@ -60,7 +60,7 @@ def main():
     for row in arguments.rows:
         scores = arguments.output / row / "scores.json"
         if not scores.exists():
-            labelling = field_of(row, arguments)
+            labelling = fields(arguments.camvid)[row]
             camvid.write_scores(scores, camvid.scores_of(model, arguments.camvid, labelling, SIZE))
     camvid.print_table(arguments.output, ROWS)
     if arguments.release:

@@ -83,16 +83,22 @@ def forked_scripts():
 
 
 @pytest.fixture(scope="session", autouse=True)
-def quick_conversion(forked_scripts):
-    """Let `export.tflite` convert in forked scripts; all else runs as users have it."""
+def quick_runs(forked_scripts):
+    """Let exports convert, and run SavedModels, in forked scripts; all else runs as users have it."""
     if keras.backend.backend() != "tensorflow":
         yield
         return
-    from keras_segattn.export.mobile import tflite
+    from quick_scripts import ForkedScripts
 
+    from keras_segattn.export.mobile import tflite
+    from keras_segattn.export.runtimes import libtensorflow
+
+    forked = ForkedScripts(loaded="libtensorflow")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tflite, "run_script", forked_scripts)
+        patch.setattr(libtensorflow, "run_script", forked)
         yield
+    forked.close()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -117,10 +123,10 @@ def all_runtimes(quick_verification):
 
 @pytest.fixture(scope="session")
 def written_models(tmp_path_factory):
-    """A folder of tiny sequence models for servers, `speller` and `describer`, and the Keras models with reports."""
-    import sequence_exports
+    """Return tiny sequence models, exported for servers, see `sequence_exports.WrittenModels`."""
+    from sequence_exports import WrittenModels
 
-    return sequence_exports.write(tmp_path_factory.mktemp("written"))
+    return WrittenModels(tmp_path_factory.mktemp("written"))
 
 
 @pytest.fixture

@@ -1,4 +1,7 @@
-"""Runs scripts in forks of a process that has imported TensorFlow, whose import takes most of a small conversion.
+"""Runs scripts in forks of a process that has loaded TensorFlow, which takes most of the time of a small run.
+
+    python forked_scripts.py tensorflow           # has imported the module
+    python forked_scripts.py libtensorflow        # has loaded only the library, as `libtensorflow_run.py` does
 
 From each line of its input it reads a JSON list: script, its argument, a file for its errors, working folder. Each
 answer is a line with `status` and the exit status.
@@ -9,8 +12,7 @@ import os
 import runpy
 import sys
 import traceback
-
-import tensorflow as tf  # noqa: F401 - what the forks share
+from pathlib import Path
 
 
 def run(script: str, argument: str, errors: str, folder: str) -> int:
@@ -26,7 +28,10 @@ def run(script: str, argument: str, errors: str, folder: str) -> int:
         runpy.run_path(script, run_name="__main__")
         status = 0
     except SystemExit as end:
-        status = int(end.code or 0)
+        if isinstance(end.code, str):  # a message, as `sys.exit` takes it
+            sys.stderr.write(end.code)
+        else:
+            status = int(end.code or 0)
     except BaseException:
         traceback.print_exc()
     finally:
@@ -34,6 +39,12 @@ def run(script: str, argument: str, errors: str, folder: str) -> int:
         os._exit(status)
 
 
+# What the forks share.
+if sys.argv[1] == "tensorflow":
+    import tensorflow as tf  # noqa: F401
+else:
+    runtimes = Path(__file__).parent.parent / "keras_segattn" / "export" / "runtimes"
+    library = runpy.run_path(str(runtimes / "libtensorflow_run.py"))["load_library"]()
 for line in sys.stdin:
     sys.stdout.write(f"status {run(*json.loads(line))}\n")
     sys.stdout.flush()

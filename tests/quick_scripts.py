@@ -31,13 +31,15 @@ class ForkedScripts:
 
     Args:
         environment: environment of the process; `None` takes that of this process.
+        loaded: what the process has loaded, see `forked_scripts.py`.
     """
 
-    def __init__(self, environment=None):
-        self.server, self.environment = None, environment
+    def __init__(self, environment=None, loaded="tensorflow"):
+        self.server, self.environment, self.loaded = None, environment, loaded
 
     def __call__(self, name, request, work):
-        return self.run(Path(scripts.__file__).with_name(f"{name}.py"), request, work)
+        timed = {"timed_calls": scripts.TIMED_CALLS}
+        return self.run(Path(scripts.__file__).with_name(f"{name}.py"), {**request, **timed}, work)
 
     def run(self, script, request, work):
         """Run a script that takes the path of a JSON file, as a process would."""
@@ -45,7 +47,7 @@ class ForkedScripts:
         file.write_text(json.dumps(request, default=str), encoding="utf-8")
         if self.server is None:
             self.server = subprocess.Popen(
-                [sys.executable, str(Path(__file__).with_name("forked_scripts.py"))],
+                [sys.executable, str(Path(__file__).with_name("forked_scripts.py")), self.loaded],
                 env=self.environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

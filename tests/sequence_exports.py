@@ -1,4 +1,4 @@
-"""A translator of letters and a captioner, with random weights, exported for servers."""
+"""A translator of letters, `speller`, and a captioner, `describer`, with random weights, exported for servers."""
 
 import numpy as np
 
@@ -11,11 +11,12 @@ LETTERS, WORDS = Vocabulary("abcdeé"), Vocabulary(["dog", "cat", "$x$"])
 RULES = BeamRules(3, 5)
 
 
-def write(folder):
-    """Export the models; return `{"folder", "speller": (model, report), "describer": (model, report)}`."""
-    random = np.random.default_rng(0)
-    speller = RNNSearch(len(LETTERS), len(WORDS), units=6, embedding=5, maxout=4, alignment=7, name="speller")
-    describer = ShowAttendTell(
+def speller():
+    return RNNSearch(len(LETTERS), len(WORDS), units=6, embedding=5, maxout=4, alignment=7, name="speller")
+
+
+def describer():
+    return ShowAttendTell(
         len(WORDS),
         backbone="squeezenet1_1",
         alpha=0.125,
@@ -24,16 +25,28 @@ def write(folder):
         embedding=5,
         name="describer",
     )
-    for model in (speller, describer):
-        for weight in model.weights:
-            weight.assign(random.normal(0, 0.3, weight.shape))
-    vocabularies = {"source": LETTERS, "target": WORDS}
-    reports = [
-        export.saved_model(
-            model,
-            folder,
-            facts=facts_of(model, vocabularies={name: vocabularies[name] for name in names}, options=RULES),
-        )
-        for model, names in ((speller, ("source", "target")), (describer, ("target",)))
-    ]
-    return {"folder": folder, "speller": (speller, reports[0]), "describer": (describer, reports[1])}
+
+
+class WrittenModels:
+    """Models that are exported when they are first asked for, all to one folder.
+
+    Args:
+        folder: folder of the models.
+    """
+
+    def __init__(self, folder):
+        self.folder, self.made = folder, {}
+
+    def __getitem__(self, name):
+        """Return the model `speller` or `describer`, and the report of its export."""
+        if name not in self.made:
+            build, vocabularies = {
+                "speller": (speller, {"source": LETTERS, "target": WORDS}),
+                "describer": (describer, {"target": WORDS}),
+            }[name]
+            model, random = build(), np.random.default_rng(len(name))
+            for weight in model.weights:
+                weight.assign(random.normal(0, 0.3, weight.shape))
+            facts = facts_of(model, vocabularies=vocabularies, options=RULES)
+            self.made[name] = model, export.saved_model(model, self.folder, facts=facts)
+        return self.made[name]

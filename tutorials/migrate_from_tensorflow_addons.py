@@ -128,7 +128,7 @@ model = keras.Model({"source": source, "target": target}, outputs, name="spell")
 # XLA would compile anew for every length of the sentences.
 model.compile(keras.optimizers.Adam(1e-2), {"logits": losses.SequenceCrossEntropy()}, jit_compile=False)
 batches = data.SequenceBatches(ids, batch_size=64, multiple=4, shuffle=True)
-history = model.fit(batches, epochs=20, verbose=2)
+history = model.fit(batches, epochs=12, verbose=2)
 
 # %% [markdown]
 # ## Use

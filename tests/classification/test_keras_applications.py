@@ -21,7 +21,7 @@ FILES = [
     ("VGG16", ".h5"),
     pytest.param("VGG19", ".weights.h5", marks=pytest.mark.thorough),
     ("ResNet50", ".weights.h5"),
-    ("InceptionResNetV2", ".h5"),
+    pytest.param("InceptionResNetV2", ".h5", marks=pytest.mark.thorough),
 ]
 
 

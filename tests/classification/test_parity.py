@@ -78,7 +78,12 @@ def test_logits_equal_the_oracle(case, tmp_path):
 
 @pytest.mark.parity
 @pytest.mark.parametrize(
-    ("name", "size"), [("vgg16", 97), pytest.param("vgg19", 97, marks=pytest.mark.thorough), ("alexnet", 193)]
+    ("name", "size"),
+    [
+        pytest.param("vgg16", 97, marks=pytest.mark.thorough),
+        pytest.param("vgg19", 97, marks=pytest.mark.thorough),
+        ("alexnet", 193),
+    ],
 )
 def test_fully_connected_classifiers_and_their_maps_equal_torchvision(name, size, tmp_path):
     """Compare the logits at the native size, and the maps at another size, where torchvision resamples them."""

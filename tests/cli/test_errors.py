@@ -47,6 +47,7 @@ def test_an_error_of_the_installed_command_is_one_line():
     assert len(failed.stderr.splitlines()) == 1
 
 
+@pytest.mark.thorough
 def test_the_installed_command_prints_its_own_lines_only(classifier, photo):
     done = subprocess.run([COMMAND, "predict", classifier, photo], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

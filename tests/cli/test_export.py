@@ -40,6 +40,7 @@ def test_a_damaged_model_is_named(segattn, trained, tmp_path):
     assert "bad.keras is not a readable Keras model" in done.err
 
 
+@pytest.mark.thorough
 def test_somebody_s_weights_become_a_phone_file_that_is_verified_and_holds_the_facts(
     segattn, objects, trained, segmenter_options, tmp_path
 ):

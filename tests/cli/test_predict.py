@@ -201,7 +201,7 @@ def picture(tmp_path):
 
 @sequences
 def test_texts_are_translated_with_their_alignment(segattn, objects, written_models, tmp_path):
-    folder = written_models["folder"] / "speller"
+    folder = written_models["speller"][1].path.parent
     done = segattn("predict", folder, "bad", "ax", "--best", 2, "-o", tmp_path / "drawn")
     assert "unknown to the model: x" in done.err
     assert image_of(tmp_path / "drawn" / "bad_attention.png").mode == "RGB"
@@ -212,15 +212,16 @@ def test_texts_are_translated_with_their_alignment(segattn, objects, written_mod
 
 
 @sequences
+@pytest.mark.thorough
 def test_pictures_are_described_with_what_each_word_saw(segattn, written_models, picture):
-    folder = written_models["folder"] / "describer"
+    folder = written_models["describer"][1].path.parent
     assert "score" in segattn("predict", folder, picture, "--best", 3, "-o", picture.with_name("other.png")).out
     assert image_of(picture.with_name("other.png")).mode == "RGB"
 
 
 @sequences
 def test_names_of_files_from_texts_stay_in_the_folder(segattn, written_models, tmp_path):
-    folder = written_models["folder"] / "speller"
+    folder = written_models["speller"][1].path.parent
     out = tmp_path / "drawn"
     segattn("predict", folder, "../bad", "a/b", "b a d" * 60, "-o", out)
     assert len(list(out.iterdir())) == 3

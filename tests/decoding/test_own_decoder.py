@@ -119,6 +119,7 @@ def assert_same(found, expected):
 
 
 @pytest.mark.one_backend
+@pytest.mark.thorough
 def test_files_translate_alike(tmp_path):
     model, facts = speller()
     expected = ks.load(model, facts=facts).predict("abc")
@@ -228,6 +229,7 @@ def test_gradients_of_scheduled_sampling_are_those_of_the_tokens_that_it_read():
         np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.thorough
 def test_the_probability_is_scheduled_by_a_callback_and_stored(tmp_path):
     model = own_model(sampling_probability=0.0, cell=lambda: stack(dropout=0.3))
     forcing = model.get_layer("forcing")

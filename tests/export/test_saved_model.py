@@ -142,6 +142,7 @@ def test_bytes_that_are_no_picture_are_an_error_of_the_request(exported):
         answers(report, ("encoded", {"image_bytes": np.array([b"no picture"], dtype=object)}))
 
 
+@pytest.mark.thorough
 def test_a_fixed_size_resizes_files_and_refuses_other_arrays(tmp_path):
     model = network()
     report = export.saved_model(model, tmp_path, sizes={"image": (32, 40)})
@@ -153,6 +154,7 @@ def test_a_fixed_size_resizes_files_and_refuses_other_arrays(tmp_path):
         answers(report, ("serving_default", {"image": pictures(1, 48, 40)}))
 
 
+@pytest.mark.thorough
 def test_verify_by_someone_else_and_with_a_reference(exported):
     model, base, report = exported
     again = export.verify_saved_model(base / "fcn8s", reference=model)
@@ -226,6 +228,7 @@ def test_verify_warns_of_half_written_versions_beside_the_verified_one(versions,
         export.verify(tmp_path)
 
 
+@pytest.mark.thorough
 def test_preprocessing_can_stay_outside_or_be_given(versions):
     model, _, outside, given = versions
     plain = "float32[?, 32, 32, 3]"
@@ -261,6 +264,7 @@ def test_every_signature_is_warmed_up(exported, versions):
     np.testing.assert_array_equal(files, WARM)
 
 
+@pytest.mark.thorough
 def test_mixed_precision_is_exported_in_float32(tmp_path):
     keras.config.set_dtype_policy("mixed_bfloat16")
     model = network(input_shape=(32, 32, 3))
@@ -302,6 +306,7 @@ def test_bad_arguments_write_nothing(fixed, tmp_path, arguments, message):
     assert not base.exists()
 
 
+@pytest.mark.thorough
 def test_several_inputs_of_their_own_sizes(tmp_path, all_runtimes):
     image, code = keras.Input((8, 8, 3), name="image"), keras.Input((4,), name="code")
     pixels = keras.layers.Flatten()(image)

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 from keras import layers
 
 from keras_segattn.export import tflite
@@ -40,6 +41,7 @@ def transformers():
     return keras.Model(image, outputs)
 
 
+@pytest.mark.thorough
 def test_all_of_them_convert_and_agree(tmp_path):
     assert set(VARIANTS) == set(TRANSFORMATIONS)
     report = tflite(transformers(), tmp_path / "transformers.tflite")

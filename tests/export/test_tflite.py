@@ -150,6 +150,7 @@ def test_a_file_is_verified_against_its_model(exported):
     assert verify_tflite(exported["int8"].path, reference=small_fcn()).passed
 
 
+@pytest.mark.thorough
 def test_another_model_fails_verification(exported):
     other = small_fcn()
     other.set_weights([weight + 1 for weight in other.get_weights()])
@@ -181,6 +182,7 @@ def test_a_missing_file_is_refused(tmp_path):
         verify_tflite(tmp_path / "nothing.tflite")
 
 
+@pytest.mark.thorough
 def test_a_registered_model_of_open_size_in_mixed_precision(tmp_path):
     card = registry.model_card("FCN32s")
     keras.config.set_dtype_policy("mixed_bfloat16")
@@ -193,6 +195,7 @@ def test_a_registered_model_of_open_size_in_mixed_precision(tmp_path):
     assert facts.inputs["image"].channels == "BGR"
 
 
+@pytest.mark.thorough
 def test_signatures_share_their_weights(tmp_path):
     keras.utils.set_random_seed(0)
     x = keras.Input((64,), name="features")
@@ -287,6 +290,7 @@ def test_open_sizes_must_be_given(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.thorough
 def test_the_converter_runs_in_a_process_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setattr("keras_segattn.export.mobile.tflite.run_script", scripts.run_script)
     assert tflite(dense(), tmp_path / "a.tflite").passed

@@ -54,7 +54,11 @@ FORMS = {
 }
 
 
-@pytest.fixture(scope="module", params=list(FORMS))
+# Both forms are verified by the same comparison with Keras.
+EVERY_FORM = [pytest.param("serving.saved_model", marks=pytest.mark.thorough), "mobile.tflite"]
+
+
+@pytest.fixture(scope="module", params=EVERY_FORM)
 def written(request, tmp_path_factory):
     write, verify = FORMS[request.param]
     return write(bag_of_words(), tmp_path_factory.mktemp("words")), verify
@@ -74,7 +78,7 @@ def test_both_forms_hold_the_vocabulary(written):
     assert facts.inputs["source"].size == WORDS
 
 
-@pytest.mark.parametrize("form", list(FORMS))
+@pytest.mark.parametrize("form", EVERY_FORM)
 def test_a_wrong_row_late_in_a_table_is_noticed_before_the_file_has_its_name(form, tmp_path, monkeypatch):
     write, _ = FORMS[form]
     model = bag_of_words()
@@ -137,6 +141,7 @@ def test_what_int8_leaves_alone_is_what_layers_say():
     assert quantized_parts(bag_of_words()) == {"layers_only": False, "exact_layers": []}
 
 
+@pytest.mark.thorough
 def test_int8_rounds_no_positions_and_takes_its_ranges_from_all_samples(tmp_path):
     model = localised()
     # Ranges from the first of these pictures alone would clip the others, by half the range.

@@ -18,7 +18,7 @@ BOX_TOLERANCE = 0.5
 PROBABILITY_TOLERANCE = 1e-3
 # Fewer proposals than by default: running the heads on each of them takes most of this test's time.
 PROPOSALS = 100
-SIZES = [(128, 192), pytest.param((192, 128), marks=pytest.mark.thorough), (160, 224)]
+SIZES = [(128, 192), *(pytest.param(size, marks=pytest.mark.thorough) for size in ((192, 128), (160, 224)))]
 BUILDERS = {"maskrcnn_resnet50_fpn": "torchvision", "maskrcnn_resnet50_fpn_v2": "torchvision_v2"}
 FIRST, SECOND = BUILDERS
 

@@ -145,6 +145,7 @@ def test_gradients_reach_the_localisation_network(transform):
             assert np.abs(found).max() > 0, weight.path
 
 
+@pytest.mark.thorough
 def test_a_transformer_learns_where_the_object_is():
     random = np.random.default_rng(0)
     rows = np.arange(16)
@@ -162,6 +163,7 @@ def test_a_transformer_learns_where_the_object_is():
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="compares TensorFlow's kernels with keras.ops")
+@pytest.mark.thorough
 def test_both_forms_train_alike(monkeypatch):
     x, trained = pictures(), {}
     target = np.random.default_rng(1).normal(size=(2, 5, 4, 3)).astype("float32")

@@ -94,6 +94,7 @@ def test_learns_and_leaves_a_run_directory(tmp_path, capsys):
     assert (settings["steps_per_epoch"], settings["epochs"], settings["label_smoothing"]) == (3, 8, 0.1)
 
 
+@pytest.mark.thorough
 def test_the_evaluated_and_saved_model_is_the_average(tmp_path):
     class Weights(keras.callbacks.Callback):
         """Record the trained parameters and their averages at the end of every epoch."""

@@ -96,6 +96,7 @@ def test_boxes_are_what_the_transformer_reads():
     np.testing.assert_allclose(crop[:, 1:-1, 1:-1], 1, atol=1e-5)
 
 
+@pytest.mark.thorough
 def test_only_the_localiser_learns():
     trainer = CoLocalisationTrainer(localiser(), encoder())
     trainer.compile(keras.optimizers.Adam(1e-2), jit_compile=False)

@@ -15,8 +15,20 @@ from keras_segattn.files import FolderInUseError, locked
 from keras_segattn.training import CheckpointError
 
 # Every run tries one trainer for each kind of data, since all go through one engine; `make thorough` tries the others.
-QUICK = {"segment", "classify", "generate", "write"}
+QUICK = {"segment", "generate", "write"}
 EVERY = [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.thorough]) for name in toy_trainings.TRAINERS]
+# Every run kills a training with compiled steps, and one whose steps run eagerly.
+KILLED_IN_EVERY_RUN = {("segment", False), ("write", True)}
+KILLED = [
+    pytest.param(
+        name,
+        eagerly,
+        id=f"{name}-{'eager' if eagerly else 'compiled'}",
+        marks=[] if (name, eagerly) in KILLED_IN_EVERY_RUN else [pytest.mark.thorough],
+    )
+    for name in toy_trainings.TRAINERS
+    for eagerly in (True, False)
+]
 
 # Two trainings of a detector from the same seed may differ by rounding, from the first epoch on (2e-9 in a loss): sums
 # depend on the threads there. All random states are equal.
@@ -29,9 +41,9 @@ def arrays(file):
         return {name: archive[name] for name in archive.files if name != "header"}
 
 
-@pytest.mark.parametrize("trainer", EVERY)
-def test_a_killed_training_ends_as_an_uninterrupted_one(trainer, forked_scripts, tmp_path):
-    request = {"trainer": trainer, "folder": str(tmp_path)}
+@pytest.mark.parametrize(("trainer", "eagerly"), KILLED)
+def test_a_killed_training_ends_as_an_uninterrupted_one(trainer, eagerly, forked_scripts, tmp_path):
+    request = {"trainer": trainer, "folder": str(tmp_path), "eagerly": eagerly}
     done = forked_scripts.run(Path(toy_trainings.__file__), request, tmp_path)
     assert done.returncode == 0, done.stderr
     resumed, whole = (arrays(tmp_path / run / "checkpoint.npz") for run in ("resumed", "whole"))

@@ -214,6 +214,7 @@ def labelled(label):
 
 
 @pytest.mark.usefixtures("eagerly")
+@pytest.mark.thorough
 def test_conditional_networks_are_told_the_class(tmp_path):
     generator, discriminator = conditional()
     seen = []

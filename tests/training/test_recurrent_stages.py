@@ -82,6 +82,7 @@ def test_stages_share_their_weights_and_resume(tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.thorough
 def test_whole_pictures_are_learnt_also_if_a_class_never_occurs():
     model, (image, mask) = RecurrentConvNet(instances=2, **TINY), examples()
     history = train_segmenter(

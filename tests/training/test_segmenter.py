@@ -108,6 +108,7 @@ def test_kinds_of_data():
 
 
 @pytest.mark.usefixtures("eagerly")
+@pytest.mark.thorough
 def test_mixed_precision_keeps_a_float32_model(tmp_path):
     for policy in (True, "mixed_bfloat16"):
         model = toy_model()

@@ -134,6 +134,7 @@ def test_segment_needs_the_number_of_classes(masks, tmp_path):
 
 
 @pytest.mark.usefixtures("eagerly")
+@pytest.mark.thorough
 def test_classify(flowers, tmp_path):
     run = tmp_path / "run"
     options = {"arguments": {"alpha": 0.125}, "size": (33, 33), "recipe": "inception", "learning_rate": 0.01}

@@ -2,9 +2,10 @@
 
     python toy_trainings.py REQUEST.json
 
-The request holds the name of the `trainer` and a `folder`.
+The request holds the name of the `trainer`, a `folder` and whether its steps run `eagerly`.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -166,7 +167,12 @@ def in_child(name, run_dir, seed, callbacks=()):
         os._exit(status)
 
 
-def main(name, folder):
+def main(name, folder, eagerly):
+    with training_toys.eager_steps() if eagerly else contextlib.nullcontext():
+        killed_and_whole(name, folder)
+
+
+def killed_and_whole(name, folder):
     assert in_child(name, folder / "resumed", 0, [Kill()]) == -signal.SIGKILL
     assert (folder / "resumed" / "checkpoint.npz").exists()
     assert not (folder / "resumed" / "model.keras").exists()
@@ -201,4 +207,4 @@ if __name__ == "__main__" and sys.argv[1] == "replicas":
     replicas()
 elif __name__ == "__main__":
     request = json.loads(Path(sys.argv[1]).read_text())
-    main(request["trainer"], Path(request["folder"]))
+    main(request["trainer"], Path(request["folder"]), request["eagerly"])

@@ -144,6 +144,7 @@ def test_background_class_is_dropped_and_all_else_loaded(name, version, tmp_path
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.thorough
 def test_all_1001_classes_if_the_model_has_them(tmp_path):
     _, tensors = trained("inception_v4")
     tensors = with_background(tensors)
@@ -153,6 +154,7 @@ def test_all_1001_classes_if_the_model_has_them(tmp_path):
     np.testing.assert_array_equal(model.get_layer("predictions").bias, tensors["InceptionV4/Logits/Logits/biases"])
 
 
+@pytest.mark.thorough
 def test_one_class_more_is_no_background_elsewhere(tmp_path):
     _, tensors = trained("facenet")
     ten = {name: array[..., :10] if "ogits/" in name else array for name, array in tensors.items()}
@@ -188,6 +190,7 @@ def test_moving_averages_are_the_values(tmp_path):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.thorough
 def test_a_scale_that_the_model_has_not_is_folded(tmp_path):
     _, tensors = trained("inception_v4")
     gamma = {}
