@@ -10,9 +10,8 @@ PYTEST := TF_CPP_MIN_LOG_LEVEL=3 TF_NUM_INTRAOP_THREADS=1 OMP_NUM_THREADS=1 $(BI
 # random initialiser for each shape, so the compiler's optimisations are switched off.
 JAX := KERAS_BACKEND=jax JAX_DISABLE_MOST_OPTIMIZATIONS=1 JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0
 ON_JAX := tests/decoding tests/ops tests/layers tests/losses tests/metrics tests/test_registry.py
-# Number of tests that must pass on JAX, so that no mark hides tests by mistake. Those of empty batches, threads and
-# further dtypes are thorough there.
-MINIMUM_ON_JAX := 700
+# Number of tests that must pass on JAX, so that no mark hides tests by mistake.
+MINIMUM_ON_JAX := 600
 
 .PHONY: demo test thorough parity lint clean
 

@@ -16,10 +16,12 @@ def pytest_collection_modifyitems(config, items):
 
     Cards of one module for one task differ only in sizes. Tests that are not marked `every_sibling` are therefore
     marked `thorough` for all of them but the last, and for the cards that `GUARDED` gives a guard.
+    On JAX, so are tests that are marked `slow_on_jax`.
     """
     chosen, others = [], []
     for item in items:
-        if _is_sibling(item) and item.get_closest_marker("every_sibling") is None:
+        slow = keras.backend.backend() == "jax" and item.get_closest_marker("slow_on_jax") is not None
+        if slow or (_is_sibling(item) and item.get_closest_marker("every_sibling") is None):
             item.add_marker(pytest.mark.thorough)
         (chosen if all(_satisfies(item, *mark.args) for mark in item.iter_markers("of_cards")) else others).append(item)
     config.hook.pytest_deselected(items=others)

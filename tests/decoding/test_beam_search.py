@@ -57,6 +57,7 @@ def test_a_beam_of_everything_finds_the_best_of_everything(finished):
     ],
     ids=str,
 )
+@pytest.mark.slow_on_jax
 def test_the_published_rules(finished, beams, changes, seed):
     if finished == "shrink" and "coverage" in changes:
         pytest.skip("coverage is defined where hypotheses stay")

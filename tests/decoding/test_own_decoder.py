@@ -80,6 +80,7 @@ MODELS = {
 
 
 @pytest.mark.parametrize("name", MODELS)
+@pytest.mark.slow_on_jax
 def test_its_signatures_agree(name):
     settings = dict(MODELS[name])
     if "kind" in settings:

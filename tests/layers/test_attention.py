@@ -220,6 +220,7 @@ def local_weights(attention, w, scores, query, mask, t):
 
 @pytest.mark.parametrize("kind", ["gru", "lstm"])
 @pytest.mark.parametrize("centre", [None, "monotonic", "predictive"])
+@pytest.mark.slow_on_jax
 def test_luong_s_order_is_its_equations(kind, centre):
     x, mask = data(), data()["annotation_mask"]
     attention = GeneralAttention() if centre is None else LocalAttention(GeneralAttention(), centre, window=1)
@@ -303,6 +304,7 @@ def test_shapes_are_known_before_anything_runs():
 
 
 @pytest.mark.parametrize("hard", [False, True])
+@pytest.mark.slow_on_jax
 def test_a_loop_without_steps_or_locations(hard):
     attention = HardAttention(AdditiveAttention(3), most_probable=True) if hard else AdditiveAttention(3)
     rnn = AttentionRNN(InputFeedingCell(AttentionGRUCell(4, attention), 5))
@@ -340,6 +342,7 @@ SIZES = {
         ("drawn", (1,)),
     ],
 )
+@pytest.mark.slow_on_jax
 def test_nothing_is_broadcast_in_the_loop(name, shape):
     rnn = AttentionRNN(AttentionGRUCell(4, HardAttention(AdditiveAttention(3))))
     given = {key: np.ones(size, bool if "mask" in key or key == "drawn" else "float32") for key, size in SIZES.items()}
@@ -428,6 +431,7 @@ LOOPS = [attention_loop, projected_loop]
 
 
 @pytest.mark.parametrize("make", LOOPS)
+@pytest.mark.slow_on_jax
 def test_calls_in_several_threads_do_not_meet(make):
     _, call = make()
     expected = [np.asarray(call(seed)) for seed in range(4)]
@@ -587,6 +591,7 @@ KERAS_CELLS = {
 
 @pytest.mark.parametrize("name", KERAS_CELLS)
 @pytest.mark.parametrize("feeding", [False, True])
+@pytest.mark.slow_on_jax
 def test_any_cell_of_keras_attends(name, feeding):
     x, attention = data(), GeneralAttention()
     if feeding:

@@ -78,6 +78,7 @@ CASES = (detections, proposals, refinement, votes, pasting, joining, predicting,
 
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("case", CASES)
+@pytest.mark.slow_on_jax
 def test_no_policy_rounds_coordinates(case, policy):
     layer, inputs = case("float32")
     expected = called(layer, *inputs)
@@ -97,6 +98,7 @@ def test_every_layer_of_coordinates_has_a_case():
 
 @settings(max_examples=10, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(POLICIES), st.sampled_from(["RoIAlign", "RoIPool", "RoIWarp"]))
+@pytest.mark.slow_on_jax
 def test_no_policy_rounds_the_boxes_that_are_cropped(seed, policy, kind):
     random = np.random.default_rng(seed)
     # Pixels of 0 and 1 are exact in half precision, and so are their averages to some decimals.
@@ -109,6 +111,7 @@ def test_no_policy_rounds_the_boxes_that_are_cropped(seed, policy, kind):
 
 
 @pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.slow_on_jax
 def test_a_localiser_predicts_float32_parameters(policy):
     keras.config.set_dtype_policy(policy)
     model = co_localiser((16, 16, 1), 4)

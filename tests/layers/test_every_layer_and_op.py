@@ -322,7 +322,7 @@ def slow(*values):
 
 
 def slow_on_jax(*values):
-    return values if TENSORFLOW else slow(*values)
+    return [pytest.param(value, marks=pytest.mark.slow_on_jax) for value in values]
 
 
 def made(name, policy="float32"):
@@ -377,6 +377,7 @@ def test_an_empty_batch_gives_an_empty_result(name):
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.slow_on_jax
 def test_a_single_step_or_no_region(name):
     for count in (0, 1) if name in MAY_BE_NONE else (1,):
         function, inputs = made(name)
@@ -456,6 +457,7 @@ def test_xla_compiles_it(name):
 
 
 @pytest.mark.parametrize("name", [*sorted(THREADED), *slow(*sorted(set(EXAMPLES) - THREADED))])
+@pytest.mark.slow_on_jax
 def test_threads_do_not_disturb_each_other(name):
     function, inputs = made(name)
     batches = [inputs(batch, 3) for batch in (1, 2, 3, 4)]

@@ -108,6 +108,7 @@ CELLS = {
 
 @pytest.mark.parametrize("name", CELLS)
 @pytest.mark.parametrize("go_backwards", [False, True])
+@pytest.mark.slow_on_jax
 def test_the_attention_loop_gets_both_masks(name, go_backwards):
     (annotations, masked), (steps, masked_steps) = vectors(MASK), vectors(STEPS, 1)
     rnn = AttentionRNN(CELLS[name](), go_backwards=go_backwards)
@@ -176,6 +177,7 @@ def test_arguments_of_keras_s_loop_survive_the_config(arguments):
 
 
 @pytest.mark.parametrize("kind", ["beams", "draws"])
+@pytest.mark.slow_on_jax
 def test_searches_get_the_mask_of_the_annotations(kind):
     source = np.array([[4, 5, 2, 0, 0], [4, 5, 6, 7, 2]], "int32")
     model = RNNSearch(9, 8, units=6, embedding=4, maxout=3, alignment=5, initialization="scaled")

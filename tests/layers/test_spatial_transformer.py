@@ -90,6 +90,7 @@ def test_a_model_and_a_function_can_localise():
 
 
 @pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.slow_on_jax
 def test_parallel_transformers_read_the_same_picture(count):
     x = pictures()
     theta = np.random.default_rng(1).normal(0, 0.3, (2, count * 2)).astype("float32")
@@ -126,6 +127,7 @@ def test_open_picture_heights_need_an_output_size():
 
 
 @pytest.mark.parametrize("transform", TRANSFORMATIONS)
+@pytest.mark.slow_on_jax
 def test_gradients_reach_the_localisation_network(transform):
     x = pictures()
     layer = SpatialTransformer(transform, localisation)

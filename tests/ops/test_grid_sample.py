@@ -62,6 +62,7 @@ def test_values_and_gradients_are_the_papers(padding, align_corners):
     padding=st.sampled_from(PADDINGS),
     align_corners=st.booleans(),
 )
+@pytest.mark.slow_on_jax
 def test_arrays_of_all_shapes_and_sizes_are_the_equations(seed, shape, size, padding, align_corners):
     images, grid, upstream = (x.astype("float32") for x in case(seed, shape, size, align_corners, reach=8))
     with portable_operators():
@@ -145,6 +146,7 @@ def test_nearest_is_the_pixel_at_hand(padding):
 
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 @pytest.mark.parametrize("align_corners", [True, False])
+@pytest.mark.slow_on_jax
 def test_the_identity_changes_nothing(interpolation, align_corners):
     identity = np.array([[[1, 0, 0], [0, 1, 0]]], "float32")
     random = np.random.default_rng(0)
@@ -184,6 +186,7 @@ def test_quarter_turns_are_those_of_numpy(align_corners):
         *([pytest.param(contextlib.nullcontext, "border", marks=pytest.mark.thorough)] if TENSORFLOW else []),
     ],
 )
+@pytest.mark.slow_on_jax
 def test_points_that_are_no_numbers_read_what_is_outside(form, padding):
     images = np.random.default_rng(0).uniform(1, 2, (1, 4, 4, 2)).astype("float32")
     far, inside = [np.nan, np.inf, -np.inf, 1e30, -1e30, 3e9], [0.1, -0.3]
@@ -263,6 +266,7 @@ def test_open_sizes_are_found_when_it_runs(form, known):
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("between", [(), (4,), (2, 3)])
+@pytest.mark.slow_on_jax
 def test_resampler_reads_pixels_with_zeros_around(form, between):
     random = np.random.default_rng(0)
     data = random.normal(size=(2, 5, 4, 3)).astype("float32")

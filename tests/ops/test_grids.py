@@ -33,6 +33,7 @@ def homogeneous(theta):
 
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), size=sizes, align_corners=st.booleans())
+@pytest.mark.slow_on_jax
 def test_arrays_of_all_sizes_are_mapped_point_by_point(seed, size, align_corners):
     affine, square = matrices(seed), matrices(seed, 3)
     found = ops.convert_to_numpy(affine_grid(affine, size, align_corners))
@@ -100,6 +101,7 @@ def test_a_vanishing_denominator_gives_finite_values_and_gradients():
     points=st.tuples(st.integers(2, 5), st.integers(2, 5)),
     align_corners=st.booleans(),
 )
+@pytest.mark.slow_on_jax
 def test_a_spline_of_any_sizes_is_the_solved_one(seed, size, points, align_corners):
     control = control_points(points)
     offsets = np.random.default_rng(seed).normal(0, 0.3, (2, len(control), 2)).astype("float32")

@@ -62,6 +62,7 @@ def test_levels_have_half_the_size_and_add_up_to_the_picture(height, width, leve
     np.testing.assert_allclose(whole, x, atol=TOLERANCE)
 
 
+@pytest.mark.slow_on_jax
 def test_one_colour_has_no_bands():
     x = np.full((1, 13, 6, 3), 0.7, "float32")
     *bands, residual = laplacian_pyramid(x, 3)

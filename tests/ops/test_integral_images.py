@@ -49,6 +49,7 @@ def test_integral_images_are_direct_sums(portable, height, width, seed):
 
 @settings(deadline=None, max_examples=30)
 @given(SIZES, SIZES, st.lists(st.tuples(*[st.integers(-9, 9)] * 4), min_size=1, max_size=4), st.integers(0, 99))
+@pytest.mark.slow_on_jax
 def test_boxes_are_direct_sums_clipped_to_the_picture(height, width, boxes, seed):
     classes = classes_of(2, height, width, seed)
     numbers = np.arange(len(boxes), dtype="int32") % CLASSES
@@ -62,6 +63,7 @@ def test_boxes_are_direct_sums_clipped_to_the_picture(height, width, boxes, seed
 
 @settings(deadline=None, max_examples=30)
 @given(SIZES, SIZES, st.integers(0, 20), st.integers(0, 20))
+@pytest.mark.slow_on_jax
 def test_mirror_padding_is_numpy_s(height, width, rows, columns):
     x = np.random.default_rng(height).normal(size=(2, height, width, 3)).astype("float32")
     expected = np.pad(x, [(0, 0), (rows, rows), (columns, columns), (0, 0)], mode="reflect")

@@ -86,6 +86,7 @@ def test_roi_pool_is_the_loop(seed):
 
 
 @pytest.mark.parametrize("operator", [roi_align, roi_warp, roi_pool])
+@pytest.mark.slow_on_jax
 def test_each_box_is_read_from_its_level(operator):
     random = np.random.default_rng(0)
     maps = [random.normal(size=(2, n, n + 3, 2)).astype("float32") for n in (16, 8)]
@@ -99,6 +100,7 @@ def test_each_box_is_read_from_its_level(operator):
 
 
 @pytest.mark.parametrize("operator", [roi_align, roi_warp, roi_pool])
+@pytest.mark.slow_on_jax
 def test_boxes_that_are_no_numbers_give_zeros(operator):
     features = np.ones((1, *SIZE, 2), "float32")
     boxes = np.array([[[np.nan, 0, 4, 4], [0, 0, np.inf, 4], [4, 4, 20, 20]]], "float32")
