@@ -1,17 +1,25 @@
 """CamVid for the benchmarks of scene labelling: pictures, classes, one table row per network, released models.
 
+    python benchmarks/camvid.py CAMVID savedmodels/fcn8s_camvid/1 savedmodels/fcn8s_camvid/fcn8s_camvid_float16.tflite
+
+scores stored models on the validation pictures, as `segattn predict` labels them.
+
 The folder holds `train` and `val`, each with `images` and `masks` of 360×480 pixels: 0..10 are classes, 11 is
 unlabelled.
 """
 
+import argparse
 import json
 import time
+from pathlib import Path
 
 import keras
 import numpy as np
+from rich.progress import track
 
-from keras_segattn import data, export, facts_of, preprocessing_of, training
+from keras_segattn import data, export, facts_of, load, preprocessing_of, training
 from keras_segattn.files import replaced
+from keras_segattn.metrics import confusion_matrix, segmentation_scores
 
 LABELS = ["sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "cyclist"]
 CLASSES = UNLABELLED = len(LABELS)
@@ -84,3 +92,31 @@ def release(model, name, folder, size, initial="random weights", quantize="float
     print(export.saved_model(model, folder, 1, facts=facts, sizes=sizes, name=name).path)
     path = folder / name / f"{name}_{quantize or 'float32'}.tflite"
     print(export.tflite(model, path, quantize=quantize, facts=facts, sizes=sizes).path)
+
+
+def scores_of_file(path, folder):
+    """Score a stored model, which may give pictures another size, on the pixels of the whole masks."""
+    model, matrix = load(path), np.zeros((CLASSES, CLASSES), np.int64)
+    for image, mask in track(batches(folder, "val")(0), f"labelling with {path.name}", transient=True):
+        found = model.predict(image.numpy()[0].round().astype(np.uint8))
+        matrix += confusion_matrix(mask.numpy()[0], found.mask, CLASSES, UNLABELLED)
+    return segmentation_scores(matrix)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("camvid", type=Path)
+    parser.add_argument("models", type=Path, nargs="+", help="Versions of SavedModels, or .tflite files.")
+    arguments = parser.parse_args()
+    print("| file | MB | global | class average | mean IoU |")
+    print("|---|---|---|---|---|")
+    for path in arguments.models:
+        scores = scores_of_file(path, arguments.camvid)
+        files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
+        size = sum(one.stat().st_size for one in files) / 1e6
+        shares = " | ".join(f"{100 * scores[name]:.1f}" for name in ("pixel_accuracy", "mean_accuracy", "mean_iou"))
+        print(f"| {'/'.join(path.parts[-2:])} | {size:.1f} | {shares} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -215,9 +215,12 @@ def model_card(name: str) -> Card:
     Raises:
         ValueError: if no builder has that name; the message lists the known names.
     """
-    for card in _CARDS.values():
-        if isinstance(name, str) and _plain(card.name) == _plain(name):
-            return card
+    if isinstance(name, str):
+        if name in _CARDS:
+            return _CARDS[name]
+        for card in _CARDS.values():
+            if _plain(card.name) == _plain(name):
+                return card
     raise ValueError(unknown("model", name, _CARDS))
 
 
