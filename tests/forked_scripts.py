@@ -39,7 +39,7 @@ def run(script: str, argument: str, errors: str, folder: str) -> int:
         os._exit(status)
 
 
-# What the forks share.
+# All forks share what is loaded here.
 if sys.argv[1] == "tensorflow":
     import tensorflow as tf  # noqa: F401
 else:
