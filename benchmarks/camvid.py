@@ -77,7 +77,7 @@ def print_table(output, rows):
             print(f"| {row} | {s['parameters']:,} | {shares} | {s['cpu_seconds_per_picture']:.2f} |", flush=True)
 
 
-def release(model, name, folder, size, initial="random weights", quantize="float16"):
+def release(model, name, folder, size, initial="random weights", licence="", quantize="float16"):
     """Write `folder/name/1` for servers and a `.tflite` file beside it, both for pictures of one size."""
     if quantize == "float16":
         for weight in model.weights:
@@ -85,8 +85,8 @@ def release(model, name, folder, size, initial="random weights", quantize="float
     facts = facts_of(
         model,
         labels=LABELS,
-        training=f"the 367 training pictures of CamVid (Brostow et al. 2009) from {initial}",
-        licence="CC BY-NC-SA 3.0 (the pictures of CamVid)",
+        training=f"the 367 training pictures of CamVid (Brostow et al. 2008), from {initial}",
+        licence=f"{licence}the page of CamVid names no licence, and asks to cite its authors",
     )
     sizes = {"image": size}
     print(export.saved_model(model, folder, 1, facts=facts, sizes=sizes, name=name).path)

@@ -52,8 +52,8 @@ def main():
         camvid.write_scores(scores, camvid.scores_of(model, arguments.camvid))
     camvid.print_table(arguments.output, ROWS)
     if arguments.release:
-        weights = "a backbone trained on ImageNet (EfficientNet-Lite0, Apache-2.0)"
-        camvid.release(model, "fcn8s_camvid", arguments.release, (360, 480), weights)
+        terms = {"initial": "a backbone trained on ImageNet", "licence": "backbone Apache-2.0; "}
+        camvid.release(model, "fcn8s_camvid", arguments.release, (360, 480), **terms)
 
 
 if __name__ == "__main__":
