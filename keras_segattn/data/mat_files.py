@@ -25,8 +25,7 @@ def read_mat(path: str | PathLike[str]) -> dict[str, Any]:
         ModuleNotFoundError: if the file is older than 7.3 and SciPy is not installed.
 
     Example:
-        >>> read_mat("voc_2007_test.mat")["boxes"][0].shape
-        (2000, 4)
+        >>> boxes = read_mat("voc_2007_test.mat")["boxes"]  # a list of arrays
     """
     path = Path(path)
     if not path.is_file():

@@ -39,8 +39,7 @@ def selective_search_mat(path: str | PathLike[str]) -> dict[str, Proposals]:
         ModuleNotFoundError: if the file is older than MATLAB's 7.3 and SciPy is not installed.
 
     Example:
-        >>> selective_search_mat("voc_2007_test.mat")["000001"].boxes.shape
-        (1860, 4)
+        >>> proposals = selective_search_mat("voc_2007_test.mat")["000001"].within(picture.shape[:2])
     """
     content = read_mat(path)
     images, boxes = content.get("images"), content.get("boxes")
@@ -75,7 +74,7 @@ def mcg_mat(path: str | PathLike[str]) -> Proposals:
         ModuleNotFoundError: if the file is older than MATLAB's 7.3 and SciPy is not installed.
 
     Example:
-        >>> mcg_mat("MCG-Pascal-Segmentation_trainvaltest_2012-proposals/2007_000033.mat").take(slice(2000))
+        >>> proposals = mcg_mat("MCG-Pascal-Segmentation_trainvaltest_2012-proposals/2007_000033.mat").take(slice(2000))
     """
     content = read_mat(path)
     for name in ("candidates", "proposals"):
@@ -106,8 +105,7 @@ def coco_results(path: str | PathLike[str]) -> dict[int, Proposals]:
         ValueError: if the file is no JSON of this form, or an entry is wrong; the message names file and entry.
 
     Example:
-        >>> coco_results("bbox_proposals_val2017.json")[139].boxes.shape
-        (1000, 4)
+        >>> proposals = coco_results("bbox_proposals_val2017.json")[139]
     """
     path = Path(path)
     content = read_json(path, "a COCO results file")
@@ -136,7 +134,7 @@ def numpy_proposals(path: str | PathLike[str]) -> Proposals:
         ValueError: if the file is damaged or of another form, or a proposal is wrong; the message names the file.
 
     Example:
-        >>> numpy_proposals("boxes.npy").within(picture.shape[:2])
+        >>> proposals = numpy_proposals("boxes.npy").within(picture.shape[:2])
     """
     path = Path(path)
     if not path.is_file():
