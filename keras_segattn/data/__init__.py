@@ -37,6 +37,7 @@ from keras_segattn.data.mnist import MnistIdx, mnist, mnist_arrays
 from keras_segattn.data.parallel_text import parallel_text
 from keras_segattn.data.patch_batches import PatchBatches
 from keras_segattn.data.pictures import read_image, read_mask
+from keras_segattn.data.region_batches import RegionBatches
 from keras_segattn.data.sequence_batches import SequenceBatches
 from keras_segattn.data.sources import Source, open_source, source_forms
 from keras_segattn.data.svhn import BLANK, LONGEST, HouseNumber, digit_labels, number_crop, svhn
@@ -70,6 +71,7 @@ __all__ = [
     "MnistIdx",
     "PatchBatches",
     "PictureBatches",
+    "RegionBatches",
     "SequenceBatches",
     "Source",
     "TuxPaintScenes",
