@@ -20,10 +20,14 @@ from keras_segattn.training.support_vector_machines import COST, train_support_v
 
 # Features are scaled to this mean norm, for which the settings of both heads were chosen (`rcnn_scale_features.m`).
 NORM = 20.0
-# The mean norm is measured on so many boxes of so many pictures (`rcnn_feature_stats.m`).
-MEASURED_PICTURES, MEASURED_BOXES = 200, 200
+# The mean norm is measured on so many boxes of so many pictures; `rcnn_feature_stats.m` takes 200 boxes, whose features
+# it has on disk.
+MEASURED_PICTURES, MEASURED_BOXES = 200, 20
 # Regions that overlap an object by this much train the box regression.
 REGRESSED_OVERLAP = 0.6
+# Number of regions of a small batch.
+FEW = 8
+# Names of layers.
 LOGITS, SVM, REGRESSION = "logits_split", "svm", "box_regression"
 
 
@@ -104,8 +108,10 @@ class RegionFeatures:
         pixels = self.preprocessing(image[None])
         found = []
         for start in range(0, max(len(boxes), 1), self.batch_size):
-            some = np.zeros((self.batch_size, 4), np.float32)  # always of one size, so that it is compiled once
             part = boxes[start : start + self.batch_size]
+            # Two sizes, for which the network is compiled: one for proposals, one for the few objects of a picture.
+            size = FEW if len(part) <= FEW < self.batch_size else self.batch_size
+            some = np.zeros((size, 4), np.float32)
             some[: len(part)] = part
             crops = crop_and_warp(pixels, some[None], self.crop.output_size, self.crop.padding, self.crop.mode)
             outputs = self.network.predict_on_batch(ops.convert_to_numpy(crops)[0])
