@@ -267,7 +267,28 @@ class PictureSize(Field):
         return np.random.default_rng(seed).integers(24, 48, shape).astype("float32")
 
 
-KINDS: dict[str, type[Field]] = {kind.kind: kind for kind in (Picture, Tokens, OneHot, Noise, Vectors, PictureSize)}
+@dataclass(frozen=True)
+class Boxes(Field):
+    """Boxes in a picture, float32 `(regions, 4)`: (x1, y1, x2, y2) in its pixels; boxes of zeros fill unused rows.
+
+    Args:
+        picture: name of the input that is the picture.
+    """
+
+    kind: ClassVar[str] = "boxes"
+
+    picture: str = "image"
+
+    def draw(self, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+        """Draw boxes of 8 to 31 pixels in small pictures, of which they leave at most 48 pixels."""
+        random = np.random.default_rng(seed)
+        corner = random.integers(0, 17, (*shape[:-1], 2))
+        return np.concatenate([corner, corner + random.integers(8, 32, corner.shape)], axis=-1).astype("float32")
+
+
+KINDS: dict[str, type[Field]] = {
+    kind.kind: kind for kind in (Picture, Tokens, OneHot, Noise, Vectors, PictureSize, Boxes)
+}
 
 
 def field_from(facts: Mapping[str, Any]) -> Field:

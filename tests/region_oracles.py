@@ -1,6 +1,7 @@
 """Readable NumPy forms of the operators on boxes and regions, one box and one pixel at a time."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 
@@ -56,7 +57,37 @@ def roi_align(image, box, cells, scale, ratio, aligned):
 
 
 def half_away(x):
-    return math.copysign(math.floor(abs(x) + 0.5), x)
+    return (1 if x >= 0 else -1) * math.floor(abs(x) + Fraction(1, 2))
+
+
+def crop_and_warp(image, box, size, padding, mode):
+    """Compute R-CNN's crop as the authors' `rcnn_im_crop.m` describes it, in exact fractions, from a box of edges."""
+    x1, y1, x2, y2 = map(Fraction, (box[0] + 1, box[1] + 1, box[2], box[3]))  # inclusive, counted from 1
+    half = [(x2 - x1 + 1) / 2, (y2 - y1 + 1) / 2]
+    centre = [x1 + half[0], y1 + half[1]]
+    if mode == "square":
+        half = [max(half)] * 2
+    out = np.zeros((size, size, image.shape[-1]))
+    window = [x1, y1, x2, y2]
+    if padding or mode == "square":
+        scale = Fraction(size, size - 2 * padding)
+        window = [c + sign * h * scale for sign in (-1, 1) for c, h in zip(centre, half, strict=True)]
+    window = [half_away(v) for v in window]
+    spans = []
+    for first, last, pixels in ((window[0], window[2], image.shape[1]), (window[1], window[3], image.shape[0])):
+        whole, start, end = last - first + 1, max(1, first), min(pixels, last)
+        if end < start:
+            return out
+        pad = half_away(Fraction(max(0, 1 - first) * size, whole))
+        extent = min(half_away(Fraction((end - start + 1) * size, whole)), size - pad)
+        spans.append((pad, extent, start - 1, end - start + 1))
+    (left, wide, x0, columns), (top, tall, y0, rows) = spans
+    clipped = image[y0 : y0 + rows, x0 : x0 + columns]
+    for i in range(tall):
+        for j in range(wide):
+            y, x = (i + 0.5) * rows / tall - 0.5, (j + 0.5) * columns / wide - 0.5
+            out[top + i, left + j] = bilinear(clipped, min(max(y, 0), rows - 1), min(max(x, 0), columns - 1))
+    return out
 
 
 def roi_pool(image, box, cells, scale):

@@ -15,6 +15,7 @@ from keras_segattn.fields import (
     PAD,
     PATCH,
     UNK,
+    Boxes,
     Field,
     Noise,
     OneHot,
@@ -35,6 +36,7 @@ FIELDS = [
     (Noise("normal"), (2, 8), "float32"),
     (Vectors(), (2, 4, 3), "float32"),
     (PictureSize("picture"), (2, 2), "float32"),
+    (Boxes("picture"), (2, 5, 4), "float32"),
 ]
 EACH = pytest.mark.parametrize(("field", "shape", "dtype"), FIELDS, ids=lambda value: getattr(value, "kind", None))
 
@@ -60,7 +62,7 @@ def test_description_is_json_and_comes_back(field, shape, dtype):
 
 
 def test_what_a_user_gives():
-    assert [field.given for field in (IMAGENET, Tokens("a", 9), OneHot(2), Vectors())] == [True] * 4
+    assert [field.given for field in (IMAGENET, Tokens("a", 9), OneHot(2), Vectors(), Boxes())] == [True] * 5
     assert [field.given for field in (Tokens("a", 9, target=True), Noise(), PictureSize())] == [False] * 3
 
 

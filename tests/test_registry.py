@@ -160,7 +160,7 @@ def test_output_shape_and_flat_model(card, miniature):
 
 
 def detections(card, miniature):
-    assert {"boxes", "scores", "classes", "masks", "count"} <= set(miniature.outputs)
+    assert {"boxes", "scores", "classes", "count"} <= set(miniature.outputs)
     assert (miniature.outputs["count"] > 0).all()
 
 

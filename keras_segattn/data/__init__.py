@@ -50,6 +50,7 @@ from keras_segattn.data.proposals_files import (
 )
 from keras_segattn.data.proposals_regions import Regions
 from keras_segattn.data.proposals_sources import ProposalSource, RegionMerging, SelectiveSearch
+from keras_segattn.data.region_batches import RegionBatches
 from keras_segattn.data.sequence_batches import SequenceBatches
 from keras_segattn.data.sources import Source, open_source, source_forms
 from keras_segattn.data.svhn import BLANK, LONGEST, HouseNumber, digit_labels, number_crop, svhn
@@ -85,6 +86,7 @@ __all__ = [
     "PictureBatches",
     "ProposalSource",
     "Proposals",
+    "RegionBatches",
     "RegionMerging",
     "Regions",
     "SelectiveSearch",

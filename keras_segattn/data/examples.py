@@ -13,7 +13,7 @@ from keras_segattn.data.fitting import Frame, fitted, fitted_size
 from keras_segattn.data.pictures import pixels_of, read_image
 from keras_segattn.data.text import normalized
 from keras_segattn.data.vocabulary import Vocabulary
-from keras_segattn.fields import EOS, PAD, UNK, Field, OneHot, Picture, PictureSize, Tokens, Vectors
+from keras_segattn.fields import EOS, PAD, UNK, Boxes, Field, OneHot, Picture, PictureSize, Tokens, Vectors
 
 Shape = tuple[int | None, ...]
 Words = Mapping[str, Sequence[str]]
@@ -41,7 +41,7 @@ def read(field: Field, shape: Shape, value: Any, vocabularies: Words) -> Reading
         field: kind of the input.
         shape: shape that the model takes, without the batch; `None` where a size is open.
         value: path of a picture, or the picture as an array or a `PIL.Image`; a text, its tokens or their ids;
-            number of a class, or its vector; numbers as an array or the path of a `.npy` file.
+            number of a class, or its vector; numbers or boxes as an array or the path of a `.npy` file.
         vocabularies: name → tokens, the special ones first.
 
     Raises:
@@ -113,11 +113,34 @@ def _(field: OneHot, shape: Shape, value: Any, vocabularies: Words) -> Reading: 
 
 @read.register
 def _(field: Vectors, shape: Shape, value: Any, vocabularies: Words) -> Reading:  # noqa: ARG001
-    if isinstance(value, str | PathLike):
-        value = np.load(value, allow_pickle=False)
-    array = _array("numbers as an array or the path of a .npy file", value).astype(np.float32)
+    array = _array("numbers as an array or the path of a .npy file", _loaded(value)).astype(np.float32)
     _check_shape("numbers", array, shape)
     return Reading(array, array)
+
+
+@read.register
+def _(field: Boxes, shape: Shape, value: Any, vocabularies: Words) -> Reading:  # noqa: ARG001
+    given = _array("boxes (x1, y1, x2, y2) as an array or the path of a .npy file", _loaded(value)).astype(np.float32)
+    given = given.reshape(0, 4) if given.size == 0 else given
+    if given.ndim != 2 or given.shape[-1] != 4 or (given[:, :2] > given[:, 2:]).any():
+        raise ValueError(f"expected boxes (n, 4) with x1 <= x2 and y1 <= y2, received {_words(given)}")
+    regions = len(given) if shape[0] is None else shape[0]
+    if len(given) > regions:
+        raise ValueError(f"the model takes at most {regions} boxes, received {len(given)}: give the best {regions}")
+    array = np.zeros((regions, 4), np.float32)
+    array[: len(given)] = given
+    return Reading(given, array)
+
+
+def boxes_on_image(boxes: np.ndarray, frame: Frame) -> np.ndarray:
+    """Map boxes `(n, 4)` of a picture to the image that was made from it, float32.
+
+    Raises:
+        ValueError: if the picture was cropped.
+    """
+    if frame.fit == "crop":
+        raise ValueError("boxes are in whole pictures: the picture's field must have fit='pad' or 'stretch'")
+    return (boxes * np.tile(frame.factors[::-1], 2)).astype(np.float32)
 
 
 @singledispatch
@@ -151,6 +174,11 @@ def _pixels(value: Any) -> np.ndarray:
         expected = "a picture, a path or an array uint8 (height, width, 1 or 3)"
         raise ValueError(f"expected {expected}, received {_words(value)}")
     return np.broadcast_to(pixels, (*pixels.shape[:2], 3)).copy()
+
+
+def _loaded(value: Any) -> Any:
+    """Return the array in a `.npy` file if `value` is a path, else `value`."""
+    return np.load(value, allow_pickle=False) if isinstance(value, str | PathLike) else value
 
 
 def _ids(given: Sequence[Any], size: int) -> list[int]:

@@ -161,13 +161,16 @@ def in_picture(
         factor: factor by which the picture was resized, see `data.fit_picture`, or two, (vertical, horizontal).
 
     Returns:
-        `boxes` float32 `(n, 4)`, `scores` `(n,)`, `classes` `(n,)` and `masks` bool `(n, height, width)`.
+        `boxes` float32 `(n, 4)`, `scores` `(n,)`, `classes` `(n,)` and, if the detector finds them, `masks` bool
+        `(n, height, width)`.
     """
     count = int(outputs["count"])
-    boxes, scores, classes, masks = (np.asarray(outputs[k][:count]) for k in ("boxes", "scores", "classes", "masks"))
+    found = {name: np.asarray(outputs[name][:count]) for name in ("boxes", "scores", "classes")}
     vertical, horizontal = factor if isinstance(factor, tuple) else (factor, factor)
-    boxes = boxes / np.array([horizontal, vertical] * 2, boxes.dtype)
-    frames = np.zeros((0, *picture), bool)
-    if count:
-        frames = ops.convert_to_numpy(paste_masks(masks[None], boxes[None], *picture))[0] > MASK_THRESHOLD
-    return {"boxes": boxes, "scores": scores, "classes": classes, "masks": frames}
+    boxes = found["boxes"] = found["boxes"] / np.array([horizontal, vertical] * 2, found["boxes"].dtype)
+    if "masks" in outputs:
+        masks, found["masks"] = np.asarray(outputs["masks"][:count]), np.zeros((0, *picture), bool)
+        if count:
+            pasted = ops.convert_to_numpy(paste_masks(masks[None], boxes[None], *picture))[0]
+            found["masks"] = pasted > MASK_THRESHOLD
+    return found

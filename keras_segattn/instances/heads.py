@@ -18,13 +18,13 @@ SCORES, REFINEMENTS = normal(0.01), normal(0.001)
 def detected_classes(model: keras.Model) -> int:
     """Return the number of classes of a detector; 0 if it has no heads.
 
-    The first input of the layer that gives the output `classes` holds the scores of these classes and of the
-    background.
+    The first input of the layer that gives the output `classes` holds the scores of these classes and, unless they are
+    independent, of the background.
     """
     if not isinstance(model.output, dict) or "classes" not in model.output:
         return 0
-    scores = graph.producing_node(model.output["classes"]).input_tensors[0]
-    return int(scores.shape[-1]) - 1
+    node = graph.producing_node(model.output["classes"])
+    return int(node.input_tensors[0].shape[-1]) - (getattr(node.operation, "activation", "softmax") == "softmax")
 
 
 def proposal_head(maps: Sequence[Any], channels: int, anchors: int, convolutions: int) -> tuple[list[Any], list[Any]]:

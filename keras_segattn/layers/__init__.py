@@ -14,6 +14,7 @@ from keras_segattn.layers.bilinear_initializer import BilinearInitializer
 from keras_segattn.layers.cielab import CIELab
 from keras_segattn.layers.class_masks import ClassMasks
 from keras_segattn.layers.coordinates import CoordinateConcatenate, CoordinateDense
+from keras_segattn.layers.crop_and_warp import CropAndWarp
 from keras_segattn.layers.crop_to_reference import CropToReference
 from keras_segattn.layers.detections import Detections
 from keras_segattn.layers.dilated_conv2d import DilatedConv2D
@@ -68,6 +69,7 @@ __all__ = [
     "ClassMasks",
     "CoordinateConcatenate",
     "CoordinateDense",
+    "CropAndWarp",
     "CropToReference",
     "Detections",
     "DilatedConv2D",

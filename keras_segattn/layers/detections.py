@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_segattn.arguments import check_positive_integer
+from keras_segattn.arguments import check_choice, check_positive_integer
 from keras_segattn.layers.coordinates import CoordinateLayer
 from keras_segattn.ops.boxes import clip_boxes, decode_boxes
 from keras_segattn.ops.nms import nms
@@ -15,7 +15,8 @@ from keras_segattn.ops.nms import nms
 class Detections(CoordinateLayer):
     """Selects the best detections of an image: refines and clips boxes, drops low scores, suppresses within each class.
 
-    Every region is a candidate for every class but the background (class 0), with that class's own box.
+    Every region is a candidate for every class but the background (class 0), with that class's own box. A region whose
+    box has no area, or holds NaN, is none.
 
     Args:
         count: number of detections returned per image.
@@ -23,13 +24,16 @@ class Detections(CoordinateLayer):
         iou_threshold: largest IoU with a better kept candidate of its class that a candidate may have.
         min_size: smallest height and width of a clipped box, in pixels; smaller candidates are dropped.
         box_weights: factors by which the heads' refinements of (x, y, width, height) are divided.
+        activation: function that makes probabilities of logits: `"softmax"`, or `"sigmoid"` for one classifier per
+            class, such as a support vector machine, and none for the background.
 
     Call arguments:
-        logits: class scores `(batch, R, classes)`, background first.
+        logits: class scores `(batch, R, classes)`, background first; for sigmoids `(batch, R, classes - 1)`.
         deltas: refinements `(batch, R, 4·K)`: K is `classes`, or `classes - 1` without the background, or 1 if all
-            classes share a box.
+            classes share a box; `None` leaves the boxes as they are.
         proposals: regions `(batch, R, 4)`.
-        proposal_count: int `(batch,)`, number of valid regions of each image; later regions do not count.
+        proposal_count: int `(batch,)`, number of valid regions of each image; later regions do not count. `None`: all
+            count.
         image_sizes: `(batch, 2)`, height and width of the images, to which boxes are clipped.
 
     Output:
@@ -51,6 +55,7 @@ class Detections(CoordinateLayer):
         iou_threshold: float = 0.5,
         min_size: float = 1e-2,
         box_weights: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0),
+        activation: str = "softmax",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -58,28 +63,35 @@ class Detections(CoordinateLayer):
         for name, value in (("score_threshold", score_threshold), ("iou_threshold", iou_threshold)):
             if not 0 <= value <= 1:
                 raise ValueError(f"{name} must be within 0..1, received {value!r}")
+        check_choice("activation", activation, ("softmax", "sigmoid"))
+        self.activation = activation
         self.count, self.score_threshold, self.iou_threshold = count, score_threshold, iou_threshold
         self.min_size, self.box_weights = min_size, tuple(box_weights)
 
     def call(self, logits: Any, deltas: Any, proposals: Any, proposal_count: Any, image_sizes: Any) -> dict[str, Any]:
         """Return the best detections of each image."""
-        _, regions, classes = logits.shape
-        objects = classes - 1
+        _, regions, objects = logits.shape
+        objects -= self.activation == "softmax"
         if regions * objects == 0:
             return self.zeros(ops.shape(logits)[0], logits, deltas, proposals, proposal_count, image_sizes)
-        scores = ops.softmax(ops.cast(logits, "float32"), axis=-1)[..., 1:]
-        boxes = ops.reshape(deltas, (-1, regions, deltas.shape[-1] // 4, 4))
-        if boxes.shape[2] == classes:
-            boxes = boxes[:, :, 1:]
-        boxes = decode_boxes(boxes, proposals[:, :, None], self.box_weights)
+        logits = ops.cast(logits, "float32")
+        scores = ops.softmax(logits, axis=-1)[..., 1:] if self.activation == "softmax" else ops.sigmoid(logits)
+        boxes = proposals[:, :, None]
+        if deltas is not None:
+            refined = ops.reshape(deltas, (-1, regions, deltas.shape[-1] // 4, 4))
+            if refined.shape[2] == objects + 1:
+                refined = refined[:, :, 1:]
+            boxes = decode_boxes(refined, boxes, self.box_weights)
         boxes = ops.broadcast_to(boxes, (ops.shape(boxes)[0], regions, objects, 4))
         boxes = clip_boxes(ops.reshape(boxes, (-1, regions * objects, 4)), image_sizes)
 
-        valid = ops.arange(regions)[None, :, None] < ops.cast(proposal_count, "int32")[:, None, None]
-        scores = ops.reshape(ops.where(valid, scores, 0.0), (-1, regions * objects))
+        if proposal_count is not None:
+            valid = ops.arange(regions)[None, :, None] < ops.cast(proposal_count, "int32")[:, None, None]
+            scores = ops.where(valid, scores, 0.0)
+        scores = ops.reshape(scores, (-1, regions * objects))
         large = ops.all(boxes[..., 2:] - boxes[..., :2] >= self.min_size, axis=-1)
         scores = ops.where(large, scores, 0.0)
-        labels = ops.tile(ops.arange(1, classes, dtype="int32"), (regions,))
+        labels = ops.tile(ops.arange(1, objects + 1, dtype="int32"), (regions,))
         indices, count = nms(
             boxes,
             scores,
@@ -90,7 +102,7 @@ class Detections(CoordinateLayer):
         )
         valid = ops.arange(self.count) < count[:, None]
         return {
-            "boxes": ops.take_along_axis(boxes, indices[..., None], axis=1) * ops.cast(valid, "float32")[..., None],
+            "boxes": ops.where(valid[..., None], ops.take_along_axis(boxes, indices[..., None], axis=1), 0.0),
             "scores": ops.take_along_axis(scores, indices, axis=1) * ops.cast(valid, "float32"),
             "classes": ops.take(labels, indices) * ops.cast(valid, "int32"),
             "count": count,
@@ -100,11 +112,11 @@ class Detections(CoordinateLayer):
         self, logits: Any, deltas: Any, proposals: Any, proposal_count: Any, image_sizes: Any
     ) -> dict[str, keras.KerasTensor]:
         """Describe the output: a fixed number of detections per image."""
-        classes, coordinates = logits.shape[-1], deltas.shape[-1]
-        if coordinates not in (4, 4 * (classes - 1), 4 * classes):
+        classes = logits.shape[-1] + (self.activation == "sigmoid")
+        if deltas is not None and deltas.shape[-1] not in (4, 4 * (classes - 1), 4 * classes):
             raise ValueError(
                 f"with {classes} classes expected 4, {4 * (classes - 1)} or {4 * classes} refinements per region, "
-                f"received {coordinates}"
+                f"received {deltas.shape[-1]}"
             )
         batch = logits.shape[0]
         return {
@@ -116,5 +128,5 @@ class Detections(CoordinateLayer):
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
-        names = ("count", "score_threshold", "iou_threshold", "min_size", "box_weights")
+        names = ("count", "score_threshold", "iou_threshold", "min_size", "box_weights", "activation")
         return super().get_config() | {name: getattr(self, name) for name in names}

@@ -1,4 +1,4 @@
-"""Detection: the objects in a picture, each with box and mask."""
+"""Detection: the objects in a picture, each with its box and, if the model finds it, its mask."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from keras_segattn.tasks.closeness import Arrays
 from keras_segattn.tasks.task import Example, Result, Rows, Task
 from keras_segattn.visualize import draw_instances, instance_image
 
-OUTPUTS = ("boxes", "scores", "classes", "masks", "count")
+OUTPUTS = ("boxes", "scores", "classes", "count")
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Detected(Result):
         boxes: float32 `(n, 4)`, (x1, y1, x2, y2) in pixels of the picture.
         scores: float32 `(n,)`, 0..1.
         classes: integers `(n,)`, counted from 1.
-        instances: masks, bool `(n, height, width)`.
+        instances: masks, bool `(n, height, width)`, or `None` if the model finds boxes only.
         picture: uint8 `(height, width, 3)`.
         names: names of the classes from 1 on, or `None` if they have none.
     """
@@ -33,7 +33,7 @@ class Detected(Result):
     boxes: np.ndarray
     scores: np.ndarray
     classes: np.ndarray
-    instances: np.ndarray
+    instances: np.ndarray | None
     picture: np.ndarray
     names: tuple[str, ...] | None = None
 
@@ -57,16 +57,16 @@ class Detected(Result):
         """Draw the objects on the picture."""
         return draw_instances(self.picture, self.boxes, self.classes, self.scores, self.instances, self.names)
 
-    def masks(self) -> Image.Image:
-        """Return an image whose pixels are object numbers, counted from 1 in the order of `rows`.
+    def masks(self) -> Image.Image | None:
+        """Return an image whose pixels are object numbers, counted from 1 in the order of `rows`; `None` without masks.
 
         Pixels without an object are 0; where objects overlap, the one with the higher score is visible.
         """
-        return instance_image(self.instances)
+        return None if self.instances is None else instance_image(self.instances)
 
 
 class Detect(Task):
-    """The task of detectors, whose outputs are `boxes`, `scores`, `classes`, `masks` and `count`."""
+    """The task of detectors, whose outputs are `boxes`, `scores`, `classes`, `count` and, if found, `masks`."""
 
     name = "detect"
     drawing = "instances"
@@ -88,7 +88,8 @@ class Detect(Task):
         if np.isnan(found["scores"]).any():
             raise ValueError("the model gives NaN as scores: look for NaN or infinity in its weights and its input")
         kept = found["scores"] >= options["score_threshold"]
-        boxes, scores, classes, masks = (found[name][kept] for name in OUTPUTS[:-1])
+        boxes, scores, classes = (found[name][kept] for name in OUTPUTS[:-1])
+        masks = found["masks"][kept] if "masks" in found else None
         names = facts.labels
         if names is not None and classes.max(initial=0) > len(names):
             raise ValueError(f"the model finds class {classes.max()}, and has {len(names)} names")

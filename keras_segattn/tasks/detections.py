@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_segattn.tasks.closeness import MIN_FOUND_AGAIN, Arrays, Check, Comparison
 
-OUTPUTS = frozenset({"boxes", "scores", "classes", "masks", "count"})
+OUTPUTS = frozenset({"boxes", "scores", "classes", "masks", "count"})  # without masks if only boxes are found
 # A detection matches an expected one if the classes are equal and the boxes overlap by at least this IoU.
 SAME_IOU = 0.5
 # Largest differences in float32 files, in pixels (boxes) and as probabilities (scores, masks). They allow for sums in
@@ -25,7 +25,7 @@ class DetectionComparison(NamedTuple):
         found, expected: numbers of detections.
         matched: number of expected detections that were found with the same class.
         box: largest difference of a matched box's corner, in pixels.
-        score, mask: largest difference of a matched score, and of a value of a matched mask.
+        score, mask: largest difference of a matched score, and of a value of a matched mask, 0 without masks.
     """
 
     found: int
@@ -50,15 +50,16 @@ def compare_detections(got: Mapping[str, np.ndarray], wanted: Mapping[str, np.nd
         wanted: outputs of the reference in the same form; the samples that both have are compared.
     """
     number = min(len(got["count"]), len(wanted["count"]))
+    names = OUTPUTS & wanted.keys()
     flat = [
-        {name: named[name][:number].reshape(-1, *named[name].shape[-_RANKS[name] :]) for name in OUTPUTS - {"count"}}
+        {name: named[name][:number].reshape(-1, *named[name].shape[-_RANKS[name] :]) for name in names - {"count"}}
         | {"count": named["count"][:number].reshape(-1)}
         for named in (got, wanted)
     ]
     found, expected = (int(side["count"].sum()) for side in flat)
     pairs, box, score, mask = 0, 0.0, 0.0, 0.0
     for image in range(len(flat[1]["count"])):
-        ours, theirs = ({name: side[name][image] for name in OUTPUTS} for side in flat)
+        ours, theirs = ({name: side[name][image] for name in names} for side in flat)
         free = list(range(int(ours["count"])))
         for place in range(int(theirs["count"])):
             overlaps = [
@@ -71,7 +72,8 @@ def compare_detections(got: Mapping[str, np.ndarray], wanted: Mapping[str, np.nd
             pairs += 1
             box = max(box, float(np.abs(ours["boxes"][i] - theirs["boxes"][place]).max()))
             score = max(score, float(abs(ours["scores"][i] - theirs["scores"][place])))
-            mask = max(mask, float(np.abs(ours["masks"][i] - theirs["masks"][place]).max()))
+            if "masks" in names:
+                mask = max(mask, float(np.abs(ours["masks"][i] - theirs["masks"][place]).max()))
     return DetectionComparison(found, expected, pairs, box, score, mask)
 
 
@@ -91,9 +93,9 @@ def compare(outputs: Mapping[str, Arrays], expected: Mapping[str, Arrays], preci
 
     The samples of all signatures, or of all calls, are joined and compared as one set.
     """
+    names = OUTPUTS.intersection(*expected.values())
     joined = [
-        {name: np.concatenate([side[key][name] for key in expected]) for name in OUTPUTS}
-        for side in (outputs, expected)
+        {name: np.concatenate([side[key][name] for key in expected]) for name in names} for side in (outputs, expected)
     ]
     found = compare_detections(*joined)
     return Comparison(found.box, 0.0, found.share, None, checks=tuple(detection_checks(found, precision)))

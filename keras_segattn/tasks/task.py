@@ -7,9 +7,9 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from PIL import Image
 
-from keras_segattn.data.examples import Frame, computed, read
+from keras_segattn.data.examples import Frame, boxes_on_image, computed, read
 from keras_segattn.facts import Facts
-from keras_segattn.fields import Field, Vectors
+from keras_segattn.fields import Boxes, Field, Vectors
 from keras_segattn.tasks import closeness
 from keras_segattn.tasks.closeness import Arrays
 
@@ -103,6 +103,9 @@ class Task:
         }
         frames = {name: one.frame for name, one in reading.items() if one.frame is not None}
         arrays = {name: one.array for name, one in reading.items()}
+        for name, kind in asked.items():
+            if isinstance(kind, Boxes) and kind.picture in frames:  # arrays of other channels are not resized
+                arrays[name] = boxes_on_image(arrays[name], frames[kind.picture])
         for name in shapes:
             if name not in arrays:
                 arrays[name] = computed(facts.inputs[name], shapes[name], frames)

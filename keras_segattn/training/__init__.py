@@ -18,6 +18,7 @@ from keras_segattn.training.instance_recipes import INSTANCE_RECIPES, InstanceRe
 from keras_segattn.training.instance_trainer import InstanceTrainer
 from keras_segattn.training.instances import train_instances
 from keras_segattn.training.optimizers import CaffeSGD
+from keras_segattn.training.rcnn import RegionFeatures, region_classifier, train_rcnn_heads
 from keras_segattn.training.recorder import TrainingDivergedError
 from keras_segattn.training.recurrent_stages import train_recurrent_stages
 from keras_segattn.training.region_trainer import RegionChoice, freeze_batch_norm
@@ -48,6 +49,7 @@ __all__ = [
     "InstanceRecipe",
     "InstanceTrainer",
     "RegionChoice",
+    "RegionFeatures",
     "SegmentationRecipe",
     "SequenceRecipe",
     "Stage",
@@ -60,6 +62,7 @@ __all__ = [
     "evaluate_segmenter",
     "freeze_batch_norm",
     "predict_mask",
+    "region_classifier",
     "top_k_error",
     "train",
     "train_classifier",
@@ -68,6 +71,7 @@ __all__ = [
     "train_features_then_classifier",
     "train_gan",
     "train_instances",
+    "train_rcnn_heads",
     "train_recurrent_stages",
     "train_segmenter",
     "train_sequences",

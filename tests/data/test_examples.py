@@ -5,8 +5,9 @@ import pytest
 from PIL import Image
 
 from keras_segattn.data.crops import central_crop, crops
-from keras_segattn.data.examples import read
-from keras_segattn.fields import Noise, OneHot, Picture, Vectors
+from keras_segattn.data.examples import boxes_on_image, read
+from keras_segattn.data.fitting import Frame
+from keras_segattn.fields import Boxes, Noise, OneHot, Picture, Vectors
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
 GREY = Picture("grey", mean=(0.0,), std=(255.0,))
@@ -82,3 +83,17 @@ def test_what_cannot_be_read_is_named(tmp_path):
         read(Noise(), (8,), 3, {})
     with pytest.raises(ValueError, match="expected numbers as an array"):
         read(Vectors(), (1,), ["a"], {})
+
+
+def test_boxes_come_as_arrays_lists_and_files_and_follow_their_picture(tmp_path):
+    np.save(tmp_path / "boxes.npy", np.array([[1, 2, 30, 40]]))
+    for value in ([(1, 2, 30, 40)], np.array([[1.0, 2, 30, 40]]), tmp_path / "boxes.npy", str(tmp_path / "boxes.npy")):
+        found = read(Boxes(), (3, 4), value, {})
+        assert found.array.tolist() == [[1, 2, 30, 40], [0] * 4, [0] * 4]
+        assert (found.array.dtype, found.given.shape) == (np.float32, (1, 4))
+    assert read(Boxes(), (None, 4), [(1, 2, 30, 40)] * 2, {}).array.shape == (2, 4)
+    assert read(Boxes(), (2, 4), [], {}).array.tolist() == [[0] * 4] * 2
+    stretched = boxes_on_image(found.array, Frame((30, 40), "stretch", (0.5, 2.0)))
+    assert stretched[0].tolist() == [2, 1, 60, 20]
+    with pytest.raises(ValueError, match="boxes are in whole pictures"):
+        boxes_on_image(found.array, Frame((30, 40), "crop", (1.0, 1.0)))

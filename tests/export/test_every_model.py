@@ -23,7 +23,7 @@ from keras_segattn.export.mobile import tflite
 from keras_segattn.export.preparation import drawn, prepared
 from keras_segattn.export.runtimes.libtensorflow import Call, run_saved_model
 from keras_segattn.facts import Facts, endpoints_of
-from keras_segattn.fields import OneHot, Picture, Tokens
+from keras_segattn.fields import Boxes, OneHot, Picture, Tokens
 from keras_segattn.tasks import task_of
 
 CARDS = [model_card(name) for name in list_models()]
@@ -36,7 +36,7 @@ QUANTISED = {"SqueezeNet1_1", "FCN8s", "ConditionalDCGANGenerator", "SpatialTran
 WRITTEN, ITS_WORKER = "RNNSearch", "sequences"
 # Cards whose servers get malformed requests in every run: a server refuses them by the kinds of its inputs, and among
 # these cards is one with each kind.
-ATTACKED = {"SqueezeNet1_1", "FCN8s", "RNNSearch", "ConditionalDCGANGenerator"}
+ATTACKED = {"SqueezeNet1_1", "FCN8s", "RNNSearch", "ConditionalDCGANGenerator", "RCNN"}
 # Cards that every run exports for phones only, which traces the same models. Those that it exports for servers, too,
 # are of the same tasks, but for detectors, whose export takes longest.
 RARELY_SERVED = {
@@ -146,7 +146,7 @@ def given_inputs(card, model):
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8).repeat(2, axis=0).repeat(2, axis=1)
 # Examples of user input by the kind of input.
-GIVEN = {Picture: PICTURE, Tokens: [4, 5, 6], OneHot: 1}
+GIVEN = {Picture: PICTURE, Tokens: [4, 5, 6], OneHot: 1, Boxes: [(10, 4, 50, 70), (60.5, 20, 112, 80)]}
 # Length that replaces a size which the miniature leaves open.
 LENGTH = 5
 

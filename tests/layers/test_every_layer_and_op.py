@@ -16,6 +16,7 @@ from keras import ops as keras_ops
 from keras_segattn import layers, ops
 from keras_segattn.ops.anchors import grid_anchors
 from keras_segattn.ops.boxes import box_area, box_iou, clip_boxes, decode_boxes, encode_boxes
+from keras_segattn.ops.crop_and_warp import crop_and_warp
 from keras_segattn.ops.gradients import clip_gradient
 from keras_segattn.ops.integral_images import integral_images
 from keras_segattn.ops.levels import assign_levels
@@ -138,6 +139,7 @@ LAYERS = {
         lambda batch, n: ([boxes(batch, n), boxes(batch, n)],),
     ),
     "CoordinateDense": sequences(partial(layers.CoordinateDense, 6)),
+    "CropAndWarp": (partial(layers.CropAndWarp, 6, 1), lambda batch, n: (pictures(batch), boxes(batch, n))),
     "CropToReference": (layers.CropToReference, lambda batch, n: (pictures(batch), pictures(batch, n))),
     "Detections": (
         partial(layers.Detections, 4),
@@ -230,6 +232,10 @@ OPERATORS = {
     "box_iou": (box_iou, lambda batch, n: (boxes(batch, n), boxes(batch, 2))),
     "clip_boxes": (clip_boxes, lambda batch, n: (boxes(batch, n), sizes(batch) / 2)),
     "clip_gradient": (partial(clip_gradient, limit=1.0), lambda batch, n: (boxes(batch, n),)),
+    "crop_and_warp": (
+        partial(crop_and_warp, output_size=5, padding=1, mode="square"),
+        lambda batch, n: (pictures(batch), boxes(batch, n)),
+    ),
     "decode_boxes": (decode_boxes, lambda batch, n: (floats(batch, n, 4), boxes(batch, n))),
     "dense_image_warp": (ops.dense_image_warp, lambda batch, n: (pictures(batch, n), floats(batch, n, n, 2) - 2)),
     "encode_boxes": (encode_boxes, lambda batch, n: (boxes(batch, n), boxes(batch, n) + 1)),
@@ -270,6 +276,7 @@ MAY_BE_NONE = {
     "AnchorGenerator",
     "ClassMasks",
     "CoordinateConcatenate",
+    "CropAndWarp",
     "CropToReference",
     "Detections",
     "ImageSizes",

@@ -62,7 +62,7 @@ def test_open_sizes_are_padded_to_the_usual_one_and_the_size_of_the_picture_is_c
 
 
 def test_wrong_outputs_are_named():
-    with pytest.raises(ValueError, match="must give boxes, scores, classes, masks, count; this one gives logits"):
+    with pytest.raises(ValueError, match="must give boxes, scores, classes, count; this one gives logits"):
         detected({"logits": np.zeros(3)})
     with pytest.raises(ValueError, match="finds class 2, and has 1 names"):
         detected(labels=("cat",))

@@ -319,6 +319,27 @@ def test_caffenet_and_its_fully_convolutional_form_from_one_caffemodel(writers, 
     assert report.missing == ("score_fr.kernel", "score_fr.bias", "upscore.kernel")
 
 
+def test_rcnn_from_the_caffemodel_of_its_fine_tuned_network(writers, tmp_path):
+    arguments = {"alpha": 0.03125, "classes": 3, "regions": 2}
+    model = keras_segattn.RCNN(**arguments, head="softmax", box_regression=False)
+    values = writers.random_values(model)
+    tensors = {}
+    for name, value in values.items():
+        blob = writers.foreign_layout(value, flattened=(6, 6) if name == "fc6.kernel" else (1, 1))
+        tensors[name.replace("fc8", "fc8_pascal")] = blob
+    path = tmp_path / "finetune_voc_2012_train_iter_70k"
+    writers.write_caffemodel(path, tensors, version=1)
+    assert weights.load(model, path).complete
+    for layer in model.layers:
+        for variable in layer.weights:
+            np.testing.assert_array_equal(variable, values[f"{layer.name}.{variable.name}"])
+    whole = keras_segattn.RCNN(**arguments)
+    report = weights.load(whole, path, partial=True)
+    assert set(report.missing) == {
+        f"{name}.{leaf}" for name in ("svm", "box_regression") for leaf in ("kernel", "bias")
+    }
+
+
 def at_once_blobs(writers, factor):
     """A released at-once network's file, which holds the fixed factor before score_pool4 once per channel."""
     model = keras_segattn.FCN16s(alpha=0.03125, classes=3, at_once=True)
