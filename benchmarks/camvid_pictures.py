@@ -3,7 +3,8 @@
     python benchmarks/camvid_pictures.py CAMVID --output docs
 
 The networks are those that `multi_scale.py`, `recurrent_camvid.py`, `texton_boost.py` and `fcn_camvid.py` trained, with
-their folders in RUNS. `--picture` is the number of the validation picture.
+their folders in RUNS; the pyramid, rCNN3 with three passes and TextonBoost are needed, and other rows are left out if
+they are not trained. `--picture` is the number of the validation picture.
 """
 
 import argparse
@@ -57,7 +58,9 @@ def outputs(model, picture, names):
 
 
 def stored(run):
-    return keras.saving.load_model(run / "model.keras", compile=False)
+    """Return a trained network, or `None` if there is none."""
+    path = run / "model.keras"
+    return keras.saving.load_model(path, compile=False) if path.exists() else None
 
 
 def scene(folder, number, size=None):
@@ -119,6 +122,8 @@ def main():
     drawn = [("picture", picture), ("truth", coloured(truth)), ("classes", legend())]
 
     def label(title, model, image, labelling=None):
+        if model is None:
+            return None
         mask = predict_mask(model, image, preprocessing_of(model), labelling)
         drawn.append((title, coloured(mask)))
         return mask
@@ -127,12 +132,13 @@ def main():
         label(f"FCN-8s, {row}", stored(arguments.runs / "fcn_camvid" / row / "run"), picture)
     multi = {row: stored(arguments.runs / "multi_scale" / row / "2-classifier") for row in ("single", "pyramid")}
     for row in multi_scale.ROWS:
-        labelling = multi_scale.LABELLINGS.get(row)
-        label("single scale" if row == "single" else row, multi.get(row, multi["pyramid"]), picture, labelling)
+        title, labelling = "single scale" if row == "single" else row, multi_scale.LABELLINGS.get(row)
+        label(title, multi["single" if row == "single" else "pyramid"], picture, labelling)
     for row, (network, instances, _) in recurrent_camvid.ROWS.items():
-        if not row.endswith("half"):
+        trained = stored(arguments.runs / "recurrent_camvid" / row / "run")
+        if trained is not None:
             recurrent = recurrent_camvid.build(row)
-            recurrent.set_weights(stored(arguments.runs / "recurrent_camvid" / row / "run").get_weights())
+            recurrent.set_weights(trained.get_weights())
             label(f"{network}, {instances} passes" if instances > 1 else network, recurrent, half[0])
     boosted, found = stored(arguments.runs / "texton_boost" / "run"), {}
     for row, field in texton_boost.fields(arguments.camvid).items():

@@ -20,10 +20,11 @@ from keras_segattn.losses import PixelCrossEntropy
 
 CROP, BATCH = (240, 320), 4
 ROWS = ("single", "pyramid", "superpixels", "crf", "cover")
-SUPERPIXELS = segmentation.Superpixels(50.0)
+# Chosen on 13 of the validation pictures.
+SUPERPIXELS = segmentation.Superpixels(25.0)
 LABELLINGS = {
     "superpixels": segmentation.SuperpixelAverage(SUPERPIXELS),
-    "crf": segmentation.SuperpixelCRF(1.0, 20.0, 0.1, SUPERPIXELS),
+    "crf": segmentation.SuperpixelCRF(1.0, 20.0, 0.2, SUPERPIXELS),
     "cover": segmentation.OptimalCover(SUPERPIXELS),
 }
 
