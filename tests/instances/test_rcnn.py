@@ -140,6 +140,7 @@ def test_hard_proposals(models):
     assert np.isfinite(outputs(model, x, pixel)["scores"]).all()
 
 
+@pytest.mark.parity
 @pytest.mark.one_backend
 def test_a_backbone_brings_its_weights_but_for_the_last_layer():
     model = RCNN(backbone="efficientnet_lite0", weights="imagenet", classes=3, regions=1, crop_size=64, head="softmax")

@@ -345,7 +345,9 @@ def test_every_task_and_every_generator_is_trained():
             assert "input_shape" in inspect.signature(partner.builder).parameters
         else:
             assert card.training.partner is None
-        assert (card.training.trainer in TRAINERS) == (card.task == "detect")
+        # Detectors of given boxes are trained by `training.train_rcnn_heads`, which has no command yet.
+        trained = card.task == "detect" and not any(isinstance(kind, Boxes) for kind in card.inputs.values())
+        assert (card.training.trainer in TRAINERS) == trained
         for kind in card.inputs.values():
             if isinstance(kind, Tokens):
                 assert size_argument(card, kind).endswith("vocabulary")
