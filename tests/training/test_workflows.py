@@ -11,7 +11,7 @@ from PIL import Image
 import keras_segattn
 from keras_segattn import model_card, read_facts
 from keras_segattn.data import PictureBatches, class_folder, open_source, picture_folder, source_forms
-from keras_segattn.fields import Picture, Tokens
+from keras_segattn.fields import Boxes, Picture, Tokens
 from keras_segattn.registry import list_models
 from keras_segattn.training import CheckpointError
 from keras_segattn.training.workflows import WORKFLOWS, evaluate, train
