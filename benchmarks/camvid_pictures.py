@@ -51,10 +51,10 @@ def grey(values):
 
 
 def outputs(model, picture, names):
-    """Return the outputs of several layers for one picture."""
-    tensors = [model.get_layer(name).output for name in names]
+    """Return the outputs of several layers for one picture, in their order."""
+    tensors = {name: model.get_layer(name).output for name in names}
     found = keras.Model(model.input, tensors)(preprocessing_of(model)(picture[None]))
-    return keras.tree.map_structure(lambda x: ops.convert_to_numpy(x)[0], found)
+    return [keras.tree.map_structure(lambda x: ops.convert_to_numpy(x)[0], found[name]) for name in names]
 
 
 def stored(run):
