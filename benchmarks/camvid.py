@@ -42,6 +42,12 @@ def batches(folder, split, model=None, batch_size=1, **options):
     )
 
 
+def stored(run):
+    """Return the network that a finished training left in its run directory, or `None`."""
+    path = run / "model.keras"
+    return keras.saving.load_model(path, compile=False) if path.exists() else None
+
+
 def scores_of(model, folder, labelling=None, size=None):
     """Score a model on the validation pictures, and measure its CPU seconds per picture."""
     validation = batches(folder, "val", model, size=size)

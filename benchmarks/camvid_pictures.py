@@ -57,12 +57,6 @@ def outputs(model, picture, names):
     return [keras.tree.map_structure(lambda x: ops.convert_to_numpy(x)[0], found[name]) for name in names]
 
 
-def stored(run):
-    """Return a trained network, or `None` if there is none."""
-    path = run / "model.keras"
-    return keras.saving.load_model(path, compile=False) if path.exists() else None
-
-
 def scene(folder, number, size=None):
     """Return one validation picture, uint8, and its mask."""
     image, mask = next(iter(camvid.batches(folder, "val", size=size)(0).skip(number)))
@@ -129,18 +123,18 @@ def main():
         return mask
 
     for row in fcn_camvid.ROWS:
-        label(f"FCN-8s, {row}", stored(arguments.runs / "fcn_camvid" / row / "run"), picture)
-    multi = {row: stored(arguments.runs / "multi_scale" / row / "2-classifier") for row in ("single", "pyramid")}
+        label(f"FCN-8s, {row}", camvid.stored(arguments.runs / "fcn_camvid" / row / "run"), picture)
+    multi = {row: camvid.stored(arguments.runs / "multi_scale" / row / "2-classifier") for row in ("single", "pyramid")}
     for row in multi_scale.ROWS:
         title, labelling = "single scale" if row == "single" else row, multi_scale.LABELLINGS.get(row)
         label(title, multi["single" if row == "single" else "pyramid"], picture, labelling)
     for row, (network, instances, _) in recurrent_camvid.ROWS.items():
-        trained = stored(arguments.runs / "recurrent_camvid" / row / "run")
+        trained = camvid.stored(arguments.runs / "recurrent_camvid" / row / "run")
         if trained is not None:
             recurrent = recurrent_camvid.build(row)
             recurrent.set_weights(trained.get_weights())
             label(f"{network}, {instances} passes" if instances > 1 else network, recurrent, half[0])
-    boosted, found = stored(arguments.runs / "texton_boost" / "run"), {}
+    boosted, found = camvid.stored(arguments.runs / "texton_boost" / "run"), {}
     for row, field in texton_boost.fields(arguments.camvid).items():
         found[row] = label(row if row == "texture-layout" else f"+ {row}", boosted, half[0], field)
     before_and_after = [

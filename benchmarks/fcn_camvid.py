@@ -20,9 +20,9 @@ CROP, BATCH = (240, 320), 8
 
 def train(row, arguments):
     """Return a row's network, trained."""
-    finished = arguments.output / row / "run" / "model.keras"
-    if finished.exists():
-        return keras.saving.load_model(finished, compile=False)
+    run = arguments.output / row / "run"
+    if (finished := camvid.stored(run)) is not None:
+        return finished
     keras.utils.set_random_seed(0)
     model = FCN8s(classes=camvid.CLASSES, backbone="efficientnet_lite0", weights=ROWS[row])
     augmentation = data.Augmentation(CROP, ignore_label=camvid.UNLABELLED)
@@ -33,7 +33,7 @@ def train(row, arguments):
         epochs=arguments.epochs,
         ignore_label=camvid.UNLABELLED,
         recipe="adamw-cosine",
-        run_dir=finished.parent,
+        run_dir=run,
         checkpoint_steps=25,
     )
     return model

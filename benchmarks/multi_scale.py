@@ -47,9 +47,8 @@ def build(row, hidden):
 def train(row, arguments):
     """Train a row's network in two steps, or load what was trained; return it."""
     run = arguments.output / row
-    finished = run / "2-classifier" / "model.keras"
-    if finished.exists():
-        return keras.saving.load_model(finished, compile=False)
+    if (finished := camvid.stored(run / "2-classifier")) is not None:
+        return finished
     keras.utils.set_random_seed(0)
     linear, classifier = build(row, None), build(row, 1024)
     loss = None

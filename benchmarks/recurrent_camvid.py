@@ -46,8 +46,8 @@ def train(row, arguments):
         model.set_weights(train(start, arguments).get_weights())
         return model
     run, model = arguments.output / row / "run", build(row)
-    if (run / "model.keras").exists():
-        model.set_weights(keras.saving.load_model(run / "model.keras", compile=False).get_weights())
+    if (finished := camvid.stored(run)) is not None:
+        model.set_weights(finished.get_weights())
         return model
     before = None if start is None else train(start, arguments).get_weights()
     keras.utils.set_random_seed(arguments.seed)

@@ -58,11 +58,11 @@ def main():
     parser.add_argument("--release", type=Path, help="Write the network as DIRECTORY/textonboost_camvid.")
     arguments = parser.parse_args()
     model = learn(arguments)
-    for row in arguments.rows:
-        scores = arguments.output / row / "scores.json"
-        if not scores.exists():
-            labelling = fields(arguments.camvid)[row]
-            camvid.write_scores(scores, camvid.scores_of(model, arguments.camvid, labelling, SIZE))
+    paths = {row: arguments.output / row / "scores.json" for row in arguments.rows}
+    if waiting := {row: path for row, path in paths.items() if not path.exists()}:
+        labellings = fields(arguments.camvid)  # counts the pixels of all training masks
+        for row, path in waiting.items():
+            camvid.write_scores(path, camvid.scores_of(model, arguments.camvid, labellings[row], SIZE))
     camvid.print_table(arguments.output, ROWS)
     if arguments.release:
         # Rounded filters would choose other textons.
